@@ -1,0 +1,46 @@
+"""facetell: detect fake face images, and learn a new kind of fake from a few examples.
+
+The verbs of the command are functions here, with the same names and arguments: ``prepare``, ``inspect``, ``fit``,
+``evaluate``, ``detect``, ``verify``, ``methods``, ``demo``. ``Detector`` and ``FaceSet`` are the two things they
+work on. Everything is imported on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from facetell.api import demo, detect, evaluate, fit, inspect, methods, prepare, verify
+    from facetell.data.faceset import FaceSet
+    from facetell.detector.detector import Decision, Detector
+
+__all__ = [
+    "Decision",
+    "Detector",
+    "FaceSet",
+    "__version__",
+    "demo",
+    "detect",
+    "evaluate",
+    "fit",
+    "inspect",
+    "methods",
+    "prepare",
+    "verify",
+]
+
+__version__ = metadata.version("facetell")
+
+_ELSEWHERE = {
+    "Decision": "facetell.detector.detector",
+    "Detector": "facetell.detector.detector",
+    "FaceSet": "facetell.data.faceset",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'facetell' has no attribute '{name}'")
+    return getattr(importlib.import_module(_ELSEWHERE.get(name, "facetell.api")), name)

@@ -1,0 +1,203 @@
+"""``fit``: from a face set to a detector on disk."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from facetell.api.facesets import check_split, open_faceset
+from facetell.data.batches import draw_shots
+from facetell.data.cache import decoded
+from facetell.data.faceset import FaceSet
+from facetell.detector.bundle import is_bundle, read_bundle, write_bundle
+from facetell.detector.card import model_card
+from facetell.detector.detector import Detector
+from facetell.errors import DataError, SettingsError, UsageError, near_miss
+from facetell.evaluation.calibration import calibrated, fit_temperature
+from facetell.evaluation.metrics import summary
+from facetell.evaluation.thresholds import choose_threshold
+from facetell.methods import get_method
+from facetell.methods.contract import Method, Start, Task
+from facetell.settings import as_dict, read_toml, resolve
+from facetell.training.loop import CHECKPOINT, TABLE, EpochResult, Samples, Step, predict
+from facetell.training.runtime import make_fabric, tune_allocator
+from facetell.training.tensorboard import log_to
+
+__all__ = ["fit"]
+
+Progress = Callable[[int, int], None]
+
+
+def fit(
+    method: str,
+    faceset: str | Path,
+    out: str | Path,
+    *,
+    preset: str | None = None,
+    config: str | Path | None = None,
+    settings: Mapping[str, object] | None = None,
+    split: str = "train",
+    shots: int | None = None,
+    threshold: str = "balanced_accuracy",
+    seed: int = 0,
+    resume: bool = False,
+    tensorboard: str | Path | None = None,
+    on_decode: Progress | None = None,
+    on_step: Callable[[Step], None] | None = None,
+    on_epoch: Callable[[EpochResult], None] | None = None,
+) -> Detector:
+    """Fit a detector on a split of a face set and write it to ``out``.
+
+    ``method``: a name from ``methods()``. ``faceset``: a face set, or a picture folder or index. Settings come from
+    ``preset``, then the TOML file ``config``, then ``settings``. ``shots``: that many images per class, drawn by
+    ``seed``, instead of the whole split. The epoch that is kept, the temperature and the threshold (by the rule
+    ``threshold``) are chosen on the split *validation*. While it runs, checkpoints lie in ``OUT.partial``; after an
+    interruption the same call with ``resume=True`` goes on from the last whole epoch. ``tensorboard``: a folder to log
+    every epoch to as well.
+
+    Raises ``UsageError``, ``DataError`` or ``BundleError``; nothing is left at ``out`` then.
+    """
+    out = Path(out)
+    folder = out.with_name(out.name + ".partial")
+    if out.exists():
+        raise UsageError(f"{out} exists", hint="choose another name or remove it")
+    if (folder / CHECKPOINT).exists() and not resume:
+        raise UsageError(f"{folder} holds an interrupted fit", hint="continue it with --resume, or remove the folder")
+    chosen = get_method(method)
+    user = {**_preset(chosen, preset), **(read_toml(Path(config)) if config else {}), **(settings or {})}
+    resolved: Any = resolve(chosen.settings, user)
+    start, origin, inherited = _start(resolved.weights)
+    for key, value in inherited.items():
+        if key in user and getattr(resolved, key) != value:
+            raise UsageError(f"{resolved.weights} has {key} {value}, not {user[key]}", hint=f"leave out {key}")
+    resolved = resolve(chosen.settings, user, inherited)
+
+    faces = open_faceset(faceset)
+    check_split(faces, split, "fit on")
+    check_split(faces, "validation", "choose epoch and threshold on")
+    if split in ("test", "validation"):
+        raise UsageError(
+            f"fitting on the split '{split}' would make its numbers worthless", hint="use train or finetune"
+        )
+    tune_allocator()
+    training = _samples(faces, split, resolved.size, on_decode, shots, seed)
+    validation = _samples(faces, "validation", resolved.size, on_decode)
+    _make_folder(folder)
+    if tensorboard is not None:
+        on_epoch = log_to(tensorboard, on_epoch)
+    torch.manual_seed(seed)
+    network = chosen.fit(
+        resolved,
+        Task(training, validation, seed, folder, resume, on_step, on_epoch, start),
+    )
+    fabric = make_fabric(resolved.precision)
+    logits = predict(network.to(fabric.device), validation, fabric)
+    temperature = fit_temperature(logits, validation.labels)
+    description: dict[str, Any] = {
+        "method": method,
+        "settings": as_dict(resolved),
+        "input": {"size": resolved.size, "channels": "RGB", "range": [0, 1], "crop": None},
+        "labels": {"real": 0, "fake": 1},
+        "temperature": temperature,
+        "thresholds": {},
+        "data": {
+            "name": faces.path.name,
+            "fingerprint": faces.fingerprint,
+            "split": split,
+            "shots": shots,
+            "images": len(training),
+            "sources": sorted(set(faces.columns(["source"], split)["source"].to_pylist())),
+        },
+        "lineage": {"start": origin},
+        "seed": seed,
+        "versions": {
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in ("facetell", "torch", "torchvision", "timm", "numpy")},
+        },
+    }
+    scores = calibrated(logits, temperature)
+    value = choose_threshold(validation.labels, scores, threshold)
+    description["thresholds"]["default"] = {
+        "value": value,
+        "rule": threshold,
+        "split": "validation",
+        "fingerprint": faces.fingerprint,
+        "n": len(validation),
+    }
+    detector = Detector(network.cpu(), description)
+    metrics = {"validation": summary(validation.labels, scores, value), "seed": seed}
+    if fabric.is_global_zero:
+        images = np.random.default_rng(0).integers(0, 256, (2, resolved.size, resolved.size, 3), dtype=np.uint8)
+        selftest = {"images": torch.from_numpy(images), "logits": torch.from_numpy(detector.logits(images))}
+        write_bundle(
+            out,
+            description,
+            network.state_dict(),
+            selftest,
+            metrics,
+            model_card(out.name, description, metrics),
+            {TABLE: (folder / TABLE).read_text(encoding="utf-8")},
+        )
+        shutil.rmtree(folder)
+    fabric.barrier()
+    return detector
+
+
+def _preset(method: Method, name: str | None) -> Mapping[str, object]:
+    if name is None:
+        return {}
+    if name not in method.presets:
+        raise SettingsError(
+            f"{method.name} has no preset '{name}'{near_miss(name, method.presets)}",
+            hint=f"presets: {', '.join(method.presets)}",
+        )
+    return method.presets[name]
+
+
+def _start(weights: str) -> tuple[Start | None, str, dict[str, object]]:
+    """What the backbone begins with: its tensors, a name for the card, and the settings a detector imposes."""
+    if weights == "library":
+        return None, "the library's pretrained weights", {}
+    if weights == "none":
+        return None, "random weights", {}
+    path = Path(weights)
+    if is_bundle(path):
+        description, tensors, _ = read_bundle(path)
+        backbone = {k.removeprefix("backbone."): v for k, v in tensors.items() if k.startswith("backbone.")}
+        settings = description["settings"]
+        if not backbone or "backbone" not in settings:
+            raise UsageError(f"{path} has no backbone to start from", hint="use a detector of finetune or fdftnet")
+        inherited = {"backbone": settings["backbone"], "size": settings["size"]}
+        return Start("detector", backbone), f"the backbone of detector {path.name}", inherited
+    if path.is_file():
+        try:
+            return Start("library", load_file(path)), f"the weights {path.name}", {}
+        except (OSError, SafetensorError) as error:
+            raise DataError(f"{path} is not a safetensors file: {error}") from error
+    raise UsageError(
+        f"weights '{weights}' are neither a detector nor a file", hint="library, none, FILE.safetensors or a detector"
+    )
+
+
+def _samples(
+    faces: FaceSet, split: str, size: int, progress: Progress | None, shots: int | None = None, seed: int = 0
+) -> Samples:
+    labels = faces.labels(split)
+    rows = np.arange(len(labels)) if shots is None else draw_shots(labels, shots, seed)
+    return Samples(decoded(faces, split, size, progress), rows, labels[rows])
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be made: {error.strerror}") from error

@@ -1,0 +1,32 @@
+"""``inspect``, ``verify`` and ``methods``: what there is to know of face sets, detectors and methods."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from facetell.api.facesets import open_faceset
+from facetell.data.inspect import contact_sheet, summarise
+from facetell.detector.detector import Detector
+from facetell.methods import METHODS, get_method
+from facetell.methods.contract import Method
+
+__all__ = ["inspect", "methods", "verify"]
+
+
+def inspect(faceset: str | Path, *, sheet: str | Path | None = None, seed: int = 0) -> dict[str, object]:
+    """Count a face set by split, label, source, group and size; with ``sheet``, write a contact sheet (PNG) there."""
+    faces = open_faceset(faceset)
+    result: dict[str, object] = summarise(faces)
+    if sheet is not None:
+        result["contact_sheet"] = str(contact_sheet(faces, Path(sheet), seed=seed))
+    return result
+
+
+def verify(detector: str | Path) -> dict[str, object]:
+    """Check a detector bundle whole. Raises ``BundleError`` with the reason when anything is not as it was written."""
+    return Detector.verify(detector)
+
+
+def methods() -> list[Method]:
+    """All detection methods with their settings (``facetell.settings.describe(method.settings)``) and presets."""
+    return [get_method(name) for name in METHODS]

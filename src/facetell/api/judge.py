@@ -1,0 +1,112 @@
+"""``evaluate`` and ``detect``: what a detector says of a labelled face set, and of pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from facetell.api.facesets import check_split, open_faceset
+from facetell.data.batches import iterate
+from facetell.data.cache import decoded
+from facetell.data.faceset import FaceSet
+from facetell.detector.detector import Decision, Detector
+from facetell.reporting.report import check_destination, write_report
+from facetell.training.runtime import tune_allocator
+
+__all__ = ["detect", "evaluate", "predictions"]
+
+BATCH = 256
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+
+
+def predictions(
+    detector: Detector,
+    faces: FaceSet,
+    split: str,
+    *,
+    on_decode: Callable[[int, int], None] | None = None,
+    on_score: Callable[[int, int], None] | None = None,
+) -> dict[str, npt.NDArray[Any]]:
+    """Score a split: the predictions table (row, path, label, group, source, split, sha256, logit, score)."""
+    images = decoded(faces, split, detector.size, on_decode)
+    logits = np.empty(len(images), np.float32)
+    done = 0
+    for batch, _ in iterate(images, np.arange(len(images)), BATCH, detector.device):
+        logits[done : done + len(batch)] = detector.logits_of(batch)
+        done += len(batch)
+        if on_score:
+            on_score(done, len(images))
+    table = faces.columns(["path", "label", "group", "source", "split", "sha256"], split)
+    columns = {name: table[name].to_numpy() for name in table.column_names}
+    return {"row": np.arange(len(images)), **columns, "logit": logits, "score": detector.scores(logits)}
+
+
+def evaluate(
+    detector: Detector | str | Path,
+    faceset: str | Path,
+    out: str | Path,
+    *,
+    split: str = "test",
+    seed: int = 0,
+    device: str = "auto",
+    on_decode: Callable[[int, int], None] | None = None,
+    on_score: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Score a split of a face set and write a report to ``out``; returns the report's numbers.
+
+    ``seed`` draws the bootstrap intervals. The threshold is the detector's own, chosen on its validation data.
+    """
+    check_destination(Path(out))
+    name = "detector" if isinstance(detector, Detector) else Path(detector).name
+    detector = detector if isinstance(detector, Detector) else Detector.load(detector, device)
+    faces = open_faceset(faceset)
+    check_split(faces, split, "evaluate on")
+    tune_allocator()
+    table = predictions(detector, faces, split, on_decode=on_decode, on_score=on_score)
+    description = detector.description
+    context = {
+        "detector": name,
+        "method": description["method"],
+        "backbone": description["settings"]["backbone"],
+        "input_size": detector.size,
+        "temperature": detector.temperature,
+        "fitted_on": f"{description['data']['name']}, split {description['data']['split']}",
+        "fitted_on_fingerprint": description["data"]["fingerprint"],
+        "fit_seed": description["seed"],
+        "faceset": faces.path.name,
+        "faceset_fingerprint": faces.fingerprint,
+        "split": split,
+        "versions": description["versions"],
+    }
+    default = description["thresholds"]["default"]
+    return write_report(
+        table,
+        Path(out),
+        threshold=default["value"],
+        threshold_rule=f"{default['rule']} on {default['split']}",
+        context=context,
+        seed=seed,
+    )
+
+
+def detect(detector: Detector | str | Path, paths: Iterable[str | Path], *, device: str = "auto") -> Iterator[Decision]:
+    """Judge pictures of face crops, one ``Decision`` each, in order; folders are searched for pictures."""
+    if not isinstance(detector, Detector):
+        detector = Detector.load(detector, device)
+    tune_allocator()
+    return detector.detect(_files(paths))
+
+
+def _files(paths: Iterable[str | Path]) -> Iterator[Path]:
+    for path in map(Path, paths):
+        if not path.is_dir():
+            yield path
+            continue
+        for folder, subfolders, names in os.walk(path):
+            subfolders.sort()
+            yield from (Path(folder, name) for name in sorted(names) if name.lower().endswith(PICTURES))

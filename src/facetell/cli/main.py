@@ -1,0 +1,91 @@
+"""The ``facetell`` command: lists the verbs, turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+
+import click
+
+from facetell.errors import FacetellError, near_miss
+
+__all__ = ["main"]
+
+VERBS = {
+    "prepare": "Turn face pictures into a face set.",
+    "inspect": "Count a face set and draw a contact sheet.",
+    "fit": "Fit a detector on a face set.",
+    "evaluate": "Measure a detector on a labelled face set.",
+    "detect": "Judge pictures.",
+    "verify": "Check a detector whole.",
+    "methods": "List detection methods and their settings.",
+    "demo": "See it work on drawn faces, with no download.",
+}
+
+EPILOG = """\b
+Example:
+  facetell prepare photos -o faces              photos/real, photos/fake
+  facetell fit finetune faces -o baseline
+  facetell fit fdftnet faces --set weights=baseline --shots 100 -o detector
+  facetell evaluate detector faces --split test -o report
+  facetell detect detector suspicious.jpg
+
+\b
+Exit codes: 0 done, 1 other failure, 2 wrong usage or setting, 3 data, 4 detector damaged,
+5 optional part missing, 6 some pictures could not be judged, 130 interrupted.
+"""
+
+
+class _Verbs(click.Group):
+    """Loads a verb's file only when the verb is called, so that ``--help`` answers at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            raise click.UsageError(f"no command '{cmd_name}'{near_miss(cmd_name, VERBS)}")
+        command: click.Command = importlib.import_module(f"facetell.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=_Verbs, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="facetell")
+def facetell() -> None:
+    """Detect fake face images, and learn a new kind of fake from a few examples."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command and exit. Errors with a known cause become two lines and an exit code, never a traceback."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("facetell")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        code = facetell.main(args=arguments, standalone_mode=False)
+    except FacetellError as error:
+        _fail(error.message, error.hint, error.exit_code)
+    except click.exceptions.Abort:
+        _fail("interrupted", None, 130)
+    except KeyboardInterrupt:
+        _fail("interrupted", None, 130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output went away: not an error of ours
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, hint: str | None, code: int) -> None:
+    click.echo(f"error: {message}", err=True)
+    if hint:
+        click.echo(f"hint: {hint}", err=True)
+    sys.exit(code)

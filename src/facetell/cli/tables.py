@@ -1,0 +1,43 @@
+"""Tables for people on stdout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["print_report", "print_summary"]
+
+
+def print_summary(summary: dict[str, Any]) -> None:
+    """Print what ``inspect`` counted: nested dicts become indented lines."""
+    _print_nested(summary, 0)
+
+
+def _print_nested(values: dict[str, Any], depth: int) -> None:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            click.echo(f"{'  ' * depth}{key}")
+            _print_nested(value, depth + 1)
+        else:
+            shown = f"{value:,}" if isinstance(value, int) else value
+            click.echo(f"{'  ' * depth}{key:<{24 - 2 * depth}} {shown}")
+
+
+def print_report(report: dict[str, Any], out: Path) -> None:
+    """Print the numbers of a report with their 95% intervals, and where the rest is."""
+    counts, metrics = report["counts"], report["metrics"]
+    click.echo(
+        f"{counts['n']:,} faces ({counts['n_real']:,} real, {counts['n_fake']:,} fake) of {counts['groups']:,} groups, "
+        f"threshold {report['threshold']:.3f} ({report['threshold_rule']})"
+    )
+    for name, found in metrics.items():
+        click.echo(f"  {name:<20}{_number(found['value'])}   {_number(found['low'])} to {_number(found['high'])}")
+    for warning in report["warnings"]:
+        click.echo(f"warning: {warning}", err=True)
+    click.echo(f"report: {out / 'report.md'}")
+
+
+def _number(value: float | None) -> str:
+    return "     –" if value is None else f"{value:.4f}"

@@ -1,0 +1,214 @@
+"""Bytes to pixels: one place that looks into a picture, refuses what is dangerous, and decodes the rest.
+
+Type is told by content, never by the file's extension. What comes out is always uint8 RGB, the way a viewer shows it:
+
+- EXIF orientation is applied; an animation gives its first frame;
+- palette, grey, CMYK and other colour modes become RGB; 16 bits a channel become 8 by their high byte (scaled, not clipped);
+- transparency is laid on **black**, the colour that masked faces and padding have almost everywhere.
+
+JPEG is decoded by torchvision (twice as fast, same pixels as Pillow), all else by Pillow. PNG is left to Pillow although torchvision
+reads it: on damaged PNG data its decoder can end the whole process.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torchvision.io import ImageReadMode, decode_jpeg
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as tvf
+
+from facetell.errors import ImageError
+
+__all__ = ["FORMATS", "MAX_BYTES", "MAX_PIXELS", "ImageInfo", "decode", "decode_resized", "probe"]
+
+MAX_PIXELS = 50_000_000
+"""Largest picture decoded, in pixels (150 MB of RGB); a header that claims more is refused before anything is decoded."""
+
+MAX_BYTES = 64 * 2**20
+"""Largest file decoded, in bytes."""
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "MPO")
+"""Formats that are read. Pillow knows more, some of which start other programs; those stay closed."""
+
+_ORIENTATION_TAG = 0x0112
+_EIGHT_BIT_MODES = ("RGB", "L")
+
+# Pillow warns about odd metadata and large sizes on stderr; sizes are checked below, and metadata does not change pixels.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """What a picture's header says.
+
+    ``width`` and ``height`` are in pixels as shown, i.e. of the array that `decode` returns (orientation applied);
+    ``mode`` is Pillow's colour mode, ``orientation`` the EXIF value 1..8 (1 = upright).
+    """
+
+    format: str
+    width: int
+    height: int
+    mode: str
+    frames: int
+    orientation: int
+
+
+def probe(data: bytes) -> ImageInfo:
+    """Look at the header of a picture without decoding its pixels.
+
+    Raises:
+        ImageError: ``empty`` (zero bytes), ``unsupported`` (no picture format we read, or too large), ``unreadable`` (broken header).
+    """
+    image = _open(data)
+    return _info(image)
+
+
+def decode(data: bytes) -> NDArray[np.uint8]:
+    """Decode a picture to uint8 (H, W, 3) RGB as a viewer shows it; see the module's text for every choice.
+
+    Raises:
+        ImageError: as `probe`, and ``unreadable`` for truncated or corrupt pixel data.
+    """
+    image = _open(data)
+    info = _info(image)
+    pixels = _decode_jpeg(data) if info.format == "JPEG" and info.mode in _EIGHT_BIT_MODES else None
+    if pixels is None:
+        return _decode_pillow(image, data)
+    return np.ascontiguousarray(_upright(pixels, info.orientation))
+
+
+def decode_resized(data: bytes, size: int) -> NDArray[np.uint8]:
+    """Decode a picture and resize it to uint8 (size, size, 3) with antialiased bilinear filtering.
+
+    Everything that feeds a network (fit, evaluate, detect) goes through here, so that all see the same pixels.
+    The picture is squeezed to a square, as face crops are; one of that size already is returned as decoded.
+    """
+    pixels = decode(data)
+    if pixels.shape[:2] == (size, size):
+        return pixels
+    # A permuted view of NHWC is channels_last, which torch resizes as uint8 without a float copy.
+    batch = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+    small = tvf.resize(batch, [size, size], interpolation=InterpolationMode.BILINEAR, antialias=True)
+    return np.ascontiguousarray(small[0].permute(1, 2, 0).numpy())
+
+
+def _open(data: bytes) -> Image.Image:
+    """Read the header and refuse what must not be decoded."""
+    if not data:
+        raise ImageError("the file is empty (0 bytes)", reason="empty")
+    if len(data) > MAX_BYTES:
+        raise ImageError(f"the file has {len(data):,} bytes; {MAX_BYTES:,} is the limit", reason="unsupported")
+    Image.init()
+    try:
+        image = Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN])
+    except Image.UnidentifiedImageError:
+        if _starts_like_a_picture(data):
+            raise ImageError("truncated or corrupt header", reason="unreadable") from None
+        raise ImageError("not a picture in a format we read", reason="unsupported") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ImageError(f"more than {MAX_PIXELS:,} pixels, the limit", reason="unsupported") from None
+    except Exception as error:  # Pillow's readers raise many kinds on hostile bytes; none may reach the user as a traceback
+        raise ImageError(f"corrupt header: {_text(error)}", reason="unreadable") from None
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{width}x{height} is more than {MAX_PIXELS:,} pixels, the limit", reason="unsupported")
+    if width < 1 or height < 1:
+        raise ImageError(f"a picture of {width}x{height} pixels", reason="unreadable")
+    return image
+
+
+def _starts_like_a_picture(data: bytes) -> bool:
+    starts = (b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+    return data.startswith(starts) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
+
+
+def _info(image: Image.Image) -> ImageInfo:
+    try:
+        orientation = int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # broken metadata does not make the pixels unreadable
+        orientation = 1
+    try:
+        frames = int(getattr(image, "n_frames", 1))
+    except Exception:  # a broken later frame: the first is what counts
+        frames = 1
+    if image.format == "TIFF":  # Pillow turns TIFF pictures itself, and says the size as shown
+        turned = False
+    else:
+        turned = orientation in (5, 6, 7, 8)
+    width, height = image.size[::-1] if turned else image.size
+    orientation = orientation if orientation in range(1, 9) else 1
+    return ImageInfo(str(image.format), width, height, image.mode, frames, orientation)
+
+
+def _decode_jpeg(data: bytes) -> NDArray[np.uint8] | None:
+    """Decode an 8-bit grey or RGB JPEG fast; None hands it to Pillow, whose error message tells truncated from corrupt."""
+    # frombuffer wants writable memory, which nothing here writes to; a copy is cheaper than a global warning filter.
+    buffer = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+    try:
+        pixels: NDArray[np.uint8] = decode_jpeg(buffer, mode=ImageReadMode.RGB).permute(1, 2, 0).numpy()
+    except RuntimeError:
+        return None
+    return pixels
+
+
+def _decode_pillow(image: Image.Image, data: bytes) -> NDArray[np.uint8]:
+    if image.format == "PNG" and b"IEND" not in data:
+        raise ImageError("truncated: the end of the picture is missing", reason="unreadable")
+    try:
+        image.seek(0)
+        image.load()
+        upright = ImageOps.exif_transpose(image)
+        return np.ascontiguousarray(_to_rgb(upright if upright is not None else image))
+    except ImageError:
+        raise
+    except MemoryError:
+        raise ImageError("not enough memory to decode it", reason="unsupported") from None
+    except Exception as error:  # see _open
+        text = _text(error)
+        word = "truncated" if _sounds_truncated(text, error) else "corrupt"
+        raise ImageError(f"{word}: {text}", reason="unreadable") from None
+
+
+def _sounds_truncated(text: str, error: Exception) -> bool:
+    return isinstance(error, (EOFError, struct.error)) or any(
+        word in text.lower() for word in ("truncated", "unexpected end", "not enough", "incomplete", "ran out of")
+    )
+
+
+def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """Any Pillow picture to uint8 RGB; raises ImageError for modes whose range of values is unknown."""
+    mode = image.mode
+    if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM", None)):
+        grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if mode in ("I", "F"):
+        raise ImageError(f"32-bit pixels ({mode}) have no fixed range", reason="unsupported")
+    if mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
+        return np.asarray(Image.alpha_composite(black, rgba).convert("RGB"))
+    return np.asarray(image if mode == "RGB" else image.convert("RGB"))
+
+
+def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Turn stored pixels (H, W, 3) upright; EXIF 2.32, tag 0x0112."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels
+
+
+def _text(error: Any) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,212 @@
+"""Who goes to train, validation and test: group-disjoint, stratified, seeded, and fast enough for half a million groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from facetell.errors import DataError, LeakError
+
+__all__ = ["FRACTIONS", "SPLITS", "assign", "check_groups", "make_splits"]
+
+SPLITS = ("train", "validation", "test", "finetune")
+"""Names of the splits; a split's code is its place here, and -1 means that a row has none yet."""
+
+FRACTIONS = {"train": 0.7, "validation": 0.15, "test": 0.15}
+"""Parts of the rows that each split gets when splits are made."""
+
+_EXAMPLES = 5
+
+
+def make_splits(labels: ArrayLike, groups: ArrayLike, sources: ArrayLike, known: ArrayLike, seed: int) -> NDArray[np.str_]:
+    """Give a split to every row that has none.
+
+    Args:
+        labels: (N,) 0 = real, 1 = fake.
+        groups: (N,) group of each row, strings or integers; a group never crosses a split.
+        sources: (N,) source of each row, strings or integers; fractions are kept per label and source.
+        known: (N,) split names, ``""`` where a row has none. Known splits are never changed.
+        seed: the same seed and rows give the same splits.
+
+    Returns:
+        (N,) split names. See `assign` for the rules and the errors.
+    """
+    words = np.asarray(known, dtype=str)
+    codes = np.full(len(words), -1, dtype=np.int8)
+    for code, name in enumerate(SPLITS):
+        codes[words == name] = code
+    unknown = np.flatnonzero((codes < 0) & (words != ""))
+    if len(unknown):
+        raise DataError(f"unknown split '{words[unknown[0]]}'", hint=f"splits are {', '.join(SPLITS)}")
+    _, group_codes = np.unique(np.asarray(groups), return_inverse=True)
+    _, source_codes = np.unique(np.asarray(sources), return_inverse=True)
+    made = assign(np.asarray(labels, dtype=np.int8), group_codes, source_codes, codes, seed)
+    return np.asarray(SPLITS)[made]
+
+
+def assign(
+    labels: NDArray[np.int8],
+    groups: NDArray[Any],
+    sources: NDArray[Any],
+    known: NDArray[np.int8],
+    seed: int,
+) -> NDArray[np.int8]:
+    """Split codes for every row; `make_splits` with integers all through.
+
+    A row whose group has a split takes it. The other groups go to train, and to validation and test unless the rows already name
+    those: a held-out split that was given is complete as it is, and is never added to. Groups are taken in a seeded order, largest
+    first, each to the split that lacks most of the group's label and source.
+
+    Raises:
+        LeakError: a group is in two splits already.
+        DataError: an open split cannot get both labels without tearing a group apart.
+    """
+    check_groups(groups, known)
+    group_split = np.full(int(groups.max(initial=-1)) + 1, -1, dtype=np.int8)
+    np.maximum.at(group_split, groups, known)
+    result = group_split[groups]
+    free = result < 0
+    if not free.any():
+        return result
+    used = {SPLITS[code] for code in np.unique(known[known >= 0])}
+    open_splits = [name for name in FRACTIONS if name == "train" or name not in used]
+    codes = np.array([SPLITS.index(name) for name in open_splits])
+    weights = np.array([FRACTIONS[name] for name in open_splits])
+    weights /= weights.sum()
+
+    _, strata = np.unique(sources.astype(np.int64) * 2 + labels, return_inverse=True)
+    n_strata = int(strata.max()) + 1
+    counted = free | np.isin(result, codes)
+    lacking = np.outer(np.bincount(strata[counted], minlength=n_strata), weights)  # (strata, open splits)
+    for j, code in enumerate(codes):
+        lacking[:, j] -= np.bincount(strata[result == code], minlength=n_strata)
+
+    members = _members(groups[free], strata[free])
+    order = _order(groups[free], len(group_split), seed)
+    both = _labels_of_groups(labels[free], groups[free], len(group_split))
+    has = np.array([[bool(np.any(labels[result == code] == label)) for label in (0, 1)] for code in codes])
+    chosen = _first_of_each_label(order, both, has, open_splits)
+    deficit = lacking.tolist()
+    for group, j in chosen.items():
+        for stratum, count in members[group]:
+            deficit[stratum][j] -= count
+    places = range(len(codes))
+    for group in order:
+        if group in chosen:
+            continue
+        parts = members[group]
+        if len(parts) == 1:
+            stratum, count = parts[0]
+            row = deficit[stratum]
+            best = row.index(max(row))
+            row[best] -= count
+        else:
+            gain = [sum(count * deficit[stratum][j] for stratum, count in parts) for j in places]
+            best = gain.index(max(gain))
+            for stratum, count in parts:
+                deficit[stratum][best] -= count
+        chosen[group] = best
+    ids = np.fromiter(chosen.keys(), dtype=np.int64, count=len(chosen))
+    group_split[ids] = codes[np.fromiter(chosen.values(), dtype=np.int64, count=len(chosen))]
+    return group_split[groups]
+
+
+def check_groups(groups: NDArray[Any], splits: NDArray[np.int8], names: Sequence[str] | None = None) -> None:
+    """Refuse groups that are in two splits.
+
+    Args:
+        groups: (N,) group codes, 0 and up.
+        splits: (N,) split codes; rows with -1 are ignored.
+        names: the groups' names by code, for the message.
+
+    Raises:
+        LeakError: names up to five such groups with their splits, and says how many there are.
+    """
+    known = splits >= 0
+    if not known.any():
+        return
+    size = int(groups.max()) + 1
+    low = np.full(size, len(SPLITS), dtype=np.int8)
+    high = np.full(size, -1, dtype=np.int8)
+    np.minimum.at(low, groups[known], splits[known])
+    np.maximum.at(high, groups[known], splits[known])
+    torn = np.flatnonzero(high > low)
+    if not len(torn):
+        return
+    lines = []
+    for group in torn[:_EXAMPLES]:
+        codes = np.unique(splits[known & (groups == group)])
+        name = names[int(group)] if names is not None else int(group)
+        lines.append(f"'{name}' in {' and '.join(SPLITS[code] for code in codes)}")
+    more = f" and {len(torn) - _EXAMPLES} more" if len(torn) > _EXAMPLES else ""
+    raise LeakError(
+        f"{len(torn)} group{'s' if len(torn) > 1 else ''} in two splits: {'; '.join(lines)}{more}",
+        hint="a group (one person or video) belongs to one split; if these sub-folders are generators, "
+        "say that sub-folders are sources, else move the pictures or give groups in an index",
+    )
+
+
+def _members(groups: NDArray[Any], strata: NDArray[Any]) -> dict[int, list[tuple[int, int]]]:
+    """Group → [(stratum, rows in it), ...]."""
+    width = int(strata.max()) + 1
+    keys, counts = np.unique(groups.astype(np.int64) * width + strata, return_counts=True)
+    members: dict[int, list[tuple[int, int]]] = {}
+    for key, count in zip(keys.tolist(), counts.tolist(), strict=True):
+        members.setdefault(key // width, []).append((key % width, count))
+    return members
+
+
+def _order(groups: NDArray[Any], n_groups: int, seed: int) -> list[int]:
+    """The groups present, largest first, in seeded random order where equal."""
+    sizes = np.bincount(groups, minlength=n_groups)
+    shuffled = np.random.default_rng([seed, 0x5B117]).permutation(np.flatnonzero(sizes))
+    largest_first: list[int] = shuffled[np.argsort(-sizes[shuffled], kind="stable")].tolist()
+    return largest_first
+
+
+def _labels_of_groups(labels: NDArray[np.int8], groups: NDArray[Any], n_groups: int) -> NDArray[np.int8]:
+    """(groups,) bit 1 = holds real rows, bit 2 = holds fake rows."""
+    bits = np.zeros(n_groups, dtype=np.int8)
+    np.bitwise_or.at(bits, groups, (1 << labels).astype(np.int8))
+    return bits
+
+
+def _first_of_each_label(
+    order: list[int], bits: NDArray[np.int8], has: NDArray[np.bool_], names: list[str]
+) -> dict[int, int]:
+    """Put the smallest groups where a split would else lack a label.
+
+    Exact: a group with both labels fills any one need, a real-only and a fake-only group together fill one split that needs both;
+    so single needs take one-label groups first, then pairs serve the splits that need both, and mixed groups the rest.
+    """
+    pools: dict[int, list[int]] = {1: [], 2: [], 3: []}
+    for group in order:  # largest first, so that pop() takes the smallest
+        pools[int(bits[group])].append(group)
+    available = {1: len(pools[1]) + len(pools[3]), 2: len(pools[2]) + len(pools[3])}
+    chosen: dict[int, int] = {}
+    lacking: list[str] = []
+    single = [(j, 1 << label) for j in range(len(names)) if has[j].sum() == 1 for label in (0, 1) if not has[j][label]]
+    for j, need in single:
+        pool = pools[need] or pools[3]
+        if pool:
+            chosen[pool.pop()] = j
+        else:
+            lacking.append(names[j])
+    for j in (j for j in range(len(names)) if not has[j].any()):
+        if pools[1] and pools[2]:
+            chosen[pools[1].pop()] = j
+            chosen[pools[2].pop()] = j
+        elif pools[3]:
+            chosen[pools[3].pop()] = j
+        else:
+            lacking.append(names[j])
+    if lacking:
+        raise DataError(
+            f"too few groups for {', '.join(names)} to have both real and fake pictures: "
+            f"{available[1]} groups with real, {available[2]} with fake; {' and '.join(lacking)} would miss a label",
+            hint="add pictures of other people or videos, use smaller groups if they allow it, or give the splits in an index",
+        )
+    return chosen

@@ -1,0 +1,151 @@
+"""A detector on disk: a folder ("bundle") of JSON and safetensors. Reading one never runs code.
+
+``detector.json`` says what the detector is and carries the SHA-256 of every other file that matters;
+``weights.safetensors`` are the network's tensors, ``selftest.safetensors`` two inputs and their logits,
+``metrics.json`` what was measured on validation, ``training.csv`` the epochs, ``README.md`` the model card (for people,
+free to edit).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from facetell.errors import BundleError, UsageError
+
+__all__ = ["DESCRIPTION", "FORMAT", "SELFTEST", "VERSION", "WEIGHTS", "is_bundle", "read_bundle", "write_bundle"]
+
+FORMAT = "facetell.detector"
+VERSION = 1
+DESCRIPTION = "detector.json"
+WEIGHTS = "weights.safetensors"
+SELFTEST = "selftest.safetensors"
+METRICS = "metrics.json"
+CARD = "README.md"
+REQUIRED = {
+    "method": str,
+    "settings": dict,
+    "input": dict,
+    "labels": dict,
+    "temperature": float,
+    "thresholds": dict,
+    "data": dict,
+    "seed": int,
+    "versions": dict,
+    "files": dict,
+}
+"""Entries of ``detector.json`` beside ``format`` and ``version``, with their types."""
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether ``path`` is a folder that holds a detector."""
+    return (path / DESCRIPTION).is_file()
+
+
+def write_bundle(
+    path: Path,
+    description: dict[str, Any],
+    weights: dict[str, Tensor],
+    selftest: dict[str, Tensor],
+    metrics: dict[str, object],
+    card: str,
+    tables: dict[str, str],
+) -> None:
+    """Write a bundle beside ``path`` and rename it there. ``path`` must not exist.
+
+    ``description`` lacks ``format``, ``version`` and ``files``, which are added here. ``tables`` are further text
+    files by name.
+    """
+    if path.exists():
+        raise UsageError(f"{path} exists", hint="choose another name or remove it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        folder.chmod(0o755)
+        for name, tensors in ((WEIGHTS, weights), (SELFTEST, selftest)):
+            save_file({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, folder / name)
+        (folder / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+        for name, text in tables.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        files = {
+            file.name: {"bytes": file.stat().st_size, "sha256": _sha256(file)} for file in sorted(folder.iterdir())
+        }
+        (folder / CARD).write_text(card, encoding="utf-8")
+        whole = {"format": FORMAT, "version": VERSION, **description, "files": files}
+        (folder / DESCRIPTION).write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+        for file in folder.iterdir():
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+        folder.rename(path)
+    except (OSError, SafetensorError) as error:
+        raise BundleError(f"the detector {path} could not be written: {error}", hint="is the disk full?") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def read_bundle(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
+    """Read and check a bundle: its description, its weights and its self-test tensors.
+
+    Raises ``BundleError`` with the reason when a file is missing, was changed or swapped, or is of a foreign version.
+    """
+    if not path.is_dir():
+        raise BundleError(f"there is no detector at {path}", hint="make one: facetell fit --help")
+    description = _read_description(path / DESCRIPTION)
+    for name in (WEIGHTS, SELFTEST, METRICS):
+        if name not in description["files"]:
+            raise BundleError(f"{path / DESCRIPTION} does not list {name}: the description is damaged or was edited")
+    for name, expected in description["files"].items():
+        _check_file(path, name, expected)
+    try:
+        return description, load_file(path / WEIGHTS), load_file(path / SELFTEST)
+    except (OSError, SafetensorError) as error:
+        raise BundleError(f"the tensors of {path} cannot be read: {error}") from error
+
+
+def _read_description(file: Path) -> dict[str, Any]:
+    try:
+        description = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BundleError(f"{file.parent} is not a detector: it has no {DESCRIPTION}") from None
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise BundleError(f"{file} is damaged: {error}") from error
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise BundleError(f"{file} does not describe a facetell detector")
+    if description.get("version") != VERSION:
+        raise BundleError(
+            f"{file.parent} has bundle version {description.get('version')!r}; this facetell reads version {VERSION}",
+            hint="install the facetell that wrote it, or fit it again",
+        )
+    for key, kind in REQUIRED.items():
+        if not isinstance(description.get(key), kind):
+            raise BundleError(f"{file} is damaged: '{key}' is missing or not {kind.__name__}")
+    return description
+
+
+def _check_file(path: Path, name: str, expected: object) -> None:
+    if not isinstance(expected, dict) or Path(name).name != name:
+        raise BundleError(f"{path / DESCRIPTION} is damaged: bad entry for '{name}'")
+    file = path / name
+    if not file.is_file():
+        raise BundleError(f"{path} is incomplete: {name} is missing")
+    if file.stat().st_size != expected.get("bytes"):
+        raise BundleError(
+            f"{file} is damaged: {file.stat().st_size} bytes, {expected.get('bytes')} were written",
+            hint="copy the detector again",
+        )
+    if _sha256(file) != expected.get("sha256"):
+        raise BundleError(f"{file} is not the file that was written: its SHA-256 differs", hint="damaged or swapped")
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -1,0 +1,49 @@
+"""The model card of a detector: its ``README.md``, written when it is made, free to edit afterwards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["model_card"]
+
+
+def model_card(name: str, description: dict[str, Any], metrics: dict[str, Any]) -> str:
+    """Markdown for people: what the detector is, what it was made from, how well it did on validation, its limits."""
+    settings, data = description["settings"], description["data"]
+    threshold = description["thresholds"]["default"]
+    shots = f", {data['shots']} shots per class" if data["shots"] else ""
+    rows = "\n".join(
+        f"| {key} | {value:.4f} |" for key, value in metrics["validation"].items() if isinstance(value, float)
+    )
+    return f"""# {name}
+
+A detector of fake face images, made with facetell {description["versions"]["facetell"]}.
+It takes face crops at {settings["size"]}×{settings["size"]} pixels and gives the probability that a face is fake.
+
+- **Method**: {description["method"]} on {settings["backbone"]}, starting from {description["lineage"]["start"]}
+- **Fitted on**: split *{data["split"]}* of {data["name"]} ({data["images"]} images{shots}; sources: \
+{", ".join(data["sources"])}; fingerprint `{data["fingerprint"][:16]}`), seed {description["seed"]}
+- **Epoch, temperature and threshold chosen on**: split *validation* ({metrics["validation"]["n"]} images), never on test
+- **Temperature**: {description["temperature"]:.4f}
+- **Threshold**: {threshold["value"]:.4f} (rule: {threshold["rule"]}); a score from there on is called fake
+
+## On validation (the data that chose epoch, temperature and threshold, so rather too good)
+
+| metric | value |
+| --- | --- |
+{rows}
+
+## Limits
+
+It knows the kinds of fakes it was fitted on. On another generator, another camera or another way of cropping its
+scores can be no better than chance: measure with `facetell evaluate` on your own labelled faces before acting on
+them, and never on this card alone. Compression, resizing and beauty filters move scores.
+
+## Use
+
+```
+facetell verify {name}
+facetell detect {name} PICTURE...
+facetell evaluate {name} FACESET --split test -o report
+```
+"""

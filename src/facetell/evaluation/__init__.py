@@ -1,0 +1,45 @@
+"""Metrics, intervals, calibration, thresholds and the predictions table: what a detector is worth, with numpy alone."""
+
+from __future__ import annotations
+
+from facetell.evaluation.bootstrap import Intervals, grouped_bootstrap
+from facetell.evaluation.calibration import calibrated, fit_temperature
+from facetell.evaluation.metrics import (
+    Confusion,
+    auroc,
+    average_precision,
+    brier,
+    confusion,
+    ece,
+    eer,
+    log_loss,
+    precision_recall_curve,
+    reliability_bins,
+    roc_curve,
+    summary,
+)
+from facetell.evaluation.predictions import read_predictions, write_predictions
+from facetell.evaluation.thresholds import THRESHOLD_RULES, choose_threshold
+
+__all__ = [
+    "THRESHOLD_RULES",
+    "Confusion",
+    "Intervals",
+    "auroc",
+    "average_precision",
+    "brier",
+    "calibrated",
+    "choose_threshold",
+    "confusion",
+    "ece",
+    "eer",
+    "fit_temperature",
+    "grouped_bootstrap",
+    "log_loss",
+    "precision_recall_curve",
+    "read_predictions",
+    "reliability_bins",
+    "roc_curve",
+    "summary",
+    "write_predictions",
+]

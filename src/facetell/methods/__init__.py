@@ -1,0 +1,27 @@
+"""Detection methods. A method is one file and one line in ``METHODS``; the contract is in ``contract.py``."""
+
+from __future__ import annotations
+
+import importlib
+
+from facetell.errors import UsageError, near_miss
+from facetell.methods.contract import Method
+
+__all__ = ["METHODS", "get_method"]
+
+METHODS = {
+    "fdftnet": "facetell.methods.fdftnet",
+    "finetune": "facetell.methods.finetune",
+}
+"""Names of methods and the module that holds each."""
+
+
+def get_method(name: str) -> Method:
+    """Import a method by name. Raises ``UsageError`` with the nearest name for an unknown one."""
+    if name not in METHODS:
+        raise UsageError(
+            f"unknown method '{name}'{near_miss(name, METHODS)}", hint=f"methods: {', '.join(sorted(METHODS))}"
+        )
+    module = importlib.import_module(METHODS[name])
+    method: Method = module.METHOD
+    return method

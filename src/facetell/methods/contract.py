@@ -1,0 +1,52 @@
+"""What every detection method provides, and what it is given.
+
+Whatever a method does to learn, it hands back one torch module: images (N, 3, S, S) with values in [0, 1] in, one
+logit per image (N,) out, higher = more fake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from facetell.training.loop import Run
+
+__all__ = ["Method", "Start", "Task"]
+
+
+@dataclass(frozen=True)
+class Start:
+    """Tensors a backbone begins with.
+
+    ``kind`` is ``library`` (names of torchvision or timm, read from a file) or ``detector`` (names of our own backbone).
+    """
+
+    kind: str
+    tensors: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Task(Run):
+    """What a method is given: a run to train in, and the tensors its backbone begins with, if any were read."""
+
+    start: Start | None = None
+
+
+@dataclass(frozen=True)
+class Method:
+    """One detection method.
+
+    ``settings`` is a frozen dataclass with ``size``, ``backbone`` and ``weights`` among its fields. ``build(settings)``
+    makes the network without loading weights; ``fit(settings, task)`` returns a trained one. ``presets`` are named
+    layers of settings.
+    """
+
+    name: str
+    summary: str
+    settings: type
+    build: Callable[[Any], nn.Module]
+    fit: Callable[[Any, Task], nn.Module]
+    presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)

@@ -1,0 +1,73 @@
+"""``fdftnet``: a pretrained backbone with MB blocks beside a Fine-Tune Transformer, fine-tuned on few images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from facetell.methods.contract import Method, Task
+from facetell.methods.start import start_backbone
+from facetell.networks.backbones import Backbone, build_backbone
+from facetell.networks.fdftnet import FDFtNet
+from facetell.networks.ftt import FineTuneTransformer
+from facetell.networks.mbblock import MobileNetHead
+from facetell.settings import setting
+from facetell.training.loop import train
+from facetell.training.recipe import PAPER, Recipe, parameter_groups
+from facetell.training.runtime import make_fabric
+
+__all__ = ["METHOD", "FDFtNetSettings"]
+
+
+@dataclass(frozen=True)
+class FDFtNetSettings(Recipe):
+    """The paper's M, N and widths, what the backbone starts from, and whether it learns; then the recipe."""
+
+    backbone: str = setting("squeezenet1_0", "squeezenet1_0, shallownetv3, resnetv2_50, xception, or any timm name")
+    weights: str = setting("library", "what the backbone starts from: library, none, FILE.safetensors or a detector")
+    size: int = setting(64, "side of the input in pixels", low=16, high=1024)
+    train_backbone: bool = setting(False, "true: the backbone learns too, at backbone_lr times the rate")
+    backbone_lr: float = setting(1.0, "factor on the learning rate for the backbone", low=0)
+    ftt_stages: int = setting(3, "M, attention stages of the Fine-Tune Transformer; 0 leaves it out", low=0, high=5)
+    ftt_width: int = setting(32, "channels of its first stage; each further stage doubles them", low=8)
+    mb_blocks: int = setting(4, "N, MobileNet blocks on the backbone; 0 leaves only a 1×1 convolution", low=0)
+    mb_kernel: int = setting(5, "depthwise kernel of blocks 2 to N (5: the authors' code, 3: Table 3)", low=1, high=7)
+    mb_width: int = setting(128, "channels between MobileNet blocks", low=8)
+    mb_expanded: int = setting(576, "channels inside a MobileNet block", low=8)
+    features: int = setting(576, "length of the two vectors that are added before the last layer", low=8)
+
+
+def _assemble(settings: FDFtNetSettings, backbone: Backbone) -> FDFtNet:
+    channels, _, _ = backbone.map_shape(settings.size)
+    mb = MobileNetHead(
+        channels, settings.mb_blocks, settings.mb_width, settings.mb_expanded, settings.mb_kernel, settings.features
+    )
+    ftt = (
+        FineTuneTransformer(settings.ftt_stages, settings.ftt_width, settings.features) if settings.ftt_stages else None
+    )
+    return FDFtNet(backbone, mb, ftt, settings.features)
+
+
+def build(settings: FDFtNetSettings) -> FDFtNet:
+    """The network, no weights loaded."""
+    return _assemble(settings, build_backbone(settings.backbone, settings.size))
+
+
+def fit(settings: FDFtNetSettings, task: Task) -> FDFtNet:
+    """Fine-tune on ``task.training``; the epoch is chosen on ``task.validation``."""
+    network = _assemble(settings, start_backbone(settings.backbone, settings.size, settings.weights, task.start))
+    if not settings.train_backbone:
+        network.backbone.freeze()
+    added = [(module, 1.0) for module in (network.mb, network.ftt, network.head) if module is not None]
+    groups = parameter_groups((network.backbone, settings.backbone_lr), *added)
+    train(network, task, settings, groups=groups, fabric=make_fabric(settings.precision))
+    return network
+
+
+METHOD = Method(
+    name="fdftnet",
+    summary="FDFtNet: frozen or trainable backbone + MobileNet-V3 blocks + Fine-Tune Transformer, for few images",
+    settings=FDFtNetSettings,
+    build=build,
+    fit=fit,
+    presets={"paper": {**PAPER, "train_backbone": False, "ftt_stages": 3, "mb_blocks": 4, "cutout_size": 10}},
+)

@@ -1,0 +1,30 @@
+"""The backbone a trainable method begins with."""
+
+from __future__ import annotations
+
+from facetell.errors import DataError
+from facetell.methods.contract import Start
+from facetell.networks.backbones import Backbone, build_backbone, load_library_tensors
+
+__all__ = ["start_backbone"]
+
+
+def start_backbone(name: str, size: int, weights: str, start: Start | None) -> Backbone:
+    """Build a backbone and give it its first weights.
+
+    ``start`` wins when given (a file or a detector, read by the caller); else ``weights`` is ``library`` or ``none``.
+    """
+    backbone = build_backbone(name, size, library_weights=start is None and weights == "library")
+    if start is None:
+        return backbone
+    if start.kind == "library":
+        load_library_tensors(backbone, start.tensors)
+        return backbone
+    try:
+        backbone.load_state_dict(dict(start.tensors))
+    except RuntimeError as error:
+        raise DataError(
+            f"the detector's backbone does not fit {name} at {size}×{size}: {str(error).splitlines()[-1].strip()}",
+            hint="fit at the detector's own size",
+        ) from error
+    return backbone

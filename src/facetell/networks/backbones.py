@@ -1,0 +1,187 @@
+"""Backbones: the convolutional (or transformer) part of a network, up to its last feature map.
+
+Names: ``squeezenet1_0``, ``squeezenet1_1`` (torchvision), ``shallownetv3`` (ours), ``xception`` (timm's
+``legacy_xception``, the Keras layout), and every other name that ``timm.create_model`` knows, such as
+``resnetv2_50``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from facetell.errors import DataError, FacetellError, SettingsError, near_miss
+from facetell.networks.heads import PooledLinear
+from facetell.networks.shallownet import shallownet_features, shallownet_head
+
+__all__ = ["NAMED", "Backbone", "build_backbone", "default_head", "load_library_tensors"]
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+PLAIN = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+NAMED = ("squeezenet1_0", "squeezenet1_1", "shallownetv3", "resnetv2_50", "xception")
+"""The backbones of the FDFtNet paper by name; every timm name works too."""
+
+
+class Backbone(nn.Module):
+    """A body with its own normalisation: images (N, 3, S, S) in [0, 1] to the last feature map (N, C, h, w).
+
+    ``mean`` and ``std`` are buffers, so they travel with the weights.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, name: str, body: nn.Module, normalisation: tuple[tuple[float, ...], ...]) -> None:
+        super().__init__()
+        self.name = name
+        self.body = body
+        for key, values in zip(("mean", "std"), normalisation, strict=True):
+            self.register_buffer(key, torch.tensor(values).view(1, 3, 1, 1))
+
+        self.frozen = False
+
+    def forward(self, images: Tensor) -> Tensor:  # noqa: D102
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            features: Tensor = self.body((images - self.mean) / self.std)
+            return features
+
+    def freeze(self) -> None:
+        """Stop learning: no gradients, and batch norms and dropout stay in evaluation mode."""
+        self.frozen = True
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Switch the mode, unless frozen."""
+        super().train(mode and not self.frozen)
+        return self
+
+    @torch.no_grad()
+    def map_shape(self, size: int) -> tuple[int, int, int]:
+        """Channels, height and width of the feature map for ``size`` × ``size`` images."""
+        was_training = self.training
+        self.eval()
+        shape = self(torch.zeros(1, 3, size, size)).shape
+        self.train(was_training)
+        return shape[1], shape[2], shape[3]
+
+
+def build_backbone(name: str, size: int, *, library_weights: bool = False) -> Backbone:
+    """Build a backbone for ``size`` × ``size`` images, from scratch or with the library's pretrained weights.
+
+    Raises ``SettingsError`` for an unknown name or a size the backbone cannot take, and ``FacetellError`` when the
+    library's weights cannot be downloaded.
+    """
+    try:
+        if name == "shallownetv3":
+            if library_weights:
+                raise SettingsError("shallownetv3 has no library weights", hint="fit it with weights=none")
+            backbone = Backbone(name, shallownet_features(), PLAIN)
+        elif name.startswith("squeezenet"):
+            backbone = _squeezenet(name, library_weights)
+        else:
+            backbone = _from_timm(name, size, library_weights)
+    except (OSError, RuntimeError) as error:
+        if not library_weights:
+            raise
+        raise FacetellError(
+            f"the library's weights of {name} could not be downloaded: {_first_line(error)}",
+            hint="with no internet, give a file (--weights FILE.safetensors), a detector (--weights DETECTOR), "
+            "or train from scratch (--weights none)",
+        ) from error
+    try:
+        backbone.map_shape(size)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise SettingsError(
+            f"{name} cannot take {size}×{size} images: {_first_line(error)}", hint="give a larger --set size=…"
+        ) from error
+    return backbone
+
+
+def load_library_tensors(backbone: Backbone, tensors: Mapping[str, Tensor]) -> None:
+    """Load weights that carry the library's own tensor names (torchvision's or timm's); its classifier is left out.
+
+    Raises ``DataError`` naming what is missing, unexpected or misshapen: a half-loaded backbone would be a random one.
+    """
+    body, prefix, classifier = backbone.body, "", tuple[str, ...]()
+    if backbone.name.startswith("squeezenet"):
+        prefix, classifier = "features.", ("classifier.",)
+    elif isinstance(body, _TimmMap):
+        body = body.model
+        heads = body.pretrained_cfg["classifier"]
+        classifier = tuple(f"{head}." for head in ((heads,) if isinstance(heads, str) else heads or ()))
+    own = {name: tensor for name, tensor in tensors.items() if not name.startswith(classifier)}
+    expected = {prefix + name: tensor.shape for name, tensor in body.state_dict().items()}
+    wrong = [f"missing {name}" for name in expected if name not in own]
+    wrong += [f"unexpected {name}" for name in own if name not in expected]
+    wrong += [
+        f"{name} is {list(own[name].shape)}, not {list(shape)}"
+        for name, shape in expected.items()
+        if name in own and own[name].shape != shape
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise DataError(f"the weights do not fit {backbone.name}: {'; '.join(wrong[:3])}{more}")
+    body.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in own.items()})
+
+
+def default_head(backbone: Backbone, size: int, dropout: float = 0.0) -> nn.Module:
+    """The classifier that goes with a backbone: its own for ShallowNetV3, else pool and one neuron."""
+    channels, height, width = backbone.map_shape(size)
+    if backbone.name == "shallownetv3":
+        return shallownet_head(height * width)
+    return PooledLinear(channels, dropout)
+
+
+def _squeezenet(name: str, library_weights: bool) -> Backbone:
+    import torchvision.models as models
+
+    if name not in ("squeezenet1_0", "squeezenet1_1"):
+        raise SettingsError(f"unknown backbone '{name}'{near_miss(name, NAMED)}")
+    model = getattr(models, name)(weights="DEFAULT" if library_weights else None)
+    return Backbone(name, model.features, IMAGENET)
+
+
+class _TimmMap(nn.Module):
+    """A timm model's last features as a (N, C, h, w) map, whatever layout the family uses inside."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model: Any = model
+        self.prefix = int(getattr(model, "num_prefix_tokens", 0))
+        self.channels_last = getattr(model, "output_fmt", "NCHW") == "NHWC"
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.model.forward_features(x)
+        if y.ndim == 3:  # tokens (N, prefix + h·w, C)
+            grid = y[:, self.prefix :]
+            side = int(grid.shape[1] ** 0.5)
+            return grid.transpose(1, 2).reshape(len(y), y.shape[2], side, side)
+        return y.permute(0, 3, 1, 2) if self.channels_last else y
+
+
+def _from_timm(name: str, size: int, library_weights: bool) -> Backbone:
+    import timm
+
+    timm_name = {"xception": "legacy_xception"}.get(name, name)
+    if not timm.is_model(timm_name):
+        known = [*NAMED, *timm.list_models()]
+        raise SettingsError(
+            f"unknown backbone '{name}'{near_miss(name, known)}",
+            hint=f"known here: {', '.join(NAMED)}, and every timm name",
+        )
+    create: Any = partial(timm.create_model, timm_name, pretrained=library_weights, num_classes=0)
+    try:
+        model = create(img_size=size)
+    except TypeError:  # families without a position grid take no image size
+        model = create()
+    config = model.pretrained_cfg
+    return Backbone(name, _TimmMap(model), (tuple(config["mean"]), tuple(config["std"])))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

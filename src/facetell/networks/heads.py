@@ -1,0 +1,33 @@
+"""Ends of networks: from a map or vector to one logit per image."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+__all__ = ["PooledLinear", "TwoWay"]
+
+
+class TwoWay(nn.Module):
+    """Dense 2 read as one logit: fake minus real. Its sigmoid is the softmax's probability of fake, exactly."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(features, 2)
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        real, fake = self.dense(x).unbind(dim=1)
+        logit: Tensor = fake - real
+        return logit
+
+
+class PooledLinear(nn.Module):
+    """Global average pool → dropout → one neuron: (N, C, H, W) to (N,)."""
+
+    def __init__(self, channels: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.dense = nn.Linear(channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        logit: Tensor = self.dense(self.dropout(x.mean(dim=(2, 3)))).squeeze(1)
+        return logit

@@ -1,0 +1,7 @@
+"""Reports: from a predictions table to numbers, a page for people and plots."""
+
+from __future__ import annotations
+
+from facetell.reporting.report import check_destination, write_report
+
+__all__ = ["check_destination", "write_report"]

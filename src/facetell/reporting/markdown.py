@@ -1,0 +1,169 @@
+"""The page for people: ``report.md`` from the numbers of ``report.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+__all__ = ["render", "shown", "table", "text"]
+
+_TITLES = {
+    "auroc": "AUROC",
+    "average_precision": "average precision",
+    "eer": "EER",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "precision": "precision",
+    "recall": "recall (fakes found)",
+    "fpr": "FPR (reals called fake)",
+    "f1": "F1",
+    "ece": "ECE",
+    "log_loss": "log loss",
+}
+_PLOT_TITLES = {
+    "roc": "ROC curve",
+    "precision_recall": "Precision–recall curve",
+    "score_densities": "Score densities",
+    "confusion_matrix": "Confusion matrix",
+    "reliability": "Reliability",
+}
+_NOTHING = "–"
+
+
+def text(value: object) -> str:
+    """Return ``value`` as Markdown that shows it as it is: no table cell broken, no markup, no HTML."""
+    line = " ".join(str(value).split())
+    for mark in ("\\", "`", "*", "_", "|", "[", "]", "#", "~"):
+        line = line.replace(mark, "\\" + mark)
+    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def shown(metric: Mapping[str, float | None] | None, *, interval: bool = True) -> str:
+    """Return ``0.912 (0.890–0.931)``, or a dash for what is not defined."""
+    if metric is None or metric["value"] is None:
+        return _NOTHING
+    value = f"{metric['value']:.3f}"
+    if not interval or metric["low"] is None or metric["high"] is None:
+        return value
+    return f"{value} ({metric['low']:.3f}–{metric['high']:.3f})"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: int = 0) -> str:
+    """Return a Markdown table; the last ``numbers`` columns are aligned right. Cells are taken as they are."""
+    ruler = ["---"] * (len(head) - numbers) + ["---:"] * numbers
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ruler, *rows))
+
+
+def _percent(metric: Mapping[str, float | None]) -> str:
+    return _NOTHING if metric["value"] is None else f"{metric['value']:.1%}"
+
+
+def _headline(report: Mapping[str, Any]) -> str:
+    counts, metrics, threshold = report["counts"], report["metrics"], report["threshold"]
+    faces = f"{counts['n']:,} faces ({counts['n_real']:,} real, {counts['n_fake']:,} fake, {counts['groups']:,} groups)"
+    at = f"at threshold {threshold:.4g}"
+    caught = f"finds {_percent(metrics['recall'])} of the fakes"
+    alarms = f"calls {_percent(metrics['fpr'])} of the real faces fake"
+    if not counts["n_fake"]:
+        return f"**On {faces} the detector {at} {alarms}.** There is no fake face, so ranking is not defined."
+    if not counts["n_real"]:
+        return f"**On {faces} the detector {at} {caught}.** There is no real face, so ranking is not defined."
+    area = shown(metrics["auroc"])
+    return f"**On {faces} the detector reaches an AUROC of {area}; {at} it {caught} and {alarms}.**"
+
+
+def _sources(report: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            text(row["source"]),
+            row["label"],
+            f"{row['n']:,}",
+            f"{row['groups']:,}",
+            *(shown(row["metrics"].get(name)) for name in ("auroc", "eer", "recall", "fpr")),
+        ]
+        for row in report["sources"]
+    ]
+    return table(["source", "label", "faces", "groups", "AUROC", "EER", "recall", "FPR"], rows, numbers=6)
+
+
+def _confusion(report: Mapping[str, Any]) -> str:
+    c = report["confusion"]
+    rows = [["**real**", f"{c['tn']:,}", f"{c['fp']:,}"], ["**fake**", f"{c['fn']:,}", f"{c['tp']:,}"]]
+    return table(["", "decided real", "decided fake"], rows, numbers=2)
+
+
+def _mistakes(report: Mapping[str, Any]) -> str:
+    if not report["mistakes"]:
+        return "None: every face is on its side of the threshold."
+    rows = [
+        [
+            text(m["path"]),
+            m["label"],
+            "fake" if m["label"] == "real" else "real",
+            text(m["source"]),
+            f"{m['score']:.4f}",
+        ]
+        for m in report["mistakes"]
+    ]
+    return table(["path", "is", "decided", "source", "score"], rows, numbers=1)
+
+
+def _flat(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_flat(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_flat(item) for item in value)
+    return _NOTHING if value is None else str(value)
+
+
+def _how(report: Mapping[str, Any]) -> str:
+    bootstrap = report["bootstrap"]
+    rows = [[text(key), text(_flat(value))] for key, value in report["context"].items() if key != "warnings"]
+    rows += [
+        [
+            "threshold",
+            f"{report['threshold']:.6g}, rule {text(report['threshold_rule'])}, applied as score ≥ threshold",
+        ],
+        [
+            "intervals",
+            f"{bootstrap['level']:.0%} percentile bootstrap over {bootstrap['groups']:,} groups, "
+            f"{bootstrap['repetitions']:,} repetitions ({bootstrap['omitted']:,} without both classes left out), "
+            f"seed {bootstrap['seed']}",
+        ],
+    ]
+    return table(["", ""], rows)
+
+
+def render(report: Mapping[str, Any]) -> str:
+    """Return the Markdown page of a report as :func:`~facetell.reporting.report.write_report` returns it."""
+    level = f"{report['bootstrap']['level']:.0%}"
+    names = [name for name in _TITLES if name in report["metrics"]]
+    parts = ["# Evaluation of a facetell detector", _headline(report)]
+    if report["warnings"]:
+        parts.append("\n".join(f"> **Note:** {text(warning)}\n>" for warning in report["warnings"]).removesuffix("\n>"))
+    parts += [
+        "## Metrics",
+        table(
+            ["metric", f"value ({level} interval)"],
+            [[_TITLES[name], shown(report["metrics"][name])] for name in names],
+            numbers=1,
+        ),
+        "## Confusion matrix",
+        _confusion(report),
+        "## Sources",
+        "A row of fakes compares that source with all real faces; a row of reals counts its false alarms.",
+        _sources(report),
+        "## Worst mistakes",
+        _mistakes(report),
+        "## Plots",
+    ]
+    if report["plots"]:
+        parts += [f"![{_PLOT_TITLES[name]}]({path})" for name, path in report["plots"].items()]
+    else:
+        parts.append("No plots: they need matplotlib. `pip install 'facetell[report]'`, then evaluate again.")
+    parts += [
+        "## How it was made",
+        _how(report),
+        "`predictions.parquet` holds one row per face; every number above can be recomputed from it.",
+    ]
+    return "\n\n".join(parts) + "\n"

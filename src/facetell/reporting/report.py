@@ -1,0 +1,274 @@
+"""Write the report of an evaluation: a folder of numbers, a page, plots and the predictions they come from.
+
+::
+
+    report.json           every number, with its interval where it has one
+    report.md             the same for people
+    predictions.parquet   one row per face; all of the above can be recomputed from it
+    plots/*.png           ROC, precision-recall, score densities, confusion matrix, reliability (needs matplotlib)
+
+The folder appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facetell.errors import DataError, FacetellError, MissingExtraError, SettingsError, UsageError
+from facetell.evaluation.bootstrap import grouped_bootstrap
+from facetell.evaluation.metrics import SUMMARY_KEYS, confusion, summary
+from facetell.evaluation.predictions import checked_predictions, write_predictions
+from facetell.reporting import plots
+from facetell.reporting.markdown import render
+
+__all__ = ["REPORT_FORMAT", "REPORT_VERSION", "check_destination", "write_report"]
+
+REPORT_FORMAT = "facetell-report"
+REPORT_VERSION = 1
+
+_COUNTS = ("n", "n_real", "n_fake")
+_FAKE_SOURCE = ("auroc", "average_precision", "eer", "balanced_accuracy", "recall")
+_REAL_SOURCE = ("fpr", "accuracy")
+_PLOTS = ("roc", "precision_recall", "score_densities", "confusion_matrix", "reliability")
+_NEED_BOTH = ("precision", "f1")
+_FILES = ("report.json", "report.md", "predictions.parquet")
+_MISTAKES = 20
+_FEW_GROUPS = 20  # below this a percentile bootstrap is known to be too narrow
+_LEVEL = 0.95
+
+Columns = dict[str, NDArray[Any]]
+
+
+def check_destination(out: Path) -> None:
+    """Raise :class:`~facetell.errors.UsageError` unless a report may be written to ``out``.
+
+    It may when nothing is there, the folder is empty, or it is an earlier report with nothing added to it.
+    """
+    if not out.exists():
+        return
+    hint = "choose another folder, or move this one away"
+    if not out.is_dir():
+        raise UsageError(f"{out} is a file, a report is a folder", hint=hint)
+    inside = {entry.relative_to(out).as_posix() for entry in out.rglob("*")}
+    if not inside:
+        return
+    try:
+        made_here = json.loads((out / "report.json").read_text("utf-8"))["format"] == REPORT_FORMAT
+    except (OSError, ValueError, KeyError, TypeError):
+        made_here = False
+    if not made_here:
+        raise UsageError(f"{out} exists and is not a report of facetell", hint=hint)
+    foreign = sorted(inside - {*_FILES, "plots", *(f"plots/{name}.png" for name in _PLOTS)})
+    if foreign:
+        raise UsageError(f"{out} holds a report and other files, such as {foreign[0]}", hint=hint)
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _plain(value: object) -> Any:
+    """Return ``value`` as JSON can hold it: numbers that are not finite become null, unknown objects text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return _number(value)
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def _measure(table: Columns, rows: NDArray[Any], threshold: float, repetitions: int, seed: int) -> tuple[Any, Any]:
+    """Metrics with intervals of some rows, and the bootstrap they come from."""
+    labels, scores, groups = (table[name][rows] for name in ("label", "score", "group"))
+    intervals = grouped_bootstrap(labels, scores, groups, threshold, repetitions=repetitions, seed=seed, level=_LEVEL)
+    found = summary(labels, scores, threshold)
+    if not found["n_real"] or not found["n_fake"]:
+        found |= dict.fromkeys(_NEED_BOTH, float("nan"))  # 0 or 1 whatever the detector does: says nothing
+        intervals |= dict.fromkeys(_NEED_BOTH, (float("nan"), float("nan")))
+    metrics = {
+        key: {"value": _number(found[key]), "low": _number(intervals[key][0]), "high": _number(intervals[key][1])}
+        for key in SUMMARY_KEYS
+        if key not in _COUNTS
+    }
+    return metrics, intervals
+
+
+def _sources(table: Columns, threshold: float, repetitions: int, seed: int) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    fake = table["label"] == 1
+    for label, members, keys in (("fake", fake, _FAKE_SOURCE), ("real", ~fake, _REAL_SOURCE)):
+        for source in np.unique(table["source"][members].astype(str)):
+            own = members & (table["source"] == source)
+            compared = own | ~fake if label == "fake" else own
+            metrics, intervals = _measure(table, compared, threshold, repetitions, seed)
+            rows.append(
+                {
+                    "source": str(source),
+                    "label": label,
+                    "n": int(own.sum()),
+                    "groups": int(np.unique(table["group"][own].astype(str)).size),
+                    "compared_with": int(compared.sum() - own.sum()),
+                    "omitted": intervals.omitted,
+                    "metrics": {key: metrics[key] for key in keys},
+                }
+            )
+    return rows
+
+
+def _mistakes(table: Columns, threshold: float) -> list[dict[str, Any]]:
+    """The faces furthest on the wrong side of the threshold, by logit: scores may be rounded to 0 or 1."""
+    fake = table["label"] == 1
+    called = table["score"].astype(np.float64) >= threshold
+    wrong = np.flatnonzero(fake != called)
+    # Share of the way from the threshold to the far end, so that misses and false alarms compare.
+    score = table["score"][wrong].astype(np.float64)
+    span = np.where(called[wrong], max(1 - threshold, 1e-12), max(threshold, 1e-12))
+    depth = np.abs(score - threshold) / span
+    order = np.lexsort([wrong, -np.abs(table["logit"][wrong]), -depth])[:_MISTAKES]
+    return [
+        {
+            "row": int(table["row"][i]),
+            "path": str(table["path"][i]),
+            "label": "fake" if fake[i] else "real",
+            "source": str(table["source"][i]),
+            "group": str(table["group"][i]),
+            "score": float(table["score"][i]),
+            "logit": float(table["logit"][i]),
+        }
+        for i in wrong[order]
+    ]
+
+
+def _warnings(table: Columns, given: object) -> list[str]:
+    found = [str(item) for item in given] if isinstance(given, list | tuple) else [str(given)] if given else []
+    for name, label in (("real", 0), ("fake", 1)):
+        groups = np.unique(table["group"][table["label"] == label].astype(str)).size
+        if not groups:
+            found.append(f"no {name} face: AUROC, average precision, EER and balanced accuracy are not defined")
+        elif groups < _FEW_GROUPS:
+            found.append(f"{name} faces come from only {groups} group(s): their intervals are likely too narrow")
+    return found
+
+
+def _draw(table: Columns, threshold: float, folder: Path) -> dict[str, str]:
+    """Draw what the data allows; return the plots by name, none without matplotlib."""
+    labels, scores = table["label"], table["score"]
+    both = np.unique(labels).size == 2
+    folder.mkdir()
+    drawn: dict[str, str] = {}
+    try:
+        for name in _PLOTS:
+            path = folder / f"{name}.png"
+            if name in ("roc", "precision_recall") and not both:
+                continue
+            if name == "reliability":
+                plots.reliability(labels, scores, path)
+            else:
+                getattr(plots, name)(labels, scores, threshold, path)
+            drawn[name] = f"plots/{name}.png"
+    except MissingExtraError:
+        folder.rmdir()
+    return drawn
+
+
+def _swap(fresh: Path, out: Path) -> None:
+    """Put ``fresh`` at ``out``; what was there is removed only once the new folder stands."""
+    old = out.with_name(f".{out.name}.{os.getpid()}.old")
+    if out.exists():
+        out.replace(old)
+    try:
+        fresh.replace(out)
+    except OSError:
+        if old.exists():
+            old.replace(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_report(
+    predictions: dict[str, NDArray[Any]],
+    out: Path,
+    *,
+    threshold: float,
+    threshold_rule: str,
+    context: dict[str, object],
+    repetitions: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Write the report of ``predictions`` to the folder ``out`` and return what ``report.json`` holds.
+
+    ``predictions`` has the columns of :data:`~facetell.evaluation.predictions.PREDICTION_COLUMNS`. ``threshold`` (a
+    score) and ``threshold_rule`` come from validation data. ``context`` says where the numbers come from (detector,
+    method, face set, split, versions ...) and is written as given; its list ``warnings`` is shown on top.
+
+    Keys of the result: ``format``, ``version``, ``threshold``, ``threshold_rule``, ``context``, ``counts``,
+    ``metrics`` (name → value, low, high), ``confusion`` (tn, fp, fn, tp), ``sources``, ``mistakes``, ``bootstrap``,
+    ``warnings``, ``plots`` (name → path in the folder). What is not defined is None. In ``sources`` a fake source is
+    measured against all real faces, a real source alone (its FPR, and accuracy = 1 - FPR); a source with both labels
+    has a row for each.
+
+    Raises UsageError when ``out`` holds something else than a report, DataError for unusable predictions.
+    """
+    out = Path(os.path.abspath(out))  # noqa: PTH100 - absolute, but a link stays the link it is
+    check_destination(out)
+    if not 0 <= threshold <= np.nextafter(1, 2):
+        raise SettingsError(f"the threshold is a score in [0, 1], got {threshold}")
+    table = checked_predictions(predictions)
+    if not table["label"].size:
+        raise DataError("there is no prediction to report on", hint="is the split empty?")
+    everything = np.ones(table["label"].size, dtype=bool)
+    metrics, intervals = _measure(table, everything, threshold, repetitions, seed)
+    matrix = confusion(table["label"], table["score"], threshold)
+    n_fake = int(table["label"].sum())
+    report: dict[str, Any] = {
+        "format": REPORT_FORMAT,
+        "version": REPORT_VERSION,
+        "threshold": float(threshold),
+        "threshold_rule": threshold_rule,
+        "context": _plain(context),
+        "counts": {
+            "n": int(everything.size),
+            "n_real": int(everything.size) - n_fake,
+            "n_fake": n_fake,
+            "groups": intervals.groups,
+        },
+        "metrics": metrics,
+        "confusion": {"tn": matrix.tn, "fp": matrix.fp, "fn": matrix.fn, "tp": matrix.tp},
+        "sources": _sources(table, threshold, repetitions, seed),
+        "mistakes": _mistakes(table, threshold),
+        "bootstrap": {
+            "unit": "group",
+            "groups": intervals.groups,
+            "repetitions": intervals.repetitions,
+            "omitted": intervals.omitted,
+            "seed": seed,
+            "level": _LEVEL,
+        },
+        "warnings": _warnings(table, context.get("warnings")),
+        "plots": {},
+    }
+    fresh = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        fresh.mkdir(parents=True)
+        report["plots"] = _draw(table, threshold, fresh / "plots")
+        write_predictions(fresh / "predictions.parquet", table)
+        text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False)
+        (fresh / "report.json").write_text(text + "\n", "utf-8")
+        (fresh / "report.md").write_text(render(report), "utf-8")
+        _swap(fresh, out)
+    except OSError as error:
+        raise FacetellError(f"cannot write the report {out}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return report

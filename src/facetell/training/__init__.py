@@ -1,0 +1,1 @@
+"""Training: one short loop on Lightning Fabric, its recipe, its checkpoints."""

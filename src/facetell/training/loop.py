@@ -1,0 +1,288 @@
+"""The training loop: the same for every method, on CPU, GPU, mixed precision, and under ``torchrun``.
+
+Everything random is drawn from (seed, epoch), so a run that was killed and resumed from its last checkpoint ends with
+the same weights as one that was not. Only the validation images given here choose the epoch that is kept.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from facetell.data.augment import apply, draw
+from facetell.data.batches import epoch_order, iterate
+from facetell.data.cache import DecodedImages
+from facetell.errors import DataError, FacetellError
+from facetell.evaluation.calibration import calibrated
+from facetell.evaluation.metrics import auroc, log_loss
+from facetell.training.checkpoint import flatten_optimizer, load_checkpoint, restore_optimizer, save_checkpoint
+from facetell.training.recipe import Recipe, build_optimizer, learning_rate_factor
+
+__all__ = ["CHECKPOINT", "TABLE", "EpochResult", "Run", "Samples", "Step", "predict", "train"]
+
+CHECKPOINT = "checkpoint.safetensors"
+TABLE = "training.csv"
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Decoded images, the rows of them to use, and one label (0 real, 1 fake) for each of these rows."""
+
+    images: DecodedImages
+    rows: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int8]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a progress bar shows: where training is, how fast, how well, and how long it may still take."""
+
+    step: int
+    steps: int
+    epoch: int
+    epochs: int
+    loss: float
+    auroc: float
+    images_per_s: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """One line of ``training.csv``. Losses are mean cross-entropies in nats; validation is that of the kept weights."""
+
+    epoch: int
+    lr: float
+    loss: float
+    validation_loss: float
+    validation_auroc: float
+    images_per_s: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is trained on, and how: images, the seed, a folder for checkpoints and ``training.csv``, and who watches.
+
+    With ``resume`` the run continues from the checkpoint in ``folder``, if there is one.
+    """
+
+    training: Samples
+    validation: Samples
+    seed: int
+    folder: Path
+    resume: bool = False
+    on_step: Callable[[Step], None] | None = None
+    on_epoch: Callable[[EpochResult], None] | None = None
+
+
+class _WeightAverage:
+    """Exponential running average of weights and buffers; the decay rises from 0.1 so that short runs forget the start."""
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.network = copy.deepcopy(network)
+        self.network.requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, step: int) -> None:
+        weight = 1 - min(self.decay, (1 + step) / (10 + step))
+        pairs = list(zip(self.network.state_dict().values(), network.state_dict().values(), strict=True))
+        floats = [pair for pair in pairs if pair[0].is_floating_point()]
+        torch._foreach_lerp_([a for a, _ in floats], [b for _, b in floats], weight)
+        for mine, theirs in pairs:
+            if not mine.is_floating_point():
+                mine.copy_(theirs)
+
+
+class _State:
+    """All that a checkpoint holds: weights, their average, the optimiser, the history and the best epoch so far."""
+
+    def __init__(self, network: nn.Module, average: _WeightAverage | None) -> None:
+        self.network = network
+        self.average = average
+        self.kept = average.network if average else network
+        self.optimizer: torch.optim.Optimizer
+        self.history: list[EpochResult] = []
+        self.best: dict[str, Tensor] = {}
+        self.best_value = -math.inf
+        self.stale = 0
+
+    def judge(self, result: EpochResult, select: str) -> None:
+        """Add an epoch, and keep its weights if it is the best by ``select``."""
+        self.history.append(result)
+        value = {"auroc": result.validation_auroc, "loss": -result.validation_loss, "last": float(result.epoch)}[select]
+        if value > self.best_value:
+            self.best_value, self.stale = value, 0
+            self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.kept.state_dict().items()}
+        else:
+            self.stale += 1
+
+    def save(self, path: Path, identity: dict[str, object]) -> None:
+        parts = {
+            "network": self.network.state_dict(),
+            "best": self.best,
+            "optimizer": flatten_optimizer(self.optimizer),
+        }
+        if self.average:
+            parts["average"] = self.average.network.state_dict()
+        tensors = {f"{part}/{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
+        counters = {"best_value": self.best_value, "stale": self.stale}
+        save_checkpoint(path, tensors, {**counters, **identity, "history": [asdict(row) for row in self.history]})
+
+    def restore(self, path: Path, identity: dict[str, object]) -> None:
+        tensors, state = load_checkpoint(path)
+        if any(state[key] != value for key, value in identity.items()):
+            raise DataError(f"{path.parent} holds a run with other settings or data", hint="resume it as it was begun")
+        self.network.load_state_dict(_part(tensors, "network/"))
+        if self.average:
+            self.average.network.load_state_dict(_part(tensors, "average/"))
+        restore_optimizer(self.optimizer, _part(tensors, "optimizer/"))
+        self.best = _part(tensors, "best/")
+        self.history = [EpochResult(**row) for row in state["history"]]
+        self.best_value, self.stale = state["best_value"], state["stale"]
+
+
+def train(
+    network: nn.Module, run: Run, recipe: Recipe, *, groups: list[dict[str, object]], fabric: Fabric
+) -> list[EpochResult]:
+    """Train ``network`` in place and leave in it the weights that ``recipe.select`` keeps.
+
+    ``groups`` are the parameter groups for ``build_optimizer``. Raises ``DataError`` when a class is missing and
+    ``FacetellError`` when the loss is no longer finite.
+    """
+    for name, samples in (("training", run.training), ("validation", run.validation)):
+        if len(np.unique(samples.labels)) < 2:
+            raise DataError(f"the {name} images need both real and fake", hint="see `facetell inspect FACESET`")
+    state = _State(network, _WeightAverage(network, recipe.averaging) if recipe.averaging else None)
+    state.kept.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module, optimizer = fabric.setup(network, build_optimizer(recipe, groups))
+    state.optimizer = optimizer.optimizer
+    identity = {"recipe": asdict(recipe), "seed": run.seed, "images": len(run.training)}
+    if run.resume and (run.folder / CHECKPOINT).exists():
+        state.restore(run.folder / CHECKPOINT, identity)
+
+    passes = max(1, math.ceil(recipe.epoch_images / len(run.training)))
+    per_rank = passes * math.ceil(len(run.training) / fabric.world_size)
+    steps_per_epoch = math.ceil(per_rank / recipe.batch_size)
+    batch_size = math.ceil(per_rank / steps_per_epoch)  # equal batches: the last is never a lone image
+    steps = steps_per_epoch * recipe.epochs
+
+    for epoch in range(len(state.history), recipe.epochs):
+        if recipe.patience and state.stale >= recipe.patience:
+            break
+        epoch_seed = int(np.random.SeedSequence([run.seed, epoch, fabric.global_rank]).generate_state(1)[0])
+        torch.manual_seed(epoch_seed)  # dropout
+        draws = torch.Generator().manual_seed(epoch_seed)
+        order = np.concatenate(
+            [
+                epoch_order(len(run.training), run.seed, epoch * passes + k, fabric.global_rank, fabric.world_size)
+                for k in range(passes)
+            ]
+        )
+        truths = torch.from_numpy(run.training.labels[order]).float().to(fabric.device)
+        total, seen, rate = torch.zeros((), device=fabric.device), 0, 0.0
+        began = last_shown = time.perf_counter()
+        module.train()
+        batches = iterate(run.training.images, run.training.rows[order], batch_size, fabric.device)
+        for index, (images, rows) in enumerate(batches):
+            step = epoch * steps_per_epoch + index
+            rate = recipe.lr * learning_rate_factor(step, steps, recipe.warmup)
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["factor"]
+            batch = apply(
+                images.float().div_(255), draw(len(rows), run.training.images.size, recipe.augmentation, draws)
+            )
+            loss = F.binary_cross_entropy_with_logits(module(batch).float(), truths[seen : seen + len(rows)])
+            optimizer.zero_grad()
+            fabric.backward(loss)
+            optimizer.step()
+            if state.average:
+                state.average.update(network, step)
+            total += loss.detach() * len(rows)
+            seen += len(rows)
+            now = time.perf_counter()
+            if run.on_step and (now - last_shown > 0.2 or step + 1 == steps):  # reading the loss waits for the device
+                last_shown, pace = now, (now - began) / (index + 1)
+                known = state.history[-1].validation_auroc if state.history else math.nan
+                run.on_step(
+                    Step(
+                        step=step + 1,
+                        steps=steps,
+                        epoch=epoch + 1,
+                        epochs=recipe.epochs,
+                        loss=float(total) / seen,
+                        auroc=known,
+                        images_per_s=batch_size * fabric.world_size / pace,
+                        seconds_left=(steps - step - 1) * pace,
+                    )
+                )
+        images_per_s = seen * fabric.world_size / (time.perf_counter() - began)
+        mean_loss = float(fabric.all_reduce(total / seen, reduce_op="mean"))
+        if not math.isfinite(mean_loss):
+            raise FacetellError(f"the loss is {mean_loss} in epoch {epoch + 1}", hint="lower --set lr=…")
+        logits = predict(state.kept, run.validation, fabric)
+        result = EpochResult(
+            epoch=epoch + 1,
+            lr=rate,
+            loss=mean_loss,
+            validation_loss=log_loss(run.validation.labels, calibrated(logits, 1.0)),
+            validation_auroc=auroc(run.validation.labels, logits),
+            images_per_s=images_per_s,
+        )
+        state.judge(result, recipe.select)
+        if fabric.is_global_zero:
+            state.save(run.folder / CHECKPOINT, identity)
+            _write_table(run.folder / TABLE, state.history)
+        if run.on_epoch:
+            run.on_epoch(result)
+        fabric.barrier()
+    network.load_state_dict(state.best)
+    return state.history
+
+
+@torch.no_grad()
+def predict(network: nn.Module, samples: Samples, fabric: Fabric, batch_size: int = 256) -> npt.NDArray[np.float32]:
+    """Logits (N,) of ``samples`` in order, in evaluation mode; the work is divided over processes."""
+    was_training = network.training
+    network.eval()
+    share = math.ceil(len(samples) / fabric.world_size)
+    mine = samples.rows[fabric.global_rank * share : (fabric.global_rank + 1) * share]
+    logits = torch.zeros(share, device=fabric.device)
+    done = 0
+    for images, rows in iterate(samples.images, mine, batch_size, fabric.device):
+        with fabric.autocast():
+            logits[done : done + len(rows)] = network(images.float().div_(255)).float()
+        done += len(rows)
+    gathered: Tensor = fabric.all_gather(logits) if fabric.world_size > 1 else logits
+    network.train(was_training)
+    return gathered.flatten()[: len(samples)].cpu().numpy()
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Any]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _write_table(path: Path, history: list[EpochResult]) -> None:
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [f.name for f in fields(EpochResult)])
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in history)
+    partial.replace(path)

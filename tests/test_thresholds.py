@@ -1,0 +1,112 @@
+"""Thresholds against trying every one of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from facetell.errors import DataError, SettingsError
+from facetell.evaluation import THRESHOLD_RULES, choose_threshold, confusion
+
+TIED = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 10)), min_size=2, max_size=40).filter(
+    lambda rows: len({label for label, _ in rows}) == 2
+)
+
+
+def quality(y: np.ndarray, s: np.ndarray, threshold: float, rule: str) -> float:
+    """How well a threshold does by a rule, counted face by face."""
+    tn = fp = fn = tp = 0
+    for label, score in zip(y.tolist(), s.tolist(), strict=True):
+        if score >= threshold:
+            tp, fp = tp + label, fp + 1 - label
+        else:
+            fn, tn = fn + label, tn + 1 - label
+    if rule == "f1":
+        return 2 * tp / (2 * tp + fp + fn)
+    if rule == "accuracy":
+        return (tp + tn) / len(y)
+    if rule == "eer":
+        return -abs(fp / (fp + tn) - fn / (fn + tp))
+    if rule.startswith("fpr="):
+        return tp / (tp + fn) if fp <= float(rule[4:]) * (fp + tn) else -1.0
+    return (tp / (tp + fn) + tn / (tn + fp)) / 2
+
+
+@settings(max_examples=200, deadline=None)
+@given(TIED, st.sampled_from([*THRESHOLD_RULES[:-1], "fpr=0", "fpr=0.25"]))
+def test_no_threshold_does_better(rows: list[tuple[int, int]], rule: str) -> None:
+    y, steps = (np.array(column) for column in zip(*rows, strict=True))
+    s = steps / 10
+    chosen = choose_threshold(y, s, rule)
+    assert chosen not in s or chosen == 0  # at 0 there is nothing below the lowest score
+    tried = np.append(np.arange(21) / 20 - 0.025, 1.01)
+    best = max(quality(y, s, threshold, rule) for threshold in tried)
+    assert quality(y, s, chosen, rule) == pytest.approx(best, abs=1e-12)
+
+
+def test_the_threshold_lies_midway() -> None:
+    assert choose_threshold([0, 0, 1, 1], [0.1, 0.2, 0.9, 0.95]) == pytest.approx(0.55)
+    assert choose_threshold([0, 1], [0.2, 0.3], "f1") == pytest.approx(0.25)
+
+
+def test_ties_go_to_the_one_nearest_to_a_half() -> None:
+    # Youden's J is 1/2 at 0.15 and at 0.45; the second is nearer to 0.5.
+    assert choose_threshold([0, 1, 0, 1], [0.1, 0.2, 0.4, 0.5]) == pytest.approx(0.45)
+    assert choose_threshold([0, 1, 0, 1], [0.5, 0.6, 0.8, 0.9]) == pytest.approx(0.55)
+    # 0.25 and 0.75 are as good and as near: the lower.
+    assert choose_threshold([0, 1, 0, 1], [0.125, 0.375, 0.625, 0.875]) == pytest.approx(0.25)
+
+
+def test_constant_scores_still_give_a_threshold() -> None:
+    assert choose_threshold([0, 1], [0.5, 0.5]) in (0.25, 0.75)
+    assert choose_threshold([0, 1], [0.0, 0.0]) == 0.5
+    assert choose_threshold([0, 1], [1.0, 1.0]) == 0.5
+
+
+def test_the_false_positive_rate_is_kept_and_used_up() -> None:
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], 500)
+    s = np.clip(rng.normal(0.4 + 0.2 * y, 0.15), 0, 1)
+    found = confusion(y, s, choose_threshold(y, s, "fpr=0.01"))
+    assert found.fp <= 5
+    assert found.recall == pytest.approx(quality(y, s, np.sort(s[:500])[-6] + 1e-9, "fpr=0.01"))
+    # 3 of 100 is exactly 3 %, whatever 0.03 * 100 is in binary.
+    y, s = np.repeat([0, 1], 100), np.append(np.arange(100) / 200, np.full(100, 0.4825))
+    assert confusion(y, s, choose_threshold(y, s, "fpr=0.03")).fp == 3
+
+
+def test_nothing_fits_between_neighbouring_numbers() -> None:
+    low = 0.5
+    high = np.nextafter(low, 1)
+    threshold = choose_threshold([0, 1], [low, high])
+    assert confusion([0, 1], [low, high], threshold).accuracy == 1
+
+
+def test_scores_of_one_can_all_be_called_real() -> None:
+    y, s = [0, 0, 0, 1], [1.0, 1.0, 1.0, 0.5]
+    threshold = choose_threshold(y, s, "accuracy")
+    assert confusion(y, s, threshold).tn == 3
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("balanced_acuracy", "did you mean 'balanced_accuracy'"),
+        ("fpr=2", r"\[0, 1\)"),
+        ("fpr=nan", r"\[0, 1\)"),
+        ("fpr=", r"\[0, 1\)"),
+        ("youden's", "unknown threshold rule"),
+    ],
+)
+def test_unknown_rules_are_refused(rule: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        choose_threshold([0, 1], [0.1, 0.9], rule)
+
+
+def test_one_class_and_logits_are_refused() -> None:
+    with pytest.raises(DataError, match="2 real and 0 fake"):
+        choose_threshold([0, 0], [0.1, 0.9])
+    with pytest.raises(DataError, match="probabilities"):
+        choose_threshold([0, 1], [-3.0, 2.0])

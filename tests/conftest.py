@@ -11,20 +11,20 @@ import pytest
 from PIL import Image
 
 
-def picture_bytes(seed: int = 0, size: tuple[int, int] = (24, 20), format: str = "PNG", **options: object) -> bytes:
+def picture_bytes(seed: int = 0, size: tuple[int, int] = (24, 20), kind: str = "PNG", **options: object) -> bytes:
     """Return one smooth random RGB picture of ``size`` = (width, height), encoded."""
     rng = np.random.default_rng(seed)
     small = Image.fromarray(rng.integers(0, 256, (5, 4, 3), dtype=np.uint8))
     out = io.BytesIO()
-    small.resize(size, Image.Resampling.BICUBIC).save(out, format, **options)
+    small.resize(size, Image.Resampling.BICUBIC).save(out, kind, **options)
     return out.getvalue()
 
 
 def write_picture(path: Path, seed: int = 0, size: tuple[int, int] = (24, 20)) -> Path:
     """Write one picture that differs from every other seed's; the suffix chooses the format."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    format = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}.get(path.suffix.lower(), "PNG")
-    path.write_bytes(picture_bytes(seed, size, format))
+    kind = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}.get(path.suffix.lower(), "PNG")
+    path.write_bytes(picture_bytes(seed, size, kind))
     return path
 
 

@@ -51,7 +51,9 @@ def test_batch_against_the_slow_reference(seed: int) -> None:
     images = torch.rand(4, 3, 32, 32, generator=generator)
     draws = draw(4, 32, Augmentation(rotate=20, zoom=0.2, translate=4, cutout_size=3), generator)
     found = apply(images, draws).numpy()
-    for image, matrix, holes, result in zip(images.numpy(), draws.matrix.numpy(), draws.holes.numpy(), found, strict=True):
+    for image, matrix, holes, result in zip(
+        images.numpy(), draws.matrix.numpy(), draws.holes.numpy(), found, strict=True
+    ):
         expected = slow_cutout(slow_sample(image.astype(np.float64), matrix.astype(np.float64)), holes)
         np.testing.assert_allclose(result, expected, atol=2e-5)
 

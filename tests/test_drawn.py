@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from facetell.data.drawn import KINDS, Person, Shot, blended, camera, draw_face, upsampled, write_drawn_faces
 from facetell.errors import DataError, SettingsError
 
-PEOPLE = 50
+PEOPLE = 40
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_each_person_has_as_many_photos_as_forgeries_of_each_kind(rows):
 def test_people_stay_in_one_split_and_every_kind_has_the_same_people(rows):
     splits = {row["group"]: row["split"] for row in rows}
     assert all(splits[row["group"]] == row["split"] for row in rows)
-    assert Counter(splits.values()) == {"train": 30, "validation": 6, "finetune": 8, "test": 6}
+    assert Counter(splits.values()) == {"train": 24, "validation": 5, "finetune": 6, "test": 5}
 
 
 def test_pictures_are_rgb_jpegs_of_the_size_asked_for(folder, rows, tmp_path):
@@ -111,8 +111,8 @@ def test_trivial_cues_do_not_separate(folder, rows, kind):
             groups.append(row["group"])
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     score = cross_val_predict(model, features, labels, groups=groups, cv=GroupKFold(5), method="predict_proba")[:, 1]
-    # 100 pictures a class: the standard error is about 0.04, so this allows for three of them round the real value.
-    assert 0.35 < roc_auc_score(labels, score) < 0.67
+    # 80 pictures a class: the standard error is about 0.045, so this allows for three of them round the real value.
+    assert 0.34 < roc_auc_score(labels, score) < 0.67
 
 
 def faces(count: int, seed: int) -> list[np.ndarray]:
@@ -126,17 +126,19 @@ def test_a_face_is_as_promised():
     assert 0 <= face.min() < face.max() <= 1
 
 
-def test_upsampling_leaves_peaks_where_the_grid_repeats():
-    """The mean spectrum, against its neighbours, rises at a quarter of the sampling rate (a grid of four pixels)."""
+def test_upsampling_leaves_peaks_where_the_grids_repeat():
+    """Grids of two and four pixels: the mean spectrum rises at a half and a quarter of the sampling rate alone."""
     rng = np.random.default_rng(1)
+    window = np.outer(np.hanning(96), np.hanning(96))
 
-    def peak(pictures: list[np.ndarray]) -> float:
-        spectrum = np.mean([np.abs(np.fft.fft2(p.mean(axis=2) - p.mean())) for p in pictures], axis=0)
-        ring = [spectrum[24 + i, j] for i in (-3, -2, 2, 3) for j in range(3)]
-        return float(spectrum[24, 0] / np.mean(ring))
+    def spectrum(pictures: list[np.ndarray]) -> np.ndarray:
+        return np.mean([np.abs(np.fft.fft2(p.mean(axis=2) * window)) for p in pictures], axis=0)
 
     originals = faces(40, 2)
-    assert peak([upsampled(face, rng) for face in originals]) > 1.5 * peak(originals)
+    rise = spectrum([upsampled(face, rng) for face in originals]) / spectrum(originals)
+    assert rise[48, 0] > 3
+    assert min(rise[24, 0], rise[0, 24]) > 1.2
+    assert rise[[18, 19, 20, 29, 30], 0] == pytest.approx(np.ones(5), abs=0.2)
 
 
 def test_blending_changes_the_inner_face_and_keeps_the_rest():
@@ -206,6 +208,8 @@ def test_an_interruption_leaves_nothing_behind(tmp_path):
     ("settings", "message"),
     [
         ({"people": 13}, "people is 13"),
+        ({"people": 14, "seed": -1}, "seed is -1"),
+        ({"people": 14, "kinds": ("blended", "blended")}, "named twice"),
         ({"people": 14, "size": 30}, "size is 30"),
         ({"people": 14, "size": 34}, "size is 34"),
         ({"people": 14, "kinds": ("blend",)}, "did you mean 'blended'"),
@@ -213,5 +217,5 @@ def test_an_interruption_leaves_nothing_behind(tmp_path):
 )
 def test_impossible_requests_are_refused(tmp_path, settings, message):
     with pytest.raises(SettingsError, match=message):
-        write_drawn_faces(tmp_path / "x", seed=0, **settings)
+        write_drawn_faces(tmp_path / "x", **{"seed": 0, **settings})
     assert not (tmp_path / "x").exists()

@@ -1,9 +1,33 @@
 """The public functions, one for each verb of the command, with the same names and the same arguments."""
 
-from facetell.api.demo import demo
-from facetell.api.fit import fit
-from facetell.api.information import inspect, methods, verify
-from facetell.api.judge import detect, evaluate
-from facetell.data.prepare import prepare
+from __future__ import annotations
 
-__all__ = ["demo", "detect", "evaluate", "fit", "inspect", "methods", "prepare", "verify"]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from facetell.api.demonstration import demo
+    from facetell.api.fitting import fit
+    from facetell.api.information import inspect, list_methods, verify
+    from facetell.api.judge import detect, evaluate
+    from facetell.data.prepare import prepare
+
+__all__ = ["demo", "detect", "evaluate", "fit", "inspect", "list_methods", "prepare", "verify"]
+
+_HOMES = {
+    "demo": "facetell.api.demonstration",
+    "detect": "facetell.api.judge",
+    "evaluate": "facetell.api.judge",
+    "fit": "facetell.api.fitting",
+    "inspect": "facetell.api.information",
+    "list_methods": "facetell.api.information",
+    "prepare": "facetell.data.prepare",
+    "verify": "facetell.api.information",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a verb on first use: preparing needs no training code."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'facetell.api' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,21 +1,21 @@
-"""``inspect``, ``verify`` and ``methods``: what there is to know of face sets, detectors and methods."""
+"""``inspect``, ``verify`` and ``list_methods``: what there is to know of face sets, detectors and methods."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from facetell.api.facesets import open_faceset
 from facetell.data.inspect import contact_sheet, summarise
+from facetell.data.prepare import open_or_prepare
 from facetell.detector.detector import Detector
 from facetell.methods import METHODS, get_method
 from facetell.methods.contract import Method
 
-__all__ = ["inspect", "methods", "verify"]
+__all__ = ["inspect", "list_methods", "verify"]
 
 
 def inspect(faceset: str | Path, *, sheet: str | Path | None = None, seed: int = 0) -> dict[str, object]:
     """Count a face set by split, label, source, group and size; with ``sheet``, write a contact sheet (PNG) there."""
-    faces = open_faceset(faceset)
+    faces = open_or_prepare(Path(faceset))
     result: dict[str, object] = summarise(faces)
     if sheet is not None:
         result["contact_sheet"] = str(contact_sheet(faces, Path(sheet), seed=seed))
@@ -27,6 +27,6 @@ def verify(detector: str | Path) -> dict[str, object]:
     return Detector.verify(detector)
 
 
-def methods() -> list[Method]:
+def list_methods() -> list[Method]:
     """All detection methods with their settings (``facetell.settings.describe(method.settings)``) and presets."""
     return [get_method(name) for name in METHODS]

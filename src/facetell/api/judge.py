@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facetell.api.facesets import check_split, open_faceset
+from facetell.api.facesets import check_split
 from facetell.data.batches import iterate
 from facetell.data.cache import decoded
 from facetell.data.faceset import FaceSet
+from facetell.data.prepare import open_or_prepare
 from facetell.detector.detector import Decision, Detector
 from facetell.reporting.report import check_destination, write_report
 from facetell.training.runtime import tune_allocator
@@ -64,7 +65,7 @@ def evaluate(
     check_destination(Path(out))
     name = "detector" if isinstance(detector, Detector) else Path(detector).name
     detector = detector if isinstance(detector, Detector) else Detector.load(detector, device)
-    faces = open_faceset(faceset)
+    faces = open_or_prepare(Path(faceset))
     check_split(faces, split, "evaluate on")
     tune_allocator()
     table = predictions(detector, faces, split, on_decode=on_decode, on_score=on_score)

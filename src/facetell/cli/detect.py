@@ -31,9 +31,10 @@ def command(ctx: click.Context, detector: Path, paths: tuple[Path, ...], as_json
     from facetell.api import detect
 
     unjudged = 0
+    decisions = detect(detector, paths, device=device)
     if not as_json:
         click.echo(f"{'decision':<12}{'score':>7}  {'threshold':>9}  path")
-    for decision in detect(detector, paths, device=device):
+    for decision in decisions:
         unjudged += not decision.judged
         if as_json:
             click.echo(json.dumps(decision.as_dict()))

@@ -20,11 +20,11 @@ def command(name: str | None, as_json: bool) -> None:
       facetell methods
       facetell methods fdftnet
     """
-    from facetell.api import methods
+    from facetell.api import list_methods
     from facetell.methods import get_method
     from facetell.settings import describe
 
-    chosen = [get_method(name)] if name else methods()
+    chosen = [get_method(name)] if name else list_methods()
     if as_json:
         click.echo(
             json.dumps(

@@ -3,11 +3,12 @@
 Type is told by content, never by the file's extension. What comes out is always uint8 RGB, the way a viewer shows it:
 
 - EXIF orientation is applied; an animation gives its first frame;
-- palette, grey, CMYK and other colour modes become RGB; 16 bits a channel become 8 by their high byte (scaled, not clipped);
+- palette, grey, CMYK and other colour modes become RGB; 16 bits a channel become 8 by their high byte (scaled, not
+  clipped);
 - transparency is laid on **black**, the colour that masked faces and padding have almost everywhere.
 
-JPEG is decoded by torchvision (twice as fast, same pixels as Pillow), all else by Pillow. PNG is left to Pillow although torchvision
-reads it: on damaged PNG data its decoder can end the whole process.
+JPEG is decoded by torchvision (twice as fast, same pixels as Pillow), all else by Pillow. PNG is left to Pillow
+although torchvision reads it: on damaged PNG data its decoder can end the whole process.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from __future__ import annotations
 import io
 import struct
 import warnings
+import zlib
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tvf
@@ -31,7 +32,7 @@ from facetell.errors import ImageError
 __all__ = ["FORMATS", "MAX_BYTES", "MAX_PIXELS", "ImageInfo", "decode", "decode_resized", "probe"]
 
 MAX_PIXELS = 50_000_000
-"""Largest picture decoded, in pixels (150 MB of RGB); a header that claims more is refused before anything is decoded."""
+"""Largest picture decoded, in pixels (150 MB of RGB); a header that claims more is refused before decoding."""
 
 MAX_BYTES = 64 * 2**20
 """Largest file decoded, in bytes."""
@@ -42,7 +43,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF
 _ORIENTATION_TAG = 0x0112
 _EIGHT_BIT_MODES = ("RGB", "L")
 
-# Pillow warns about odd metadata and large sizes on stderr; sizes are checked below, and metadata does not change pixels.
+# Pillow warns about odd metadata and large sizes on stderr; sizes are checked below, metadata does not change pixels.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
@@ -66,7 +67,8 @@ def probe(data: bytes) -> ImageInfo:
     """Look at the header of a picture without decoding its pixels.
 
     Raises:
-        ImageError: ``empty`` (zero bytes), ``unsupported`` (no picture format we read, or too large), ``unreadable`` (broken header).
+        ImageError: ``empty`` (zero bytes), ``unsupported`` (no format we read, or too large), ``unreadable`` (broken
+            header).
     """
     image = _open(data)
     return _info(image)
@@ -83,7 +85,7 @@ def decode(data: bytes) -> NDArray[np.uint8]:
     pixels = _decode_jpeg(data) if info.format == "JPEG" and info.mode in _EIGHT_BIT_MODES else None
     if pixels is None:
         return _decode_pillow(image, data)
-    return np.ascontiguousarray(_upright(pixels, info.orientation))
+    return _owned(_upright(pixels, info.orientation))
 
 
 def decode_resized(data: bytes, size: int) -> NDArray[np.uint8]:
@@ -110,14 +112,16 @@ def _open(data: bytes) -> Image.Image:
     Image.init()
     try:
         image = Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN])
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         if _starts_like_a_picture(data):
             raise ImageError("truncated or corrupt header", reason="unreadable") from None
         raise ImageError("not a picture in a format we read", reason="unsupported") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(f"more than {MAX_PIXELS:,} pixels, the limit", reason="unsupported") from None
-    except Exception as error:  # Pillow's readers raise many kinds on hostile bytes; none may reach the user as a traceback
-        raise ImageError(f"corrupt header: {_text(error)}", reason="unreadable") from None
+    except (
+        Exception
+    ) as error:  # Pillow's readers raise many kinds on hostile bytes; none may reach the user as a traceback
+        raise _unreadable(error) from None
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise ImageError(f"{width}x{height} is more than {MAX_PIXELS:,} pixels, the limit", reason="unsupported")
@@ -140,17 +144,15 @@ def _info(image: Image.Image) -> ImageInfo:
         frames = int(getattr(image, "n_frames", 1))
     except Exception:  # a broken later frame: the first is what counts
         frames = 1
-    if image.format == "TIFF":  # Pillow turns TIFF pictures itself, and says the size as shown
-        turned = False
-    else:
-        turned = orientation in (5, 6, 7, 8)
+    # Pillow turns TIFF pictures itself and says their size as shown.
+    turned = image.format != "TIFF" and orientation in (5, 6, 7, 8)
     width, height = image.size[::-1] if turned else image.size
     orientation = orientation if orientation in range(1, 9) else 1
     return ImageInfo(str(image.format), width, height, image.mode, frames, orientation)
 
 
 def _decode_jpeg(data: bytes) -> NDArray[np.uint8] | None:
-    """Decode an 8-bit grey or RGB JPEG fast; None hands it to Pillow, whose error message tells truncated from corrupt."""
+    """Decode an 8-bit grey or RGB JPEG fast; None leaves it to Pillow, whose error tells truncated from corrupt."""
     # frombuffer wants writable memory, which nothing here writes to; a copy is cheaper than a global warning filter.
     buffer = torch.frombuffer(bytearray(data), dtype=torch.uint8)
     try:
@@ -161,27 +163,44 @@ def _decode_jpeg(data: bytes) -> NDArray[np.uint8] | None:
 
 
 def _decode_pillow(image: Image.Image, data: bytes) -> NDArray[np.uint8]:
-    if image.format == "PNG" and b"IEND" not in data:
-        raise ImageError("truncated: the end of the picture is missing", reason="unreadable")
+    """Decode the first frame of anything `_open` let through."""
+    if image.format == "PNG":
+        _check_png(data)
     try:
         image.seek(0)
         image.load()
         upright = ImageOps.exif_transpose(image)
-        return np.ascontiguousarray(_to_rgb(upright if upright is not None else image))
+        return _owned(_to_rgb(upright))
     except ImageError:
         raise
     except MemoryError:
         raise ImageError("not enough memory to decode it", reason="unsupported") from None
     except Exception as error:  # see _open
-        text = _text(error)
-        word = "truncated" if _sounds_truncated(text, error) else "corrupt"
-        raise ImageError(f"{word}: {text}", reason="unreadable") from None
+        raise _unreadable(error) from None
 
 
-def _sounds_truncated(text: str, error: Exception) -> bool:
-    return isinstance(error, (EOFError, struct.error)) or any(
-        word in text.lower() for word in ("truncated", "unexpected end", "not enough", "incomplete", "ran out of")
-    )
+def _check_png(data: bytes) -> None:
+    """Check the checksums of a PNG file's critical chunks, which Pillow leaves out; PNG specification, section 5.3."""
+    at = len(b"\x89PNG\r\n\x1a\n")
+    while at + 12 <= len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        kind, end = data[at + 4 : at + 8], at + 8 + length
+        if end + 4 > len(data):
+            break
+        checksum = int.from_bytes(data[end : end + 4], "big")
+        if kind[:1].isupper() and zlib.crc32(memoryview(data)[at + 4 : end]) != checksum:
+            raise ImageError(f"corrupt: wrong checksum of {ascii(kind)[1:]}", reason="unreadable")
+        if kind == b"IEND":
+            return
+        at = end + 4
+    raise ImageError("truncated: the end of the picture is missing", reason="unreadable")
+
+
+def _unreadable(error: Exception) -> ImageError:
+    text = " ".join(str(error).split())[:200] or type(error).__name__
+    words = ("truncated", "unexpected end", "not enough", "incomplete", "ran out of")
+    cut = isinstance(error, (EOFError, struct.error)) or any(word in text.lower() for word in words)
+    return ImageError(f"{'truncated' if cut else 'corrupt'}: {text}", reason="unreadable")
 
 
 def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
@@ -210,5 +229,6 @@ def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     return pixels
 
 
-def _text(error: Any) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+def _owned(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The pixels in C order and writable, copied only if they are not."""
+    return np.require(pixels, requirements=["C", "W"])

@@ -37,12 +37,12 @@ def has_index_header(path: Path) -> bool:
 def read_index(index: Path) -> Rows:
     """Read an index; paths in it are relative to its folder, or absolute.
 
-    Labels are real/fake, 0/1 (0 = real), or any spelling of `LABEL_WORDS`. A row without group is a group of its own; a row without
-    source comes from the index's folder name.
+    Labels are real/fake, 0/1 (0 = real), or any spelling of `LABEL_WORDS`. A row without group is a group of its own;
+    a row without source comes from the index's folder name.
 
     Raises:
-        DataError: a missing or misspelt column, an unknown label or split word, a path that does not exist or is there twice; names the
-            line (of a Parquet index: the row, from 1).
+        DataError: a missing or misspelt column, an unknown label or split word, a path that does not exist or is
+            there twice; names the line (of a Parquet index: the row, from 1).
     """
     builder = RowBuilder(index.parent)
     default_source = index.resolve().parent.name or "pictures"
@@ -57,9 +57,10 @@ def read_index(index: Path) -> Rows:
         split = _split(split_word, where)
         full = index.parent / path
         if not full.is_file():
-            raise DataError(f"{where}: {path} does not exist{_near_file(full)}", hint="paths are relative to the index's folder")
-        own_group = os.path.splitext(path)[0]  # noqa: PTH122  a Path for each of 500,000 rows is slow
-        builder.add(path, label, group or own_group, source or default_source, split)
+            raise DataError(
+                f"{where}: {path} does not exist{_near_file(full)}", hint="paths are relative to the index's folder"
+            )
+        builder.add(path, label, group or None, source or default_source, split)
     rows = builder.build()
     _refuse_duplicates(rows, index, unit)
     return rows
@@ -76,7 +77,10 @@ def _label(word: str, where: str) -> int:
 def _split(word: str, where: str) -> str:
     split = split_of(word) if word else ""
     if split is None:
-        raise DataError(f"{where}: unknown split '{word}'{near_miss(word.lower(), SPLIT_WORDS)}", hint=f"splits are {', '.join(SPLITS)}")
+        raise DataError(
+            f"{where}: unknown split '{word}'{near_miss(word.lower(), SPLIT_WORDS)}",
+            hint=f"splits are {', '.join(SPLITS)}",
+        )
     return split
 
 
@@ -154,7 +158,11 @@ def _places(header: list[str], index: Path) -> list[int]:
         if name not in names:
             shown = ", ".join(f"'{column}'" for column in header[:8]) or "nothing"
             semicolons = len(header) == 1 and any(mark in header[0] for mark in ";\t")
-            hint = "separate the columns with commas" if semicolons else "the header must name path,label[,group,source,split]"
+            hint = (
+                "separate the columns with commas"
+                if semicolons
+                else "the header must name path,label[,group,source,split]"
+            )
             raise DataError(f"{index}, line 1: no column '{name}' in {shown}{_misspelt(name, names)}", hint=hint)
     for name in COLUMNS[_REQUIRED:]:
         if name not in names and (misspelt := _misspelt(name, names)):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,8 +33,8 @@ __all__ = [
 LABEL_WORDS = {
     **dict.fromkeys(
         (
-            "real", "reals", "original", "originals", "originalsequences", "authentic", "genuine", "pristine", "bonafide",
-            "natural", "celebreal", "youtubereal",
+            "real", "reals", "original", "originals", "originalsequences", "authentic", "genuine", "pristine",
+            "bonafide", "natural", "celebreal", "youtubereal",
         ),
         0,
     ),
@@ -45,7 +47,7 @@ LABEL_WORDS = {
         1,
     ),
 }  # fmt: skip
-"""Spellings of the two labels, without case, punctuation, a leading number (``0_real``) or words like ``training_`` and ``_images``."""
+"""Spellings of the labels, without case, punctuation, a leading number (``0_real``), ``training_`` or ``_images``."""
 
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -76,15 +78,20 @@ class Skipped:
 class Rows:
     """Pictures that are to become a face set, in columns; row i of each belongs together.
 
-    ``paths`` are relative to ``root`` with ``/`` (or absolute); ``labels`` 0 = real, 1 = fake; ``groups`` and ``sources`` are codes
-    into their names; ``splits`` are codes into `SPLITS`, -1 where not said. ``skipped`` are entries that cannot be pictures of a label.
+    ``paths`` are relative to ``root`` with ``/`` (or absolute); ``labels`` 0 = real, 1 = fake; ``groups`` are codes for
+    `group_name`; ``sources`` are codes into ``source_names``; ``splits`` are codes into `SPLITS`, -1 where not said.
+    ``skipped`` are entries that cannot be pictures of a label.
+
+    A group that was said is one of ``named_groups``; the codes after those are pictures of their own group, for which
+    only the first row is kept (``own_groups``), as their name is their path.
     """
 
     root: Path
-    paths: pa.ChunkedArray
+    paths: pa.LargeStringArray
     labels: NDArray[np.int8]
     groups: NDArray[np.int32]
-    group_names: pa.Array
+    named_groups: list[str]
+    own_groups: NDArray[np.int64]
     sources: NDArray[np.int32]
     source_names: list[str]
     splits: NDArray[np.int8]
@@ -101,56 +108,78 @@ class Rows:
         """The picture's path as the source says it."""
         return str(self.paths[row].as_py())
 
+    def group_name(self, code: int) -> str:
+        """The name of a group; a picture of its own group gives it its path without suffix."""
+        if code < len(self.named_groups):
+            return self.named_groups[code]
+        return _stem(self.path(int(self.own_groups[code - len(self.named_groups)])))
+
 
 class RowBuilder:
-    """Collects rows into compact columns: half a million rows take tens of megabytes, not a gigabyte of dicts."""
+    """Collects rows into compact columns: half a million rows take some fifty megabytes, not a gigabyte of dicts."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.skipped: list[Skipped] = []
-        self._text: dict[str, list[str]] = {"path": [], "group": [], "source": []}
-        self._chunks: dict[str, list[pa.Array]] = {"path": [], "group": [], "source": []}
-        self._labels = bytearray()
-        self._splits = bytearray()
+        self._waiting: list[str] = []
+        self._paths: list[pa.Array] = []
+        self._labels = array("b")
+        self._splits = array("b")
+        self._groups = array("i")
+        self._named: dict[str, int] = {}
+        self._own = array("Q")
+        self._sources = array("i")
+        self._source_codes: dict[str, int] = {}
 
-    def add(self, path: str, label: int, group: str, source: str, split: str) -> None:
-        """Add one picture; ``split`` may be empty."""
-        self._text["path"].append(path)
-        self._text["group"].append(group)
-        self._text["source"].append(source)
+    def add(self, path: str, label: int, group: str | None, source: str, split: str) -> None:
+        """Add one picture; ``group`` None gives it a group of its own, ``split`` may be empty."""
+        self._waiting.append(path)
         self._labels.append(label)
-        self._splits.append(SPLITS.index(split) if split else 255)
-        if len(self._text["path"]) >= _CHUNK:
+        self._splits.append(SPLITS.index(split) if split else -1)
+        self._sources.append(self._source_codes.setdefault(source, len(self._source_codes)))
+        if group is None:
+            self._groups.append(-1)
+            # Files that differ in their suffix alone (a.jpg, a.png) share a group; a hash tells without keeping names.
+            self._own.append(int.from_bytes(hashlib.blake2b(_stem(path).encode(), digest_size=8).digest()))
+        else:
+            self._groups.append(self._named.setdefault(group, len(self._named)))
+        if len(self._waiting) >= _CHUNK:
             self._flush()
 
     def build(self) -> Rows:
         """Return the rows in the order they were added."""
         self._flush()
-        groups = pa.chunked_array(self._chunks["group"], pa.large_string()).combine_chunks().dictionary_encode()
-        sources = pa.chunked_array(self._chunks["source"], pa.large_string()).combine_chunks().dictionary_encode()
+        groups = np.array(self._groups, dtype=np.int32)
+        own_rows = np.flatnonzero(groups < 0)
+        _, first, codes = np.unique(np.array(self._own, dtype=np.uint64), return_index=True, return_inverse=True)
+        groups[own_rows] = codes + len(self._named)
         return Rows(
             root=self.root,
-            paths=pa.chunked_array(self._chunks["path"], pa.large_string()),
-            labels=np.frombuffer(bytes(self._labels), dtype=np.int8),
-            groups=groups.indices.to_numpy().astype(np.int32),
-            group_names=groups.dictionary,
-            sources=sources.indices.to_numpy().astype(np.int32),
-            source_names=sources.dictionary.to_pylist(),
-            splits=np.frombuffer(bytes(self._splits), dtype=np.int8),
+            paths=pa.concat_arrays(self._paths),
+            labels=np.array(self._labels, dtype=np.int8),
+            groups=groups,
+            named_groups=list(self._named),
+            own_groups=own_rows[first],
+            sources=np.array(self._sources, dtype=np.int32),
+            source_names=list(self._source_codes),
+            splits=np.array(self._splits, dtype=np.int8),
             skipped=self.skipped,
         )
 
     def _flush(self) -> None:
-        for name, values in self._text.items():
-            self._chunks[name].append(pa.array(values, pa.large_string()))
-            values.clear()
+        self._paths.append(pa.array(self._waiting, pa.large_string()))
+        self._waiting.clear()
+
+
+def _stem(path: str) -> str:
+    return os.path.splitext(path)[0]  # noqa: PTH122  a Path for each of half a million rows is slow
 
 
 def label_of(folder_name: str) -> int | None:
     """The label that a folder's name says: 0 real, 1 fake, None if it is no spelling we know.
 
-    Only whole names count (``real_vs_fake`` or ``Real-ESRGAN`` say nothing). A bare ``0`` or ``1`` says nothing either, as data sets
-    disagree on which is which; an index, whose documentation says 0 = real, may use them.
+    Only whole names count (``real_vs_fake`` or ``Real-ESRGAN`` say nothing). A bare ``0`` or ``1`` says nothing
+    either, as data sets disagree on which is which; an index, whose documentation says 0 = real, may use them.
     """
     words = _words(folder_name)
     return LABEL_WORDS.get("".join(words)) if words else None
@@ -158,20 +187,22 @@ def label_of(folder_name: str) -> int | None:
 
 def split_of(word: str) -> str | None:
     """The split that a word says, None if it is no spelling we know."""
-    return SPLIT_WORDS.get(re.sub(r"[^a-z]", "", word.lower()))
+    return SPLIT_WORDS.get(re.sub(r"[^a-z0-9]", "", word.lower()))
 
 
 def find_rows(source: Path, *, subfolders: str = "group") -> Rows:
     """Read what ``source`` says about its pictures.
 
-    ``source`` is an index (``.csv`` or ``.parquet`` with ``path,label[,group,source,split]``), a folder that holds an ``index.csv``
-    of that kind (it is used, as it says more than folders can), or a folder ``[split/]LABEL[/sub/folders]/picture``.
+    ``source`` is an index (``.csv`` or ``.parquet`` with ``path,label[,group,source,split]``), a folder that holds an
+    ``index.csv`` of that kind (it is used, as it says more than folders can), or a folder
+    ``[split/]LABEL[/sub/folders]/picture`` (``LABEL/split/`` is understood as well).
 
-    In a folder, the sub-folder below the label names the **group**: frames in ``real/vid1/`` and ``fake/vid1/`` share the group
-    ``vid1`` and never cross a split. With ``subfolders="source"`` the first sub-folder is the source instead, and a deeper one the
-    group. A picture straight in the label folder is a group of its own, named by its path with split and label and without suffix:
-    ``real/00001.jpg`` and ``fake/00001.jpg`` are *not* tied together, since equal numbers mean nothing in most data sets; where they
-    do mean the same person, say so with sub-folders or an index with a ``group`` column.
+    In a folder, the sub-folder below the label names the **group**: frames in ``real/vid1/`` and ``fake/vid1/`` share
+    the group ``vid1`` and never cross a split. With ``subfolders="source"`` the first sub-folder is the source
+    instead, and a deeper one the group. A picture straight in the label folder is a group of its own, named by its
+    path with split and label and without suffix: ``real/00001.jpg`` and ``fake/00001.jpg`` are *not* tied together,
+    since equal numbers mean nothing in most data sets; where they do mean the same person, say so with sub-folders or
+    an index with a ``group`` column.
 
     Raises:
         DataError: nothing there, no label found, unknown spellings, or a wrong index; the message names the place.
@@ -180,13 +211,17 @@ def find_rows(source: Path, *, subfolders: str = "group") -> Rows:
     from facetell.data.index import has_index_header, read_index
 
     if subfolders not in SUBFOLDERS:
-        raise UsageError(f"subfolders cannot be '{subfolders}'{near_miss(subfolders, SUBFOLDERS)}", hint="use group or source")
+        raise UsageError(
+            f"subfolders cannot be '{subfolders}'{near_miss(subfolders, SUBFOLDERS)}", hint="use group or source"
+        )
     if not source.exists():
         nearby = [entry.name for entry in source.parent.iterdir()] if source.parent.is_dir() else []
         raise DataError(f"{source} does not exist{near_miss(source.name, nearby)}")
     if source.is_file():
         if source.suffix.lower() not in (".csv", ".parquet"):
-            raise DataError(f"{source} is neither a folder nor an index", hint="give a folder, a .csv or a .parquet index")
+            raise DataError(
+                f"{source} is neither a folder nor an index", hint="give a folder, a .csv or a .parquet index"
+            )
         return read_index(source)
     if (source / "faceset.json").is_file():
         raise DataError(f"{source} is a face set already", hint="use it as it is, or give the folder of pictures")
@@ -225,7 +260,7 @@ def _read_folder(root: Path, subfolders: str) -> Rows:
             row_source = parts[0] if parts and subfolders == "source" else default_source
             own = len(parts) < (2 if subfolders == "source" else 1)
             path = f"{prefix}/{relative}"
-            group = os.path.splitext(path)[0] if own else "/".join(parts)  # noqa: PTH122  a Path for each of 500,000 rows is slow
+            group = None if own else "/".join(parts)
             builder.add(path, label, group, row_source, row_split)
     return builder.build()
 
@@ -235,27 +270,29 @@ def _label_folders(root: Path, builder: RowBuilder) -> tuple[list[tuple[Path, in
     found: list[tuple[Path, int, str]] = []
     unknown: list[str] = []
     prefixes: list[str] = []
-    for entry in _entries(root, "", builder):
-        label, split = label_of(entry.name), split_of(entry.name)
-        if not entry.is_dir():
-            builder.skipped.append(Skipped(entry.name, "unlabelled", "lies outside every label folder"))
+    for name in _names(root, "", builder):
+        label, split = label_of(name), split_of(name)
+        if not (root / name).is_dir():
+            builder.skipped.append(Skipped(name, "unlabelled", "lies outside every label folder"))
         elif label is not None:
-            first = re.split(r"[^A-Za-z]+", entry.name.lower())[0]
+            first = re.split(r"[^A-Za-z]+", name.lower())[0]
             prefixes.append(SPLIT_WORDS.get(first, ""))
-            found.append((Path(entry.path), label, ""))
+            found.append((root / name, label, ""))
         elif split is not None:
-            for inner in _entries(Path(entry.path), entry.name, builder):
-                inner_label = label_of(inner.name)
-                path = f"{entry.name}/{inner.name}"
-                if not inner.is_dir():
+            for inner in _names(root / name, name, builder):
+                inner_label = label_of(inner)
+                path = f"{name}/{inner}"
+                if not (root / path).is_dir():
                     builder.skipped.append(Skipped(path, "unlabelled", "lies outside every label folder"))
                 elif inner_label is None:
                     unknown.append(path)
                 else:
-                    found.append((Path(inner.path), inner_label, split))
+                    found.append((root / path, inner_label, split))
         else:
-            unknown.append(entry.name)
-    if len(set(prefixes)) > 1 and all(prefixes):  # train_real, test_real: here the prefix is the split; alone it is decoration
+            unknown.append(name)
+    if len(set(prefixes)) > 1 and all(
+        prefixes
+    ):  # train_real, test_real: here the prefix is the split; alone it is decoration
         unsplit = iter(prefixes)
         found = [(folder, label, split or next(unsplit)) for folder, label, split in found]
     return found, unknown
@@ -265,9 +302,15 @@ def _refuse_layout(root: Path, unknown: list[str]) -> None:
     deeper = next(iter(_deeper_roots(root)), None)
     if deeper is not None:
         raise DataError(f"{root} holds no label folder itself, but {deeper} does", hint=f"give {deeper}")
-    names = ", ".join(f"'{name}'" for name in unknown[:8]) + (f" and {len(unknown) - 8} more" if len(unknown) > 8 else "")
+    names = ", ".join(f"'{name}'" for name in unknown[:8]) + (
+        f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
+    )
     guess = next((miss for name in unknown if (miss := near_miss(name.lower().split("/")[-1], LABEL_WORDS))), "")
-    what = f"cannot tell real from fake by the folder{'s' if len(unknown) > 1 else ''} {names}" if unknown else "no folders"
+    what = (
+        f"cannot tell real from fake by the folder{'s' if len(unknown) > 1 else ''} {names}"
+        if unknown
+        else "no folders"
+    )
     raise DataError(
         f"{root}: {what}{guess}",
         hint="name the folders real/ and fake/ (or train/real/ ...), or write an index.csv with the columns path,label",
@@ -275,7 +318,7 @@ def _refuse_layout(root: Path, unknown: list[str]) -> None:
 
 
 def _deeper_roots(root: Path) -> Iterator[Path]:
-    """Folders up to two levels down that hold label folders, when the root itself holds only one folder (an unpacked archive)."""
+    """Folders up to two levels down that hold label folders, when each above holds only one (an unpacked archive)."""
     folder = root
     for _ in range(2):
         inner = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
@@ -287,59 +330,49 @@ def _deeper_roots(root: Path) -> Iterator[Path]:
             yield folder
 
 
-def _entries(folder: Path, prefix: str, builder: RowBuilder) -> list[os.DirEntry[str]]:
-    """A folder's entries in name order, without litter; hidden ones and broken names are listed as skipped."""
+def _names(folder: Path, prefix: str, builder: RowBuilder) -> list[str]:
+    """Names in a folder, sorted, without litter; hidden ones and broken names are listed as skipped."""
     try:
-        with os.scandir(folder) as scan:
-            entries = sorted(scan, key=lambda entry: entry.name)
+        names = sorted(os.listdir(folder))  # noqa: PTH208  names alone: half a million directory entries take 150 MB
     except OSError as error:
         builder.skipped.append(Skipped(prefix or ".", "unreadable", f"folder: {error.strerror}"))
         return []
     kept = []
-    for entry in entries:
-        path = f"{prefix}/{entry.name}" if prefix else entry.name
-        if entry.name.lower() in _LITTER or entry.name.startswith("._"):
+    for name in names:
+        path = f"{prefix}/{name}" if prefix else name
+        if name.lower() in _LITTER or name.startswith("._"):
             continue
-        if not entry.name.isprintable() or _unencodable(entry.name):
+        if not name.isprintable():  # undecodable bytes and line breaks, which no table of paths can hold safely
             builder.skipped.append(Skipped(ascii(path), "unreadable", "its name is not valid text"))
-        elif entry.name.startswith("."):
+        elif name.startswith("."):
             builder.skipped.append(Skipped(path, "hidden", "its name starts with a dot"))
         else:
-            kept.append(entry)
+            kept.append(name)
     return kept
 
 
-def _unencodable(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
-
-
 def _walk(folder: Path, prefix: str, builder: RowBuilder) -> Iterator[str]:
-    """Paths of all regular files below a folder, relative to it, depth first in name order; links are followed, loops are not."""
-    stack = [("", folder, frozenset({os.path.realpath(folder)}))]
+    """Paths of all regular files below a folder, relative to it, in name order; links are followed, loops are not."""
+    base = str(folder)
+    stack = [("", frozenset({os.path.realpath(base)}))]
     while stack:
-        relative, here, above = stack.pop()
+        relative, above = stack.pop()
         folders = []
-        for entry in _entries(here, f"{prefix}/{relative}".rstrip("/"), builder):
-            path = f"{relative}{entry.name}"
-            if entry.is_dir():
-                real = os.path.realpath(entry.path) if entry.is_symlink() else ""
+        for name in _names(folder / relative, f"{prefix}/{relative}".rstrip("/"), builder):
+            path = f"{relative}{name}"
+            try:
+                mode = os.stat(f"{base}/{path}").st_mode  # noqa: PTH116  a Path for each of 500,000 files is slow
+            except OSError:
+                mode = 0
+            if stat.S_ISREG(mode):
+                yield path
+            elif stat.S_ISDIR(mode):
+                real = os.path.realpath(f"{base}/{path}")
                 if real in above:
                     builder.skipped.append(Skipped(f"{prefix}/{path}", "unreadable", "a link to a folder above it"))
                 else:
-                    folders.append((f"{path}/", Path(entry.path), above | {os.path.realpath(entry.path)}))
-            elif _is_regular(entry):
-                yield path
+                    folders.append((f"{path}/", above | {real}))
             else:
-                builder.skipped.append(Skipped(f"{prefix}/{path}", "unreadable", "not a regular file, or a broken link"))
+                detail = "not a regular file, or a broken link"
+                builder.skipped.append(Skipped(f"{prefix}/{path}", "unreadable", detail))
         stack.extend(reversed(folders))
-
-
-def _is_regular(entry: os.DirEntry[str]) -> bool:
-    try:
-        return stat.S_ISREG(entry.stat().st_mode)
-    except OSError:
-        return False

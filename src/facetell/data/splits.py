@@ -1,8 +1,9 @@
-"""Who goes to train, validation and test: group-disjoint, stratified, seeded, and fast enough for half a million groups."""
+"""Who goes to train, validation and test: group-disjoint, stratified, seeded, fast with half a million groups."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,9 @@ FRACTIONS = {"train": 0.7, "validation": 0.15, "test": 0.15}
 _EXAMPLES = 5
 
 
-def make_splits(labels: ArrayLike, groups: ArrayLike, sources: ArrayLike, known: ArrayLike, seed: int) -> NDArray[np.str_]:
+def make_splits(
+    labels: ArrayLike, groups: ArrayLike, sources: ArrayLike, known: ArrayLike, seed: int
+) -> NDArray[np.str_]:
     """Give a split to every row that has none.
 
     Args:
@@ -44,7 +47,8 @@ def make_splits(labels: ArrayLike, groups: ArrayLike, sources: ArrayLike, known:
     _, group_codes = np.unique(np.asarray(groups), return_inverse=True)
     _, source_codes = np.unique(np.asarray(sources), return_inverse=True)
     made = assign(np.asarray(labels, dtype=np.int8), group_codes, source_codes, codes, seed)
-    return np.asarray(SPLITS)[made]
+    names: NDArray[np.str_] = np.asarray(SPLITS)[made]
+    return names
 
 
 def assign(
@@ -56,9 +60,9 @@ def assign(
 ) -> NDArray[np.int8]:
     """Split codes for every row; `make_splits` with integers all through.
 
-    A row whose group has a split takes it. The other groups go to train, and to validation and test unless the rows already name
-    those: a held-out split that was given is complete as it is, and is never added to. Groups are taken in a seeded order, largest
-    first, each to the split that lacks most of the group's label and source.
+    A row whose group has a split takes it. The other groups go to train, and to validation and test unless the rows
+    already name those: a held-out split that was given is complete as it is, and is never added to. Groups are taken
+    in a seeded order, largest first, each to the split that lacks most of the group's label and source.
 
     Raises:
         LeakError: a group is in two splits already.
@@ -67,7 +71,7 @@ def assign(
     check_groups(groups, known)
     group_split = np.full(int(groups.max(initial=-1)) + 1, -1, dtype=np.int8)
     np.maximum.at(group_split, groups, known)
-    result = group_split[groups]
+    result: NDArray[np.int8] = group_split[groups]
     free = result < 0
     if not free.any():
         return result
@@ -84,43 +88,29 @@ def assign(
     for j, code in enumerate(codes):
         lacking[:, j] -= np.bincount(strata[result == code], minlength=n_strata)
 
-    members = _members(groups[free], strata[free])
+    parts = _Parts.of(groups[free], strata[free], len(group_split))
     order = _order(groups[free], len(group_split), seed)
-    both = _labels_of_groups(labels[free], groups[free], len(group_split))
+    kinds = _labels_of_groups(labels[free], groups[free], len(group_split))
     has = np.array([[bool(np.any(labels[result == code] == label)) for label in (0, 1)] for code in codes])
-    chosen = _first_of_each_label(order, both, has, open_splits)
-    deficit = lacking.tolist()
-    for group, j in chosen.items():
-        for stratum, count in members[group]:
-            deficit[stratum][j] -= count
-    places = range(len(codes))
-    for group in order:
-        if group in chosen:
-            continue
-        parts = members[group]
-        if len(parts) == 1:
-            stratum, count = parts[0]
-            row = deficit[stratum]
-            best = row.index(max(row))
-            row[best] -= count
-        else:
-            gain = [sum(count * deficit[stratum][j] for stratum, count in parts) for j in places]
-            best = gain.index(max(gain))
-            for stratum, count in parts:
-                deficit[stratum][best] -= count
-        chosen[group] = best
-    ids = np.fromiter(chosen.keys(), dtype=np.int64, count=len(chosen))
-    group_split[ids] = codes[np.fromiter(chosen.values(), dtype=np.int64, count=len(chosen))]
-    return group_split[groups]
+    choice = np.full(len(group_split), -1, dtype=np.int8)
+    for group, j in _first_of_each_label(order, kinds, has, open_splits).items():
+        choice[group] = j
+        for stratum, count in parts.of_group(group):
+            lacking[stratum, j] -= count
+    _fill(order[choice[order] < 0], parts, lacking.tolist(), choice)
+    taken = choice >= 0
+    group_split[taken] = codes[choice[taken]]
+    result = group_split[groups]
+    return result
 
 
-def check_groups(groups: NDArray[Any], splits: NDArray[np.int8], names: Sequence[str] | None = None) -> None:
+def check_groups(groups: NDArray[Any], splits: NDArray[np.int8], names: Callable[[int], str] = str) -> None:
     """Refuse groups that are in two splits.
 
     Args:
         groups: (N,) group codes, 0 and up.
         splits: (N,) split codes; rows with -1 are ignored.
-        names: the groups' names by code, for the message.
+        names: gives a group's name by its code, for the message.
 
     Raises:
         LeakError: names up to five such groups with their splits, and says how many there are.
@@ -139,8 +129,7 @@ def check_groups(groups: NDArray[Any], splits: NDArray[np.int8], names: Sequence
     lines = []
     for group in torn[:_EXAMPLES]:
         codes = np.unique(splits[known & (groups == group)])
-        name = names[int(group)] if names is not None else int(group)
-        lines.append(f"'{name}' in {' and '.join(SPLITS[code] for code in codes)}")
+        lines.append(f"'{names(int(group))}' in {' and '.join(SPLITS[code] for code in codes)}")
     more = f" and {len(torn) - _EXAMPLES} more" if len(torn) > _EXAMPLES else ""
     raise LeakError(
         f"{len(torn)} group{'s' if len(torn) > 1 else ''} in two splits: {'; '.join(lines)}{more}",
@@ -149,21 +138,51 @@ def check_groups(groups: NDArray[Any], splits: NDArray[np.int8], names: Sequence
     )
 
 
-def _members(groups: NDArray[Any], strata: NDArray[Any]) -> dict[int, list[tuple[int, int]]]:
-    """Group → [(stratum, rows in it), ...]."""
-    width = int(strata.max()) + 1
-    keys, counts = np.unique(groups.astype(np.int64) * width + strata, return_counts=True)
-    members: dict[int, list[tuple[int, int]]] = {}
-    for key, count in zip(keys.tolist(), counts.tolist(), strict=True):
-        members.setdefault(key // width, []).append((key % width, count))
-    return members
+@dataclass(frozen=True)
+class _Parts:
+    """How many rows each group has in each stratum: entries ``starts[g]`` to ``starts[g + 1]`` belong to group g."""
+
+    starts: NDArray[np.int64]
+    strata: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, groups: NDArray[Any], strata: NDArray[Any], n_groups: int) -> _Parts:
+        width = int(strata.max()) + 1
+        keys, counts = np.unique(groups.astype(np.int64) * width + strata, return_counts=True)
+        return cls(np.searchsorted(keys // width, np.arange(n_groups + 1)), keys % width, counts)
+
+    def of_group(self, group: int) -> list[tuple[int, int]]:
+        entries = slice(int(self.starts[group]), int(self.starts[group + 1]))
+        return list(zip(self.strata[entries].tolist(), self.counts[entries].tolist(), strict=True))
 
 
-def _order(groups: NDArray[Any], n_groups: int, seed: int) -> list[int]:
+def _fill(order: NDArray[np.int64], parts: _Parts, deficit: list[list[float]], choice: NDArray[np.int8]) -> None:
+    """Choose for each group in ``order`` the split that lacks most of its strata; updates ``deficit``, ``choice``."""
+    step = 8192  # so that Python numbers of few groups exist at a time
+    for at in range(0, len(order), step):
+        block = order[at : at + step]
+        firsts = parts.starts[block]
+        single = (parts.starts[block + 1] - firsts == 1).tolist()
+        strata, counts = parts.strata[firsts].tolist(), parts.counts[firsts].tolist()
+        best_of_block = []
+        for group, alone, stratum, count in zip(block.tolist(), single, strata, counts, strict=True):
+            mine = [(stratum, count)] if alone else parts.of_group(group)
+            gain = (
+                deficit[stratum] if alone else [sum(n * deficit[s][j] for s, n in mine) for j in range(len(deficit[0]))]
+            )
+            best = gain.index(max(gain))
+            for s, n in mine:
+                deficit[s][best] -= n
+            best_of_block.append(best)
+        choice[block] = best_of_block
+
+
+def _order(groups: NDArray[Any], n_groups: int, seed: int) -> NDArray[np.int64]:
     """The groups present, largest first, in seeded random order where equal."""
     sizes = np.bincount(groups, minlength=n_groups)
     shuffled = np.random.default_rng([seed, 0x5B117]).permutation(np.flatnonzero(sizes))
-    largest_first: list[int] = shuffled[np.argsort(-sizes[shuffled], kind="stable")].tolist()
+    largest_first: NDArray[np.int64] = shuffled[np.argsort(-sizes[shuffled], kind="stable")]
     return largest_first
 
 
@@ -175,17 +194,18 @@ def _labels_of_groups(labels: NDArray[np.int8], groups: NDArray[Any], n_groups: 
 
 
 def _first_of_each_label(
-    order: list[int], bits: NDArray[np.int8], has: NDArray[np.bool_], names: list[str]
+    order: NDArray[np.int64], bits: NDArray[np.int8], has: NDArray[np.bool_], names: list[str]
 ) -> dict[int, int]:
     """Put the smallest groups where a split would else lack a label.
 
-    Exact: a group with both labels fills any one need, a real-only and a fake-only group together fill one split that needs both;
-    so single needs take one-label groups first, then pairs serve the splits that need both, and mixed groups the rest.
+    Exact: a group with both labels fills any one need, a real-only and a fake-only group together fill one split that
+    needs both; so single needs take one-label groups first, then pairs serve the splits that need both, and mixed
+    groups the rest.
     """
-    pools: dict[int, list[int]] = {1: [], 2: [], 3: []}
-    for group in order:  # largest first, so that pop() takes the smallest
-        pools[int(bits[group])].append(group)
-    available = {1: len(pools[1]) + len(pools[3]), 2: len(pools[2]) + len(pools[3])}
+    kinds = bits[order]
+    available = {kind: int(np.sum(kinds & kind > 0)) for kind in (1, 2)}
+    # The order is largest first, so that pop() takes the smallest.
+    pools = {kind: order[kinds == kind][-2 * len(names) :].tolist() for kind in (1, 2, 3)}
     chosen: dict[int, int] = {}
     lacking: list[str] = []
     single = [(j, 1 << label) for j in range(len(names)) if has[j].sum() == 1 for label in (0, 1) if not has[j][label]]
@@ -207,6 +227,6 @@ def _first_of_each_label(
         raise DataError(
             f"too few groups for {', '.join(names)} to have both real and fake pictures: "
             f"{available[1]} groups with real, {available[2]} with fake; {' and '.join(lacking)} would miss a label",
-            hint="add pictures of other people or videos, use smaller groups if they allow it, or give the splits in an index",
+            hint="add pictures of other people or videos, or give the splits in an index",
         )
     return chosen

@@ -18,6 +18,7 @@ from facetell.errors import BundleError, FacetellError, ImageError, SettingsErro
 from facetell.evaluation.calibration import calibrated
 from facetell.methods import get_method
 from facetell.settings import resolve
+from facetell.training.runtime import fast_inference
 
 __all__ = ["Decision", "Detector"]
 
@@ -59,17 +60,20 @@ class Detector:
         self.temperature: float = description["temperature"]
         self.threshold: float = description["thresholds"]["default"]["value"]
         self.device = torch.device(device)
-        self.network = network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-        self.network.requires_grad_(False)
+        self.network = network.to(self.device).eval()
+        self._scorer = fast_inference(self.network, self.size)
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Detector:
         """Read a bundle. Raises ``BundleError`` with the reason for anything that is not exactly as it was written."""
-        path = Path(path)
-        description, weights, _ = read_bundle(path)
+        return cls._open(Path(path), device)[0]
+
+    @classmethod
+    def _open(cls, path: Path, device: str) -> tuple[Detector, dict[str, Tensor]]:
+        description, weights, selftest = read_bundle(path)
         network = _network(path, description, weights)
         try:
-            return cls(network, description, _device(device))
+            return cls(network, description, _device(device)), selftest
         except (KeyError, TypeError) as error:
             raise BundleError(f"{path}: detector.json is damaged: {error!r}") from error
 
@@ -77,8 +81,8 @@ class Detector:
     def verify(cls, path: str | Path) -> dict[str, object]:
         """Check a bundle whole: files, tensors, and that the self-test gives its logits again."""
         path = Path(path)
-        description, weights, selftest = read_bundle(path)
-        detector = cls(_network(path, description, weights), description)
+        detector, selftest = cls._open(path, "cpu")
+        description = detector.description
         if set(selftest) != {"images", "logits"}:
             raise BundleError(f"{path}: the self-test is damaged")
         found = detector.logits(selftest["images"].numpy())
@@ -105,8 +109,12 @@ class Detector:
     @torch.inference_mode()
     def logits_of(self, batch: Tensor) -> npt.NDArray[np.float32]:
         """The same for a uint8 tensor (N, 3, size, size) in channels-last memory, as ``iterate`` yields."""
-        logit: Tensor = self.network(batch.to(self.device).float().div_(255))
-        return logit.float().cpu().numpy()
+        return self.forward(batch.to(self.device).float().div_(255)).cpu().numpy()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N,) of float images (N, 3, size, size) in [0, 1] on the detector's device, the quickest exact way."""
+        logit: Tensor = self._scorer(images)
+        return logit.float()
 
     def scores(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Calibrated probabilities of fake for logits: ``sigmoid(logit / temperature)``."""

@@ -11,9 +11,9 @@ from facetell.networks.fdftnet import FDFtNet
 from facetell.networks.ftt import FineTuneTransformer
 from facetell.networks.mbblock import MobileNetHead
 from facetell.settings import setting
+from facetell.training.fabric import make_fabric
 from facetell.training.loop import train
 from facetell.training.recipe import PAPER, Recipe, parameter_groups
-from facetell.training.runtime import make_fabric
 
 __all__ = ["METHOD", "FDFtNetSettings"]
 

@@ -10,9 +10,9 @@ from facetell.methods.contract import Method, Task
 from facetell.methods.start import start_backbone
 from facetell.networks.backbones import Backbone, build_backbone, default_head
 from facetell.settings import setting
+from facetell.training.fabric import make_fabric
 from facetell.training.loop import train
 from facetell.training.recipe import PAPER, Recipe, parameter_groups
-from facetell.training.runtime import make_fabric
 
 __all__ = ["METHOD", "Classifier", "FinetuneSettings"]
 

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from facetell.networks.convolution import runs_here
+
 __all__ = ["SelfAttention", "attend"]
 
 BLOCK_ENTRIES = 1 << 19
@@ -35,7 +37,7 @@ class _BlockwiseAttention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, f: Tensor, g: Tensor, h: Tensor) -> Tensor:  # type: ignore[no-untyped-def,override]
+    def forward(ctx, f: Tensor, g: Tensor, h: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
         out = torch.empty_like(h, memory_format=torch.contiguous_format)
         log_sum = f.new_empty(*f.shape[:2], 1)
         keys = g.transpose(1, 2).contiguous()
@@ -58,7 +60,7 @@ class _BlockwiseAttention(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[no-untyped-def,override]
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[no-untyped-def]
         f, g, h, out, log_sum = ctx.saved_tensors
         positions = f.shape[1]
         ones = f.new_ones(*f.shape[:2], 1)
@@ -84,8 +86,9 @@ class _BlockwiseAttention(torch.autograd.Function):
 
 def _needs_no_shift(f: Tensor, g: Tensor) -> Tensor:
     """Whether every product of an image's queries and keys is surely within ±``SAFE_EXPONENT`` (Cauchy-Schwarz)."""
-    bound = f.norm(dim=2).amax(dim=1) * g.norm(dim=2).amax(dim=1)
-    return bound <= SAFE_EXPONENT
+    longest_f, longest_g = (torch.linalg.vector_norm(x, dim=2).amax(dim=1) for x in (f, g))
+    safe: Tensor = longest_f * longest_g <= SAFE_EXPONENT
+    return safe
 
 
 def _block_shape(f: Tensor) -> tuple[int, int]:
@@ -120,14 +123,14 @@ def attend(f: Tensor, g: Tensor, h: Tensor) -> Tensor:
     ``f``, ``g``: (N, positions, C/b); ``h``: (N, positions, C). Result: (N, positions, C), in the precision of ``h``.
     On a CPU it is computed in single precision at least, whatever the autocast.
     """
-    if f.device.type == "cpu" and not torch.jit.is_tracing() and not torch.compiler.is_compiling():
+    if runs_here(h):
         exact = torch.promote_types(h.dtype, torch.float32)
         with torch.autocast("cpu", enabled=False):
             f, g, values = f.to(exact), g.to(exact), h.to(exact)
             if f.shape[1] ** 2 <= SMALL_MAP:
-                out = torch.softmax(f @ g.transpose(1, 2), dim=2) @ values
+                out: Tensor = torch.softmax(f @ g.transpose(1, 2), dim=2) @ values
             else:
-                out = _BlockwiseAttention.apply(f, g, values)  # type: ignore[no-untyped-call]
+                out = _BlockwiseAttention.apply(f, g, values)
             return out.to(h.dtype)
     # Fused kernels want one width for queries, keys and values: zeros add nothing to the products.
     pad = h.shape[-1] - f.shape[-1]
@@ -151,5 +154,6 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         f, g, h = (conv(x).flatten(2).transpose(1, 2) for conv in (self.f, self.g, self.h))  # (N, H·W, ·)
-        o = attend(f, g, h).transpose(1, 2).unflatten(2, x.shape[2:])
-        return self.gamma * o + x
+        o = attend(f, g, h).transpose(1, 2).reshape(x.shape)
+        y: Tensor = self.gamma * o + x
+        return y

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, compiler, jit, nn
 from torch.nn import functional as F
 
-__all__ = ["DepthwiseConv2d", "PointwiseConv2d", "quick_convolutions"]
+__all__ = ["DepthwiseConv2d", "PointwiseConv2d", "quick_convolutions", "runs_here"]
 
 
 class PointwiseConv2d(nn.Conv2d):
@@ -20,7 +20,7 @@ class PointwiseConv2d(nn.Conv2d):
     """
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002, D102
-        if _elsewhere(input) or not input.is_contiguous(memory_format=torch.channels_last):
+        if not runs_here(input) or not input.is_contiguous(memory_format=torch.channels_last):
             return super().forward(input)
         down, right = self.stride
         x = input if self.stride == (1, 1) else input[:, :, ::down, ::right]
@@ -38,7 +38,7 @@ class DepthwiseConv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002, D102
         height, width = input.shape[-2:]
         cut = (max(0, self.kernel_size[0] // 2 - height + 1), max(0, self.kernel_size[1] // 2 - width + 1))
-        if _elsewhere(input) or cut == (0, 0):
+        if not runs_here(input) or cut == (0, 0):
             return super().forward(input)
         rows, columns = (slice(c, k - c) for c, k in zip(cut, self.kernel_size, strict=True))
         weight = self.weight[:, :, rows, columns]
@@ -66,6 +66,7 @@ def _same_size(conv: nn.Conv2d) -> bool:
     return conv.stride == (1, 1) and rows % 2 == columns % 2 == 1 and conv.padding == (rows // 2, columns // 2)
 
 
-def _elsewhere(x: Tensor) -> bool:
-    """Whether ``x`` is on another device, or the network is being exported: then the plain operator is right."""
-    return x.device.type != "cpu" or jit.is_tracing() or compiler.is_compiling()
+def runs_here(x: Tensor) -> bool:
+    """Whether ``x`` is on a CPU and computed now; on other devices and in an export the plain operators are right."""
+    traced = jit.is_tracing() or compiler.is_compiling()  # type: ignore[attr-defined, no-untyped-call]
+    return x.device.type == "cpu" and not traced

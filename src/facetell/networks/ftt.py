@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from torch import Tensor, nn
 
 from facetell.networks.attention import SelfAttention
@@ -20,9 +22,7 @@ class FineTuneTransformer(nn.Module):
     def __init__(self, stages: int = 3, width: int = 32, features: int = 576) -> None:
         super().__init__()
         channels = [3] + [width << stage for stage in range(stages)]
-        self.stages = nn.Sequential(
-            *(_stage(c_in, c_out) for c_in, c_out in zip(channels[:-1], channels[1:], strict=True))
-        )
+        self.stages = nn.Sequential(*(_stage(c_in, c_out) for c_in, c_out in itertools.pairwise(channels)))
         self.project = nn.Sequential(
             nn.Conv2d(channels[-1], features, 1, bias=False), nn.BatchNorm2d(features), nn.ReLU(inplace=True)
         )

@@ -21,12 +21,18 @@ class TwoWay(nn.Module):
 
 
 class PooledLinear(nn.Module):
-    """Global average pool → dropout → one neuron: (N, C, H, W) to (N,)."""
+    """Global average pool → dropout → one neuron: (N, C, H, W) to (N,).
+
+    The neuron starts at zero: a backbone's features can be large (SqueezeNet's are), and random weights on them would
+    begin at a loss of several nats whose gradients damage what the backbone knows.
+    """
 
     def __init__(self, channels: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.dense = nn.Linear(channels, 1)
+        nn.init.zeros_(self.dense.weight)
+        nn.init.zeros_(self.dense.bias)
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         logit: Tensor = self.dense(self.dropout(x.mean(dim=(2, 3)))).squeeze(1)

@@ -30,6 +30,7 @@ from facetell.evaluation.calibration import calibrated
 from facetell.evaluation.metrics import auroc, log_loss
 from facetell.training.checkpoint import flatten_optimizer, load_checkpoint, restore_optimizer, save_checkpoint
 from facetell.training.recipe import Recipe, build_optimizer, learning_rate_factor
+from facetell.training.runtime import channels_last
 
 __all__ = ["CHECKPOINT", "TABLE", "EpochResult", "Run", "Samples", "Step", "predict", "train"]
 
@@ -170,8 +171,8 @@ def train(
         if len(np.unique(samples.labels)) < 2:
             raise DataError(f"the {name} images need both real and fake", hint="see `facetell inspect FACESET`")
     state = _State(network, _WeightAverage(network, recipe.averaging) if recipe.averaging else None)
-    state.kept.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for module in (state.kept, network):
+        channels_last(module.to(fabric.device))
     module, optimizer = fabric.setup(network, build_optimizer(recipe, groups))
     state.optimizer = optimizer.optimizer
     identity = {"recipe": asdict(recipe), "seed": run.seed, "images": len(run.training)}

@@ -38,13 +38,13 @@ PAPER: dict[str, object] = {
 class Recipe:
     """Optimiser, schedule, selection of the epoch, augmentation, precision."""
 
-    epochs: int = setting(16, "epochs; one is a pass over the training images", low=1)
+    epochs: int = setting(28, "epochs; one is a pass over the training images", low=1)
     epoch_images: int = setting(0, "repeat a smaller training set up to this many images per epoch (few-shot)", low=0)
-    batch_size: int = setting(64, "images per step and process", low=2)
+    batch_size: int = setting(96, "images per step and process", low=2)
     optimizer: str = setting("adamw", "optimiser", choices=("adamw", "sgd"))
-    lr: float = setting(4e-4, "peak learning rate", low=0)
+    lr: float = setting(6e-4, "peak learning rate", low=0)
     momentum: float = setting(0.9, "momentum of sgd", low=0, high=1)
-    weight_decay: float = setting(1e-2, "weight decay", low=0)
+    weight_decay: float = setting(0.05, "weight decay", low=0)
     warmup: float = setting(0.1, "part of all steps in which the rate rises; a cosine to 0 follows", low=0, high=1)
     averaging: float = setting(
         0.998, "decay of the running average of the weights that is kept; 0 = off", low=0, high=1
@@ -53,8 +53,8 @@ class Recipe:
     patience: int = setting(0, "stop after this many epochs without improvement on validation; 0 = never", low=0)
     flip: bool = setting(True, "mirror half of the images")
     translate: float = setting(2.0, "shift by up to this many pixels (at 64×64), border repeated", low=0)
-    zoom: float = setting(0.1, "scale each axis by 1 ± this", low=0, high=0.9)
-    rotate: float = setting(5.0, "turn by up to this many degrees", low=0, high=180)
+    zoom: float = setting(0.15, "scale each axis by 1 ± this", low=0, high=0.9)
+    rotate: float = setting(8.0, "turn by up to this many degrees", low=0, high=180)
     cutout_holes: int = setting(0, "Cutout α: up to this many black squares", low=0)
     cutout_size: int = setting(5, "Cutout β: squares of 4·k px (at 64×64), k up to this", low=1, high=16)
     precision: str = setting(

@@ -7,6 +7,7 @@ Work is done in planes (3, S, S) of linear light; the result is what a display s
 from __future__ import annotations
 
 import copy
+import math
 
 import numpy as np
 
@@ -182,7 +183,7 @@ class _Painting:
         centre = np.hypot(across - shot.gaze[0] * sign, down + 0.006 - shot.gaze[1])
         self.lay(opening * cover(0.055 - centre, self.pixel), person.iris)
         self.lay(opening * cover(0.024 - centre, self.pixel), np.full(3, 0.008, dtype=np.float32))
-        glint = bump(across * sign - 0.02 * np.sign(shot.light[0]), down + 0.025, 0.014, 0.014)
+        glint = bump(across * sign - math.copysign(0.02, shot.light[0]), down + 0.025, 0.014, 0.014)
         self.lay(opening * glint, np.full(3, 0.95, dtype=np.float32))
         inside = (np.abs(across) < half * 1.08).astype(np.float32)
         lash = np.exp(-(((down + upper) / 0.017) ** 2)) * inside

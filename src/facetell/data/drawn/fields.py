@@ -35,13 +35,19 @@ def resize(planes: Array, size: int) -> Array:
 
 def blur(planes: Array, sigma: float) -> Array:
     """Return ``planes`` (..., H, W) under a Gaussian blur of ``sigma`` pixels; the border is repeated outwards."""
-    reach = int(np.ceil(3 * sigma))
+    reach = int(np.ceil(2.5 * sigma))
     taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(sigma, 1e-3)) ** 2)
     taps = (taps / taps.sum()).astype(np.float32)
     height, width = planes.shape[-2:]
-    framed = np.pad(planes, [(0, 0)] * (planes.ndim - 2) + [(reach, reach)] * 2, mode="edge")
-    rows = sum(tap * framed[..., i : i + height, :] for i, tap in enumerate(taps))
-    return np.asarray(sum(tap * rows[..., i : i + width] for i, tap in enumerate(taps)), dtype=np.float32)
+    framed = planes[..., np.clip(np.arange(-reach, height + reach), 0, height - 1), :]
+    rows = taps[0] * framed[..., :height, :]
+    for i, tap in enumerate(taps[1:], start=1):
+        rows += tap * framed[..., i : i + height, :]
+    framed = rows[..., np.clip(np.arange(-reach, width + reach), 0, width - 1)]
+    blurred: Array = taps[0] * framed[..., :width]
+    for i, tap in enumerate(taps[1:], start=1):
+        blurred += tap * framed[..., i : i + width]
+    return blurred
 
 
 def noise(rng: np.random.Generator, size: int, cells: int, planes: int | None = None) -> Array:

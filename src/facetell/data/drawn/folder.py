@@ -46,8 +46,8 @@ def write_drawn_faces(
 
     Each person has two real photos and two forgeries of each kind, every one of them made from a photo of its own.
     Pictures lie in ``real/`` and ``fake/``; ``index.csv`` has the columns ``path`` (relative to ``out``), ``label``,
-    ``group`` (the person), ``source`` (``drawn`` or the kind) and ``split``. A forgery belongs to the group of the person
-    it was made from; a blended-in face comes from another person of the same split.
+    ``group`` (the person), ``source`` (``drawn`` or the kind) and ``split``. A forgery belongs to the group of the
+    person it was made from; a blended-in face comes from another person of the same split.
 
     Args:
         out: a folder that does not exist yet or is empty.
@@ -65,11 +65,12 @@ def write_drawn_faces(
         SettingsError: a number out of range or an unknown kind.
         DataError: ``out`` is a file or a folder with something in it.
     """
-    _check(people, size, kinds)
+    _check(people, seed, size, kinds)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} already exists and is not an empty folder", hint="name a new folder")
     out.parent.mkdir(parents=True, exist_ok=True)
-    building = out.with_name(f".{out.name}.{os.getpid()}.part")
+    building = out.resolve()
+    building = building.with_name(f".{building.name}.{os.getpid()}.part")
     try:
         (building / "real").mkdir(parents=True)
         (building / "fake").mkdir()
@@ -82,12 +83,16 @@ def write_drawn_faces(
     return out
 
 
-def _check(people: int, size: int, kinds: Sequence[str]) -> None:
+def _check(people: int, seed: int, size: int, kinds: Sequence[str]) -> None:
     """Raise ``SettingsError`` where an argument of ``write_drawn_faces`` is out of range."""
     if people < _LEAST_PEOPLE:
         raise SettingsError(f"people is {people}", hint=f"at least {_LEAST_PEOPLE}: every split needs two")
+    if seed < 0:
+        raise SettingsError(f"seed is {seed}", hint="0 or more")
     if size < 32 or size % 4:
         raise SettingsError(f"size is {size}", hint="at least 32, and divisible by 4")
+    if len(set(kinds)) < len(kinds):
+        raise SettingsError("a kind of forgery is named twice", hint="name each once")
     for kind in kinds:
         if kind not in KINDS:
             raise SettingsError(
@@ -121,7 +126,7 @@ def _write(
                 for source in ("drawn", *kinds):
                     for photo in range(PHOTOS_PER_PERSON):
                         rng = np.random.default_rng((seed, number, 1 + ("drawn", *KINDS).index(source), photo))
-                        donor = person(others[int(rng.integers(len(others)))])
+                        donor = person(others[int(rng.random() * len(others))])
                         face = _photo(person(number), donor, source, size, rng)
                         place = f"{'real' if source == 'drawn' else 'fake'}/{number:05d}-{source}-{photo}.jpg"
                         (folder / place).write_bytes(camera(face, rng))

@@ -1,13 +1,14 @@
 """Two kinds of forgery of a drawn face, each with the trace of how such pictures are really made.
 
-``upsampled``: a generator builds a picture from a small grid by learned upsampling. Zero-insertion followed by an imperfect
-kernel treats the new pixels unevenly and leaves a weak grid (Odena et al., "Deconvolution and checkerboard artifacts",
-Distill 2016; Durall et al., "Watch your up-convolution", CVPR 2020, arXiv:2003.01826).
+``upsampled``: a generator builds a picture from a small grid by learned upsampling. Zero-insertion followed by an
+imperfect kernel treats the new pixels unevenly and leaves a weak grid (Odena et al., "Deconvolution and checkerboard
+artifacts", Distill 2016; Durall et al., "Watch your up-convolution", CVPR 2020, arXiv:2003.01826).
 
-``blended``: a face swap pastes another person's inner face, warped and colour-matched, into the photo and leaves a seam and
-two textures in one picture (Li et al., "Face X-ray", CVPR 2020, arXiv:1912.13458).
+``blended``: a face swap pastes another person's inner face, warped and colour-matched, into the photo and leaves a seam
+and two resolutions in one picture (Li et al., "Face X-ray", CVPR 2020, arXiv:1912.13458).
 
-Both keep mean colour, contrast and the energy of the detail, so that colour, sharpness or file size do not tell them apart.
+Both keep mean colour, contrast and the energy of the detail, so that colour, sharpness or file size do not tell them
+apart from photos.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from facetell.data.drawn.fields import Array, blur, resize, spread
 
 __all__ = ["blended", "upsampled"]
 
-# How uneven the upsampling kernels are, how much of the finest detail is invented, and how strong the seam is. Chosen so
-# that a small network learns either kind in about a minute on one core, without ever being perfect.
-_UNEVEN = (0.01, 0.03)
-_INVENTED = (0.2, 0.5)
-_RESOLUTION = (0.36, 0.5)
-_OFF_TONE = 0.025
+# Strengths, drawn anew for every picture. Chosen so that a small network learns either kind in about a minute on one
+# core, without being perfect, and that neither kind is seen at a glance.
+_UNEVEN = (0.008, 0.026)  # relative error of the weights of an upsampling kernel
+_KEPT = (0.6, 0.85)  # share of the finest detail a generator gets right ...
+_INVENTED = (0.2, 0.4)  # ... and how much it invents in its place
+_RESOLUTION = (0.46, 0.63)  # of a blended-in face, relative to the picture
+_OFF_TONE = 0.035  # relative difference in tone that is left after matching (standard deviation)
 
 
 def upsampled(face: Array, rng: np.random.Generator) -> Array:
@@ -44,11 +46,11 @@ def upsampled(face: Array, rng: np.random.Generator) -> Array:
     middle = coarse + (half - resize(quarter, size // 2))
     fine = _transposed_convolution(middle, rng)
     detail = planes - resize(half, size)
-    share = spread(rng, *_INVENTED)
     grain = blur(rng.standard_normal((1, size, size), dtype=np.float32), 0.5)
     loud = np.sqrt(blur(detail.mean(axis=0, keepdims=True) ** 2, 2.0))
-    invented = grain * loud / max(float(grain.std()), 1e-6)
-    built = fine + np.float32(np.sqrt(1 - share**2)) * detail + np.float32(share) * invented
+    invented = grain * loud / grain.std()
+    kept, share = np.float32(spread(rng, *_KEPT)), np.float32(spread(rng, *_INVENTED))
+    built = fine + kept * detail + share * invented
     return _finish(built, planes)
 
 
@@ -86,7 +88,7 @@ def blended(face: Array, donor_face: Array, rng: np.random.Generator) -> Array:
     size = face.shape[0]
     target, donor = face.transpose(2, 0, 1), donor_face.transpose(2, 0, 1)
     line = (np.arange(size, dtype=np.float32) + 0.5) * 2 / size - 1
-    across = (line[None, :] - float(rng.normal(0, 0.03))) / spread(rng, 0.42, 0.52)
+    across = (line[None, :] - float(rng.normal(0, 0.03))) / spread(rng, 0.39, 0.47)
     down = (line[:, None] - 0.12 - float(rng.normal(0, 0.03))) / spread(rng, 0.44, 0.52)
     radius = (np.abs(across) ** 2.4 + np.abs(down) ** 2.4) ** np.float32(1 / 2.4)
     mask = np.clip((1 - radius) / spread(rng, 0.06, 0.16) + 0.5, 0, 1)
@@ -99,7 +101,7 @@ def blended(face: Array, donor_face: Array, rng: np.random.Generator) -> Array:
         mean, model_mean = (mask * plane).sum() / total, (mask * model).sum() / total
         deviation = np.sqrt((mask * (plane - mean) ** 2).sum() / total)
         model_deviation = np.sqrt((mask * (model - model_mean) ** 2).sum() / total)
-        plane[:] = (plane - mean) * np.clip(model_deviation / max(deviation, 1e-4), 0.6, 1.6) + model_mean + off
+        plane[:] = (plane - mean) * np.clip(model_deviation / max(deviation, 1e-4), 0.6, 1.6) + model_mean * (1 + off)
     built = target + mask * (donor - target)
     return _finish(built, target)
 
@@ -108,7 +110,7 @@ def _finish(built: Array, model: Array) -> Array:
     """Give ``built`` (3, S, S) the energy of detail, mean and contrast of ``model``; return (S, S, 3) within 0 to 1."""
     soft = blur(built, 1.2)
     detail, wanted = built - soft, model - blur(model, 1.2)
-    gain = np.clip(wanted.std() / max(float(detail.std()), 1e-4), 0.5, 2.0)
+    gain = np.clip(np.sqrt(np.vdot(wanted, wanted) / max(float(np.vdot(detail, detail)), 1e-6)), 0.5, 2.0)
     built = soft + np.float32(gain) * detail
     middle, spread_built = built.mean(axis=(1, 2), keepdims=True), built.std(axis=(1, 2), keepdims=True)
     contrast = model.std(axis=(1, 2), keepdims=True) / np.maximum(spread_built, 1e-4)

@@ -100,7 +100,7 @@ class Person:
         )
 
     def dressed_as(self, other: Person) -> Person:
-        """Return this person with the hair, beard and glasses of ``other``."""
+        """Return this person with the skin tone, hair, beard and glasses of ``other``."""
         return replace(
             self,
             hair=other.hair,

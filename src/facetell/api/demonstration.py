@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from facetell.api.fit import fit
+from facetell.api.fitting import fit
 from facetell.api.judge import evaluate
 from facetell.data.drawn import write_drawn_faces
 from facetell.data.prepare import prepare

@@ -14,10 +14,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from facetell.api.facesets import check_split, open_faceset
+from facetell.api.facesets import check_split
 from facetell.data.batches import draw_shots
 from facetell.data.cache import decoded
 from facetell.data.faceset import FaceSet
+from facetell.data.prepare import open_or_prepare
 from facetell.detector.bundle import is_bundle, read_bundle, write_bundle
 from facetell.detector.card import model_card
 from facetell.detector.detector import Detector
@@ -28,8 +29,9 @@ from facetell.evaluation.thresholds import choose_threshold
 from facetell.methods import get_method
 from facetell.methods.contract import Method, Start, Task
 from facetell.settings import as_dict, read_toml, resolve
+from facetell.training.fabric import make_fabric
 from facetell.training.loop import CHECKPOINT, TABLE, EpochResult, Samples, Step, predict
-from facetell.training.runtime import make_fabric, tune_allocator
+from facetell.training.runtime import tune_allocator
 from facetell.training.tensorboard import log_to
 
 __all__ = ["fit"]
@@ -57,7 +59,7 @@ def fit(
 ) -> Detector:
     """Fit a detector on a split of a face set and write it to ``out``.
 
-    ``method``: a name from ``methods()``. ``faceset``: a face set, or a picture folder or index. Settings come from
+    ``method``: a name from ``list_methods()``. ``faceset``: a face set, or a picture folder or index. Settings come from
     ``preset``, then the TOML file ``config``, then ``settings``. ``shots``: that many images per class, drawn by
     ``seed``, instead of the whole split. The epoch that is kept, the temperature and the threshold (by the rule
     ``threshold``) are chosen on the split *validation*. While it runs, checkpoints lie in ``OUT.partial``; after an
@@ -81,7 +83,7 @@ def fit(
             raise UsageError(f"{resolved.weights} has {key} {value}, not {user[key]}", hint=f"leave out {key}")
     resolved = resolve(chosen.settings, user, inherited)
 
-    faces = open_faceset(faceset)
+    faces = open_or_prepare(Path(faceset))
     check_split(faces, split, "fit on")
     check_split(faces, "validation", "choose epoch and threshold on")
     if split in ("test", "validation"):

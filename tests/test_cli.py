@@ -1,0 +1,140 @@
+"""The command as a person types it: output, errors, exit codes, and a quick --help."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import picture_bytes
+from toy import TINY, toy_source
+
+import facetell
+from facetell.cli.main import VERBS, main
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return int(stop.value.code or 0), captured.out, captured.err
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACETELL_CACHE", str(tmp_path / "cache"))
+
+
+def test_from_pictures_to_a_verdict(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    toy_source(Path("pictures"))
+    Path("pictures/broken.png").write_bytes(b"")
+    with Path("pictures/index.csv").open("a") as file:
+        file.write("broken.png,real,x,camera,train\n")
+    code, out, err = run(capsys, "prepare", "pictures", "-o", "faces")
+    assert (code, "116 faces" in out) == (0, True)
+    assert "left out 1 files (1 empty)" in err
+    assert "broken.png,empty" in Path("faces/skipped.csv").read_text()
+
+    code, out, _ = run(capsys, "inspect", "faces", "--json")
+    assert code == 0
+    assert json.loads(out)["rows"] == 116
+    assert Path("faces-sheet.png").is_file()
+
+    settings = [word for key, value in TINY.items() for word in ("--set", f"{key}={value}")]
+    code, out, err = run(capsys, "fit", "finetune", "faces", "-o", "detector", *settings)
+    assert (code, out.startswith("detector: a detector")) == (0, True)
+    assert err.count("AUROC") == TINY["epochs"]
+
+    code, out, _ = run(capsys, "evaluate", "detector", "faces", "-o", "report")
+    assert code == 0
+    assert "24 faces (12 real, 12 fake) of 12 groups" in out
+    assert "auroc" in out
+    assert Path("report/report.md").is_file()
+
+    code, out, _ = run(capsys, "verify", "detector")
+    assert (code, "whole" in out) == (0, True)
+
+    Path("bad.jpg").write_bytes(picture_bytes(1, kind="JPEG")[:-150])
+    code, out, err = run(capsys, "detect", "detector", "pictures/test-0-real.png", "bad.jpg", "--json")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert code == 6
+    assert [line["path"] for line in lines] == ["pictures/test-0-real.png", "bad.jpg"]
+    assert lines[0]["decision"] in ("real", "fake")
+    assert lines[1] == {
+        "path": "bad.jpg", "decision": "unreadable", "score": None, "threshold": None, "reason": lines[1]["reason"],
+    }  # fmt: skip
+    assert "1 could not be judged" in err
+    code, out, _ = run(capsys, "detect", "detector", "pictures/test-0-real.png")
+    assert (code, len(out.splitlines())) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["prepair", "x"], 2, "did you mean 'prepare'"),
+        (["fit", "fdft", "faces", "-o", "x"], 2, "did you mean 'fdftnet'"),
+        (["fit", "finetune", "nowhere", "-o", "x", "--set", "epochs"], 2, "cannot read 'epochs'"),
+        (["prepare", "nowhere", "-o", "x"], 3, "nowhere"),
+        (["verify", "nowhere"], 4, "there is no detector"),
+        (["detect", "nowhere", "a.png"], 4, "there is no detector"),
+        (["methods", "magic"], 2, "unknown method"),
+    ],
+)
+def test_errors_say_what_and_end_with_their_code(
+    arguments: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    found, out, err = run(capsys, *arguments)
+    assert (found, out) == (code, "")
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_methods_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "methods", "--json")
+    listed = json.loads(out)
+    assert code == 0
+    assert set(listed) == {"fdftnet", "finetune"}
+    assert {"ftt_stages", "mb_blocks", "cutout_holes", "cutout_size", "train_backbone"} <= set(
+        listed["fdftnet"]["settings"]
+    )
+    assert all(entry["doc"] for method in listed.values() for entry in method["settings"].values())
+    assert "paper" in listed["fdftnet"]["presets"]
+
+
+def test_help_names_every_verb_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "--help")
+    assert code == 0
+    assert all(verb in out for verb in VERBS)
+    for verb in VERBS:
+        code, out, _ = run(capsys, verb, "--help")
+        assert (code, "Example:" in out) == (0, True), verb
+
+
+def test_help_is_light() -> None:
+    """``facetell --help`` must answer at once: nothing heavy is imported for it."""
+    code = (
+        "import sys\nfrom facetell.cli.main import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'torchvision', 'timm', 'pyarrow', 'numpy', 'matplotlib', 'PIL'} & set(sys.modules)\n"
+        "sys.exit(f'heavy: {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_public_names() -> None:
+    assert set(facetell.__all__) == {
+        "Decision", "Detector", "FaceSet", "__version__", "demo", "detect", "evaluate", "fit", "inspect", "list_methods",
+        "prepare", "verify",
+    }  # fmt: skip
+    for name in facetell.__all__:
+        assert getattr(facetell, name) is not None
+        assert name == "__version__" or callable(getattr(facetell, name))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = facetell.nothing

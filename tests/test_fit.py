@@ -1,0 +1,276 @@
+"""Training and fitting: it learns, it resumes exactly, it selects on validation, it says what is wrong."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from toy import COUNTS, TINY, toy_faceset, toy_source
+
+import facetell
+from facetell.data.faceset import FaceSet
+from facetell.errors import DataError, FacetellError, SettingsError, UsageError
+from facetell.methods import METHODS, get_method
+from facetell.settings import resolve
+from facetell.training.checkpoint import load_checkpoint
+from facetell.training.loop import CHECKPOINT
+from facetell.training.recipe import learning_rate_factor
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> FaceSet:
+    return toy_faceset(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACETELL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def weights_of(detector: facetell.Detector) -> dict[str, torch.Tensor]:
+    return detector.network.state_dict()
+
+
+def assert_same(first: facetell.Detector, second: facetell.Detector) -> None:
+    for (name, a), b in zip(weights_of(first).items(), weights_of(second).values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_learns_and_the_seed_decides(method: str, faces: FaceSet, tmp_path: Path) -> None:
+    settings = {**TINY, "epochs": 14, "lr": 2e-3}
+    first = facetell.fit(method, faces.path, tmp_path / "first", settings=settings, seed=3)
+    second = facetell.fit(method, faces.path, tmp_path / "second", settings=settings, seed=3)
+    assert_same(first, second)
+    report = facetell.evaluate(first, faces.path, tmp_path / "report")
+    assert report["metrics"]["auroc"]["value"] > 0.75
+    assert report["counts"] == {"n": 2 * COUNTS["test"], "n_real": 12, "n_fake": 12, "groups": 12}
+    assert {row["source"] for row in report["sources"]} == {"camera", "board", "grid"}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_logit_per_image_whatever_the_batch(method: str, faces: FaceSet, tmp_path: Path) -> None:
+    detector = facetell.fit(method, faces.path, tmp_path / "detector", settings=TINY)
+    images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    together = detector.logits(images)
+    assert together.shape == (5,)
+    alone = np.concatenate([detector.logits(image[None]) for image in images])
+    np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
+    again = facetell.Detector.load(tmp_path / "detector", "cpu")
+    np.testing.assert_array_equal(again.logits(images), together)
+
+
+def test_the_seed_changes_the_result(faces: FaceSet, tmp_path: Path) -> None:
+    first, second = (
+        facetell.fit("finetune", faces.path, tmp_path / str(seed), settings=TINY, seed=seed) for seed in (0, 1)
+    )
+    assert not torch.equal(weights_of(first)["head.dense.weight"], weights_of(second)["head.dense.weight"])
+
+
+class _StopError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "settings", [{"averaging": 0.9}, {"averaging": 0.0, "optimizer": "sgd", "select": "loss", "dropout": 0.2}]
+)
+def test_resume_ends_with_the_same_weights(
+    method: str, settings: dict[str, object], faces: FaceSet, tmp_path: Path
+) -> None:
+    settings = {**TINY, "epochs": 4, **settings}
+    if method != "finetune":
+        settings.pop("dropout", None)
+    whole = facetell.fit(method, faces.path, tmp_path / "whole", settings=settings, seed=1)
+
+    def stop(result: Any) -> None:
+        if result.epoch == 2:
+            raise _StopError
+
+    cut = tmp_path / "cut"
+    with pytest.raises(_StopError):
+        facetell.fit(method, faces.path, cut, settings=settings, seed=1, on_epoch=stop)
+    assert not cut.exists()
+    with pytest.raises(UsageError, match="interrupted fit"):
+        facetell.fit(method, faces.path, cut, settings=settings, seed=1)
+    with pytest.raises(DataError, match="other settings"):
+        facetell.fit(method, faces.path, cut, settings={**settings, "lr": 0.5}, seed=1, resume=True)
+    resumed = facetell.fit(method, faces.path, cut, settings=settings, seed=1, resume=True)
+    assert_same(whole, resumed)
+    assert whole.temperature == resumed.temperature
+    assert not cut.with_name("cut.partial").exists()
+    for name in ("metrics.json", "weights.safetensors", "selftest.safetensors"):
+        assert (tmp_path / "whole" / name).read_bytes() == (cut / name).read_bytes()
+
+
+KILLED = """
+import sys, facetell
+facetell.fit("fdftnet", sys.argv[1], sys.argv[2], settings=eval(sys.argv[3]), seed=1, resume=len(sys.argv) > 4)
+"""
+
+
+@pytest.mark.slow
+def test_kill_in_mid_epoch_then_resume(faces: FaceSet, tmp_path: Path) -> None:
+    """SIGKILL falls while an epoch runs; the resumed run ends with the weights of one that was left alone."""
+    settings = {**TINY, "epochs": 40, "batch_size": 4}
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    command = [sys.executable, "-c", KILLED, str(faces.path)]
+    process = subprocess.Popen([*command, str(cut), repr(settings)])
+    checkpoint = tmp_path / "cut.partial" / CHECKPOINT
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    assert process.poll() is None, "the run ended before it could be killed"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = len(load_checkpoint(checkpoint)[1]["history"])
+    assert 1 <= done < 40
+    subprocess.run([*command, str(cut), repr(settings), "resume"], check=True)
+    subprocess.run([*command, str(whole), repr(settings)], check=True)
+    assert_same(facetell.Detector.load(whole, "cpu"), facetell.Detector.load(cut, "cpu"))
+    assert len((cut / "training.csv").read_text().splitlines()) == 1 + 40
+
+
+@pytest.mark.slow
+def test_the_same_call_starts_under_torchrun(faces: FaceSet, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys, facetell\nfacetell.fit('fdftnet', sys.argv[1], sys.argv[2], "
+        f"settings={ {**TINY, 'batch_size': 8}!r})\n"
+    )
+    out = tmp_path / "detector"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [*command, str(script), str(faces.path), str(out)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert facetell.verify(out)["method"] == "fdftnet"
+    with (out / "training.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == TINY["epochs"]
+
+
+def test_patience_stops_and_the_best_epoch_is_kept(faces: FaceSet, tmp_path: Path) -> None:
+    seen: list[Any] = []
+    detector = facetell.fit(
+        "finetune",
+        faces.path,
+        tmp_path / "detector",
+        settings={**TINY, "epochs": 50, "patience": 2, "lr": 1e-3, "select": "auroc"},
+        on_epoch=seen.append,
+    )
+    values = [result.validation_auroc for result in seen]
+    assert len(seen) < 50
+    assert max(values[-2:]) <= max(values[:-2])  # the last two epochs did not improve
+    metrics = facetell.evaluate(detector, faces.path, tmp_path / "report", split="validation")["metrics"]
+    assert metrics["auroc"]["value"] == pytest.approx(max(values), abs=1e-6)
+
+
+def test_shots_are_drawn_by_seed_and_few_images_are_repeated(faces: FaceSet, tmp_path: Path) -> None:
+    steps: list[int] = []
+    facetell.fit(
+        "finetune",
+        faces.path,
+        tmp_path / "detector",
+        split="finetune",
+        shots=4,
+        settings={**TINY, "epochs": 2, "batch_size": 8, "epoch_images": 40},
+        on_step=lambda step: steps.append(step.steps),
+    )
+    assert set(steps) == {2 * 5}  # 8 images, five passes make 40 an epoch
+    description = facetell.Detector.load(tmp_path / "detector", "cpu").description["data"]
+    assert (description["shots"], description["images"], description["split"]) == (4, 8, "finetune")
+    with pytest.raises(DataError, match="13 shots"):
+        facetell.fit("finetune", faces.path, tmp_path / "more", split="finetune", shots=13, settings=TINY)
+
+
+def test_a_detector_is_a_start_for_another(faces: FaceSet, tmp_path: Path) -> None:
+    base = facetell.fit("finetune", faces.path, tmp_path / "base", settings=TINY)
+    few = {"weights": str(tmp_path / "base"), "epochs": 1, "lr": 0.0, "batch_size": 16}
+    tuned = facetell.fit("fdftnet", faces.path, tmp_path / "tuned", settings=few)
+    assert tuned.description["settings"]["backbone"] == "squeezenet1_1"
+    assert tuned.size == 32
+    for name, tensor in weights_of(base).items():
+        if name.startswith("backbone."):
+            assert torch.equal(weights_of(tuned)[name], tensor), name
+    assert tuned.description["lineage"]["start"] == "the backbone of detector base"
+    with pytest.raises(UsageError, match="has backbone squeezenet1_1, not xception"):
+        facetell.fit("fdftnet", faces.path, tmp_path / "other", settings={**few, "backbone": "xception"})
+
+
+def test_a_frozen_backbone_stays(faces: FaceSet, tmp_path: Path) -> None:
+    facetell.fit("finetune", faces.path, tmp_path / "base", settings=TINY)
+    settings = {"weights": str(tmp_path / "base"), "epochs": 2, "lr": 0.01, "train_backbone": False}
+    tuned = facetell.fit("fdftnet", faces.path, tmp_path / "tuned", settings=settings)
+    base = facetell.Detector.load(tmp_path / "base", "cpu")
+    changed = [
+        n for n, t in weights_of(tuned).items() if n in weights_of(base) and not torch.equal(t, weights_of(base)[n])
+    ]
+    assert [name for name in changed if name.startswith("backbone.")] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"method": "fdftnt"}, UsageError, "did you mean 'fdftnet'"),
+        ({"split": "tran"}, DataError, "did you mean 'train'"),
+        ({"split": "test"}, UsageError, "worthless"),
+        ({"preset": "papr"}, SettingsError, "did you mean 'paper'"),
+        ({"settings": {**TINY, "epocs": 1}}, SettingsError, "did you mean 'epochs'"),
+        ({"settings": {**TINY, "weights": "nowhere"}}, UsageError, "neither a detector nor a file"),
+        ({"settings": {**TINY, "lr": 1e30}}, FacetellError, "the loss is"),
+        ({"threshold": "best"}, SettingsError, "best"),
+    ],
+)
+def test_mistakes_are_said_and_leave_nothing(
+    change: dict[str, Any], error: type[Exception], message: str, faces: FaceSet, tmp_path: Path
+) -> None:
+    arguments: dict[str, Any] = {"method": "finetune", "settings": TINY, **change}
+    with pytest.raises(error, match=message):
+        facetell.fit(arguments.pop("method"), faces.path, tmp_path / "detector", **arguments)
+    assert not (tmp_path / "detector").exists()
+
+
+def test_a_folder_works_like_a_face_set(tmp_path: Path) -> None:
+    source = toy_source(tmp_path / "pictures")
+    detector = facetell.fit("finetune", source, tmp_path / "detector", settings=TINY)
+    report = facetell.evaluate(detector, source, tmp_path / "report")
+    assert report["counts"]["n"] == 24
+
+
+def test_paper_preset_is_the_papers() -> None:
+    for name in METHODS:
+        method = get_method(name)
+        paper: Any = resolve(method.settings, method.presets["paper"])
+        assert (paper.optimizer, paper.lr, paper.momentum, paper.epochs, paper.batch_size) == (
+            "sgd",
+            0.3,
+            0.9,
+            300,
+            128,
+        )
+        assert (paper.select, paper.patience, paper.averaging, paper.warmup) == ("loss", 20, 0.0, 0.0)
+        assert (paper.translate, paper.zoom, paper.rotate, paper.flip, paper.cutout_holes) == (2.0, 0.2, 0.2, True, 3)
+    fdftnet: Any = resolve(get_method("fdftnet").settings, get_method("fdftnet").presets["paper"])
+    assert (fdftnet.ftt_stages, fdftnet.mb_blocks, fdftnet.train_backbone, fdftnet.size) == (3, 4, False, 64)
+
+
+def test_learning_rate_rises_then_falls_to_zero() -> None:
+    factors = [learning_rate_factor(step, 100, 0.1) for step in range(100)]
+    assert factors[:3] == pytest.approx([1 / 11, 2 / 11, 3 / 11])
+    assert factors[10] == 1.0
+    assert all(a > b for a, b in itertools.pairwise(factors))
+    assert factors[-1] < 1e-3
+    assert learning_rate_factor(0, 100, 0.0) == 1.0
+    assert learning_rate_factor(50, 100, 0.0) == pytest.approx(0.5)

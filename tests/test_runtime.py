@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from facetell.networks.backbones import build_backbone
+from facetell.networks.convolution import DepthwiseConv2d, PointwiseConv2d
+from facetell.networks.fdftnet import FDFtNet
+from facetell.networks.ftt import FineTuneTransformer
+from facetell.networks.mbblock import MobileNetHead
+from facetell.training import runtime
+
+
+def trained(network: nn.Module) -> nn.Module:
+    """Random norms and γ, as after training: fresh ones hide mistakes, being identities."""
+    torch.manual_seed(1)
+    for part in network.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            nn.init.uniform_(part.weight, 0.5, 1.5)
+            nn.init.normal_(part.bias, 0, 0.2)
+            part.running_mean.normal_(0, 0.2)
+            part.running_var.uniform_(0.5, 1.5)
+        if hasattr(part, "gamma"):
+            nn.init.constant_(part.gamma, 0.5)
+    return network
+
+
+def fdftnet(backbone: str = "squeezenet1_0", size: int = 64) -> nn.Module:
+    torch.manual_seed(0)
+    body = build_backbone(backbone, size)
+    channels = body.map_shape(size)[0]
+    return trained(FDFtNet(body, MobileNetHead(channels, 2), FineTuneTransformer())).eval()
+
+
+def test_allocator_is_idempotent_and_silent_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert runtime.tune_allocator() is runtime.tune_allocator()
+    monkeypatch.setattr(runtime.sys, "platform", "darwin")
+    assert runtime.tune_allocator.__wrapped__() is False
+
+
+@pytest.mark.parametrize(
+    ("vendor", "flags", "precision"),
+    [
+        ("GenuineIntel", "fma avx512f avx512_bf16", "32-true"),
+        ("GenuineIntel", "fma avx512f avx512_bf16 amx_bf16 amx_tile", "bf16-mixed"),
+        ("AuthenticAMD", "fma avx512f avx512_bf16", "bf16-mixed"),
+        ("AuthenticAMD", "fma avx2", "32-true"),
+    ],
+)
+def test_precision_follows_the_processor(monkeypatch, tmp_path, vendor: str, flags: str, precision: str) -> None:
+    info = tmp_path / "cpuinfo"
+    info.write_text(f"processor\t: 0\nvendor_id\t: {vendor}\nflags\t\t: {flags}\n\n")
+    monkeypatch.setattr(runtime, "CPU_INFO", info)
+    assert runtime.preferred_precision("cpu") == precision
+
+
+def test_precision_without_processor_information_is_single(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(runtime, "CPU_INFO", tmp_path / "absent")
+    assert runtime.preferred_precision(torch.device("cpu")) == "32-true"
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("bias", [False, True])
+def test_pointwise_matches_the_plain_convolution(stride: int, bias: bool) -> None:
+    torch.manual_seed(0)
+    plain = nn.Conv2d(6, 10, 1, stride=stride, bias=bias).double()
+    compare(plain, PointwiseConv2d, torch.randn(3, 6, 5, 4, dtype=torch.double))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (1, 3), (2, 7), (6, 6)])
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_depthwise_matches_the_plain_convolution(shape: tuple[int, int], kernel: int) -> None:
+    torch.manual_seed(0)
+    plain = nn.Conv2d(6, 6, kernel, padding=kernel // 2, groups=6).double()
+    compare(plain, DepthwiseConv2d, torch.randn(3, 6, *shape, dtype=torch.double))
+
+
+def compare(plain: nn.Conv2d, quick_class: type[nn.Conv2d], x: torch.Tensor) -> None:
+    x = x.contiguous(memory_format=torch.channels_last)
+    results = []
+    for quick in (False, True):
+        if quick:
+            runtime.channels_last(plain)
+            assert type(plain) is quick_class
+        leaf = x.clone().requires_grad_()
+        out = plain(leaf)
+        gradients = torch.autograd.grad(out.square().sum(), [leaf, *plain.parameters()])
+        results.append([out.detach(), *gradients])
+    for expected, got in zip(*results, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_channels_last_keeps_names_and_answers() -> None:
+    network = fdftnet()
+    names, images = list(network.state_dict()), torch.rand(3, 3, 64, 64)
+    with torch.no_grad():
+        expected = network(images)
+        runtime.channels_last(network)
+        got = network(images.contiguous(memory_format=torch.channels_last))
+    assert list(network.state_dict()) == names
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("backbone", ["squeezenet1_0", "xception"])
+def test_fast_inference_agrees_and_folds(backbone: str) -> None:
+    network = fdftnet(backbone)
+    images = torch.rand(4, 3, 64, 64)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    fast = runtime.fast_inference(network, 64)
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in fast.ftt.modules())
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in fast.mb.modules())
+    with torch.inference_mode():
+        expected, got = network(images), fast(images.contiguous(memory_format=torch.channels_last))
+        alone = torch.cat([fast(image[None].contiguous(memory_format=torch.channels_last)) for image in images])
+    scale = float(expected.abs().max()) + 1
+    torch.testing.assert_close(got / scale, expected / scale, rtol=0, atol=1e-5)
+    torch.testing.assert_close(alone / scale, got / scale, rtol=0, atol=1e-5)
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+class ReadsMapTwice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.conv(x)
+        return (self.norm(y) + y).mean(dim=(1, 2, 3))
+
+
+class TouchesMap(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.conv(x).relu_()).mean(dim=(1, 2, 3))
+
+
+@pytest.mark.parametrize("network_class", [ReadsMapTwice, TouchesMap])
+def test_fast_inference_leaves_what_cannot_be_folded(network_class: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    network = trained(network_class()).eval()
+    fast = runtime.fast_inference(network, 8)
+    images = torch.rand(2, 3, 8, 8)
+    torch.testing.assert_close(fast(images), network(images), rtol=1e-5, atol=1e-6)
+    assert isinstance(fast.norm, nn.BatchNorm2d)

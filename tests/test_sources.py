@@ -1,0 +1,247 @@
+"""What folders and indexes say, and what is told when they say it wrongly."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import write_picture
+
+from facetell.data.sources import Rows, find_rows, label_of, split_of
+from facetell.data.splits import SPLITS
+from facetell.errors import DataError, UsageError
+
+Tree = Callable[..., Path]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    def make(*paths: str) -> Path:
+        for path in paths:
+            file = tmp_path / "celebs" / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(b"x")
+        return tmp_path / "celebs"
+
+    return make
+
+
+def table(rows: Rows) -> dict[str, tuple[int, str, str, str]]:
+    """path → (label, group, source, split or "")."""
+    return {
+        rows.path(i): (
+            int(rows.labels[i]),
+            rows.group_name(int(rows.groups[i])),
+            rows.source_names[rows.sources[i]],
+            SPLITS[rows.splits[i]] if rows.splits[i] >= 0 else "",
+        )
+        for i in range(len(rows))
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["real", "Real", "REALS", "0_real", "training_real", "original", "real_images", "Celeb-real"]
+)
+def test_spellings_of_real(name: str) -> None:
+    assert label_of(name) == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["fake", "1_fake", "training_fake", "DeepFake", "deep_fakes", "Manipulated", "AI-generated", "fake faces"]
+)
+def test_spellings_of_fake(name: str) -> None:
+    assert label_of(name) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["0", "1", "real_vs_fake", "Real-ESRGAN", "not_real", "faces", "unreal", "", "train", "surreal"]
+)
+def test_names_that_say_nothing(name: str) -> None:
+    assert label_of(name) is None
+
+
+def test_split_words() -> None:
+    assert [split_of(word) for word in ("Train", "valid", "fine-tune", "testing")] == [
+        "train",
+        "validation",
+        "finetune",
+        "test",
+    ]
+    assert split_of("test1") is None
+    assert split_of("vid1") is None
+
+
+def test_flat_folder(tree: Tree) -> None:
+    root = tree("real/1.png", "fake/1.png", "fake/2.png", "fake/2.jpg")
+    assert table(find_rows(root)) == {
+        "real/1.png": (0, "real/1", "celebs", ""),
+        "fake/1.png": (1, "fake/1", "celebs", ""),
+        "fake/2.png": (1, "fake/2", "celebs", ""),
+        "fake/2.jpg": (1, "fake/2", "celebs", ""),
+    }
+
+
+def test_videos_share_a_group_over_labels(tree: Tree) -> None:
+    found = table(find_rows(tree("train/0_real/vid1/a.png", "train/1_fake/vid1/b.png", "valid/real/vid2/x/a.png")))
+    assert found["train/0_real/vid1/a.png"] == (0, "vid1", "celebs", "train")
+    assert found["train/1_fake/vid1/b.png"] == (1, "vid1", "celebs", "train")
+    assert found["valid/real/vid2/x/a.png"] == (0, "vid2/x", "celebs", "validation")
+
+
+def test_sub_folders_as_sources(tree: Tree) -> None:
+    found = table(find_rows(tree("real/ffhq/a.png", "fake/gan/p1/b.png", "fake/c.png"), subfolders="source"))
+    assert found["real/ffhq/a.png"] == (0, "real/ffhq/a", "ffhq", "")
+    assert found["fake/gan/p1/b.png"] == (1, "gan/p1", "gan", "")
+    assert found["fake/c.png"] == (1, "fake/c", "celebs", "")
+
+
+def test_split_below_or_in_the_label(tree: Tree) -> None:
+    assert table(find_rows(tree("real/train/a.png", "fake/test/v/b.png"))) == {
+        "real/train/a.png": (0, "real/train/a", "celebs", "train"),
+        "fake/test/v/b.png": (1, "v", "celebs", "test"),
+    }
+
+
+def test_split_prefixes_count_only_when_they_differ(tree: Tree, tmp_path: Path) -> None:
+    assert {row[3] for row in table(find_rows(tree("training_real/a.png", "training_fake/a.png"))).values()} == {""}
+    found = table(find_rows(tree("test_real/a.png", "test_fake/a.png")))
+    assert {path.split("/")[0]: row[3] for path, row in found.items()} == {
+        "training_real": "train", "training_fake": "train", "test_real": "test", "test_fake": "test",
+    }  # fmt: skip
+
+
+def test_unknown_folder_is_named_with_how_to_say_it(tree: Tree) -> None:
+    with pytest.raises(
+        DataError, match=r"cannot tell real from fake by the folder 'faek'; did you mean 'fake'"
+    ) as caught:
+        find_rows(tree("real/a.png", "faek/b.png"))
+    assert "path,label" in str(caught.value.hint)
+    with pytest.raises(DataError, match="no folders"):
+        find_rows(tree("x").parent / "celebs" / "real")
+
+
+def test_deeper_root_is_pointed_at(tree: Tree) -> None:
+    with pytest.raises(DataError) as caught:
+        find_rows(tree("unpacked/data/train/real/a.png"))
+    assert str(caught.value.hint).endswith("unpacked/data")
+
+
+def test_what_is_not_taken_is_listed(tree: Tree) -> None:
+    root = tree(
+        "real/a.png", "fake/b.png", "notes.txt", "real/.hidden.png", "real/Thumbs.db", "fake/._b.png", ".DS_Store"
+    )
+    os.mkfifo(root / "real" / "pipe")
+    (root / "real" / "broken.png").symlink_to(root / "nowhere")
+    (root / "real" / "loop").symlink_to(root / "real")
+    with (root / "real" / os.fsdecode(b"bad\xff.png")).open("wb"):
+        pass
+    rows = find_rows(root)
+    assert sorted(table(rows)) == ["fake/b.png", "real/a.png"]
+    assert sorted((skip.path, skip.reason) for skip in rows.skipped) == [
+        ("'real/bad\\udcff.png'", "unreadable"),
+        ("notes.txt", "unlabelled"),
+        ("real/.hidden.png", "hidden"),
+        ("real/broken.png", "unreadable"),
+        ("real/loop", "unreadable"),
+        ("real/pipe", "unreadable"),
+    ]
+
+
+def test_missing_and_odd_sources(tree: Tree) -> None:
+    root = tree("real/a.png", "fake/b.png")
+    with pytest.raises(DataError, match="did you mean 'celebs'"):
+        find_rows(root.parent / "celeb")
+    with pytest.raises(DataError, match="neither a folder nor an index"):
+        find_rows(root / "real" / "a.png")
+    with pytest.raises(UsageError, match="did you mean 'source'"):
+        find_rows(root, subfolders="sources")
+    (root / "faceset.json").write_text("{}")
+    with pytest.raises(DataError, match="face set already"):
+        find_rows(root)
+
+
+def index(folder: Path, text: str, name: str = "index.csv") -> Path:
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def test_index(tree: Tree) -> None:
+    root = tree("a.png", "sub/b,1.png", "c.png")
+    file = index(
+        root,
+        '\ufeffPath, Label ,group,source,split\na.png,real,p1,ffhq,train\n"sub/b,1.png",1,,,\n./c.png,Fake,p1,,dev\n',
+    )
+    expected = {
+        "a.png": (0, "p1", "ffhq", "train"),
+        "sub/b,1.png": (1, "sub/b,1", "celebs", ""),
+        "c.png": (1, "p1", "celebs", "validation"),
+    }
+    assert table(find_rows(file)) == expected
+    assert table(find_rows(root)) == expected, "a folder's index.csv is used"
+
+
+def test_index_wins_over_label_folders(tree: Tree) -> None:
+    root = tree("real/a.png", "fake/b.png", "real/c.png")
+    index(root, "path,label\nreal/a.png,fake\n")
+    assert table(find_rows(root)) == {"real/a.png": (1, "real/a", "celebs", "")}
+
+
+def test_another_index_csv_is_just_a_file(tree: Tree) -> None:
+    root = tree("real/a.png", "fake/b.png")
+    index(root, "id,age\n1,2\n")
+    rows = find_rows(root)
+    assert len(rows) == 2
+    assert [skip.path for skip in rows.skipped] == ["index.csv"]
+
+
+def test_parquet_index_with_numbers(tree: Tree) -> None:
+    root = tree("a.png", "b.png")
+    pd.DataFrame({"label": [0, 1], "path": ["a.png", "b.png"], "group": [7, 8], "age": [1, 2]}).to_parquet(
+        root / "i.parquet"
+    )
+    assert table(find_rows(root / "i.parquet")) == {"a.png": (0, "7", "celebs", ""), "b.png": (1, "8", "celebs", "")}
+    (root / "bad.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(DataError, match="cannot read"):
+        find_rows(root / "bad.parquet")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "line 1: no column 'path' in nothing"),
+        ("path,lable\na.png,real\n", "line 1: no column 'label'.*is 'lable' meant"),
+        ("path;label\na.png;real\n", "line 1: no column 'path'"),
+        ("path,label,groups\na.png,real,x\n", "no column 'group'; is 'groups' meant"),
+        ("path,label,label\na.png,real,x\n", "column 'label' is there 2 times"),
+        ("path,label\na.png,reel\n", "line 2: unknown label 'reel'; did you mean 'real'"),
+        ("path,label\na.png,2\n", "line 2: unknown label '2'"),
+        ("path,label\na.png,\n", "line 2: the label is empty"),
+        ("path,label\n\n,real\n", "line 3: the path is empty"),
+        ("path,label,split\na.png,real,tset\n", "line 2: unknown split 'tset'; did you mean 'test'"),
+        ("path,label\na.png,real\naa.png,real\n", "line 3: aa.png does not exist; did you mean 'a.png'"),
+        ("path,label\na.png,real\nb.png,fake\n./a.png,fake\n", "a.png is listed 2 times, in lines 2, 4"),
+        ("path,label\na.png,b.png,real\n", "line 2: 3 cells where the header has 2"),
+    ],
+)
+def test_index_errors_name_the_line(tree: Tree, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        find_rows(index(tree("a.png", "b.png"), text, "list.csv"))
+
+
+def test_index_in_another_encoding(tree: Tree) -> None:
+    root = tree("a.png")
+    (root / "l.csv").write_bytes("path,label\nä.png,real\n".encode("latin-1"))
+    with pytest.raises(DataError, match="not UTF-8"):
+        find_rows(root / "l.csv")
+
+
+def test_order_is_by_name_whatever_the_disk_says(tmp_path: Path) -> None:
+    for name in ("b", "a", "c"):
+        write_picture(tmp_path / "real" / f"{name}.png")
+        write_picture(tmp_path / "fake" / name / "1.png")
+    assert list(table(find_rows(tmp_path))) == [
+        "fake/a/1.png", "fake/b/1.png", "fake/c/1.png", "real/a.png", "real/b.png", "real/c.png",
+    ]  # fmt: skip

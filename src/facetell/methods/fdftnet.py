@@ -29,6 +29,9 @@ class FDFtNetSettings(Recipe):
     backbone_lr: float = setting(1.0, "factor on the learning rate for the backbone", low=0)
     ftt_stages: int = setting(3, "M, attention stages of the Fine-Tune Transformer; 0 leaves it out", low=0, high=5)
     ftt_width: int = setting(32, "channels of its first stage; each further stage doubles them", low=8)
+    ftt_start: float = setting(
+        1.0, "first scale of the Transformer's vector beside the backbone's; 1 in the paper", low=0.01, high=1
+    )
     mb_blocks: int = setting(4, "N, MobileNet blocks on the backbone; 0 leaves only a 1×1 convolution", low=0)
     mb_kernel: int = setting(5, "depthwise kernel of blocks 2 to N (5: the authors' code, 3: Table 3)", low=1, high=7)
     mb_width: int = setting(128, "channels between MobileNet blocks", low=8)
@@ -42,7 +45,9 @@ def _assemble(settings: FDFtNetSettings, backbone: Backbone) -> FDFtNet:
         channels, settings.mb_blocks, settings.mb_width, settings.mb_expanded, settings.mb_kernel, settings.features
     )
     ftt = (
-        FineTuneTransformer(settings.ftt_stages, settings.ftt_width, settings.features) if settings.ftt_stages else None
+        FineTuneTransformer(settings.ftt_stages, settings.ftt_width, settings.features, settings.ftt_start)
+        if settings.ftt_stages
+        else None
     )
     return FDFtNet(backbone, mb, ftt, settings.features)
 

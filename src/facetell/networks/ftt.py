@@ -16,16 +16,17 @@ class FineTuneTransformer(nn.Module):
 
     The width doubles from stage to stage: 32, 64, 128 for M = 3 (the paper's; the released code says 32, 64, 96).
     Images (N, 3, H, W) in, vectors (N, features) out. With the paper's M = 3 and 576 features: 115,318 parameters in
-    the Keras count.
+    the Keras count. ``start`` is the first scale of the last batch norm (1 in the paper): below 1, new and untrained
+    features begin as a whisper beside a pretrained backbone's.
     """
 
-    def __init__(self, stages: int = 3, width: int = 32, features: int = 576) -> None:
+    def __init__(self, stages: int = 3, width: int = 32, features: int = 576, start: float = 1.0) -> None:
         super().__init__()
         channels = [3] + [width << stage for stage in range(stages)]
         self.stages = nn.Sequential(*(_stage(c_in, c_out) for c_in, c_out in itertools.pairwise(channels)))
-        self.project = nn.Sequential(
-            nn.Conv2d(channels[-1], features, 1, bias=False), nn.BatchNorm2d(features), nn.ReLU(inplace=True)
-        )
+        norm = nn.BatchNorm2d(features)
+        nn.init.constant_(norm.weight, start)
+        self.project = nn.Sequential(nn.Conv2d(channels[-1], features, 1, bias=False), norm, nn.ReLU(inplace=True))
 
     def forward(self, images: Tensor) -> Tensor:  # noqa: D102
         x: Tensor = self.project(self.stages(images))

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -159,6 +159,24 @@ class _State:
         self.best_value, self.stale = state["best_value"], state["stale"]
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """How many images make an epoch and a step: equal batches, so that the last one is never a lone image."""
+
+    passes: int
+    batch_size: int
+    steps_per_epoch: int
+    steps: int
+
+    @classmethod
+    def of(cls, recipe: Recipe, images: int, world: int) -> _Plan:
+        passes = max(1, math.ceil(recipe.epoch_images / images))
+        per_process = passes * math.ceil(images / world)
+        steps_per_epoch = math.ceil(per_process / recipe.batch_size)
+        batch_size = math.ceil(per_process / steps_per_epoch)
+        return cls(passes, batch_size, steps_per_epoch, steps_per_epoch * recipe.epochs)
+
+
 def train(
     network: nn.Module, run: Run, recipe: Recipe, *, groups: list[dict[str, object]], fabric: Fabric
 ) -> list[EpochResult]:
@@ -171,78 +189,25 @@ def train(
         if len(np.unique(samples.labels)) < 2:
             raise DataError(f"the {name} images need both real and fake", hint="see `facetell inspect FACESET`")
     state = _State(network, _WeightAverage(network, recipe.averaging) if recipe.averaging else None)
-    for module in (state.kept, network):
-        channels_last(module.to(fabric.device))
+    for part in (state.kept, network):
+        channels_last(part.to(fabric.device))
     module, optimizer = fabric.setup(network, build_optimizer(recipe, groups))
     state.optimizer = optimizer.optimizer
     identity = {"recipe": asdict(recipe), "seed": run.seed, "images": len(run.training)}
     if run.resume and (run.folder / CHECKPOINT).exists():
         state.restore(run.folder / CHECKPOINT, identity)
-
-    passes = max(1, math.ceil(recipe.epoch_images / len(run.training)))
-    per_rank = passes * math.ceil(len(run.training) / fabric.world_size)
-    steps_per_epoch = math.ceil(per_rank / recipe.batch_size)
-    batch_size = math.ceil(per_rank / steps_per_epoch)  # equal batches: the last is never a lone image
-    steps = steps_per_epoch * recipe.epochs
-
+    plan = _Plan.of(recipe, len(run.training), fabric.world_size)
     for epoch in range(len(state.history), recipe.epochs):
         if recipe.patience and state.stale >= recipe.patience:
             break
-        epoch_seed = int(np.random.SeedSequence([run.seed, epoch, fabric.global_rank]).generate_state(1)[0])
-        torch.manual_seed(epoch_seed)  # dropout
-        draws = torch.Generator().manual_seed(epoch_seed)
-        order = np.concatenate(
-            [
-                epoch_order(len(run.training), run.seed, epoch * passes + k, fabric.global_rank, fabric.world_size)
-                for k in range(passes)
-            ]
-        )
-        truths = torch.from_numpy(run.training.labels[order]).float().to(fabric.device)
-        total, seen, rate = torch.zeros((), device=fabric.device), 0, 0.0
-        began = last_shown = time.perf_counter()
-        module.train()
-        batches = iterate(run.training.images, run.training.rows[order], batch_size, fabric.device)
-        for index, (images, rows) in enumerate(batches):
-            step = epoch * steps_per_epoch + index
-            rate = recipe.lr * learning_rate_factor(step, steps, recipe.warmup)
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group["factor"]
-            batch = apply(
-                images.float().div_(255), draw(len(rows), run.training.images.size, recipe.augmentation, draws)
-            )
-            loss = F.binary_cross_entropy_with_logits(module(batch).float(), truths[seen : seen + len(rows)])
-            optimizer.zero_grad()
-            fabric.backward(loss)
-            optimizer.step()
-            if state.average:
-                state.average.update(network, step)
-            total += loss.detach() * len(rows)
-            seen += len(rows)
-            now = time.perf_counter()
-            if run.on_step and (now - last_shown > 0.2 or step + 1 == steps):  # reading the loss waits for the device
-                last_shown, pace = now, (now - began) / (index + 1)
-                known = state.history[-1].validation_auroc if state.history else math.nan
-                run.on_step(
-                    Step(
-                        step=step + 1,
-                        steps=steps,
-                        epoch=epoch + 1,
-                        epochs=recipe.epochs,
-                        loss=float(total) / seen,
-                        auroc=known,
-                        images_per_s=batch_size * fabric.world_size / pace,
-                        seconds_left=(steps - step - 1) * pace,
-                    )
-                )
-        images_per_s = seen * fabric.world_size / (time.perf_counter() - began)
-        mean_loss = float(fabric.all_reduce(total / seen, reduce_op="mean"))
-        if not math.isfinite(mean_loss):
-            raise FacetellError(f"the loss is {mean_loss} in epoch {epoch + 1}", hint="lower --set lr=…")
+        loss, images_per_s = _train_epoch(epoch, module, optimizer, state, run, recipe, plan, fabric)
+        if not math.isfinite(loss):
+            raise FacetellError(f"the loss is {loss} in epoch {epoch + 1}", hint="lower --set lr=…")
         logits = predict(state.kept, run.validation, fabric)
         result = EpochResult(
             epoch=epoch + 1,
-            lr=rate,
-            loss=mean_loss,
+            lr=recipe.lr * learning_rate_factor((epoch + 1) * plan.steps_per_epoch - 1, plan.steps, recipe.warmup),
+            loss=loss,
             validation_loss=log_loss(run.validation.labels, calibrated(logits, 1.0)),
             validation_auroc=auroc(run.validation.labels, logits),
             images_per_s=images_per_s,
@@ -258,6 +223,60 @@ def train(
     return state.history
 
 
+def _train_epoch(
+    epoch: int,
+    module: nn.Module,
+    optimizer: Any,
+    state: _State,
+    run: Run,
+    recipe: Recipe,
+    plan: _Plan,
+    fabric: Fabric,
+) -> tuple[float, float]:
+    """One epoch; returns the mean loss over all processes and the images per second."""
+    rank, world = fabric.global_rank, fabric.world_size
+    epoch_seed = int(np.random.SeedSequence([run.seed, epoch, rank]).generate_state(1)[0])
+    torch.manual_seed(epoch_seed)  # dropout
+    draws = torch.Generator().manual_seed(epoch_seed)
+    passes = range(epoch * plan.passes, (epoch + 1) * plan.passes)
+    order = np.concatenate([epoch_order(len(run.training), run.seed, each, rank, world) for each in passes])
+    truths = torch.from_numpy(run.training.labels[order]).float().to(fabric.device)
+    total, seen = torch.zeros((), device=fabric.device), 0
+    began = last_shown = time.perf_counter()
+    module.train()
+    batches = iterate(run.training.images, run.training.rows[order], plan.batch_size, fabric.device)
+    for index, (pixels, rows) in enumerate(batches):
+        step = epoch * plan.steps_per_epoch + index
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.lr * learning_rate_factor(step, plan.steps, recipe.warmup) * group["factor"]
+        images = apply(pixels.float().div_(255), draw(len(rows), run.training.images.size, recipe.augmentation, draws))
+        loss = F.binary_cross_entropy_with_logits(module(images).float(), truths[seen : seen + len(rows)])
+        optimizer.zero_grad()
+        fabric.backward(loss)
+        optimizer.step()
+        if state.average:
+            state.average.update(state.network, step)
+        total += loss.detach() * len(rows)
+        seen += len(rows)
+        now = time.perf_counter()
+        if run.on_step and (now - last_shown > 0.2 or step + 1 == plan.steps):  # reading the loss waits for the device
+            last_shown, pace = now, (now - began) / (index + 1)
+            run.on_step(
+                Step(
+                    step=step + 1,
+                    steps=plan.steps,
+                    epoch=epoch + 1,
+                    epochs=recipe.epochs,
+                    loss=float(total) / seen,
+                    auroc=state.history[-1].validation_auroc if state.history else math.nan,
+                    images_per_s=plan.batch_size * world / pace,
+                    seconds_left=(plan.steps - step - 1) * pace,
+                )
+            )
+    images_per_s = seen * world / (time.perf_counter() - began)
+    return float(cast(Tensor, fabric.all_reduce(total / seen, reduce_op="mean"))), images_per_s
+
+
 @torch.no_grad()
 def predict(network: nn.Module, samples: Samples, fabric: Fabric, batch_size: int = 256) -> npt.NDArray[np.float32]:
     """Logits (N,) of ``samples`` in order, in evaluation mode; the work is divided over processes."""
@@ -271,7 +290,7 @@ def predict(network: nn.Module, samples: Samples, fabric: Fabric, batch_size: in
         with fabric.autocast():
             logits[done : done + len(rows)] = network(images.float().div_(255)).float()
         done += len(rows)
-    gathered: Tensor = fabric.all_gather(logits) if fabric.world_size > 1 else logits
+    gathered = cast(Tensor, fabric.all_gather(logits)) if fabric.world_size > 1 else logits
     network.train(was_training)
     return gathered.flatten()[: len(samples)].cpu().numpy()
 

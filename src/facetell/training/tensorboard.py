@@ -18,12 +18,12 @@ def log_to(folder: str | Path, then: Callable[[EpochResult], None] | None = None
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise MissingExtraError("--tensorboard", "tensorboard") from None
-    writer = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+    writer = SummaryWriter(str(folder))
 
     def on_epoch(result: EpochResult) -> None:
         for name, value in asdict(result).items():
-            writer.add_scalar(name, value, result.epoch)  # type: ignore[no-untyped-call]
-        writer.flush()  # type: ignore[no-untyped-call]
+            writer.add_scalar(name, value, result.epoch)
+        writer.flush()
         if then:
             then(result)
 

@@ -12,18 +12,18 @@ def model_card(name: str, description: dict[str, Any], metrics: dict[str, Any]) 
     settings, data = description["settings"], description["data"]
     threshold = description["thresholds"]["default"]
     shots = f", {data['shots']} shots per class" if data["shots"] else ""
-    rows = "\n".join(
-        f"| {key} | {value:.4f} |" for key, value in metrics["validation"].items() if isinstance(value, float)
-    )
+    measured = {key: value for key, value in metrics["validation"].items() if not key.startswith("n")}
+    rows = "\n".join(f"| {key} | {value:.4f} |" for key, value in measured.items())
+    n = int(metrics["validation"]["n"])
     return f"""# {name}
 
 A detector of fake face images, made with facetell {description["versions"]["facetell"]}.
 It takes face crops at {settings["size"]}×{settings["size"]} pixels and gives the probability that a face is fake.
 
 - **Method**: {description["method"]} on {settings["backbone"]}, starting from {description["lineage"]["start"]}
-- **Fitted on**: split *{data["split"]}* of {data["name"]} ({data["images"]} images{shots}; sources: \
+- **Fitted on**: split *{data["split"]}* of {data["name"]} ({data["images"]:,} images{shots}; sources: \
 {", ".join(data["sources"])}; fingerprint `{data["fingerprint"][:16]}`), seed {description["seed"]}
-- **Epoch, temperature and threshold chosen on**: split *validation* ({metrics["validation"]["n"]} images), never on test
+- **Epoch, temperature and threshold chosen on**: split *validation* ({n:,} images), never on test
 - **Temperature**: {description["temperature"]:.4f}
 - **Threshold**: {threshold["value"]:.4f} (rule: {threshold["rule"]}); a score from there on is called fake
 

@@ -13,7 +13,7 @@ from facetell.networks.mbblock import MobileNetHead
 from facetell.settings import setting
 from facetell.training.fabric import make_fabric
 from facetell.training.loop import train
-from facetell.training.recipe import PAPER, Recipe, parameter_groups
+from facetell.training.recipe import FEW_SHOT, PAPER, Recipe, parameter_groups
 
 __all__ = ["METHOD", "FDFtNetSettings"]
 
@@ -22,17 +22,26 @@ __all__ = ["METHOD", "FDFtNetSettings"]
 class FDFtNetSettings(Recipe):
     """The paper's M, N and widths, what the backbone starts from, and whether it learns; then the recipe."""
 
+    epochs: int = setting(FEW_SHOT["epochs"], "passes over the training images", low=1)
+    batch_size: int = setting(FEW_SHOT["batch_size"], "images per step and process", low=2)
+    lr: float = setting(FEW_SHOT["lr"], "peak learning rate of what is new", low=0)
+    averaging: float = setting(
+        FEW_SHOT["averaging"], "decay of the running average that is kept; 0 = off", low=0, high=1
+    )
+    select: str = setting("last", "which epoch is kept, judged on validation", choices=("auroc", "loss", "last"))
     backbone: str = setting("squeezenet1_0", "squeezenet1_0, shallownetv3, resnetv2_50, xception, or any timm name")
     weights: str = setting("library", "what the backbone starts from: library, none, FILE.safetensors or a detector")
     size: int = setting(64, "side of the input in pixels", low=16, high=1024)
-    train_backbone: bool = setting(False, "true: the backbone learns too, at backbone_lr times the rate")
-    backbone_lr: float = setting(1.0, "factor on the learning rate for the backbone", low=0)
+    train_backbone: bool = setting(True, "true: the backbone learns too, at backbone_lr times the rate")
+    backbone_lr: float = setting(0.3, "factor on the learning rate for the backbone", low=0)
     ftt_stages: int = setting(3, "M, attention stages of the Fine-Tune Transformer; 0 leaves it out", low=0, high=5)
     ftt_width: int = setting(32, "channels of its first stage; each further stage doubles them", low=8)
     ftt_start: float = setting(
         1.0, "first scale of the Transformer's vector beside the backbone's; 1 in the paper", low=0.01, high=1
     )
-    mb_blocks: int = setting(4, "N, MobileNet blocks on the backbone; 0 leaves only a 1×1 convolution", low=0)
+    mb_blocks: int = setting(
+        0, "N, MobileNet blocks on the backbone (paper: 2 or 4); 0 leaves a 1×1 convolution", low=0
+    )
     mb_kernel: int = setting(5, "depthwise kernel of blocks 2 to N (5: the authors' code, 3: Table 3)", low=1, high=7)
     mb_width: int = setting(128, "channels between MobileNet blocks", low=8)
     mb_expanded: int = setting(576, "channels inside a MobileNet block", low=8)
@@ -74,5 +83,14 @@ METHOD = Method(
     settings=FDFtNetSettings,
     build=build,
     fit=fit,
-    presets={"paper": {**PAPER, "train_backbone": False, "ftt_stages": 3, "mb_blocks": 4, "cutout_size": 10}},
+    presets={
+        "paper": {
+            **PAPER,
+            "train_backbone": False,
+            "ftt_stages": 3,
+            "ftt_start": 1.0,
+            "mb_blocks": 4,
+            "cutout_size": 10,
+        }
+    },
 )

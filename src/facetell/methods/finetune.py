@@ -12,7 +12,7 @@ from facetell.networks.backbones import Backbone, build_backbone, default_head
 from facetell.settings import setting
 from facetell.training.fabric import make_fabric
 from facetell.training.loop import train
-from facetell.training.recipe import PAPER, Recipe, parameter_groups
+from facetell.training.recipe import FEW_SHOT, PAPER, Recipe, parameter_groups
 
 __all__ = ["METHOD", "Classifier", "FinetuneSettings"]
 
@@ -65,5 +65,5 @@ METHOD = Method(
     settings=FinetuneSettings,
     build=build,
     fit=fit,
-    presets={"paper": PAPER},
+    presets={"few-shot": {**FEW_SHOT, "lr": 2e-4}, "paper": PAPER},
 )

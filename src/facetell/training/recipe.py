@@ -12,7 +12,7 @@ from torch import nn
 from facetell.data.augment import Augmentation
 from facetell.settings import setting
 
-__all__ = ["PAPER", "Recipe", "build_optimizer", "learning_rate_factor", "parameter_groups"]
+__all__ = ["FEW_SHOT", "PAPER", "Recipe", "build_optimizer", "learning_rate_factor", "parameter_groups"]
 
 PAPER: dict[str, object] = {
     "optimizer": "sgd",
@@ -32,6 +32,17 @@ PAPER: dict[str, object] = {
     "cutout_size": 5,
 }
 """FDFtNet, section 4.1: SGD with momentum 0.9, rate 0.3 on a cosine, 300 epochs, early stop after 20 stale epochs."""
+
+
+FEW_SHOT: dict[str, object] = {
+    "epochs": 16,
+    "batch_size": 32,
+    "lr": 4e-4,
+    "averaging": 0.99,
+    "select": "last",
+}
+"""For tens to hundreds of images, chosen on validation data of StyleGAN faces: few passes (more only memorise), and the
+running average of the last weights instead of an epoch picked on validation images that such a user may not have."""
 
 
 @dataclass(frozen=True)

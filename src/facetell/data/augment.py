@@ -75,7 +75,7 @@ def draw(count: int, size: int, ranges: Augmentation, generator: torch.Generator
 
 
 def apply(images: Tensor, draws: Draws) -> Tensor:
-    """Transform float images (N, 3, S, S): one resampling for all geometry, then Cutout."""
+    """Transform float images (N, 3, S, S): one resampling for all geometry, then Cutout. Channels-last, as networks like."""
     matrix, holes = draws.matrix.to(images.device), draws.holes.to(images.device)
     grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
     moved = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
@@ -85,4 +85,4 @@ def apply(images: Tensor, draws: Draws) -> Tensor:
         inside_y, inside_x = (axis >= top) & (axis < bottom), (axis >= left) & (axis < right)  # (N, α, S)
         covered = (inside_y[..., :, None] & inside_x[..., None, :]).any(dim=1)
         moved.masked_fill_(covered[:, None], 0.0)
-    return moved
+    return moved.contiguous(memory_format=torch.channels_last)

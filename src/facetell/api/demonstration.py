@@ -25,12 +25,15 @@ KNOWN, NEW = "upsampled", "blended"
 BASELINE = {
     "backbone": "resnet10t",
     "weights": "none",
-    "epochs": 10,
+    "epochs": 8,
     "batch_size": 32,
     "lr": 2e-3,
     "averaging": 0.98,
 }
 """A small network with batch norm, which learns from random weights in about a minute."""
+ADAPTATION = {"epochs": 20, "lr": 2e-3, "backbone_lr": 1.0, "averaging": 0.97}
+"""That network has no ImageNet knowledge to be careful with: all of it learns at its own rate."""
+SIZE = 64
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ def demo(
     out: str | Path,
     *,
     people: int = 360,
-    shots: int = 60,
+    shots: int = 100,
     seed: int = 0,
     settings: Mapping[str, object] | None = None,
     adaptation: Mapping[str, object] | None = None,
@@ -68,7 +71,7 @@ def demo(
         raise UsageError(f"{out} exists and is no earlier demo", hint="choose another folder with -o")
     shutil.rmtree(out, ignore_errors=True)
     log.info("Drawing %d people (drawn faces, no photographs) and two kinds of forgery: %s, %s", people, KNOWN, NEW)
-    pictures = write_drawn_faces(out / "pictures", people=people, seed=seed, progress=on_count)
+    pictures = write_drawn_faces(out / "pictures", people=people, seed=seed, size=SIZE, progress=on_count)
     for kind in (KNOWN, NEW):
         prepare(_index_of(pictures, kind), out / kind, seed=seed)
 
@@ -78,7 +81,7 @@ def demo(
     known = evaluate(out / "baseline", out / KNOWN, out / "report-known", seed=seed)
     before = evaluate(out / "baseline", out / NEW, out / "report-before", seed=seed)
     log.info("A new kind appears: %s. FDFtNet learns it from %d pictures per class", NEW, shots)
-    start = {"weights": str(out / "baseline"), **(adaptation or {})}
+    start = {"weights": str(out / "baseline"), **ADAPTATION, **(adaptation or {})}
     fit("fdftnet", out / NEW, out / "detector", settings=start, split="finetune", shots=shots, **watch)
     after = evaluate(out / "detector", out / NEW, out / "report-after", seed=seed)
     return DemoResult(

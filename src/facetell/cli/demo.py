@@ -15,7 +15,7 @@ __all__ = ["command"]
 @click.command("demo")
 @click.option("-o", "--out", default="demo", show_default=True, type=click.Path(path_type=Path), help="Where it goes.")
 @click.option(
-    "--shots", default=60, show_default=True, type=click.IntRange(min=4), help="Images per class to learn from."
+    "--shots", default=100, show_default=True, type=click.IntRange(min=4), help="Images per class to learn from."
 )
 @click.option("--seed", default=0, show_default=True, help="Draws the people and everything else.")
 def command(out: Path, shots: int, seed: int) -> None:
@@ -26,7 +26,7 @@ def command(out: Path, shots: int, seed: int) -> None:
     \b
     Example:
       facetell demo
-      facetell demo -o /tmp/demo --shots 25
+      facetell demo -o /tmp/demo --shots 50
     """
     from facetell.api import demo
 

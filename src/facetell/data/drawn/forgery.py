@@ -24,7 +24,7 @@ __all__ = ["blended", "upsampled"]
 _UNEVEN = (0.008, 0.026)  # relative error of the weights of an upsampling kernel
 _KEPT = (0.6, 0.85)  # share of the finest detail a generator gets right ...
 _INVENTED = (0.2, 0.4)  # ... and how much it invents in its place
-_RESOLUTION = (0.46, 0.63)  # of a blended-in face, relative to the picture
+_RESOLUTION = (0.36, 0.50)  # of a blended-in face, relative to the picture
 _OFF_TONE = 0.035  # relative difference in tone that is left after matching (standard deviation)
 
 

@@ -48,12 +48,14 @@ def assert_same(first: facetell.Detector, second: facetell.Detector) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_learns_and_the_seed_decides(method: str, faces: FaceSet, tmp_path: Path) -> None:
-    settings = {**TINY, "epochs": 14, "lr": 2e-3}
+    settings = {**TINY, "epochs": 14, "lr": 2e-3, "zoom": 0, "rotate": 0, "translate": 0}  # resampling erases the board
+    if method == "fdftnet":
+        settings["backbone_lr"] = 1.0  # it starts from random weights here
     first = facetell.fit(method, faces.path, tmp_path / "first", settings=settings, seed=3)
     second = facetell.fit(method, faces.path, tmp_path / "second", settings=settings, seed=3)
     assert_same(first, second)
     report = facetell.evaluate(first, faces.path, tmp_path / "report")
-    assert report["metrics"]["auroc"]["value"] > 0.75
+    assert report["metrics"]["auroc"]["value"] > 0.9
     assert report["counts"] == {"n": 2 * COUNTS["test"], "n_real": 12, "n_fake": 12, "groups": 12}
     assert {row["source"] for row in report["sources"]} == {"camera", "board", "grid"}
 

@@ -5,7 +5,7 @@
 UV := $(shell command -v uv || echo .uv/bin/uv)
 RUN := $(UV) run --frozen --all-extras
 
-.PHONY: demo test setup format results speed
+.PHONY: demo test setup format
 
 demo: setup
 	$(RUN) facetell demo -o demo

@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from toy import COUNTS, TINY, toy_faceset, toy_source
 
 import facetell
 from facetell.data.faceset import FaceSet
 from facetell.errors import DataError, FacetellError, SettingsError, UsageError
 from facetell.methods import METHODS, get_method
+from facetell.networks.backbones import build_backbone
 from facetell.settings import resolve
 from facetell.training.checkpoint import load_checkpoint
 from facetell.training.loop import CHECKPOINT
@@ -242,6 +244,35 @@ def test_mistakes_are_said_and_leave_nothing(
     with pytest.raises(error, match=message):
         facetell.fit(arguments.pop("method"), faces.path, tmp_path / "detector", **arguments)
     assert not (tmp_path / "detector").exists()
+
+
+def test_tensorboard_gets_every_epoch(faces: FaceSet, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    logs = tmp_path / "logs"
+    facetell.fit("finetune", faces.path, tmp_path / "detector", settings=TINY, tensorboard=logs)
+    events = EventAccumulator(str(logs))
+    events.Reload()
+    with (tmp_path / "detector" / "training.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    logged = [event.value for event in events.Scalars("validation_auroc")]
+    assert logged == pytest.approx([float(row["validation_auroc"]) for row in rows], abs=1e-6)
+
+
+def test_weights_from_a_file(faces: FaceSet, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    source = build_backbone("squeezenet1_1", 32)
+    tensors = {f"features.{name}": tensor for name, tensor in source.body.state_dict().items()}
+    save_file(tensors | {"classifier.1.bias": torch.zeros(1000)}, tmp_path / "imagenet.safetensors")
+    settings = {**TINY, "weights": str(tmp_path / "imagenet.safetensors"), "epochs": 1, "lr": 0.0, "averaging": 0.0}
+    detector = facetell.fit("finetune", faces.path, tmp_path / "detector", settings=settings)
+    for name, tensor in source.body.state_dict().items():
+        assert torch.equal(weights_of(detector)[f"backbone.body.{name}"], tensor)
+    (tmp_path / "broken.safetensors").write_bytes(b"not tensors")
+    settings = {**settings, "weights": str(tmp_path / "broken.safetensors")}
+    with pytest.raises(DataError, match="not a safetensors file"):
+        facetell.fit("finetune", faces.path, tmp_path / "other", settings=settings)
 
 
 def test_a_folder_works_like_a_face_set(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from facetell.detector.bundle import read_bundle
 from facetell.errors import BundleError, FacetellError, ImageError, SettingsError
 from facetell.evaluation.calibration import calibrated
 from facetell.methods import get_method
+from facetell.networks.tensors import misfit
 from facetell.settings import resolve
 from facetell.training.runtime import fast_inference
 
@@ -158,17 +159,9 @@ def _network(path: Path, description: dict[str, Any], weights: dict[str, Tensor]
         network = method.build(resolve(method.settings, description["settings"]))
     except FacetellError as error:
         raise BundleError(f"{path}: {error.message}", hint="was it written by another version of facetell?") from error
-    expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
-    wrong = [f"{name} is missing" for name in expected if name not in weights]
-    wrong += [f"{name} is unknown" for name in weights if name not in expected]
-    wrong += [
-        f"{name} is {list(weights[name].shape)}, not {list(shape)}"
-        for name, shape in expected.items()
-        if name in weights and weights[name].shape != shape
-    ]
+    wrong = misfit(network, weights)
     if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise BundleError(f"{path}: the weights do not fit {description['method']}: {'; '.join(wrong[:3])}{more}")
+        raise BundleError(f"{path}: the weights do not fit {description['method']}: {wrong}")
     network.load_state_dict(weights)
     return network
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from facetell.errors import DataError
 from facetell.methods.contract import Start
 from facetell.networks.backbones import Backbone, build_backbone, load_library_tensors
+from facetell.networks.tensors import misfit
 
 __all__ = ["start_backbone"]
 
@@ -20,11 +21,11 @@ def start_backbone(name: str, size: int, weights: str, start: Start | None) -> B
     if start.kind == "library":
         load_library_tensors(backbone, start.tensors)
         return backbone
-    try:
-        backbone.load_state_dict(dict(start.tensors))
-    except RuntimeError as error:
+    wrong = misfit(backbone, start.tensors)
+    if wrong:
         raise DataError(
-            f"the detector's backbone does not fit {name} at {size}×{size}: {str(error).splitlines()[-1].strip()}",
+            f"the detector's backbone does not fit {name} at {size}×{size}: {wrong}",
             hint="fit at the detector's own size",
-        ) from error
+        )
+    backbone.load_state_dict(dict(start.tensors))
     return backbone

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from facetell.errors import DataError, FacetellError, SettingsError, near_miss
 from facetell.networks.heads import PooledLinear
 from facetell.networks.shallownet import shallownet_features, shallownet_head
+from facetell.networks.tensors import misfit
 
 __all__ = ["NAMED", "Backbone", "build_backbone", "default_head", "load_library_tensors"]
 
@@ -115,17 +116,9 @@ def load_library_tensors(backbone: Backbone, tensors: Mapping[str, Tensor]) -> N
         heads = body.pretrained_cfg["classifier"]
         classifier = tuple(f"{head}." for head in ((heads,) if isinstance(heads, str) else heads or ()))
     own = {name: tensor for name, tensor in tensors.items() if not name.startswith(classifier)}
-    expected = {prefix + name: tensor.shape for name, tensor in body.state_dict().items()}
-    wrong = [f"missing {name}" for name in expected if name not in own]
-    wrong += [f"unexpected {name}" for name in own if name not in expected]
-    wrong += [
-        f"{name} is {list(own[name].shape)}, not {list(shape)}"
-        for name, shape in expected.items()
-        if name in own and own[name].shape != shape
-    ]
+    wrong = misfit(body, own, prefix)
     if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise DataError(f"the weights do not fit {backbone.name}: {'; '.join(wrong[:3])}{more}")
+        raise DataError(f"the weights do not fit {backbone.name}: {wrong}")
     body.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in own.items()})
 
 

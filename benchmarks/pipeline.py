@@ -63,7 +63,7 @@ def training(folder: Path) -> dict[str, Any]:
     from facetell.training.runtime import channels_last, tune_allocator
 
     tune_allocator()
-    faces = prepare(write_pictures(folder / "pictures", 1600), folder / "faces")
+    faces = prepare(write_pictures(folder / "pictures", 3000), folder / "faces")
     results: dict[str, Any] = {}
     for backbone in BACKBONES:
         settings = FinetuneSettings(backbone=backbone, epochs=5, batch_size=BATCH)
@@ -74,7 +74,7 @@ def training(folder: Path) -> dict[str, Any]:
         fabric = make_fabric(settings.precision)
         whole_rates, bare_rates = [], []
 
-        def bare_steps(count: int = 11) -> float:
+        def bare_steps(count: int = 6 if backbone == BACKBONES[1] else 22) -> float:
             bare.train()
             began = time.perf_counter()
             for _ in range(count):
@@ -93,7 +93,8 @@ def training(folder: Path) -> dict[str, Any]:
                 bare_rates.append(bare_steps())
 
         parts = {split: decoded(faces, split, SIZE) for split in ("train", "validation")}
-        samples = {s: Samples(d, np.arange(len(d))[:1408], faces.labels(s)[:1408]) for s, d in parts.items()}
+        some = 768 if backbone == BACKBONES[1] else 2816
+        samples = {s: Samples(d, np.arange(len(d))[:some], faces.labels(s)[:some]) for s, d in parts.items()}
         run = Run(samples["train"], samples["validation"], 0, folder, on_epoch=after_epoch)
         network = build(settings)
         train(network, run, settings, groups=parameter_groups((network, 1.0)), fabric=fabric)
@@ -145,7 +146,7 @@ def scoring(folder: Path, crops: int = 10_000) -> dict[str, Any]:
         for file in Path(os.environ["FACETELL_CACHE"]).rglob("*.npy"):
             file.unlink()
         cold = whole()
-        pairs = [(whole(), bare()) for _ in range(2 if backbone == BACKBONES[1] else 4)]
+        pairs = [(whole(), bare()) for _ in range(4 if (name, backbone) == ("finetune", BACKBONES[0]) else 1)]
         warm, alone = (statistics.median(values) for values in zip(*pairs, strict=True))
         results[f"{name} {backbone}"] = {
             "first time crops/s": cold, "from the cache crops/s": warm, "bare forward crops/s": alone,

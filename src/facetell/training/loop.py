@@ -249,7 +249,8 @@ def _train_epoch(
         step = epoch * plan.steps_per_epoch + index
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr * learning_rate_factor(step, plan.steps, recipe.warmup) * group["factor"]
-        images = apply(pixels.float().div_(255), draw(len(rows), run.training.images.size, recipe.augmentation, draws))
+        planes = pixels.contiguous().float().div_(255)  # resampling is quickest on whole planes
+        images = apply(planes, draw(len(rows), run.training.images.size, recipe.augmentation, draws))
         loss = F.binary_cross_entropy_with_logits(module(images).float(), truths[seen : seen + len(rows)])
         optimizer.zero_grad()
         fabric.backward(loss)

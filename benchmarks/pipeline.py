@@ -156,7 +156,7 @@ def scoring(folder: Path, crops: int = 10_000) -> dict[str, Any]:
 
 
 MEASURED = """
-import resource, sys
+import re, sys
 from pathlib import Path
 from facetell.training.runtime import tune_allocator
 action, source, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
@@ -167,7 +167,8 @@ if action == "prepare":
 else:
     import facetell
     facetell.evaluate(source, out, out.with_name(out.name + "-report"), split="train", device="cpu")
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+peak = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())  # ru_maxrss would inherit the parent's
+print(int(peak.group(1)) / 1024)
 """
 
 

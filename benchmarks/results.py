@@ -218,8 +218,9 @@ def page(out: Path, done: dict[str, dict[str, Any]], command: str) -> str:
     ]
     for row in NEW_ROWS:
         groups = [[done[c.name]["auroc"] for c in new_cells(row, shots) if c.name in done] for shots in SHOTS]
-        if all(len(group) == len(SEEDS) for group in groups):
-            lines.append(f"| {row} | " + " | ".join(map(mean_spread, groups)) + " |")
+        if any(groups):
+            cells = [mean_spread(group) if len(group) == len(SEEDS) else "not run" for group in groups]
+            lines.append(f"| {row} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 

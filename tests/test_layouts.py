@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from layout_trees import (
     MAKERS,
@@ -29,7 +30,7 @@ from facetell.data.layouts import LAYOUTS, find_layout, get_layout
 from facetell.data.layouts.people import Circles, celebdf_people, dfd_actors, faceforensics_sequences
 from facetell.data.sources import Rows
 from facetell.data.splits import SPLITS, assign, check_groups
-from facetell.errors import DataError, LeakError, UsageError
+from facetell.errors import DataError, FacetellError, LeakError, UsageError
 
 
 def said(rows: Rows) -> dict[str, tuple[int, str, str, str]]:
@@ -196,11 +197,13 @@ def test_dfdc_splits_count_when_they_differ(tmp_path: Path) -> None:
     write(tmp_path / "dfdc_train_part_0", "a.mp4", "b.mp4")
     entries = {
         "a.mp4": {"label": "REAL", "split": "train"},
-        "b.mp4": {"label": "FAKE", "split": "test", "original": "c"},
+        "b.mp4": {"label": "FAKE", "split": "test", "original": "\ud800"},
     }
     write_json(tmp_path / "dfdc_train_part_0/metadata.json", entries)
     found = said(get_layout("dfdc").rows(tmp_path))
-    assert {path[-5:]: row[3] for path, row in found.items()} == {"a.mp4": "train", "b.mp4": "test"}
+    assert {path[-5:]: row[1:] for path, row in found.items()} == {
+        "a.mp4": ("a", "dfdc", "train"), "b.mp4": ("'\\ud800'", "dfdc", "test"),
+    }  # fmt: skip
 
 
 def test_dfdc_preview(tmp_path: Path) -> None:
@@ -296,6 +299,32 @@ def test_a_wrong_tree_is_shown_beside_the_right_one(tmp_path: Path) -> None:
     assert "MISSING" in marks["List_of_testing_videos.txt"]
     with pytest.raises(DataError, match="is not a folder"):
         get_layout("celebdf").rows(tmp_path / "nowhere")
+
+
+JSON = st.recursive(
+    st.none() | st.integers() | st.sampled_from(["071", "FAKE", "real", "x_real", "a.mp4", "train", "../v/1.png", "\ud800"]),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.sampled_from(["a.mp4", "label", "frames", "train", "set", "split", "original", "v"]), inner, max_size=4),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@given(JSON)
+@settings(max_examples=60, deadline=None)
+def test_no_list_can_crash_a_layout(content: object) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for name, file in (
+            ("faceforensics", "splits/train.json"), ("dfdc", "dfdc_train_part_07/metadata.json"),
+            ("dfdc-preview", "dataset.json"), ("deepfakebench", "preprocessing/dataset_json/FF-DF.json"),
+        ):  # fmt: skip
+            root = MAKERS[name](Path(folder) / name)
+            write_json(root / file, content)
+            try:
+                rows = get_layout(name).rows(root)
+            except FacetellError:
+                continue
+            words = {word for row in said(rows).values() for word in row[1:3]} | {skip.path for skip in rows.skipped}
+            assert all(word.isprintable() for word in words)
 
 
 def test_names_tell_people() -> None:

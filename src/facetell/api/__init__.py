@@ -6,9 +6,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from facetell.api.datasets import sources
     from facetell.api.demonstration import demo
     from facetell.api.fitting import fit
-    from facetell.api.information import inspect, list_methods, sources, verify
+    from facetell.api.information import inspect, list_methods, verify
     from facetell.api.judge import detect, evaluate
     from facetell.data.prepare import prepare
 
@@ -22,7 +23,7 @@ _HOMES = {
     "inspect": "facetell.api.information",
     "list_methods": "facetell.api.information",
     "prepare": "facetell.data.prepare",
-    "sources": "facetell.api.information",
+    "sources": "facetell.api.datasets",
     "verify": "facetell.api.information",
 }
 

@@ -1,18 +1,16 @@
-"""``inspect``, ``verify``, ``sources`` and ``list_methods``: what there is to know of face sets, detectors and the rest."""
+"""``inspect``, ``verify`` and ``list_methods``: what there is to know of face sets, detectors and methods."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from facetell.data.inspect import contact_sheet, summarise
-from facetell.data.layouts import LAYOUTS, get_layout
-from facetell.data.layouts.contract import Layout
 from facetell.data.prepare import open_or_prepare
 from facetell.detector.detector import Detector
 from facetell.methods import METHODS, get_method
 from facetell.methods.contract import Method
 
-__all__ = ["inspect", "list_methods", "sources", "verify"]
+__all__ = ["inspect", "list_methods", "verify"]
 
 
 def inspect(faceset: str | Path, *, sheet: str | Path | None = None, seed: int = 0) -> dict[str, object]:
@@ -27,11 +25,6 @@ def inspect(faceset: str | Path, *, sheet: str | Path | None = None, seed: int =
 def verify(detector: str | Path) -> dict[str, object]:
     """Check a detector bundle whole. Raises ``BundleError`` with the reason when anything is not as it was written."""
     return Detector.verify(detector)
-
-
-def sources(name: str | None = None) -> list[Layout]:
-    """The data sets that are understood as downloaded, each with its tree; with ``name``, that one alone."""
-    return [get_layout(name)] if name else list(LAYOUTS.values())
 
 
 def list_methods() -> list[Method]:

@@ -1,7 +1,7 @@
 """Celeb-DF, version 1 and 2, with the official list of test videos.
 
 The **groups** are circles of people: ``id0_id1_0000.mp4`` shows id0 with the face of id1, so both and everyone tied to
-them by further fakes are one group. Version 2 has about four such circles, and a person each in YouTube-real.
+them by further fakes are one group. Version 2 has few such circles (about four), and a person each in YouTube-real.
 
 The official test list takes videos, not people, so the same people are in the test videos and in the others. The
 official split is kept, since published results rest on it; therefore circles are made of the test videos (``test/...``)

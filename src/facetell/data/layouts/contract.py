@@ -26,6 +26,7 @@ __all__ = [
     "known_in",
     "media_in",
     "names_only",
+    "printable",
     "read_json",
     "skip_missing",
     "skip_unknown",
@@ -150,8 +151,12 @@ def skip_unknown(builder: RowBuilder, path: str, why: str = "not part of this da
 
 def skip_missing(builder: RowBuilder, path: str, listed_in: str) -> None:
     """List a file or folder that one of the data set's own lists names and that is not there."""
-    shown = path if path.isprintable() else ascii(path)  # a list can hold what no file name and no table can
-    builder.skipped.append(Skipped(shown, "missing", f"listed in {listed_in}, but not there"))
+    builder.skipped.append(Skipped(printable(path), "missing", f"listed in {listed_in}, but not there"))
+
+
+def printable(word: str) -> str:
+    """A word of a list as it is, or escaped where it holds what no table can, such as half a character."""
+    return word if word.isprintable() else ascii(word)
 
 
 def read_json(path: Path) -> Any:

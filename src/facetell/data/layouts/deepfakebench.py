@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from facetell.data.layouts.contract import Chosen, Layout, names_only, read_json, skip_missing, skip_unknown
+from facetell.data.layouts.contract import Chosen, Layout, names_only, printable, read_json, skip_missing, skip_unknown
 from facetell.data.layouts.people import (
     Circles,
     celebdf_people,
@@ -148,7 +148,7 @@ def _read_list(file: Path, videos: dict[tuple[str, ...], _Video]) -> None:
         label = _label(str(entry.get("label")), file)
         for path in entry["frames"]:
             parts = tuple(part for part in re.split(r"[\\/]+", str(path)) if part not in ("", "."))
-            video = videos.setdefault(parts[:-1], _Video(label, str(entry["label"])))
+            video = videos.setdefault(parts[:-1], _Video(label, printable(str(entry["label"]))))
             if video.label != label:
                 raise DataError(f"{file}: {'/'.join(parts[:-1])} is {video.source} in one place, {entry['label']} here")
             video.splits.add(split)

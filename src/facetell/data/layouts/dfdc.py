@@ -18,6 +18,7 @@ from facetell.data.layouts.contract import (
     Layout,
     media_in,
     names_only,
+    printable,
     read_json,
     skip_missing,
     skip_unknown,
@@ -75,9 +76,9 @@ def _add_part(builder: RowBuilder, folder: str, videos: dict[str, Any], use_spli
             if name != METADATA:
                 skip_unknown(builder, path, f"not in {METADATA}")
             continue
-        original = entry.get("original") or name
+        original = printable(str(entry.get("original") or name))
         split = (split_of(str(entry.get("split", ""))) or "") if use_splits else ""
-        builder.add(path, LABELS[entry["label"]], str(original).rsplit(".", 1)[0], _SOURCE, split)
+        builder.add(path, LABELS[entry["label"]], original.rsplit(".", 1)[0], _SOURCE, split)
     for name in videos:
         if name not in there:
             skip_missing(builder, f"{folder}/{name}", f"{folder}/{METADATA}")

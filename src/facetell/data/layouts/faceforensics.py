@@ -2,8 +2,8 @@
 
 Fake ``071_054`` is sequence 071 with the face or the expression of 054; the official split lists give such pairs. The
 two originals, their fakes by every method and all of them at every compression are one **group**. DeepFakeDetection
-mixes 28 actors: every video of actors who are tied by fakes is one group. In the whole set that ties all the actors,
-so that it goes to one split undivided; use it to train or to test, not for both.
+mixes 28 actors: every video of actors who are tied by fakes is one group. In the whole set that leaves very few groups,
+if not one; use it to train or to test, not for both.
 
 The source is the method, or youtube and actors for the originals. Splits are the official ones if the lists are
 there (in the root, ``splits/`` or ``dataset/splits/``). DeepFakeDetection has none; beside official lists it goes to

@@ -131,7 +131,7 @@ def test_help_is_light() -> None:
 def test_public_names() -> None:
     assert set(facetell.__all__) == {
         "Decision", "Detector", "FaceSet", "__version__", "demo", "detect", "evaluate", "fit", "inspect", "list_methods",
-        "prepare", "verify",
+        "prepare", "sources", "verify",
     }  # fmt: skip
     for name in facetell.__all__:
         assert getattr(facetell, name) is not None

@@ -7,7 +7,8 @@
     │   └── SettingsError        2   unknown or impossible setting
     ├── DataError                3   pictures, folders, indexes, face sets
     │   ├── LeakError            3   the same picture or group on both sides of a split
-    │   └── ImageError           3   one picture that cannot be read (``reason`` is a status word)
+    │   └── MediaError           3   one picture or video that cannot be read (``reason`` is a status word)
+    │       └── ImageError       3   one picture that cannot be read
     ├── BundleError              4   a detector bundle that is damaged, incomplete, foreign or swapped
     └── MissingExtraError        5   an optional part that is not installed
 
@@ -25,6 +26,7 @@ __all__ = [
     "FacetellError",
     "ImageError",
     "LeakError",
+    "MediaError",
     "MissingExtraError",
     "SettingsError",
     "UsageError",
@@ -63,12 +65,20 @@ class LeakError(DataError):
     """The same picture or the same group on both sides of a split, or under both labels."""
 
 
-class ImageError(DataError):
-    """One picture that cannot be read. ``reason`` is a status word (``unreadable``, ``unsupported``, ...)."""
+class MediaError(DataError):
+    """One picture or video that cannot be read. ``reason`` is a status word.
+
+    ``missing`` (no such file), ``empty`` (zero bytes), ``unreadable`` (damaged), ``unsupported`` (not a kind we read),
+    ``too_large`` (bytes or pixels), ``too_long`` (seconds or frames), ``timeout`` (took too long to decode).
+    """
 
     def __init__(self, message: str, *, reason: str = "unreadable", hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.reason = reason
+
+
+class ImageError(MediaError):
+    """One picture that cannot be read; one that is too large is ``unsupported``."""
 
 
 class BundleError(FacetellError):
@@ -84,6 +94,10 @@ class MissingExtraError(FacetellError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs the optional part '{extra}'", hint=f"pip install 'facetell[{extra}]'")
+        self._arguments = (what, extra)
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        return type(self), self._arguments  # pickled by its arguments, or it could not cross from a worker process
 
 
 def near_miss(word: str, known: Iterable[str]) -> str:

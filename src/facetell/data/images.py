@@ -8,11 +8,16 @@ Type is told by content, never by the file's extension. What comes out is always
 - transparency is laid on **black**, the colour that masked faces and padding have almost everywhere.
 
 JPEG is decoded by torchvision (twice as fast, same pixels as Pillow), all else by Pillow. PNG is left to Pillow
-although torchvision reads it: on damaged PNG data its decoder can end the whole process.
+although torchvision reads it: on damaged PNG data its decoder can end the whole process. HEIC needs pillow-heif (the
+extra 'media'), which is loaded when the first such picture comes.
+
+`decode` is for pictures that must be whole, `read_picture` for photos as people have them: of a truncated one it gives
+the rows that are whole, and says so.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import warnings
@@ -22,14 +27,25 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tvf
 
 from facetell.errors import ImageError
 
-__all__ = ["FORMATS", "MAX_BYTES", "MAX_PIXELS", "ImageInfo", "decode", "decode_resized", "probe"]
+__all__ = [
+    "FORMATS",
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "ImageInfo",
+    "Picture",
+    "decode",
+    "decode_resized",
+    "probe",
+    "read_picture",
+    "upright",
+]
 
 MAX_PIXELS = 50_000_000
 """Largest picture decoded, in pixels (150 MB of RGB); a header that claims more is refused before decoding."""
@@ -37,14 +53,18 @@ MAX_PIXELS = 50_000_000
 MAX_BYTES = 64 * 2**20
 """Largest file decoded, in bytes."""
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "MPO")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "MPO", "HEIF")
 """Formats that are read. Pillow knows more, some of which start other programs; those stay closed."""
 
 _ORIENTATION_TAG = 0x0112
+_IN_ROWS = ("JPEG", "MPO", "PNG", "BMP", "PPM", "TIFF")
 _EIGHT_BIT_MODES = ("RGB", "L")
 
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"mif2", b"msf1")  # ISO/IEC 23008-12
+_AVIF_BRANDS = (b"avif", b"avis")
+
 # Pillow warns about odd metadata and large sizes on stderr; sizes are checked below, metadata does not change pixels.
-warnings.filterwarnings("ignore", module=r"PIL\.")
+warnings.filterwarnings("ignore", module=r"(PIL|pillow_heif)\.")
 
 
 @dataclass(frozen=True)
@@ -61,6 +81,21 @@ class ImageInfo:
     mode: str
     frames: int
     orientation: int
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as far as it could be read.
+
+    ``pixels`` uint8 (H, W, 3) RGB, upright; ``note`` what was chosen (``first of 12 frames``), or empty; ``missing``
+    the share of the picture that is not there, 0 ≤ share < 1, which is cut away; ``reason`` why, empty if the file is
+    whole.
+    """
+
+    pixels: NDArray[np.uint8]
+    note: str = ""
+    missing: float = 0.0
+    reason: str = ""
 
 
 def probe(data: bytes) -> ImageInfo:
@@ -85,7 +120,62 @@ def decode(data: bytes) -> NDArray[np.uint8]:
     pixels = _decode_jpeg(data) if info.format == "JPEG" and info.mode in _EIGHT_BIT_MODES else None
     if pixels is None:
         return _decode_pillow(image, data)
-    return _owned(_upright(pixels, info.orientation))
+    return _owned(upright(pixels, info.orientation))
+
+
+def read_picture(data: bytes) -> Picture:
+    """Decode a picture; of a truncated one, the rows that are whole.
+
+    Formats that store rows in order have such rows: baseline JPEG, PNG, BMP, PPM, most TIFF. The others
+    (progressive JPEG, GIF, WebP, AVIF, HEIC, JPEG 2000) are unreadable once truncated.
+
+    Raises:
+        ImageError: as `decode`, but not for a truncated picture with at least one whole row.
+    """
+    info = probe(data)
+    kind = "frames" if info.format in ("GIF", "WEBP", "PNG", "AVIF") else "pictures"
+    which = "main" if info.format == "HEIF" else "first"
+    note = f"{which} of {info.frames} {kind}" if info.frames > 1 else ""
+    try:
+        return Picture(decode(data), note)
+    except ImageError as error:
+        if error.reason != "unreadable" or not error.message.startswith("truncated"):
+            raise
+        part = _whole_rows(data)
+        if part is None:
+            raise
+        pixels, share = part
+        return Picture(upright(pixels, info.orientation), note, 1 - share, error.message)
+
+
+def _whole_rows(data: bytes) -> tuple[NDArray[np.uint8], float] | None:
+    """The longest run of rows that a truncated picture has whole, not turned, and its share of the picture.
+
+    Decoded over two different backgrounds, a pixel that was never written shows as a difference.
+    """
+    dark, bright = _decode_over(data, 0), _decode_over(data, 255)
+    if dark is None or bright is None:
+        return None
+    differs = np.asarray(dark) != np.asarray(bright)
+    gaps = np.flatnonzero(np.concatenate(([True], differs.reshape(dark.height, -1).any(axis=1), [True])))
+    longest = int(np.argmax(np.diff(gaps)))
+    top, bottom = int(gaps[longest]), int(gaps[longest + 1]) - 1
+    if bottom <= top:
+        return None
+    return _owned(_to_rgb(dark)[top:bottom]), (bottom - top) / dark.height
+
+
+def _decode_over(data: bytes, background: int) -> Image.Image | None:
+    """What Pillow can decode of a truncated picture, over one value in all bands; None if it cannot give part."""
+    image = _open(data)
+    if not isinstance(image, ImageFile.ImageFile) or image.format not in _IN_ROWS:
+        return None
+    bands = len(image.getbands())
+    image.im = Image.new(image.mode, image.size, background if bands == 1 else (background,) * bands).im
+    with contextlib.suppress(Exception):  # it is truncated; what was decoded before the end is in place
+        image.load()
+    image.tile = []
+    return image
 
 
 def decode_resized(data: bytes, size: int) -> NDArray[np.uint8]:
@@ -110,6 +200,8 @@ def _open(data: bytes) -> Image.Image:
     if len(data) > MAX_BYTES:
         raise ImageError(f"the file has {len(data):,} bytes; {MAX_BYTES:,} is the limit", reason="unsupported")
     Image.init()
+    if _is_heif(data) and data[8:12] not in _AVIF_BRANDS and "HEIF" not in Image.OPEN:
+        _register_heif()
     try:
         image = Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN])
     except UnidentifiedImageError:
@@ -130,9 +222,23 @@ def _open(data: bytes) -> Image.Image:
     return image
 
 
+def _is_heif(data: bytes) -> bool:
+    return data[4:8] == b"ftyp" and data[8:12] in (*_HEIC_BRANDS, *_AVIF_BRANDS)
+
+
+def _register_heif() -> None:
+    try:
+        import pillow_heif
+    except ImportError:
+        # Not MissingExtraError: one such photo among thousands shall cost one line, not the run.
+        hint = "pip install 'facetell[media]'"
+        raise ImageError("HEIC needs the optional part 'media'", reason="unsupported", hint=hint) from None
+    pillow_heif.register_heif_opener(decode_threads=1)  # whoever reads many files runs many processes
+
+
 def _starts_like_a_picture(data: bytes) -> bool:
     starts = (b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")
-    return data.startswith(starts) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
+    return data.startswith(starts) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP") or _is_heif(data)
 
 
 def _info(image: Image.Image) -> ImageInfo:
@@ -167,7 +273,8 @@ def _decode_pillow(image: Image.Image, data: bytes) -> NDArray[np.uint8]:
     if image.format == "PNG":
         _check_png(data)
     try:
-        image.seek(0)
+        if image.format != "HEIF":  # opens at its main picture, which need not be the first
+            image.seek(0)
         image.load()
         upright = ImageOps.exif_transpose(image)
         return _owned(_to_rgb(upright))
@@ -218,7 +325,7 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(image if mode == "RGB" else image.convert("RGB"))
 
 
-def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     """Turn stored pixels (H, W, 3) upright; EXIF 2.32, tag 0x0112."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.transpose(1, 0, 2)

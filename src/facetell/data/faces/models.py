@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from facetell.data.faces import centerface, yunet
 from facetell.data.faces.centerface import CenterFace
 from facetell.data.faces.contract import FaceDetector
 from facetell.data.faces.inference import import_media
 from facetell.data.faces.mtcnn import MTCNN
 from facetell.data.faces.yunet import YuNet
-from facetell.errors import UsageError, near_miss
+from facetell.errors import MissingExtraError, UsageError, near_miss
 
 __all__ = ["NAMES", "load_face_detector"]
 
@@ -45,13 +47,19 @@ def _from_file(file: Path, threads: int) -> FaceDetector:
         outputs = {value.name for value in onnx.load_model_from_string(data).graph.output}
     except Exception:  # the parser has its own kinds of errors
         raise UsageError(f"{file} is not an ONNX file") from None
-    try:
-        if outputs.issuperset(yunet.OUTPUTS):
-            return YuNet(data, threads=threads)
-        if outputs.issuperset(centerface.OUTPUTS):
-            return CenterFace(data, threads=threads)
-    except RuntimeError as error:  # what ONNX Runtime raises on a graph it cannot run
-        raise UsageError(f"{file} cannot be run: {' '.join(str(error).split())[:200]}") from None
+    kinds: tuple[tuple[type[YuNet] | type[CenterFace], tuple[str, ...]], ...]
+    kinds = ((YuNet, yunet.OUTPUTS), (CenterFace, centerface.OUTPUTS))
+    for kind, names in kinds:
+        if outputs.issuperset(names):
+            try:
+                detector = kind(data, threads=threads)
+                detector.detect(np.zeros((32, 48, 3), np.uint8))
+            except MissingExtraError:
+                raise
+            except Exception as error:  # the runtime's own kinds; whatever a foreign graph does wrong
+                why = " ".join(str(error).split())[:200]
+                raise UsageError(f"{file} looks like {kind.name} but does not run: {why}") from None
+            return detector
     raise UsageError(
         f"{file} is neither YuNet nor CenterFace: its outputs are {', '.join(sorted(outputs)) or 'none'}",
         hint="the OpenCV model zoo has face_detection_yunet_2023mar.onnx; without --face-model CenterFace is used",

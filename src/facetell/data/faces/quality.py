@@ -20,6 +20,7 @@ REASONS = ("face_too_small", "face_unsure", "face_low_quality")
 _ENOUGH_PIXELS = 128
 _SHARP_SIDE = 64
 _SHARP = 0.08
+_ROUNDING = 20 / 12  # variance of the Laplacian (squared weights: 20) of rounding to grey levels (1/12)
 _PROFILE = 0.3
 
 
@@ -109,8 +110,8 @@ def _sharpness(part: NDArray[np.uint8]) -> float:
         return 0.0
     grey = scaled(part, _SHARP_SIDE, _SHARP_SIDE).astype(np.float64) @ (0.299, 0.587, 0.114)
     laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * grey[1:-1, 1:-1]
-    # One grey level of noise is no detail: it keeps flat pictures at 0.
-    return min(1.0, math.sqrt(float(laplacian.var() / (grey.var() + 1)) / _SHARP))
+    detail, contrast = float(laplacian.var()) - _ROUNDING, float(grey.var())
+    return min(1.0, math.sqrt(detail / contrast / _SHARP)) if detail > 0 else 0.0
 
 
 def _frontal(face: Face) -> float:

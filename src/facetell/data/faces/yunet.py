@@ -71,12 +71,12 @@ class YuNet:
         view = views.scaled(view, max(1, int(view.shape[0] * shrink)), max(1, int(view.shape[1] * shrink)))
         blob = np.zeros((1, 3, high, wide), np.float32)
         blob[0, :, : view.shape[0], : view.shape[1]] = view[..., ::-1].transpose(2, 0, 1)
-        outputs = dict(zip(OUTPUTS, self._session.run(OUTPUTS, {self._input: blob}), strict=True))
+        outputs = self._session.run(OUTPUTS, {self._input: blob})  # three maps of each part
         maps = [
-            _decode(*(outputs[f"{part}_{cell}"][0] for part in ("cls", "obj", "bbox", "kps")), cell, wide)
-            for cell in _CELLS
+            _decode(face[0], thing[0], box[0], points[0], cell, wide)
+            for face, thing, box, points, cell in zip(*(outputs[k : k + 3] for k in (0, 3, 6, 9)), _CELLS, strict=True)
         ]
-        boxes, landmarks, scores = (np.concatenate(parts) for parts in zip(*maps, strict=True))
+        boxes, landmarks, scores = (np.concatenate(parts, dtype=np.float32) for parts in zip(*maps, strict=True))
         found = views.Found(boxes / np.float32(shrink), landmarks / np.float32(shrink), scores)
         return found.at(np.flatnonzero(scores > self.threshold))
 

@@ -86,7 +86,8 @@ def encode(pixels: NDArray[np.uint8], quality: int | None = None) -> bytes:
     """
     buffer = io.BytesIO()
     if quality is None:
-        Image.fromarray(pixels).save(buffer, "PNG")
+        # Level 3 takes under half the time of Pillow's 6, for a sixth more bytes.
+        Image.fromarray(pixels).save(buffer, "PNG", compress_level=3)
     elif 1 <= quality <= 100:
         Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling=0)
     else:

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from facetell.api import demo, detect, evaluate, fit, inspect, list_methods, prepare, sources, verify
     from facetell.data.faceset import FaceSet
-    from facetell.detector.detector import Decision, Detector
+    from facetell.detector.detector import Detector
+    from facetell.detector.verdict import Verdict
 
 __all__ = [
-    "Decision",
     "Detector",
     "FaceSet",
+    "Verdict",
     "__version__",
     "demo",
     "detect",
@@ -36,9 +37,9 @@ __all__ = [
 __version__ = metadata.version("facetell")
 
 _ELSEWHERE = {
-    "Decision": "facetell.detector.detector",
     "Detector": "facetell.detector.detector",
     "FaceSet": "facetell.data.faceset",
+    "Verdict": "facetell.detector.verdict",
 }
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from facetell.api.evaluating import evaluate
 from facetell.api.fitting import fit
-from facetell.api.judge import evaluate
 from facetell.data.drawn import write_drawn_faces
 from facetell.data.prepare import prepare
 from facetell.errors import UsageError

@@ -84,6 +84,8 @@ def assemble(
         **_counts(rows, splits, order),
         **info,
     }
+    if "test" not in full["splits"] and not how["given"] and split is None:
+        full["notes"] = [*info.get("notes", []), "too few groups for a test split: evaluate on other pictures"]
     if existing is not None and existing.fingerprint == full["fingerprint"]:
         return existing
     if existing is not None and not overwrite:
@@ -141,7 +143,16 @@ def _splits(
         known[train] = _carve(rows, keep[train], seed)
         carved = int((known == SPLITS.index("validation")).sum())
     else:
-        known = assign(rows.labels[keep], groups, rows.sources[keep], known, seed)
+        try:
+            known = assign(rows.labels[keep], groups, rows.sources[keep], known, seed)
+        except DataError as error:
+            if given:
+                raise
+            # A handful of videos: no test split is better than no face set, and it is said.
+            try:
+                known = _carve(rows, keep, seed)
+            except DataError:
+                raise error from None
     splits = np.full(len(rows), -1, dtype=np.int8)
     splits[keep] = known
     how: dict[str, object] = {"given": given, "made": len(keep) - given, "carved_from_train": carved}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Box", "Face", "FaceDetector", "Landmarks", "Point", "in_order"]
+__all__ = ["Box", "Face", "FaceDetector", "Landmarks", "Point", "as_landmarks", "in_order"]
 
 Box = tuple[float, float, float, float]
 """(left, top, width, height) in pixels of the frame; x grows to the right, y downwards."""
@@ -51,6 +51,12 @@ class FaceDetector(Protocol):
     def detect(self, pixels: NDArray[np.uint8]) -> list[Face]:
         """Faces of one picture, uint8 (H, W, 3) RGB, in the order of `in_order`; the same picture, the same list."""
         ...
+
+
+def as_landmarks(numbers: Sequence[float]) -> Landmarks:
+    """Five points out of x, y, x, y, ... as a face set stores them."""
+    one, two, three, four, five = zip(numbers[::2], numbers[1::2], strict=True)
+    return one, two, three, four, five
 
 
 def in_order(faces: Iterable[Face]) -> list[Face]:

@@ -6,11 +6,15 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from facetell.data.faces.contract import Face
 
-__all__ = ["link"]
+__all__ = ["link", "link_rows"]
 
 _MISSED = 1  # sampled frames a face may be missing, e.g. turned away or covered, and still be the same track
+_TOO_FAR = 1.0  # s between frames
 _REACH = 1.0  # largest step from one sampled frame to the next, see `_step`
 
 
@@ -55,6 +59,27 @@ def link(frames: Iterable[Sequence[Face]]) -> Iterator[list[int]]:
         seen = [_Track(number, faces[index], frame) for index, number in found.items()]
         tracks = [track for track in tracks if track.number not in found.values()] + seen
         yield [found[index] for index in range(len(faces))]
+
+
+def link_rows(frames: Sequence[int], times: Sequence[float], faces: Sequence[Face]) -> NDArray[np.int64]:
+    """The tracks (N,) of the faces of one video, given in the order of their frames.
+
+    Frames without a face are not known here, so a face may have been away for longer than `link` says. Frames more
+    than a second apart (a long film, few frames) cannot be linked by place: then the largest face of each frame makes
+    track 0, the second largest track 1, and so on.
+    """
+    bounds = [index for index in range(len(frames)) if index == 0 or frames[index] != frames[index - 1]]
+    shots = [list(faces[a:b]) for a, b in zip(bounds, [*bounds[1:], len(frames)], strict=True)]
+    gaps = np.diff([times[index] for index in bounds])
+    apart = len(gaps) > 0 and np.median(gaps) > _TOO_FAR
+    numbers = [_by_size(shot) for shot in shots] if apart else list(link(shots))
+    return np.array([number for shot in numbers for number in shot], dtype=np.int64)
+
+
+def _by_size(faces: Sequence[Face]) -> list[int]:
+    """0 for the largest face, 1 for the next, and so on."""
+    order = sorted(range(len(faces)), key=lambda index: (-max(faces[index].box[2:]), faces[index].box))
+    return [order.index(index) for index in range(len(faces))]
 
 
 def _step(old: Face, new: Face) -> float:

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import picture_bytes
 from toy import TINY, toy_source
 
 import facetell

@@ -10,7 +10,9 @@ import collections
 import contextlib
 import itertools
 import multiprocessing
+import os
 import pickle
+import sys
 import traceback
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
@@ -28,6 +30,7 @@ __all__ = ["Failure", "guarded_map"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Answer = TypeVar("Answer")
 
 _GRACE = 120.0  # s for a worker to start on two busy cores; beyond it, one that says nothing is taken for dead
 
@@ -74,17 +77,13 @@ def guarded_map(
         from pebble import ProcessPool
     except ImportError:
         raise MissingExtraError("reading photos and videos in workers", "media") from None
-    pool = ProcessPool(workers, initializer=initializer, initargs=initargs, context=_context(function))
+    pool = ProcessPool(workers, initializer=_start, initargs=(initializer, initargs), context=_context(function))
     waiting: collections.deque[tuple[Item, Future[Result | Failure | _Raised]]] = collections.deque()
     source = iter(items)
     try:
         while True:
             for item in itertools.islice(source, 2 * workers - len(waiting)):
-                try:
-                    future = pool.schedule(partial(_call, function), args=(item,), timeout=seconds)
-                except RuntimeError:  # no worker came up, which the first one waiting will tell
-                    break
-                waiting.append((item, future))
+                waiting.append((item, _schedule(pool, partial(_call, function, item), seconds)))
             if not waiting:
                 return
             item, future = waiting.popleft()
@@ -105,6 +104,23 @@ def _context(function: Callable[..., Any]) -> Any:
     # Heavy imports happen once in the server, so that a worker's successor is there in no time.
     context.set_forkserver_preload([name for name in (__name__, function.__module__) if name != "__main__"])
     return context
+
+
+def _start(initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> None:
+    """Make a worker ready: what C libraries (libjpeg, for one) write to stderr is dropped, what Python writes is not."""
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 2)
+    os.close(silence)
+    if initializer is not None:
+        initializer(*initargs)
+
+
+def _schedule(pool: ProcessPool, task: Callable[[], Answer], seconds: float) -> Future[Answer]:
+    try:
+        return pool.schedule(task, timeout=seconds)
+    except RuntimeError as error:
+        raise FacetellError(f"worker processes cannot be started: {error}") from None
 
 
 def _call(function: Callable[[Item], Result], item: Item) -> Result | Failure | _Raised:

@@ -108,8 +108,8 @@ def scoring(folder: Path, crops: int = 10_000) -> dict[str, Any]:
     import numpy as np
     import torch
 
-    from facetell.api.judge import BATCH as SCORE_BATCH
-    from facetell.api.judge import predictions
+    from facetell.api.evaluating import BATCH as SCORE_BATCH
+    from facetell.api.evaluating import predictions
     from facetell.data.prepare import prepare
     from facetell.detector.detector import Detector
     from facetell.methods import get_method

@@ -145,20 +145,22 @@ def test_not_a_bundle_at_all(tmp_path: Path, bundle: Path) -> None:
         facetell.verify(bundle)
 
 
-def test_detect_gives_one_decision_per_path(bundle: Path, tmp_path: Path) -> None:
+def test_detect_gives_one_verdict_per_path(bundle: Path, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     for i in range(3):
         (folder / f"{i}.png").write_bytes(picture_bytes(i))
     (folder / "1b.jpg").write_bytes(picture_bytes(9, kind="JPEG")[:-200])
     (folder / "2b.png").write_bytes(b"")
-    (folder / "3.txt").write_text("no picture by name, so a folder search passes it over")
+    (folder / "3.txt").write_text("nothing in a folder is passed over in silence")
     (tmp_path / "4.png").write_text("<svg/>")
     found = list(facetell.detect(bundle, [folder, tmp_path / "4.png", tmp_path / "none.png"], device="cpu"))
     names = [Path(decision.path).name for decision in found]
-    assert names == ["0.png", "1.png", "1b.jpg", "2.png", "2b.png", "4.png", "none.png"]
-    assert [decision.judged for decision in found] == [True, True, False, True, False, False, False]
-    assert [d.decision for d in found if not d.judged] == ["unreadable", "empty", "unsupported", "missing"]
+    assert names == ["0.png", "1.png", "1b.jpg", "2.png", "2b.png", "3.txt", "4.png", "none.png"]
+    assert [decision.judged for decision in found] == [True, True, False, True, False, False, False, False]
+    assert [d.status for d in found if not d.judged] == [
+        "unreadable", "unreadable", "unsupported", "unsupported", "missing",
+    ]  # fmt: skip
     assert all(d.reason for d in found if not d.judged)
     detector = facetell.Detector.load(bundle, "cpu")
     for decision in found:

@@ -64,7 +64,7 @@ ITEMS: list[str | int] = [0, 1, "exit", 2, "segfault", 3, 4, "memory", "hang", 5
 def test_every_item_has_its_result_in_order_whatever_the_number_of_workers() -> None:
     outcomes = []
     for workers in (1, 3):
-        results = list(guarded_map(act, ITEMS, workers, seconds=1.5))
+        results = list(guarded_map(act, ITEMS, workers, seconds=lambda _: 1.5))
         assert [item for item, _ in results] == ITEMS
         outcomes.append(results)
     assert outcomes[0] == outcomes[1]
@@ -87,7 +87,7 @@ def test_every_item_has_its_result_in_order_whatever_the_number_of_workers() -> 
     ],
 )
 def test_exceptions_reach_the_caller_when_their_turn_comes(item: str, kind: type[Exception], text: str) -> None:
-    results = guarded_map(act, [1, item, 2], 2, seconds=20)
+    results = guarded_map(act, [1, item, 2], 2, seconds=lambda _: 20)
     assert next(results) == (1, 1)
     with pytest.raises(kind, match=text) as caught:
         next(results)
@@ -100,7 +100,7 @@ def test_exceptions_reach_the_caller_when_their_turn_comes(item: str, kind: type
 
 def test_endless_items_are_taken_only_as_needed_and_closing_is_prompt() -> None:
     counter = itertools.count()
-    results = guarded_map(act, counter, 2, seconds=20)
+    results = guarded_map(act, counter, 2, seconds=lambda _: 20)
     assert [next(results)[0] for _ in range(5)] == [0, 1, 2, 3, 4]
     start = time.monotonic()
     results.close()
@@ -109,7 +109,7 @@ def test_endless_items_are_taken_only_as_needed_and_closing_is_prompt() -> None:
 
 
 def test_closing_does_not_wait_for_a_hanging_item() -> None:
-    results = guarded_map(act, [1, "hang", "hang"], 2, seconds=600)
+    results = guarded_map(act, [1, "hang", "hang"], 2, seconds=lambda _: 600)
     assert next(results) == (1, 1)
     start = time.monotonic()
     results.close()
@@ -117,22 +117,22 @@ def test_closing_does_not_wait_for_a_hanging_item() -> None:
 
 
 def test_initializer_runs_in_each_worker_also_after_a_crash() -> None:
-    results = dict(guarded_map(act, ["exit", "given"], 1, seconds=20, initializer=give, initargs=(3, 4)))
+    results = dict(guarded_map(act, ["exit", "given"], 1, seconds=lambda _: 20, initializer=give, initargs=(3, 4)))
     assert results["given"] == [3, 4]
 
 
 def test_initializer_that_fails() -> None:
     with pytest.raises(FacetellError, match="cannot be started"):
-        list(guarded_map(act, [1], 1, seconds=20, initializer=refuse))
+        list(guarded_map(act, [1], 1, seconds=lambda _: 20, initializer=refuse))
 
 
 def test_chatter_of_c_libraries_is_dropped() -> None:
-    assert list(guarded_map(act, ["stderr"], 1, seconds=20)) == [("stderr", True)]
+    assert list(guarded_map(act, ["stderr"], 1, seconds=lambda _: 20)) == [("stderr", True)]
 
 
 def test_nothing_to_do() -> None:
-    assert list(guarded_map(act, [], 2, seconds=20)) == []
+    assert list(guarded_map(act, [], 2, seconds=lambda _: 20)) == []
 
 
 def test_items_may_be_paths(tmp_path: Path) -> None:
-    assert list(guarded_map(Path.exists, [tmp_path], 1, seconds=20)) == [(tmp_path, True)]
+    assert list(guarded_map(Path.exists, [tmp_path], 1, seconds=lambda _: 20)) == [(tmp_path, True)]

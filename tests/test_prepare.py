@@ -17,8 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import picture_bytes, tiny_folder, write_picture
 
-from facetell.data import prepare as prepare_module
-from facetell.data import writer
+from facetell.data import ready, writer
 from facetell.data.faceset import FaceSet
 from facetell.data.prepare import open_or_prepare, prepare
 from facetell.errors import DataError, LeakError, UsageError
@@ -153,7 +152,7 @@ def test_one_label_or_nothing(tmp_path: Path) -> None:
     ):
         prepare(tmp_path / "s", tmp_path / "fs")
     (tmp_path / "s" / "real" / "a.png").write_bytes(b"no picture")
-    with pytest.raises(DataError, match="no usable picture among 2 files"):
+    with pytest.raises(DataError, match="no usable picture; left out: 1 empty, 1 unsupported"):
         prepare(tmp_path / "s", tmp_path / "fs")
 
 
@@ -303,7 +302,7 @@ def test_open_or_prepare(make_folder: Make, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("FACETELL_CACHE", str(tmp_path / "cache"))
     source = make_folder(10)
     first = open_or_prepare(source)
-    monkeypatch.setattr(prepare_module, "_look_at", lambda path: pytest.fail("read again"))
+    monkeypatch.setattr(ready, "_look_at", lambda path: pytest.fail("read again"))
     assert open_or_prepare(source).path == first.path
     assert open_or_prepare(first.path).fingerprint == first.fingerprint, "a face set is opened as it is"
     monkeypatch.undo()

@@ -1,8 +1,9 @@
 """facetell: detect fake face images, and learn a new kind of fake from a few examples.
 
 The verbs of the command are functions here, with the same names and arguments: ``prepare``, ``inspect``, ``fit``,
-``evaluate``, ``detect``, ``verify``, ``demo``; ``methods`` is ``list_methods`` (the package ``facetell.methods`` holds
-them). ``Detector`` and ``FaceSet`` are the two things they work on. Everything is imported on first use.
+``evaluate``, ``detect``, ``verify``, ``sources``, ``demo``; ``methods`` is ``list_methods`` (the package
+``facetell.methods`` holds them). ``Detector`` and ``FaceSet`` are the two things they work on. Everything is imported
+on first use.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from facetell.api import demo, detect, evaluate, fit, inspect, list_methods, prepare, verify
+    from facetell.api import demo, detect, evaluate, fit, inspect, list_methods, prepare, sources, verify
     from facetell.data.faceset import FaceSet
-    from facetell.detector.detector import Decision, Detector
+    from facetell.detector.detector import Detector
+    from facetell.detector.verdict import Verdict
 
 __all__ = [
-    "Decision",
     "Detector",
     "FaceSet",
+    "Verdict",
     "__version__",
     "demo",
     "detect",
@@ -28,15 +30,16 @@ __all__ = [
     "inspect",
     "list_methods",
     "prepare",
+    "sources",
     "verify",
 ]
 
 __version__ = metadata.version("facetell")
 
 _ELSEWHERE = {
-    "Decision": "facetell.detector.detector",
     "Detector": "facetell.detector.detector",
     "FaceSet": "facetell.data.faceset",
+    "Verdict": "facetell.detector.verdict",
 }
 
 

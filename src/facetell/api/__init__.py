@@ -6,22 +6,25 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from facetell.api.datasets import sources
     from facetell.api.demonstration import demo
+    from facetell.api.detection import detect
+    from facetell.api.evaluating import evaluate
     from facetell.api.fitting import fit
     from facetell.api.information import inspect, list_methods, verify
-    from facetell.api.judge import detect, evaluate
     from facetell.data.prepare import prepare
 
-__all__ = ["demo", "detect", "evaluate", "fit", "inspect", "list_methods", "prepare", "verify"]
+__all__ = ["demo", "detect", "evaluate", "fit", "inspect", "list_methods", "prepare", "sources", "verify"]
 
 _HOMES = {
     "demo": "facetell.api.demonstration",
-    "detect": "facetell.api.judge",
-    "evaluate": "facetell.api.judge",
+    "detect": "facetell.api.detection",
+    "evaluate": "facetell.api.evaluating",
     "fit": "facetell.api.fitting",
     "inspect": "facetell.api.information",
     "list_methods": "facetell.api.information",
     "prepare": "facetell.data.prepare",
+    "sources": "facetell.api.datasets",
     "verify": "facetell.api.information",
 }
 

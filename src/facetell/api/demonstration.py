@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from facetell.api.evaluating import evaluate
 from facetell.api.fitting import fit
-from facetell.api.judge import evaluate
 from facetell.data.drawn import write_drawn_faces
 from facetell.data.prepare import prepare
 from facetell.errors import UsageError
@@ -31,7 +31,7 @@ BASELINE = {
     "averaging": 0.98,
 }
 """A small network with batch norm, which learns from random weights in about a minute."""
-ADAPTATION = {"epochs": 24, "lr": 2e-3, "backbone_lr": 1.0, "averaging": 0.97, "zoom": 0.05, "rotate": 2.0}
+ADAPTATION = {"epochs": 32, "lr": 2e-3, "backbone_lr": 1.0, "averaging": 0.97, "zoom": 0.05, "rotate": 2.0}
 """That network has no ImageNet knowledge to be careful with: all of it learns at its own rate."""
 SIZE = 64
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -22,9 +23,10 @@ from facetell.data.prepare import open_or_prepare
 from facetell.detector.bundle import is_bundle, read_bundle, write_bundle
 from facetell.detector.card import model_card
 from facetell.detector.detector import Detector
+from facetell.detector.pooling import RULE, pool_files, tracks_of
 from facetell.errors import DataError, SettingsError, UsageError, near_miss
 from facetell.evaluation.calibration import calibrated, fit_temperature
-from facetell.evaluation.metrics import summary
+from facetell.evaluation.metrics import auroc, summary
 from facetell.evaluation.thresholds import choose_threshold
 from facetell.methods import get_method
 from facetell.methods.contract import Method, Start, Task
@@ -37,6 +39,8 @@ from facetell.training.tensorboard import log_to
 __all__ = ["fit"]
 
 Progress = Callable[[int, int], None]
+MIN_FILES = 10
+"""Validation videos of each class below which nothing is chosen on them."""
 
 
 def fit(
@@ -107,7 +111,7 @@ def fit(
     description: dict[str, Any] = {
         "method": method,
         "settings": as_dict(resolved),
-        "input": {"size": resolved.size, "channels": "RGB", "range": [0, 1], "crop": None},
+        "input": {"size": resolved.size, "channels": "RGB", "range": [0, 1], "crop": faces.info.get("crop")},
         "labels": {"real": 0, "fake": 1},
         "temperature": temperature,
         "thresholds": {},
@@ -135,6 +139,9 @@ def fit(
         "fingerprint": faces.fingerprint,
         "n": len(validation),
     }
+    per_file = _per_file(faces, logits, threshold)
+    if per_file:
+        description["per_file"] = {**per_file, "split": "validation", "fingerprint": faces.fingerprint}
     detector = Detector(network.cpu(), description)
     metrics = {"validation": summary(validation.labels, scores, value), "seed": seed}
     if fabric.is_global_zero:
@@ -152,6 +159,37 @@ def fit(
         shutil.rmtree(folder)
     fabric.barrier()
     return detector
+
+
+def _per_file(faces: FaceSet, logits: np.ndarray, rule: str) -> dict[str, Any] | None:
+    """Temperature and threshold for whole videos, chosen on the validation videos; None where they are too few.
+
+    The frames of one video err together, so what is calibrated for one face is too sure for their mean, or not sure
+    enough: only whole files can tell.
+    """
+    table = faces.columns(["path", "label", "frame", "time", "box", "landmarks", "face_score"], "validation")
+    rows = table.filter(pc.is_valid(table["frame"]))
+    paths = rows["path"].dictionary_encode().combine_chunks()
+    files = paths.indices.to_numpy()
+    labels = np.zeros(len(paths.dictionary), dtype=np.int8)
+    labels[files] = rows["label"].to_numpy()
+    if np.bincount(labels, minlength=2).min() < MIN_FILES:
+        return None
+    of_rows = logits[pc.is_valid(table["frame"]).to_numpy()]
+    tracks = np.zeros(len(files), dtype=np.int64)
+    for file in range(len(labels)):
+        mine = np.flatnonzero(files == file)
+        tracks[mine] = tracks_of(rows.take(mine))
+    pooled = pool_files(of_rows, files, tracks)
+    temperature = fit_temperature(pooled, labels)
+    value = choose_threshold(labels, calibrated(pooled, temperature), rule)
+    return {
+        "calibration": {"temperature": temperature, "threshold": value},
+        "pooling": RULE,
+        "rule": rule,
+        "n": len(labels),
+        "auroc": auroc(labels, pooled),
+    }
 
 
 def _preset(method: Method, name: str | None) -> Mapping[str, object]:

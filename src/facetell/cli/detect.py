@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 import click
+
+from facetell.cli.progress import counting
+from facetell.errors import UsageError
+
+if TYPE_CHECKING:
+    from facetell.detector.verdict import Verdict
 
 __all__ = ["command"]
 
@@ -14,34 +23,128 @@ UNJUDGED = 6
 
 @click.command("detect")
 @click.argument("detector", type=click.Path(path_type=Path))
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH...")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line, with every face and track.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the JSON lines here; run again to go on.")
+@click.option("--annotate", type=click.Path(path_type=Path), help="Folder for pictures: boxes, strips, clips, plots.")
+@click.option(
+    "--faces",
+    type=click.Choice(["auto", "find", "crops"]),
+    default="auto",
+    show_default=True,
+    help="Look for faces in pictures, or take each as one face crop. auto: as fits the detector and the picture.",
+)
+@click.option("--frames", default="32", show_default=True, help="Of a video: 32 (spread over time), 2s (every), all.")
+@click.option("--face-model", metavar="NAME|FILE.onnx", help="Another face detector: centerface, mtcnn, YuNet's file.")
+@click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one per core]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.pass_context
-def command(ctx: click.Context, detector: Path, paths: tuple[Path, ...], as_json: bool, device: str) -> None:
-    """Judge pictures of face crops; folders are searched for pictures.
+def command(
+    ctx: click.Context,
+    detector: Path,
+    paths: tuple[str, ...],
+    as_json: bool,
+    out: Path | None,
+    annotate: Path | None,
+    faces: str,
+    frames: str,
+    face_model: str | None,
+    workers: int | None,
+    device: str,
+) -> None:
+    """Judge photos, videos and face crops.
 
-    A picture that cannot be judged costs one line with the reason, and the exit code is 6 then.
+    PATH is a file, a folder (searched to the bottom), a pattern, or - for a list of paths on standard input, one a
+    line. Every file gets a line: a verdict, or why there is none; the exit code is 6 if some have none. The score is
+    the calibrated probability of fake.
 
     \b
     Example:
-      facetell detect detector a.jpg b.png more/
+      facetell detect detector photo.jpg clip.mp4 inbox/
       facetell detect detector inbox/ --json | jq -c 'select(.decision == "fake")'
+      find inbox -name '*.mp4' | facetell detect detector - -o verdicts.jsonl --annotate pictures
     """
     from facetell.api import detect
+    from facetell.api.detection import find_files
+    from facetell.data.faceset import hash_file
 
-    unjudged = 0
-    decisions = detect(detector, paths, device=device)
-    if not as_json:
-        click.echo(f"{'decision':<12}{'score':>7}  {'threshold':>9}  path")
-    for decision in decisions:
-        unjudged += not decision.judged
-        if as_json:
-            click.echo(json.dumps(decision.as_dict()))
-        elif decision.judged:
-            click.echo(f"{decision.decision:<12}{decision.score:7.3f}  {decision.threshold:9.3f}  {decision.path}")
-        else:
-            click.echo(f"{decision.decision:<12}{'–':>7}  {'–':>9}  {decision.path}: {decision.reason}")
+    files = [str(path) for path in find_files(_listed(paths))]
+    identity = hash_file(detector / "detector.json")[:16] if (detector / "detector.json").is_file() else ""
+    done = _done(out, identity) if out else set()
+    left = [path for path in files if path not in done]
+    unjudged = shown = 0
+    with counting("judging", "files") as progress:
+        verdicts = detect(
+            detector, left, faces=faces, frames=frames, face_model=face_model, device=device, annotate=annotate,
+            workers=workers, on_file=progress if out or not sys.stdout.isatty() else None,
+        )  # fmt: skip
+        file = out.open("a", encoding="utf-8") if out else None
+        try:
+            for verdict in verdicts:
+                unjudged += not verdict.judged
+                if not shown and not as_json and not out:
+                    click.echo(f"{'status':<15}{'score':>6}  {'threshold':>9}  path")
+                shown += 1
+                _show(verdict, as_json, file, identity)
+        finally:
+            verdicts.close()
+            if file:
+                file.close()
+    if done:
+        click.echo(f"{len(files) - len(left)} were judged before: see {out}", err=True)
     if unjudged:
         click.echo(f"{unjudged} could not be judged", err=True)
         ctx.exit(UNJUDGED)
+
+
+def _show(verdict: Verdict, as_json: bool, file: IO[str] | None, identity: str) -> None:
+    if file is not None or as_json:
+        line = json.dumps({**verdict.as_dict(), "detector": identity})
+        if file is not None:
+            file.write(line + "\n")
+            file.flush()
+        else:
+            click.echo(line)
+        return
+    about = f": {verdict.reason}" if verdict.reason else ""
+    if verdict.kind == "video" and verdict.judged:
+        used = sum(face.used for face in verdict.faces)
+        about = f" ({verdict.frames} frames, {used} faces, {len(verdict.tracks)} tracks){about}"
+    elif len(verdict.tracks) > 1:
+        about = f" ({len(verdict.tracks)} faces){about}"
+    if verdict.judged:
+        word = verdict.status if verdict.status == verdict.decision else f"{verdict.decision} ({verdict.status})"
+        click.echo(f"{word:<15}{verdict.score:>6.3f}  {verdict.threshold:>9.3f}  {verdict.path}{about}")
+    else:
+        click.echo(f"{verdict.status:<15}{'–':>6}  {'–':>9}  {verdict.path}{about}")
+
+
+def _listed(paths: tuple[str, ...]) -> Iterator[str]:
+    """The paths, with those on standard input where one is ``-``."""
+    for path in paths:
+        if path == "-":
+            yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
+        else:
+            yield path
+
+
+def _done(out: Path, identity: str) -> set[str]:
+    """Paths that an earlier run has judged; a line torn by a kill is cut off."""
+    if not out.exists():
+        return set()
+    paths = set()
+    data = out.read_bytes()
+    whole = data.rfind(b"\n") + 1
+    for number, line in enumerate(data[:whole].splitlines(), start=1):
+        try:
+            verdict = json.loads(line)
+            path, other = str(verdict["path"]), verdict["detector"] != identity
+        except (ValueError, KeyError, TypeError):
+            raise UsageError(f"{out}, line {number} is no verdict", hint="give another file with -o") from None
+        if other:
+            raise UsageError(f"{out} holds verdicts of another detector", hint="give another file with -o")
+        paths.add(path)
+    if whole < len(data):
+        with out.open("r+b") as file:
+            file.truncate(whole)
+    return paths

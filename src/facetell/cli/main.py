@@ -19,6 +19,7 @@ VERBS = {
     "evaluate": "Measure a detector on a labelled face set.",
     "detect": "Judge pictures.",
     "verify": "Check a detector whole.",
+    "sources": "List the data sets that are understood as downloaded.",
     "methods": "List detection methods and their settings.",
     "demo": "See it work on drawn faces, with no download.",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -22,24 +23,102 @@ __all__ = ["command"]
     show_default=True,
     help="What folders below real/ and fake/ mean: a video or person whose pictures stay together, or a generator.",
 )
+@click.option(
+    "--faces",
+    type=click.Choice(["auto", "find", "crops"]),
+    default="auto",
+    show_default=True,
+    help="find: look for faces in photos and videos; crops: every picture is a face crop; auto: find, if there are videos.",
+)
+@click.option(
+    "--layout", metavar="NAME", help="A data set as downloaded, see `facetell sources`.  [default: recognised]"
+)
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Of the layout: compression=c23.")
+@click.option("--frames", default="32", show_default=True, help="Of a video: 32 (spread over time), 2s (every), all.")
+@click.option("--margin", default=1.3, show_default=True, help="Side of the crop over the side of the face.")
+@click.option("--align", is_flag=True, help="Turn and scale faces by their landmarks.")
+@click.option(
+    "--crop-size", default=512, show_default=True, help="Larger crops are shrunk to this many pixels; 0: never."
+)
+@click.option("--jpeg", type=click.IntRange(1, 100), help="Store crops as JPEG of this quality.  [default: PNG]")
+@click.option("--min-face", default=32.0, show_default=True, help="Smallest side of a face in pixels.")
+@click.option("--min-quality", default=0.25, show_default=True, help="Smallest quality of a face, 0 to 1.")
+@click.option("--largest", is_flag=True, help="Only the largest face of each frame: bystanders are not fakes.")
+@click.option("--face-model", metavar="NAME|FILE.onnx", help="Another face detector: centerface, mtcnn, YuNet's file.")
+@click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one per core]")
 @click.option("--overwrite", is_flag=True, help="Replace a face set that is there.")
-def command(source: Path, out: Path, seed: int, subfolders: str, overwrite: bool) -> None:
-    """Turn face pictures into a face set.
+def command(
+    source: Path,
+    out: Path,
+    seed: int,
+    subfolders: str,
+    faces: str,
+    layout: str | None,
+    options: tuple[str, ...],
+    frames: str,
+    margin: float,
+    align: bool,
+    crop_size: int,
+    jpeg: int | None,
+    min_face: float,
+    min_quality: float,
+    largest: bool,
+    face_model: str | None,
+    workers: int | None,
+    overwrite: bool,
+) -> None:
+    """Turn face pictures, photos, videos or a whole data set into a face set.
 
-    SOURCE is a folder with real/ and fake/ (other usual spellings work; train/, validation/, test/ above them too), or
-    a CSV or Parquet index with the columns path,label and optionally group,source,split.
+    SOURCE is a folder with real/ and fake/ (other usual spellings work; train/, validation/, test/ above them too), a
+    CSV or Parquet index with the columns path,label and optionally group,source,split, or the folder of a data set as
+    it is downloaded (`facetell sources`). A run on photos and videos that was interrupted goes on when started again.
 
     \b
     Example:
       facetell prepare photos -o faces
-      facetell prepare index.csv -o faces --seed 1
+      facetell prepare videos -o faces --frames 2s --workers 8
+      facetell prepare FaceForensics++ -o faces --option compression=c23 --largest
     """
     from facetell.api import prepare
+    from facetell.data.extract import Extraction
+    from facetell.data.faces.crop import CropGeometry
+    from facetell.data.faces.quality import FaceRule
+    from facetell.data.finding import Finding
+    from facetell.data.media.choice import parse
 
+    geometry = CropGeometry(margin=margin, align=align, size=crop_size or None)
+    finding = Finding(geometry, FaceRule(min_side=min_face, min_quality=min_quality), face_model)
+    extraction = Extraction(finding, parse(frames), jpeg, largest)
     with counting("preparing", "files") as progress:
-        faceset = prepare(source, out, seed=seed, subfolders=subfolders, overwrite=overwrite, progress=progress)
-    skipped: dict[str, int] = faceset.info["skipped"]
+        faceset = prepare(
+            source, out, seed=seed, subfolders=subfolders, faces=faces, layout=layout, options=dict(map(_pair, options)),
+            extraction=extraction, workers=workers, overwrite=overwrite, progress=progress,
+        )  # fmt: skip
+    info: dict[str, Any] = faceset.info
     click.echo(f"{out}: {len(faceset):,} faces, splits {', '.join(faceset.splits)}")
+    for note in info.get("notes", []):
+        click.echo(f"note: {note}", err=True)
+    if "media" in info:
+        _account(info["media"])
+    skipped: dict[str, int] = info["skipped"]
     if skipped:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in skipped.items())
-        click.echo(f"left out {sum(skipped.values()):,} files ({reasons}): see {out / 'skipped.csv'}", err=True)
+        what = "frames, faces and files" if "media" in info else "files"
+        click.echo(f"left out {sum(skipped.values()):,} {what} ({reasons}): see {out / 'skipped.csv'}", err=True)
+
+
+def _account(media: dict[str, Any]) -> None:
+    """One line that adds up: every file had faces, had none, or could not be used."""
+    unusable = sum(media["unusable"].values())
+    click.echo(
+        f"{media['files']:,} files ({media['pictures']:,} pictures, {media['videos']:,} videos): "
+        f"{media['with_faces']:,} with faces, {media['without_faces']:,} without, {unusable:,} unusable; "
+        f"{media['frames']:,} frames, {media['faces']:,} faces"
+    )
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, sign, value = text.partition("=")
+    if not sign:
+        raise click.BadParameter(f"{text} is not KEY=VALUE", param_hint="--option")
+    return key, value

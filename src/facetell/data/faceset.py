@@ -54,6 +54,7 @@ SCHEMA = pa.schema(
         pa.field("box", pa.list_(pa.float32())),
         pa.field("landmarks", pa.list_(pa.float32())),
         pa.field("face_score", pa.float32()),
+        pa.field("quality", pa.float32()),
         pa.field("sha256", pa.string(), nullable=False),  # of the image bytes
     ]
 )

@@ -32,7 +32,7 @@ from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tvf
 
-from facetell.errors import ImageError
+from facetell.errors import ImageError, UsageError
 
 __all__ = [
     "FORMATS",
@@ -40,10 +40,12 @@ __all__ = [
     "MAX_PIXELS",
     "ImageInfo",
     "Picture",
+    "as_pixels",
     "decode",
     "decode_resized",
     "probe",
     "read_picture",
+    "resize",
     "upright",
 ]
 
@@ -179,18 +181,39 @@ def _decode_over(data: bytes, background: int) -> Image.Image | None:
 
 
 def decode_resized(data: bytes, size: int) -> NDArray[np.uint8]:
-    """Decode a picture and resize it to uint8 (size, size, 3) with antialiased bilinear filtering.
+    """Decode a picture and resize it to uint8 (size, size, 3), see `resize`."""
+    return resize(decode(data), size)
+
+
+def resize(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Resize uint8 (H, W, 3) to (size, size, 3) with antialiased bilinear filtering.
 
     Everything that feeds a network (fit, evaluate, detect) goes through here, so that all see the same pixels.
-    The picture is squeezed to a square, as face crops are; one of that size already is returned as decoded.
+    The picture is squeezed to a square, as face crops are; one of that size already is returned as it is.
     """
-    pixels = decode(data)
     if pixels.shape[:2] == (size, size):
         return pixels
     # A permuted view of NHWC is channels_last, which torch resizes as uint8 without a float copy.
     batch = torch.from_numpy(pixels).permute(2, 0, 1)[None]
     small = tvf.resize(batch, [size, size], interpolation=InterpolationMode.BILINEAR, antialias=True)
     return np.ascontiguousarray(small[0].permute(1, 2, 0).numpy())
+
+
+def as_pixels(picture: Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture in memory as uint8 (H, W, 3) RGB: a PIL image as a viewer shows it, an array as it is.
+
+    Raises:
+        UsageError: an array of another shape or type, or a picture without a pixel.
+    """
+    if isinstance(picture, Image.Image):
+        try:
+            picture = _owned(_to_rgb(ImageOps.exif_transpose(picture)))
+        except ImageError as error:
+            raise UsageError(f"cannot take this picture: {error.message}") from None
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
+        shape = "×".join(map(str, picture.shape))
+        raise UsageError(f"an array of {shape} {picture.dtype} is no picture", hint="give uint8 of height×width×3, RGB")
+    return _owned(picture)
 
 
 def _open(data: bytes) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Pictures to a face set, in two passes: look at every file, check the whole, then write.
+"""Files to a face set, in two passes: look at every file, check the whole, then write.
 
 The first pass keeps some hundred bytes a row (hash, size, path, group); pictures themselves are only ever in memory a
 few at a time. Everything is written into a folder beside the target that is renamed at the very end: whatever happens,
@@ -8,36 +8,32 @@ there is a whole face set or none.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
-
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from facetell.data import writer
+from facetell.data.assemble import assemble
 from facetell.data.cache import cache_dir
-from facetell.data.duplicates import without_duplicates
-from facetell.data.faceset import FINGERPRINTED, INFO_FILE, FaceSet, fingerprint
-from facetell.data.images import FORMATS, MAX_BYTES, decode, probe
-from facetell.data.sources import Rows, Skipped, find_rows
-from facetell.data.splits import FRACTIONS, SPLITS, assign, check_groups
-from facetell.errors import DataError, ImageError, UsageError, near_miss
+from facetell.data.faceset import INFO_FILE, FaceSet
+from facetell.data.layouts import find_layout, get_layout
+from facetell.data.media.kind import kind_of
+from facetell.data.ready import look_at_all
+from facetell.data.sources import Rows, find_rows
+from facetell.data.splits import SPLITS
+from facetell.errors import DataError, MediaError, UsageError, near_miss
+
+if TYPE_CHECKING:
+    from facetell.data.extract import Extraction
 
 __all__ = ["open_or_prepare", "prepare"]
 
 Progress = Callable[[int, int], None]
-_T = TypeVar("_T")
-_R = TypeVar("_R")
-
-_LABELS = ("real", "fake")
+FACES = ("auto", "find", "crops")
 
 
 def prepare(
@@ -47,23 +43,37 @@ def prepare(
     seed: int = 0,
     subfolders: str = "group",
     split: str | None = None,
+    faces: str = "auto",
+    layout: str | None = None,
+    options: Mapping[str, str] | None = None,
+    extraction: Extraction | None = None,
+    workers: int | None = None,
     rows_per_shard: int = 4096,
     progress: Progress | None = None,
     overwrite: bool = False,
 ) -> FaceSet:
-    """Make a face set at ``out`` of the face crops in ``source`` (a folder or an index, see `find_rows`).
+    """Make a face set at ``out`` of ``source``: a folder, an index, or a data set as it is downloaded.
 
-    Every file is read and decoded once. Files that cannot be used are listed in ``skipped.csv`` with their reason; of
-    byte-identical pictures with one label the first is kept. Rows without a split get one (`splits.assign`); when the
-    source names a train split and no validation split, validation is taken out of train.
+    With ``faces="crops"`` every picture is a face crop already and is kept as it is; with ``"find"`` photos and videos
+    are searched for faces, which are cut out. ``"auto"`` finds faces if there is a video among the files, and takes
+    pictures alone as crops. Files, frames and faces that cannot be used are listed in ``skipped.csv`` with their
+    reason; of byte-identical pictures with one label the first is kept. Rows without a split get one
+    (`splits.assign`); when the source names a train split and no validation split, validation is taken out of train.
+
+    A run on photos and videos that was interrupted goes on when it is started again; until the face set stands,
+    finished files lie in ``OUT.partial``.
 
     Args:
         seed: decides the made splits.
         subfolders: what a sub-folder of a label folder is, ``group`` or ``source``.
         split: put the rows without a split here instead of making splits (for a set that is only evaluated).
+        faces: ``auto``, ``find`` or ``crops``.
+        layout: name of a data set's layout (`layouts.LAYOUTS`); None recognises it, if it is one.
+        options: the layout's options.
+        extraction: which frames and faces, and how they are stored; for ``find`` alone.
+        workers: processes that look for faces; default one per core. The result is the same.
         rows_per_shard: most rows in one Parquet file.
-        progress: called with (steps done, steps in all) after each file; every file is two steps, looked at and
-            written.
+        progress: called with (steps done, steps in all); a photo or video is one step, a crop two: looked at, written.
         overwrite: replace another face set at ``out``.
 
     Returns:
@@ -72,53 +82,64 @@ def prepare(
     Raises:
         DataError: nothing usable, a label without pictures, ``out`` is something else, the disk is full.
         LeakError: identical pictures under two labels or in two splits, or a group in two splits; names them.
-        UsageError: ``out`` and ``source`` lie inside each other, or an unknown split.
+        UsageError: ``out`` and ``source`` lie inside each other, or an unknown split, layout or option.
+        MissingExtraError: faces are to be found and the extra ``media`` is not installed.
     """
     if split is not None and split not in SPLITS:
         raise UsageError(f"unknown split '{split}'{near_miss(split, SPLITS)}", hint=f"splits are {', '.join(SPLITS)}")
+    if faces not in FACES:
+        raise UsageError(f"unknown choice of faces '{faces}'", hint=f"it is one of {', '.join(FACES)}")
     _check_places(source, out)
     existing = writer.existing_faceset(out, overwrite=overwrite)
-    rows = find_rows(source, subfolders=subfolders)
-    steps = 2 * len(rows)
-    seen = _look_at_all(rows, (lambda done: progress(done, steps)) if progress else None)
-    if not seen.usable.any():
-        raise DataError(f"{source}: no usable picture among {len(rows) + len(rows.skipped)} files{_why(seen.skipped)}")
-    keep, duplicates = without_duplicates(rows, seen.usable, seen.digests)
-    seen.skipped.extend(duplicates)
-    _refuse_missing_label(source, rows, keep, seen.skipped)
-    splits, how = _splits(rows, keep, seed, split)
-    order = keep[np.argsort(splits[keep], kind="stable")]
+    rows = _rows(source, subfolders, layout, options or {})
+    ends = partial(
+        assemble, source, out, seed=seed, split=split, rows_per_shard=rows_per_shard, overwrite=overwrite,
+        existing=existing,
+    )  # fmt: skip
+    if faces == "crops" or (faces == "auto" and not _has_video(rows)):
+        first = (lambda done: progress(done, 2 * len(rows))) if progress else None
+        crops = look_at_all(rows, first)
+        return ends(rows, crops, info={}, on_written=_second_half(progress, len(rows)))
+    from facetell.data.extract import Extraction, Plan, extract
 
-    def table(some: NDArray[np.int64]) -> pa.Table:
-        return _table(rows, seen, splits, some)
-
-    info: dict[str, Any] = {
-        "rows": len(order),
-        "fingerprint": fingerprint(_by_hash(seen, keep, table)),
-        "seed": seed,
-        "splits_made": how,
-        "skipped": dict(sorted(Counter(skip.reason for skip in seen.skipped).items())),
-        **_counts(rows, splits, order),
-    }
-    if existing is not None and existing.fingerprint == info["fingerprint"]:
+    plan = Plan(rows, extraction or Extraction())
+    key = hashlib.sha256(repr((plan.key, seed, split, rows_per_shard)).encode()).hexdigest()
+    if existing is not None and existing.info.get("media", {}).get("key") == key:
         return existing
     if existing is not None and not overwrite:
         raise DataError(f"{out} holds another face set", hint="give another folder, or --overwrite to replace it")
-
-    def read(row: int) -> bytes:
-        data = _read(rows.full_path(row))
-        if hashlib.sha256(data).digest() != seen.digests[row].tobytes():
-            raise DataError(
-                f"{rows.full_path(row)} changed while the face set was made", hint="start again when it is at rest"
-            )
-        return data
-
-    slices = writer.Slices(info["splits"], lambda start, stop: table(order[start:stop]))
-    with closing(_ordered(read, map(int, order))) as images:
-        counted = _count(images, len(rows), len(order), progress)
-        faceset = writer.write_faceset(out, slices, counted, info, seen.skipped, rows_per_shard)
-    faceset.created = True
+    parts = out.with_name(out.name + ".partial")
+    crop_rows, crops, account = extract(plan, parts, workers=workers, on_file=progress)
+    info = {"crop": plan.record, "media": {**account, "key": key}, "notes": list(rows.notes)}
+    faceset = ends(crop_rows, crops, info=info, on_written=None)
+    shutil.rmtree(parts, ignore_errors=True)
     return faceset
+
+
+def _rows(source: Path, subfolders: str, layout: str | None, options: Mapping[str, str]) -> Rows:
+    """The files of a source, as its layout says or as `find_rows` finds them."""
+    found = get_layout(layout) if layout else find_layout(source) if source.is_dir() else None
+    if found is not None:
+        return found.rows(source, **options)
+    if options:
+        raise UsageError(f"{source} is no data set whose layout has options", hint="see `facetell sources`")
+    return find_rows(source, subfolders=subfolders)
+
+
+def _has_video(rows: Rows) -> bool:
+    """Whether one of the files is a video, told by its first bytes."""
+    for row in range(len(rows)):
+        with suppress(MediaError):
+            if kind_of(rows.full_path(row)) == "video":
+                return True
+    return False
+
+
+def _second_half(progress: Progress | None, files: int) -> Progress | None:
+    """Progress of the writing, told in files: it is the second of two steps for each."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(files + files * done // total, 2 * files)
 
 
 def open_or_prepare(
@@ -153,195 +174,7 @@ def open_or_prepare(
     return prepare(source, out, seed=seed, subfolders=subfolders, split=split, progress=progress, overwrite=True)
 
 
-@dataclass
-class _Seen:
-    """What the first pass found out, by row."""
-
-    digests: NDArray[np.uint8]  # (N, 32)
-    formats: NDArray[np.int8]
-    widths: NDArray[np.int32]
-    heights: NDArray[np.int32]
-    usable: NDArray[np.bool_]
-    skipped: list[Skipped]
-
-
 def _check_places(source: Path, out: Path) -> None:
     inside, outside = out.resolve(), source.resolve()
     if inside == outside or (source.is_dir() and outside in inside.parents) or inside in outside.parents:
         raise UsageError(f"{out} and {source} lie inside each other", hint="put the face set beside the pictures")
-
-
-def _read(path: Path) -> bytes:
-    """A file's bytes; refuses what is too large without reading it."""
-    try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > MAX_BYTES:
-                raise ImageError(f"the file has {size:,} bytes; {MAX_BYTES:,} is the limit", reason="unsupported")
-            return file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ImageError(f"cannot be read: {error.strerror}", reason="unreadable") from None
-
-
-def _look_at(path: Path) -> tuple[bytes, int, int, int] | ImageError:
-    """(sha256, format code, width, height) of a picture that decodes, or why it does not."""
-    try:
-        data = _read(path)
-        info = probe(data)
-        decode(data)
-    except ImageError as error:
-        return error
-    return hashlib.sha256(data).digest(), FORMATS.index(info.format), info.width, info.height
-
-
-def _look_at_all(rows: Rows, progress: Callable[[int], None] | None) -> _Seen:
-    count = len(rows)
-    seen = _Seen(
-        digests=np.zeros((count, 32), dtype=np.uint8),
-        formats=np.zeros(count, dtype=np.int8),
-        widths=np.zeros(count, dtype=np.int32),
-        heights=np.zeros(count, dtype=np.int32),
-        usable=np.zeros(count, dtype=np.bool_),
-        skipped=list(rows.skipped),
-    )
-    paths = (rows.full_path(row) for row in range(count))
-    with closing(_ordered(_look_at, paths)) as results:
-        for row, result in enumerate(results):
-            if isinstance(result, ImageError):
-                seen.skipped.append(Skipped(rows.path(row), result.reason, result.message))
-            else:
-                digest, seen.formats[row], seen.widths[row], seen.heights[row] = result
-                seen.digests[row] = np.frombuffer(digest, dtype=np.uint8)
-                seen.usable[row] = True
-            if progress:
-                progress(row + 1)
-    return seen
-
-
-def _ordered(function: Callable[[_T], _R], items: Iterable[_T]) -> Generator[_R, None, None]:
-    """Map over a thread pool, results in order, with few items in flight; stops cleanly when the consumer does."""
-    workers = min(16, os.cpu_count() or 1)
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="facetell-prepare")
-    waiting: deque[Future[_R]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) >= 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _count(images: Iterator[bytes], files: int, total: int, progress: Progress | None) -> Iterator[bytes]:
-    """Pass pictures on and tell the progress; the second pass counts on where the first ended."""
-    for done, image in enumerate(images, start=1):
-        if progress:
-            progress(2 * files if done == total else files + done, 2 * files)
-        yield image
-
-
-def _refuse_missing_label(source: Path, rows: Rows, keep: NDArray[np.int64], skipped: list[Skipped]) -> None:
-    counts = np.bincount(rows.labels[keep], minlength=2)
-    if not counts.all():
-        missing = _LABELS[int(np.argmin(counts))]
-        raise DataError(
-            f"{source}: no usable {missing} picture ({counts[0]} real, {counts[1]} fake){_why(skipped)}",
-            hint="a face set needs both real and fake pictures",
-        )
-
-
-def _why(skipped: list[Skipped]) -> str:
-    if not skipped:
-        return ""
-    counts = Counter(skip.reason for skip in skipped)
-    said = ", ".join(f"{number} {reason}" for reason, number in counts.most_common())
-    return f"; left out: {said}, e.g. {skipped[0].path}: {skipped[0].detail}"
-
-
-def _splits(
-    rows: Rows, keep: NDArray[np.int64], seed: int, split: str | None
-) -> tuple[NDArray[np.int8], dict[str, object]]:
-    """(N,) split codes for the kept rows (-1 elsewhere), and how they came about."""
-    known = rows.splits[keep].copy()
-    groups = rows.groups[keep]
-    check_groups(groups, known, rows.group_name)
-    given = int((known >= 0).sum())
-    carved = 0
-    if split is not None:
-        # A group stays together: its rows without a split follow those with one, before the rest goes where told.
-        of_group = np.full(int(rows.groups.max()) + 1, -1, dtype=np.int8)
-        np.maximum.at(of_group, groups, known)
-        known = of_group[groups]
-        known[known < 0] = SPLITS.index(split)
-    elif given == len(known) and SPLITS.index("train") in known and SPLITS.index("validation") not in known:
-        train = np.flatnonzero(known == SPLITS.index("train"))
-        known[train] = _carve(rows, keep[train], seed)
-        carved = int((known == SPLITS.index("validation")).sum())
-    else:
-        known = assign(rows.labels[keep], groups, rows.sources[keep], known, seed)
-    splits = np.full(len(rows), -1, dtype=np.int8)
-    splits[keep] = known
-    how: dict[str, object] = {"given": given, "made": len(keep) - given, "carved_from_train": carved}
-    if split is not None:
-        how["all_in"] = split
-    elif given < len(keep) or carved:
-        how |= {"fractions": FRACTIONS, "stratified_by": ["label", "source"], "disjoint_by": "group"}
-    return splits, how
-
-
-def _carve(rows: Rows, train: NDArray[np.int64], seed: int) -> NDArray[np.int8]:
-    """Split given training rows into train and validation, in the usual proportion.
-
-    A row of an imaginary given test split tells `assign` that only those two are open.
-    """
-    labels = np.append(rows.labels[train], np.int8(0))
-    groups = np.append(rows.groups[train], np.int32(rows.groups.max() + 1))
-    sources = np.append(rows.sources[train], np.int32(len(rows.source_names)))
-    known = np.full(len(train) + 1, -1, dtype=np.int8)
-    known[-1] = SPLITS.index("test")
-    return assign(labels, groups, sources, known, seed)[:-1]
-
-
-def _by_hash(
-    seen: _Seen, keep: NDArray[np.int64], table: Callable[[NDArray[np.int64]], pa.Table]
-) -> Iterator[tuple[Any, ...]]:
-    """The kept rows' fingerprinted columns in the order of their hashes, some thousand at a time."""
-    kept = np.zeros(len(seen.usable), dtype=np.bool_)
-    kept[keep] = True
-    order = np.lexsort(seen.digests.view(">u8").T[::-1])
-    order = order[kept[order]]
-    step = 4096
-    for start in range(0, len(order), step):
-        part = table(order[start : start + step]).select(FINGERPRINTED)
-        yield from zip(*(column.to_pylist() for column in part.columns), strict=True)
-
-
-def _counts(rows: Rows, splits: NDArray[np.int8], order: NDArray[np.int64]) -> dict[str, Any]:
-    """Rows by split, and by split, label and source."""
-    width = len(rows.source_names)
-    keys = (splits[order].astype(np.int64) * 2 + rows.labels[order]) * width + rows.sources[order]
-    counts: dict[str, dict[str, dict[str, int]]] = {}
-    for key, number in zip(*(part.tolist() for part in np.unique(keys, return_counts=True)), strict=True):
-        split, label, source = SPLITS[key // width // 2], _LABELS[key // width % 2], rows.source_names[key % width]
-        counts.setdefault(split, {}).setdefault(label, {})[source] = number
-    by_split = {split: sum(sum(sources.values()) for sources in labels.values()) for split, labels in counts.items()}
-    return {"splits": by_split, "counts": counts}
-
-
-def _table(rows: Rows, seen: _Seen, splits: NDArray[np.int8], some: NDArray[np.int64]) -> pa.Table:
-    """The metadata columns of some rows, without the pictures."""
-    return pa.table(
-        {
-            "format": [FORMATS[code] for code in seen.formats[some]],
-            "width": seen.widths[some],
-            "height": seen.heights[some],
-            "label": rows.labels[some],
-            "group": [rows.group_name(code) for code in rows.groups[some].tolist()],
-            "source": [rows.source_names[code] for code in rows.sources[some]],
-            "split": [SPLITS[code] for code in splits[some]],
-            "path": rows.paths.take(pa.array(some)),
-            "sha256": [digest.tobytes().hex() for digest in seen.digests[some]],
-        }
-    )

@@ -27,7 +27,9 @@ __all__ = [
     "Skipped",
     "find_rows",
     "label_of",
+    "names_in",
     "split_of",
+    "walk",
 ]
 
 LABEL_WORDS = {
@@ -80,7 +82,8 @@ class Rows:
 
     ``paths`` are relative to ``root`` with ``/`` (or absolute); ``labels`` 0 = real, 1 = fake; ``groups`` are codes for
     `group_name`; ``sources`` are codes into ``source_names``; ``splits`` are codes into `SPLITS`, -1 where not said.
-    ``skipped`` are entries that cannot be pictures of a label.
+    ``skipped`` are entries that cannot be pictures of a label; ``notes`` are sentences on the whole that its reader
+    should know, such as people whom an official split has on both sides.
 
     A group that was said is one of ``named_groups``; the codes after those are pictures of their own group, for which
     only the first row is kept (``own_groups``), as their name is their path.
@@ -96,6 +99,7 @@ class Rows:
     source_names: list[str]
     splits: NDArray[np.int8]
     skipped: list[Skipped] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -121,6 +125,7 @@ class RowBuilder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.skipped: list[Skipped] = []
+        self.notes: list[str] = []
         self._waiting: list[str] = []
         self._paths: list[pa.Array] = []
         self._labels = array("b")
@@ -164,6 +169,7 @@ class RowBuilder:
             source_names=list(self._source_codes),
             splits=np.array(self._splits, dtype=np.int8),
             skipped=self.skipped,
+            notes=self.notes,
         )
 
     def _flush(self) -> None:
@@ -252,7 +258,7 @@ def _read_folder(root: Path, subfolders: str) -> Rows:
         _refuse_layout(root, unknown)
     for folder, label, split in label_folders:
         prefix = folder.relative_to(root).as_posix()
-        for relative in _walk(folder, prefix, builder):
+        for relative in walk(folder, prefix, builder):
             parts = relative.split("/")[:-1]
             row_split = split
             if not split and parts and split_of(parts[0]):
@@ -270,7 +276,7 @@ def _label_folders(root: Path, builder: RowBuilder) -> tuple[list[tuple[Path, in
     found: list[tuple[Path, int, str]] = []
     unknown: list[str] = []
     prefixes: list[str] = []
-    for name in _names(root, "", builder):
+    for name in names_in(root, "", builder):
         label, split = label_of(name), split_of(name)
         if not (root / name).is_dir():
             builder.skipped.append(Skipped(name, "unlabelled", "lies outside every label folder"))
@@ -279,7 +285,7 @@ def _label_folders(root: Path, builder: RowBuilder) -> tuple[list[tuple[Path, in
             prefixes.append(SPLIT_WORDS.get(first, ""))
             found.append((root / name, label, ""))
         elif split is not None:
-            for inner in _names(root / name, name, builder):
+            for inner in names_in(root / name, name, builder):
                 inner_label = label_of(inner)
                 path = f"{name}/{inner}"
                 if not (root / path).is_dir():
@@ -330,7 +336,7 @@ def _deeper_roots(root: Path) -> Iterator[Path]:
             yield folder
 
 
-def _names(folder: Path, prefix: str, builder: RowBuilder) -> list[str]:
+def names_in(folder: Path, prefix: str, builder: RowBuilder) -> list[str]:
     """Names in a folder, sorted, without litter; hidden ones and broken names are listed as skipped."""
     try:
         names = sorted(os.listdir(folder))  # noqa: PTH208  names alone: half a million directory entries take 150 MB
@@ -351,14 +357,14 @@ def _names(folder: Path, prefix: str, builder: RowBuilder) -> list[str]:
     return kept
 
 
-def _walk(folder: Path, prefix: str, builder: RowBuilder) -> Iterator[str]:
+def walk(folder: Path, prefix: str, builder: RowBuilder) -> Iterator[str]:
     """Paths of all regular files below a folder, relative to it, in name order; links are followed, loops are not."""
     base = str(folder)
     stack = [("", frozenset({os.path.realpath(base)}))]
     while stack:
         relative, above = stack.pop()
         folders = []
-        for name in _names(folder / relative, f"{prefix}/{relative}".rstrip("/"), builder):
+        for name in names_in(folder / relative, f"{prefix}/{relative}".rstrip("/"), builder):
             path = f"{relative}{name}"
             try:
                 mode = os.stat(f"{base}/{path}").st_mode  # noqa: PTH116  a Path for each of 500,000 files is slow

@@ -2,54 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from facetell.data.images import decode_resized
+from facetell.data.images import as_pixels
 from facetell.detector.bundle import read_bundle
-from facetell.errors import BundleError, FacetellError, ImageError, SettingsError
+from facetell.detector.judging import Judge
+from facetell.detector.verdict import Verdict
+from facetell.errors import BundleError, FacetellError, SettingsError
 from facetell.evaluation.calibration import calibrated
 from facetell.methods import get_method
 from facetell.networks.tensors import misfit
 from facetell.settings import resolve
 from facetell.training.runtime import fast_inference
 
-__all__ = ["Decision", "Detector"]
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from facetell.data.media.choice import Choice
+
+__all__ = ["Calibration", "Detector"]
 
 SELFTEST_TOLERANCE = 2e-2
 """Largest difference of a replayed self-test logit, in units of 1 + |logit|: other processors round otherwise."""
 
 
 @dataclass(frozen=True)
-class Decision:
-    """What is said of one picture.
+class Calibration:
+    """From a logit to a calibrated probability of fake, and to a decision."""
 
-    ``decision``: ``fake``, ``real``, or why nothing is said (``unreadable``, ``unsupported``, ``empty``, ``missing``).
-    ``score``: calibrated probability of fake, 0 to 1. ``threshold``: scores from here on are called fake.
-    ``reason``: for a picture that was not judged, what was wrong with it.
-    """
+    temperature: float
+    threshold: float
 
-    path: str
-    decision: str
-    score: float | None = None
-    threshold: float | None = None
-    reason: str | None = None
+    def score(self, logit: float) -> float:
+        """``sigmoid(logit / temperature)``."""
+        return float(calibrated(np.array([logit], dtype=np.float32), self.temperature)[0])
 
-    @property
-    def judged(self) -> bool:
-        """Whether the picture got a verdict."""
-        return self.score is not None
-
-    def as_dict(self) -> dict[str, object]:
-        """The decision as plain values, as in ``detect --json``."""
-        return asdict(self)
+    def decision(self, score: float) -> str:
+        """``fake`` from the threshold on, else ``real``."""
+        return "fake" if score >= self.threshold else "real"
 
 
 class Detector:
@@ -60,9 +57,15 @@ class Detector:
         self.size: int = description["input"]["size"]
         self.temperature: float = description["temperature"]
         self.threshold: float = description["thresholds"]["default"]["value"]
+        self.calibration = Calibration(self.temperature, self.threshold)
+        """For one face."""
+        per_file = description.get("per_file")
+        self.file_calibration = Calibration(**per_file["calibration"]) if per_file else self.calibration
+        """For a video; chosen on validation videos, or that of one face where the detector was fitted on pictures."""
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
         self._scorer = fast_inference(self.network, self.size)
+        self._judge: tuple[tuple[Any, ...], Judge] | None = None
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Detector:
@@ -121,35 +124,31 @@ class Detector:
         """Calibrated probabilities of fake for logits: ``sigmoid(logit / temperature)``."""
         return calibrated(logits, self.temperature)
 
-    def detect(self, paths: Iterable[str | Path], batch_size: int = 64) -> Iterator[Decision]:
-        """Judge picture files of face crops, in order. A file that cannot be judged costs one ``Decision``, no error."""
-        waiting: list[tuple[str, npt.NDArray[np.uint8] | Decision]] = []
-        for path in paths:
-            waiting.append((str(path), self._read(Path(path))))
-            if len(waiting) == batch_size:
-                yield from self._judge(waiting)
-                waiting = []
-        yield from self._judge(waiting)
+    def detect(
+        self,
+        item: str | Path | Image.Image | npt.NDArray[np.uint8],
+        *,
+        faces: str = "auto",
+        frames: Choice | None = None,
+        face_model: str | None = None,
+    ) -> Verdict:
+        """Judge a photo, a video or a face crop: a path, a PIL image or an array uint8 (H, W, 3) RGB.
 
-    def _read(self, path: Path) -> npt.NDArray[np.uint8] | Decision:
-        try:
-            return decode_resized(path.read_bytes(), self.size)
-        except ImageError as error:
-            return Decision(str(path), error.reason, reason=error.message)
-        except FileNotFoundError:
-            return Decision(str(path), "missing", reason="no such file")
-        except OSError as error:
-            return Decision(str(path), "unreadable", reason=error.strerror or str(error))
+        ``faces``: ``find``, ``crops`` or ``auto``, see `Judge`; ``frames``: which of a video, default 32 spread over
+        time. Whatever is wrong with a file is in the verdict. A file is read in this process: for files of strangers
+        use `facetell.detect`, which survives those that crash a decoder.
 
-    def _judge(self, waiting: list[tuple[str, npt.NDArray[np.uint8] | Decision]]) -> Iterator[Decision]:
-        pictures = [picture for _, picture in waiting if not isinstance(picture, Decision)]
-        scores = iter(self.scores(self.logits(np.stack(pictures))).tolist() if pictures else [])
-        for path, picture in waiting:
-            if isinstance(picture, Decision):
-                yield picture
-            else:
-                score = next(scores)
-                yield Decision(path, "fake" if score >= self.threshold else "real", score, self.threshold)
+        Raises:
+            UsageError: an array that is no picture.
+            MissingExtraError: faces must be found and the extra ``media`` is not installed.
+        """
+        options = (faces, frames, face_model)
+        if self._judge is None or self._judge[0] != options:
+            self._judge = options, Judge(self, faces=faces, frames=frames, model=face_model)
+        judge = self._judge[1]
+        if isinstance(item, str | Path):
+            return judge.file(Path(item))
+        return judge.picture(as_pixels(item))
 
 
 def _network(path: Path, description: dict[str, Any], weights: dict[str, Tensor]) -> nn.Module:

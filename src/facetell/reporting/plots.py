@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
-__all__ = ["confusion_matrix", "precision_recall", "reliability", "roc", "score_densities"]
+__all__ = [
+    "confusion_matrix",
+    "dressed",
+    "figure_of",
+    "precision_recall",
+    "reliability",
+    "roc",
+    "save_figure",
+    "score_densities",
+]
 
 REAL, FAKE, INK, FAINT = "#0072B2", "#D55E00", "#222222", "#8A8A8A"
 
@@ -33,7 +42,8 @@ _LOG_ODDS_LIMIT = 16.0  # a float32 score cannot come closer to 1 than this
 Floats = NDArray[np.float64]
 
 
-def _figure(height: float = _HEIGHT) -> Figure:
+def figure_of(height: float = _HEIGHT) -> Figure:
+    """An empty figure, 6 inches wide. Raises ``MissingExtraError`` without matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -44,7 +54,8 @@ def _figure(height: float = _HEIGHT) -> Figure:
     return figure
 
 
-def _dress(axes: Axes, title: str, xlabel: str, ylabel: str, pad: float = 10) -> None:
+def dressed(axes: Axes, title: str, xlabel: str, ylabel: str, pad: float = 10) -> None:
+    """Give axes their title, labels and the look all plots share."""
     axes.set_title(title, loc="left", fontsize=12, color=INK, pad=pad)
     axes.set_xlabel(xlabel, fontsize=11, color=INK)
     axes.set_ylabel(ylabel, fontsize=11, color=INK)
@@ -54,7 +65,8 @@ def _dress(axes: Axes, title: str, xlabel: str, ylabel: str, pad: float = 10) ->
     axes.set_axisbelow(True)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a PNG whole or not at all."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         figure.savefig(beside, format="png")
@@ -87,11 +99,11 @@ def _notes(axes: Axes, lines: list[str], *, top_left: bool = False, top_right: b
 
 def roc(labels: ArrayLike, scores: ArrayLike, threshold: float, path: Path) -> None:
     """Draw the ROC curve with the operating point and the equal error rate; (N,) labels and scores of both classes."""
-    figure = _figure()
+    figure = figure_of()
     axes = figure.subplots()
     fpr, tpr, _ = metrics.roc_curve(labels, scores)
     matrix, equal = metrics.confusion(labels, scores, threshold), metrics.eer(labels, scores)
-    _dress(axes, f"ROC  ({_facts(labels, scores)})", "false positive rate (real called fake)", "recall (fake found)")
+    dressed(axes, f"ROC  ({_facts(labels, scores)})", "false positive rate (real called fake)", "recall (fake found)")
     _unit_square(axes)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
     axes.fill_between(fpr, tpr, color=FAKE, alpha=0.08, linewidth=0)
@@ -104,18 +116,18 @@ def roc(labels: ArrayLike, scores: ArrayLike, threshold: float, path: Path) -> N
     ]
     # The corner that the curve leaves empty: below the diagonal, unless the detector is worse than chance.
     _notes(axes, lines, top_left=metrics.auroc(labels, scores) < 0.5)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def precision_recall(labels: ArrayLike, scores: ArrayLike, threshold: float, path: Path) -> None:
     """Draw precision over recall with the operating point; the dashed line is the share of fakes (chance)."""
-    figure = _figure()
+    figure = figure_of()
     axes = figure.subplots()
     precision, recall, _ = metrics.precision_recall_curve(labels, scores)
     matrix = metrics.confusion(labels, scores, threshold)
     share = float(np.mean(np.asarray(labels)))
     title = f"Precision–recall  ({_facts(labels, scores)})"
-    _dress(axes, title, "recall (share of fakes found)", "precision (called fake and is fake)")
+    dressed(axes, title, "recall (share of fakes found)", "precision (called fake and is fake)")
     _unit_square(axes)
     axes.axhline(share, color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
     axes.step(recall, precision, where="post", color=FAKE, linewidth=2, clip_on=False)
@@ -130,7 +142,7 @@ def precision_recall(labels: ArrayLike, scores: ArrayLike, threshold: float, pat
     ]
     # A poor curve runs along the bottom, a good one along the top.
     _notes(axes, lines, top_right=area < 0.7)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _log_odds(scores: ArrayLike) -> Floats:
@@ -190,9 +202,9 @@ def score_densities(labels: ArrayLike, scores: ArrayLike, threshold: float, path
     low, high = min(float(x.min()), cut), max(float(x.max()), cut)
     margin = max(0.08 * (high - low), 1.0)
     grid = np.linspace(low - margin, high + margin, _GRID)
-    figure = _figure()
+    figure = figure_of()
     axes = figure.subplots()
-    _dress(
+    dressed(
         axes, f"Scores  ({_facts(labels, scores)})", "score: probability of fake (log-odds scale)", "density", pad=32
     )
     axes.grid(visible=False, axis="x")
@@ -212,7 +224,7 @@ def score_densities(labels: ArrayLike, scores: ArrayLike, threshold: float, path
     axes.text(cut, top * 1.08, f" threshold {threshold:.3g} ", ha=side, va="bottom", fontsize=10.5, color=INK)
     axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 0.99), ncols=2, fontsize=11, frameon=False, borderpad=0.2)
     axes.set_xticks(*_score_ticks(grid[0], grid[-1]))
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def confusion_matrix(labels: ArrayLike, scores: ArrayLike, threshold: float, path: Path) -> None:
@@ -221,9 +233,9 @@ def confusion_matrix(labels: ArrayLike, scores: ArrayLike, threshold: float, pat
     counts = np.array([[matrix.tn, matrix.fp], [matrix.fn, matrix.tp]])
     totals = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
-    figure = _figure(4.4)
+    figure = figure_of(4.4)
     axes = figure.subplots()
-    _dress(axes, f"Decisions at threshold {threshold:.3g}  ({_facts(labels, scores)})", "decision", "")
+    dressed(axes, f"Decisions at threshold {threshold:.3g}  ({_facts(labels, scores)})", "decision", "")
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
@@ -240,7 +252,7 @@ def confusion_matrix(labels: ArrayLike, scores: ArrayLike, threshold: float, pat
     axes.set_ylim(1.5, -0.5)
     axes.set_xticks([0, 1], ["real", "fake"], fontsize=12)
     axes.set_yticks([0, 1], [f"real\n{totals[0, 0]:,}", f"fake\n{totals[1, 0]:,}"], fontsize=12)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _cell(column: int, row: int, colour: str, share: float) -> Rectangle:
@@ -257,10 +269,10 @@ def _compact(count: int) -> str:
 def reliability(labels: ArrayLike, scores: ArrayLike, path: Path, bins: int = 15) -> None:
     """Draw the observed share of fakes over the predicted probability, and below it the faces per bin."""
     found = metrics.reliability_bins(labels, scores, bins)
-    figure = _figure(5.6)
+    figure = figure_of(5.6)
     upper, lower = figure.subplots(2, 1, height_ratios=[3.2, 1], sharex=True)
     title = f"Reliability  ({_facts(labels, scores)}, ECE {metrics.ece(labels, scores, bins):.3f})"
-    _dress(upper, title, "", "observed share of fakes")
+    dressed(upper, title, "", "observed share of fakes")
     _unit_square(upper)
     upper.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
     filled = found.counts > 0
@@ -270,11 +282,11 @@ def reliability(labels: ArrayLike, scores: ArrayLike, path: Path, bins: int = 15
     area = 12 + 90 * found.counts[filled] / found.counts.max()
     upper.scatter(x, y, s=area, color=FAKE, clip_on=False, zorder=4)
     upper.set_xlabel("below the diagonal: too sure of fake · above: too sure of real", fontsize=9.5, color=INK)
-    _dress(lower, "", "predicted probability of fake", "faces")
+    dressed(lower, "", "predicted probability of fake", "faces")
     middles = (found.edges[1:] + found.edges[:-1]) / 2
     lower.bar(middles, found.counts, width=0.9 / bins, color=FAINT)
     lower.grid(visible=False, axis="x")
     lower.set_ylim(0, max(1, found.counts.max()) * 1.3)
     for place, count in zip(middles[filled], found.counts[filled], strict=True):
         lower.text(place, count, _compact(int(count)), ha="center", va="bottom", fontsize=8, color=INK)
-    _save(figure, path)
+    save_figure(figure, path)

@@ -20,11 +20,11 @@ from facetell.data.drawn.fields import Array, blur, resize, spread
 __all__ = ["blended", "upsampled"]
 
 # Strengths, drawn anew for every picture. Chosen so that a small network learns either kind in about a minute on one
-# core, without being perfect, and that neither kind is seen at a glance.
+# core, without being perfect. An upsampled face is not seen at a glance; a blended one looks soft in its middle.
 _UNEVEN = (0.008, 0.026)  # relative error of the weights of an upsampling kernel
 _KEPT = (0.6, 0.85)  # share of the finest detail a generator gets right ...
 _INVENTED = (0.2, 0.4)  # ... and how much it invents in its place
-_RESOLUTION = (0.36, 0.50)  # of a blended-in face, relative to the picture
+_RESOLUTION = (0.25, 0.38)  # of a blended-in face, relative to the picture
 _OFF_TONE = 0.035  # relative difference in tone that is left after matching (standard deviation)
 
 

@@ -19,6 +19,7 @@ from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from facetell.errors import FacetellError, MissingExtraError
@@ -26,11 +27,10 @@ from facetell.errors import FacetellError, MissingExtraError
 if TYPE_CHECKING:
     from pebble import ProcessPool
 
-__all__ = ["Failure", "guarded_map"]
+__all__ = ["Failure", "guarded_map", "seconds_for"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Answer = TypeVar("Answer")
 
 _GRACE = 120.0  # s for a worker to start on two busy cores; beyond it, one that says nothing is taken for dead
 
@@ -55,16 +55,18 @@ def guarded_map(
     function: Callable[[Item], Result],
     items: Iterable[Item],
     workers: int,
-    seconds: float,
+    seconds: Callable[[Item], float],
     initializer: Callable[..., None] | None = None,
     initargs: tuple[Any, ...] = (),
+    preload: tuple[str, ...] = (),
 ) -> Generator[tuple[Item, Result | Failure], None, None]:
     """Yield (item, result) in the order of ``items``, computed by ``workers`` processes.
 
-    An item that takes longer than ``seconds``, or whose worker dies or runs out of memory, yields a `Failure`. At most
-    twice as many items as workers are under way, so ``items`` may be endless. Closing the generator stops the workers
-    within about three seconds. ``function``, ``initializer``, items and results must be picklable; ``initializer`` runs
-    in each new worker, where its exception is fatal.
+    An item that takes longer than ``seconds(item)``, or whose worker dies or runs out of memory, yields a `Failure`. At
+    most twice as many items as workers are under way, so ``items`` may be endless. Closing the generator stops the
+    workers within about three seconds. ``preload`` names modules that workers shall find imported. ``function``,
+    ``initializer``, items and results must be picklable; ``initializer`` runs in each new worker, where its exception
+    is fatal.
 
     Results do not depend on ``workers``, unless ``seconds`` is so short that the load of the machine decides.
 
@@ -77,17 +79,26 @@ def guarded_map(
         from pebble import ProcessPool
     except ImportError:
         raise MissingExtraError("reading photos and videos in workers", "media") from None
-    pool = ProcessPool(workers, initializer=_start, initargs=(initializer, initargs), context=_context(function))
-    waiting: collections.deque[tuple[Item, Future[Result | Failure | _Raised]]] = collections.deque()
+    context = _context((__name__, function.__module__, *preload))
+    pool = ProcessPool(workers, initializer=_start, initargs=(initializer, initargs), context=context)
+    waiting: collections.deque[tuple[Item, Future[Result | Failure | _Raised], float]] = collections.deque()
     source = iter(items)
+    longest = 0.0
     try:
         while True:
             for item in itertools.islice(source, 2 * workers - len(waiting)):
-                waiting.append((item, _schedule(pool, partial(_call, function, item), seconds)))
+                limit = seconds(item)
+                longest = max(longest, limit)
+                try:
+                    future: Future[Any] = pool.schedule(partial(_call, function), args=(item,), timeout=limit)
+                except RuntimeError as error:  # no worker came up
+                    raise FacetellError(f"worker processes cannot be started: {error}") from None
+                waiting.append((item, future, limit))
             if not waiting:
                 return
-            item, future = waiting.popleft()
-            result = _wait(future, seconds)
+            item, oldest, limit = waiting.popleft()
+            # The item before this one in its worker's queue may use up its own time first.
+            result = _wait(oldest, limit, longest + limit + _GRACE)
             if isinstance(result, _Raised):
                 result.error.add_note(result.text)
                 raise result.error
@@ -96,13 +107,13 @@ def guarded_map(
         _stop(pool)
 
 
-def _context(function: Callable[..., Any]) -> Any:
+def _context(preload: tuple[str, ...]) -> Any:
     """How workers start: never by a bare fork, which copies locks held by torch's threads."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     # Heavy imports happen once in the server, so that a worker's successor is there in no time.
-    context.set_forkserver_preload([name for name in (__name__, function.__module__) if name != "__main__"])
+    context.set_forkserver_preload([name for name in preload if name != "__main__"])
     return context
 
 
@@ -114,13 +125,6 @@ def _start(initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -
     os.close(silence)
     if initializer is not None:
         initializer(*initargs)
-
-
-def _schedule(pool: ProcessPool, task: Callable[[], Answer], seconds: float) -> Future[Answer]:
-    try:
-        return pool.schedule(task, timeout=seconds)
-    except RuntimeError as error:
-        raise FacetellError(f"worker processes cannot be started: {error}") from None
 
 
 def _call(function: Callable[[Item], Result], item: Item) -> Result | Failure | _Raised:
@@ -138,12 +142,11 @@ def _call(function: Callable[[Item], Result], item: Item) -> Result | Failure | 
         return _Raised(error, text)
 
 
-def _wait(future: Future[Result | Failure | _Raised], seconds: float) -> Result | Failure | _Raised:
+def _wait(future: Future[Result | Failure | _Raised], seconds: float, patience: float) -> Result | Failure | _Raised:
     from pebble import ProcessExpired
 
     try:
-        # The item before this one in its worker's queue may use up its time first.
-        return future.result(2 * seconds + _GRACE)
+        return future.result(patience)
     except ProcessExpired as error:
         return Failure("crashed", f"the worker ended with exit code {error.exitcode}")
     except TimeoutError:
@@ -157,3 +160,15 @@ def _stop(pool: ProcessPool) -> None:
     pool.stop()  # type: ignore[no-untyped-call]
     with contextlib.suppress(BrokenProcessPool, RuntimeError):
         pool.join()
+
+
+def seconds_for(path: Path) -> float:
+    """How long a worker may be busy with a file before it is taken for hanging: a minute, and 100 s a megabyte.
+
+    Far above what any whole file takes, all of its frames and their faces included (two hours at 100 kbit/s are 90 MB
+    and 216,000 frames), and short for the small files that make a decoder loop.
+    """
+    try:
+        return 60 + path.stat().st_size / 10_000
+    except OSError:
+        return 60

@@ -1,9 +1,8 @@
-"""``evaluate`` and ``detect``: what a detector says of a labelled face set, and of pictures."""
+"""``evaluate``: what a detector says of a labelled face set."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,13 @@ from facetell.data.batches import iterate
 from facetell.data.cache import decoded
 from facetell.data.faceset import FaceSet
 from facetell.data.prepare import open_or_prepare
-from facetell.detector.detector import Decision, Detector
+from facetell.detector.detector import Detector
 from facetell.reporting.report import check_destination, write_report
 from facetell.training.runtime import tune_allocator
 
-__all__ = ["detect", "evaluate", "predictions"]
+__all__ = ["evaluate", "predictions"]
 
 BATCH = 256
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 def predictions(
@@ -93,21 +91,3 @@ def evaluate(
         context=context,
         seed=seed,
     )
-
-
-def detect(detector: Detector | str | Path, paths: Iterable[str | Path], *, device: str = "auto") -> Iterator[Decision]:
-    """Judge pictures of face crops, one ``Decision`` each, in order; folders are searched for pictures."""
-    if not isinstance(detector, Detector):
-        detector = Detector.load(detector, device)
-    tune_allocator()
-    return detector.detect(_files(paths))
-
-
-def _files(paths: Iterable[str | Path]) -> Iterator[Path]:
-    for path in map(Path, paths):
-        if not path.is_dir():
-            yield path
-            continue
-        for folder, subfolders, names in os.walk(path):
-            subfolders.sort()
-            yield from (Path(folder, name) for name in sorted(names) if name.lower().endswith(PICTURES))

@@ -1,0 +1,147 @@
+"""``detect``: a verdict on every photo, video and face crop among some paths."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from facetell.data.media.choice import Choice, parse
+from facetell.data.media.sandbox import Failure, guarded_map, seconds_for
+from facetell.detector.verdict import Verdict, status_of
+
+if TYPE_CHECKING:
+    from facetell.detector.judging import Judge
+
+__all__ = ["detect", "find_files"]
+
+PRELOAD = ("facetell.detector.detector", "facetell.data.finding")
+
+
+def detect(
+    detector: str | Path,
+    paths: Iterable[str | Path],
+    *,
+    faces: str = "auto",
+    frames: str = "32",
+    face_model: str | None = None,
+    device: str = "auto",
+    annotate: str | Path | None = None,
+    workers: int | None = None,
+    on_file: Callable[[int, int], None] | None = None,
+) -> Generator[Verdict, None, None]:
+    """Judge files, one ``Verdict`` each, in order; a file that is broken, or breaks its reader, costs one verdict.
+
+    Args:
+        detector: a detector bundle.
+        paths: files, folders (searched to the bottom, hidden files left out), and patterns such as ``inbox/*.mp4``.
+        faces: ``find`` looks for faces in pictures, ``crops`` takes each as one face crop, ``auto`` does as fits the
+            detector, see `Judge`. Videos are always searched.
+        frames: of a video: ``32`` (spread over time), ``2s`` (one every two seconds) or ``all``.
+        face_model: another face detector than that of training: a name or an ONNX file.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        annotate: a folder for pictures of the verdicts, see `facetell.reporting.annotate`.
+        workers: processes; default one per core, at most one per file. They do not change the verdicts.
+        on_file: called with (files done, files in all).
+
+    Raises:
+        BundleError, UsageError: before the first verdict.
+        MissingExtraError: the extra ``media`` is not installed.
+    """
+    choice = parse(frames)
+    files = list(find_files(paths))
+    cores = os.cpu_count() or 1
+    workers = max(1, min(workers or cores, len(files)))
+    job = _Job(
+        str(detector), device, faces, choice, face_model, str(annotate) if annotate else None, max(1, cores // workers)
+    )
+    # This process stays light and quick to start: torch and the detector are only loaded where they are used.
+    results = guarded_map(
+        _judge, map(str, files), workers, _seconds, initializer=_keep, initargs=(job,), preload=PRELOAD
+    )
+    try:
+        for done, (path, result) in enumerate(results, start=1):
+            if isinstance(result, Failure):
+                yield Verdict(path, status_of(result.reason), reason=f"reading it {result.reason}: {result.detail}")
+            else:
+                yield result
+            if on_file:
+                on_file(done, len(files))
+    finally:
+        results.close()
+
+
+def find_files(paths: Iterable[str | Path]) -> Iterator[Path]:
+    """The files that paths, folders and patterns stand for. What does not exist stays, to get its verdict."""
+    for path in map(Path, paths):
+        if path.is_dir():
+            yield from _below(path)
+        elif not path.exists() and any(mark in str(path) for mark in "*?["):
+            matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207  absolute patterns too
+            for match in map(Path, matches):
+                yield from _below(match) if match.is_dir() else (match,)
+            if not matches:
+                yield path
+        else:
+            yield path
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for inner, subfolders, names in os.walk(folder):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        yield from (Path(inner, name) for name in sorted(names) if not name.startswith("."))
+
+
+@dataclass(frozen=True)
+class _Job:
+    detector: str
+    device: str
+    faces: str
+    choice: Choice
+    face_model: str | None
+    annotate: str | None
+    threads: int
+
+
+class _Worker:
+    """What a worker process keeps."""
+
+    job: _Job
+    judge: Judge | None = None
+
+
+def _keep(job: _Job) -> None:
+    _Worker.job = job
+
+
+def _start(job: _Job) -> Judge:
+    """Load the detector, with the first file: so an error in it reaches the caller as it is."""
+    import torch
+
+    from facetell.detector.detector import Detector
+    from facetell.detector.judging import Judge
+    from facetell.training.runtime import tune_allocator
+
+    tune_allocator()
+    torch.set_num_threads(job.threads)
+    detector = Detector.load(job.detector, job.device)
+    return Judge(detector, faces=job.faces, frames=job.choice, model=job.face_model, threads=job.threads)
+
+
+def _judge(path: str) -> Verdict:
+    job = _Worker.job
+    if _Worker.judge is None:
+        _Worker.judge = _start(job)
+    verdict = _Worker.judge.file(Path(path))
+    if job.annotate is not None and verdict.frames:
+        from facetell.reporting.annotate import annotate
+
+        annotate(verdict, Path(job.annotate))
+    return verdict
+
+
+def _seconds(path: str) -> float:
+    return seconds_for(Path(path))

@@ -1,0 +1,1 @@
+"""Faces in pictures and frames: finding, judging, cropping and linking them."""

@@ -1,0 +1,159 @@
+"""Crops of media files on their way into a face set: one Arrow file for each media file, and a ledger of what is done.
+
+All lies in a folder beside the face set. A part is written beside and renamed, then its line goes into the ledger: a
+run that was killed goes on from there, and what it then makes is the same to the byte.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+__all__ = ["COLUMNS", "PartWriter", "Report", "Workplace", "part_path", "read_images", "read_table"]
+
+SCHEMA = pa.schema(
+    [
+        pa.field("image", pa.binary()),
+        pa.field("sha256", pa.binary(32)),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("frame", pa.int32()),
+        pa.field("time", pa.float64()),
+        pa.field("box", pa.list_(pa.float32())),
+        pa.field("landmarks", pa.list_(pa.float32())),
+        pa.field("face_score", pa.float32()),
+        pa.field("quality", pa.float32()),
+    ]
+)
+COLUMNS = ("frame", "time", "box", "landmarks", "face_score", "quality")
+"""Columns of a part that go into the face set as they are."""
+
+BATCH_BYTES = 8 * 2**20
+"""A record batch ends once its pictures have this many bytes; that much is read at once."""
+
+
+@dataclass
+class Report:
+    """What became of one media file: its kind, frames looked at, faces kept, all that was left out, what was missing.
+
+    ``skips``: (reason, detail) for each frame without a face and each face not used; ``error``: (reason, detail) when
+    nothing of the file could be used; ``missing``: what of it could not be read; ``note``: what was chosen of it.
+    """
+
+    key: str
+    kind: str = ""
+    frames: int = 0
+    faces: int = 0
+    skips: list[tuple[str, str]] = field(default_factory=list)
+    error: tuple[str, str] | None = None
+    missing: str = ""
+    note: str = ""
+
+
+class PartWriter:
+    """Writes one part, some megabytes in memory at a time; nothing is there before `close`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows = 0
+        self._partial = path.with_suffix(".partial")
+        self._waiting: list[dict[str, Any]] = []
+        self._bytes = 0
+        self._writer: Any = None
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Add one crop: a value for each column of `SCHEMA`."""
+        self._waiting.append(row)
+        self._bytes += len(row["image"])
+        self.rows += 1
+        if self._bytes >= BATCH_BYTES:
+            self._flush()
+
+    def close(self) -> None:
+        """Finish the file and give it its name; without rows there is none."""
+        if self.rows:
+            self._flush()
+            self._writer.close()
+            self._partial.replace(self.path)
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        if self._writer is not None:
+            self._writer.close()
+        self._partial.unlink(missing_ok=True)
+
+    def _flush(self) -> None:
+        if self._writer is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = pa.ipc.new_file(str(self._partial), SCHEMA)
+        if self._waiting:
+            self._writer.write_batch(pa.RecordBatch.from_pylist(self._waiting, schema=SCHEMA))
+        self._waiting, self._bytes = [], 0
+
+
+class Workplace:
+    """The folder of parts, and the ledger."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._ledger = folder / "ledger.jsonl"
+
+    def done(self) -> dict[str, Report]:
+        """Reports of finished files by key; a line torn by a kill, or a report without its part, does not count."""
+        reports = {}
+        if self._ledger.is_file():
+            for line in self._ledger.read_bytes().split(b"\n"):
+                try:
+                    values = json.loads(line)
+                    report = Report(**{**values, "skips": [tuple(skip) for skip in values["skips"]]})
+                except (ValueError, TypeError, KeyError):
+                    continue
+                if not report.faces or part_path(self.folder, report.key).is_file():
+                    reports[report.key] = report
+        return reports
+
+    def note(self, report: Report) -> None:
+        """Add a finished file to the ledger."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._ledger.open("ab") as file:
+            # The line break comes first: whatever a kill left of the line before, this one is whole.
+            file.write(b"\n" + json.dumps(asdict(report)).encode())
+
+
+def part_path(folder: Path, key: str) -> Path:
+    """Where the part of a media file lies."""
+    return folder / "parts" / key[:2] / f"{key}.arrow"
+
+
+def read_table(path: Path) -> pa.Table:
+    """A part without its pictures."""
+    wanted = [index for index, name in enumerate(SCHEMA.names) if name != "image"]
+    with pa.OSFile(str(path)) as file:
+        return pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=wanted)).read_all()
+
+
+def read_images(where: Iterable[tuple[Path, int]]) -> Generator[bytes, None, None]:
+    """Pictures by part and row within it. Quick when neighbours lie in the same part, and then in row order."""
+    open_path: Path | None = None
+    batches: Iterator[pa.RecordBatch] = iter(())
+    images: pa.Array = pa.array([], pa.binary())
+    start = 0
+    for path, row in where:
+        if path != open_path or row < start:
+            open_path, batches, start, images = path, _batches(path), 0, pa.array([], pa.binary())
+        while row >= start + len(images):
+            start += len(images)
+            images = next(batches)["image"]
+        yield images[row - start].as_py()
+
+
+def _batches(path: Path) -> Iterator[pa.RecordBatch]:
+    with pa.OSFile(str(path)) as file:
+        reader = pa.ipc.open_file(file)
+        for index in range(reader.num_record_batches):
+            yield reader.get_batch(index)

@@ -1,0 +1,91 @@
+"""What is said of a picture or a video: of the file, of each person in it, of each face. ``detect --json`` prints it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+__all__ = ["STATUSES", "FaceVerdict", "TrackVerdict", "Verdict", "status_of"]
+
+STATUSES = (
+    "fake", "real", "unsure", "no_face", "face_too_small", "unreadable", "unsupported", "truncated", "missing",
+)  # fmt: skip
+"""``fake`` and ``real``: judged. ``unsure``: faces were found, but none good enough to judge by. ``no_face``,
+``face_too_small``: nothing to judge. ``unreadable``: damaged, or it took too long. ``unsupported``: not a picture or
+video in a format we read, or beyond a limit. ``truncated``: the end is missing; what there is was judged, see
+``decision``. ``missing``: no such file."""
+
+_AS = {"empty": "unreadable", "timeout": "unreadable", "crashed": "unreadable", "too_large": "unsupported",
+       "too_long": "unsupported"}  # fmt: skip
+
+
+def status_of(reason: str) -> str:
+    """The status for a reason that reading a file gave."""
+    return _AS.get(reason, reason)
+
+
+@dataclass(frozen=True)
+class FaceVerdict:
+    """One face in one frame.
+
+    ``frame`` and ``time`` (s) are None in a picture; ``box`` (left, top, width, height) and ``landmarks`` (five x, y)
+    in pixels of the frame as shown, None where the whole picture was taken as a crop; ``face_score`` the face
+    detector's certainty and ``quality`` 0..1; ``used``: whether it counts for its ``track`` and the file, else ``reason``
+    says why not; ``score``: calibrated probability of fake.
+    """
+
+    frame: int | None
+    time: float | None
+    box: tuple[float, ...] | None
+    landmarks: tuple[tuple[float, float], ...] | None
+    face_score: float | None
+    quality: float | None
+    track: int | None
+    score: float
+    used: bool = True
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class TrackVerdict:
+    """One person over the frames of a video: how many faces count, from when to when (s), score and decision."""
+
+    track: int
+    faces: int
+    start: float | None
+    end: float | None
+    score: float
+    decision: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of one file.
+
+    ``status``: one of `STATUSES`. ``decision``: ``fake`` or ``real``, None if nothing was judged; ``score``:
+    calibrated probability of fake, 0 to 1; ``threshold``: scores from here on are called fake; ``reason``: why there is
+    no decision, or what is missing; ``kind``: picture or video; ``note``: what was chosen of the file;
+    ``frames``: looked at; ``seconds``: length of a video.
+    """
+
+    path: str
+    status: str
+    decision: str | None = None
+    score: float | None = None
+    threshold: float | None = None
+    reason: str | None = None
+    kind: str | None = None
+    note: str | None = None
+    frames: int = 0
+    seconds: float | None = None
+    faces: list[FaceVerdict] = field(default_factory=list)
+    tracks: list[TrackVerdict] = field(default_factory=list)
+
+    @property
+    def judged(self) -> bool:
+        """Whether there is a decision."""
+        return self.decision is not None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The verdict as plain values, as in ``detect --json``; ``verdict.schema.json`` describes it."""
+        return asdict(self)

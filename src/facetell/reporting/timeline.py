@@ -1,0 +1,33 @@
+"""The plot of a video's scores over time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from facetell.detector.verdict import Verdict
+from facetell.reporting.plots import FAINT, FAKE, INK, REAL, dressed, figure_of, save_figure
+
+__all__ = ["scores_over_time"]
+
+
+def scores_over_time(verdict: Verdict, path: Path) -> None:
+    """Draw one line for each track, a cross for each face that does not count, and the threshold."""
+    figure = figure_of(3.4)
+    axes = figure.add_subplot()
+    said = f"{verdict.decision}, score {verdict.score:.2f}" if verdict.score is not None else verdict.status
+    dressed(axes, f"{Path(verdict.path).name[:48]}: {said}", "time in s", "score (probability of fake)")
+    for track in verdict.tracks:
+        faces = [face for face in verdict.faces if face.track == track.track]
+        colour = FAKE if track.decision == "fake" else REAL
+        times, scores = [face.time or 0.0 for face in faces], [face.score for face in faces]
+        axes.plot(times, scores, "o-", color=colour, markersize=4, linewidth=1.2)
+        if len(verdict.tracks) > 1:
+            axes.annotate(str(track.track), (times[-1], scores[-1]), (5, 0), textcoords="offset points", color=colour)
+    unused = [face for face in verdict.faces if not face.used]
+    axes.plot([face.time or 0.0 for face in unused], [face.score for face in unused], "x", color=FAINT, markersize=5)
+    if verdict.threshold is not None:
+        axes.axhline(verdict.threshold, color=INK, linewidth=1, linestyle="--")
+        axes.annotate("fake from here on", (0, verdict.threshold), (2, 3), textcoords="offset points", fontsize=9)
+    axes.set_ylim(-0.03, 1.03)
+    axes.set_xlim(0, max(verdict.seconds or 0, max((face.time or 0 for face in verdict.faces), default=0)) or 1)
+    save_figure(figure, path)

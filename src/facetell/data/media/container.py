@@ -155,7 +155,9 @@ def _video_stream(container: InputContainer) -> VideoStream:
     moving = [stream for stream in container.streams.video if not stream.disposition & still]
     if not moving:
         kinds = sorted({stream.type for stream in container.streams})
-        what = "only a cover picture" if container.streams.video else f"only {', '.join(kinds) or 'nothing'}"
+        if not container.streams.video and not container.streams.audio:
+            raise MediaError("no video found in it; truncated?")
+        what = "only a cover picture" if container.streams.video else f"only {', '.join(kinds)}"
         raise MediaError(f"no video in it, {what}", reason="unsupported")
     known = [stream for stream in moving if stream.codec_context is not None]
     if not known:
@@ -174,12 +176,15 @@ def declared(container: InputContainer, stream: VideoStream) -> Declared:
     """Read what the headers say about the stream."""
     seconds = _positive(stream.duration, stream.time_base) or _tagged(stream.metadata)
     rate = next((r for r in (stream.average_rate, stream.guessed_rate) if r and _RATES[0] <= r <= _RATES[1]), None)
+    frames = stream.frames if stream.frames > 0 else None
+    if container.format.name == "avi" and seconds and frames:  # FFmpeg shortens the length to what the file holds
+        seconds = max(seconds, frames / Fraction(rate or _USUAL_RATE))
     return Declared(
         codec=stream.codec_context.name,
         seconds=seconds,
         file=_positive(container.duration, Fraction(1, 1_000_000)),
         rate=Fraction(rate or _USUAL_RATE),
-        frames=stream.frames if stream.frames > 0 else None,
+        frames=frames,
     )
 
 
@@ -228,13 +233,15 @@ class Clock:
         self.base = base or 1 / rate
         self.step = 1 / rate
         self.offset = Fraction(0)
-        self.last: Fraction | None = None
+        self.last = Fraction(0)
+        self._started = False
 
     def __call__(self, stamp: int | None) -> Fraction:
-        """Seconds of this stamp; one step after the last where there is none."""
-        if self.last is None:
-            self.last = stamp * self.base if stamp is not None else Fraction(0)
-            return self.last
+        """Seconds of this stamp; one step after the last where there is none. ``last`` is the latest so far."""
+        if not self._started:
+            self._started = True
+            time = self.last = stamp * self.base if stamp is not None else Fraction(0)
+            return time
         time = stamp * self.base + self.offset if stamp is not None else self.last + self.step
         if time < self.last - _RESET:
             self.offset += self.last + self.step - time

@@ -10,7 +10,9 @@ import collections
 import contextlib
 import itertools
 import multiprocessing
+import os
 import pickle
+import sys
 import traceback
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
@@ -77,9 +79,8 @@ def guarded_map(
         from pebble import ProcessPool
     except ImportError:
         raise MissingExtraError("reading photos and videos in workers", "media") from None
-    pool = ProcessPool(
-        workers, initializer=initializer, initargs=initargs, context=_context((__name__, function.__module__, *preload))
-    )
+    context = _context((__name__, function.__module__, *preload))
+    pool = ProcessPool(workers, initializer=_start, initargs=(initializer, initargs), context=context)
     waiting: collections.deque[tuple[Item, Future[Result | Failure | _Raised], float]] = collections.deque()
     source = iter(items)
     longest = 0.0
@@ -114,6 +115,16 @@ def _context(preload: tuple[str, ...]) -> Any:
     # Heavy imports happen once in the server, so that a worker's successor is there in no time.
     context.set_forkserver_preload([name for name in preload if name != "__main__"])
     return context
+
+
+def _start(initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> None:
+    """Make a worker ready: what C libraries (libjpeg, for one) write to stderr is dropped, what Python writes is not."""
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 2)
+    os.close(silence)
+    if initializer is not None:
+        initializer(*initargs)
 
 
 def _call(function: Callable[[Item], Result], item: Item) -> Result | Failure | _Raised:

@@ -169,7 +169,7 @@ class Frames:
             convert = _Converter(limits)
             decoded = given = 0
             start = Fraction(0)
-            for start, end, image in _shown(decoder, Clock(stream.time_base, scan.head.rate), scan.origin):
+            for start, end, image in _shown(decoder, Clock(stream.time_base, scan.head.rate), scan):
                 if self._info is None:
                     self._info = _info(scan.head, image)
                 if choice.takes(start, end, scan.seconds, scan.packets):
@@ -186,7 +186,8 @@ class Frames:
 @dataclass(frozen=True)
 class _Scan:
     """What the packets say: their number, the ``origin`` (s) of the video's time, its length in ``seconds``, the time
-    of the ``last`` frame since the origin, and the ``end`` (s) of the file's longest stream."""
+    of the ``last`` frame since the origin, the ``end`` (s) of the file's longest stream, and whether time stamps can be
+    relied on (``stamped``); where they cannot, frames follow each other at the declared rate."""
 
     head: Declared
     packets: int
@@ -194,6 +195,7 @@ class _Scan:
     seconds: Fraction
     last: Fraction
     end: Fraction
+    stamped: bool
 
 
 def _scan(container: InputContainer, stream: VideoStream, limits: Limits, deadline: Deadline) -> _Scan:
@@ -201,7 +203,7 @@ def _scan(container: InputContainer, stream: VideoStream, limits: Limits, deadli
     head = declared(container, stream)
     clock = Clock(stream.time_base, head.rate)
     span: tuple[Fraction, Fraction, Fraction] | None = None  # first time, last time, end
-    count, others = 0, Fraction(0)
+    count, bare, others = 0, 0, Fraction(0)
     for packet in packets(container, None, deadline):
         if packet.stream_index != stream.index:
             if packet.pts is not None and packet.time_base:
@@ -215,7 +217,7 @@ def _scan(container: InputContainer, stream: VideoStream, limits: Limits, deadli
         end = time + (packet.duration * clock.base if packet.duration else clock.step)
         first, last, ending = span or (time, time, end)
         span = min(first, time), max(last, time), max(ending, end)
-        count += 1
+        count, bare = count + 1, bare + (packet.pts is None)
         if count > limits.max_frames:
             raise MediaError(f"more than {limits.max_frames:,} frames, the limit", reason="too_long")
         if span[2] - span[0] > limits.max_seconds:
@@ -224,8 +226,11 @@ def _scan(container: InputContainer, stream: VideoStream, limits: Limits, deadli
             )
     if span is None:
         raise MediaError("no frame in it")
-    first, last, ending = span
-    return _Scan(head, count, first, ending - first, last - first, max(ending, ending - first, others))
+    # AVI has no presentation times, and what FFmpeg guesses is wrong if frames are stored out of order.
+    guessed = container.format.name == "avi" and stream.codec_context.has_b_frames
+    stamped = bare in (0, count) and not guessed
+    first, last, ending = span if stamped else (Fraction(0), (count - 1) * clock.step, count * clock.step)
+    return _Scan(head, count, first, ending - first, last - first, max(ending, ending - first, others), stamped)
 
 
 class _Decoder:
@@ -246,9 +251,6 @@ class _Decoder:
     def _decode(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
         import av
 
-        if packet is not None and packet.is_corrupt:
-            self.corrupt += 1
-            return []
         try:
             images = self._stream.decode(packet)
         except MemoryError:
@@ -258,20 +260,20 @@ class _Decoder:
         except av.error.FFmpegError:
             self.corrupt += 1
             return []
+        # A packet marked as corrupt is decoded all the same, for later frames refer to it; its own frame is marked too.
         whole = [image for image in images if not image.is_corrupt]
         self.corrupt += len(images) - len(whole)
         return whole
 
 
 def _shown(
-    images: Iterable[VideoFrame], clock: Clock, origin: Fraction
+    images: Iterable[VideoFrame], clock: Clock, scan: _Scan
 ) -> Iterator[tuple[Fraction, Fraction | None, VideoFrame]]:
     """Each frame with the time (s since the origin) from which and until which it is shown; None: the last one."""
     held: tuple[Fraction, VideoFrame] | None = None
     for image in images:
-        clock(stamp_of(image))
-        assert clock.last is not None
-        start = max(clock.last - origin, Fraction(0))
+        clock(stamp_of(image) if scan.stamped else None)
+        start = max(clock.last - scan.origin, Fraction(0))
         if held is not None:
             yield held[0], start, held[1]
         held = start, image

@@ -1,0 +1,187 @@
+"""Photos as people have them: HEIC, AVIF, and truncated ones, of which the whole rows are given."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import picture_bytes
+from PIL import Image
+
+from facetell.data.images import decode, probe, read_picture
+from facetell.errors import ImageError, MediaError
+
+SIZE = (60, 240)
+
+
+def photo(mode: str = "RGB", size: tuple[int, int] = SIZE) -> Image.Image:
+    """Noise, so that every row costs bytes and no row is black or white."""
+    noise = np.random.default_rng(5).integers(20, 230, (size[1], size[0], 3), dtype=np.uint8)
+    return Image.fromarray(noise).convert(mode)
+
+
+def encode(image: Image.Image, kind: str, **options: object) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def test_a_whole_picture_has_nothing_missing() -> None:
+    data = picture_bytes()
+    picture = read_picture(data)
+    np.testing.assert_array_equal(picture.pixels, decode(data))
+    assert (picture.note, picture.missing, picture.reason) == ("", 0.0, "")
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_first_frame_is_said(kind: str) -> None:
+    images = [Image.new("RGB", (6, 5), colour) for colour in ("red", "green", "blue")]
+    picture = read_picture(encode(images[0], kind, save_all=True, append_images=images[1:]))
+    assert picture.note == f"first of 3 {'pictures' if kind == 'TIFF' else 'frames'}"
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "PPM", "TIFF"])
+def test_truncated_at_every_tenth_gives_the_rows_that_are_whole(kind: str, mode: str) -> None:
+    if mode == "CMYK" and kind in ("PNG", "BMP", "PPM"):
+        pytest.skip("cannot store CMYK")
+    data = encode(photo(mode), kind)
+    whole = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    shares = []
+    for tenth in range(1, 10):
+        try:
+            picture = read_picture(data[: len(data) * tenth // 10])
+        except ImageError:  # not even one row
+            continue
+        rows = picture.pixels.shape[0]
+        expected = whole[-rows:] if kind == "BMP" else whole[:rows]  # BMP is stored bottom-up
+        np.testing.assert_array_equal(picture.pixels, expected, err_msg=f"{tenth}/10")
+        assert picture.missing == pytest.approx(1 - rows / SIZE[1])
+        assert abs(picture.missing - (1 - tenth / 10)) < 0.25, f"{tenth}/10: {picture.missing}"
+        assert picture.reason.startswith("truncated")
+        shares.append(picture.missing)
+    assert len(shares) >= 7 or kind == "TIFF"
+    assert shares == sorted(shares, reverse=True)
+
+
+def test_part_of_a_turned_photo_is_cut_before_it_is_turned() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(photo(), "JPEG", exif=exif)
+    picture = read_picture(data[: len(data) // 2])
+    height, width = picture.pixels.shape[:2]
+    assert height == SIZE[0]
+    np.testing.assert_array_equal(picture.pixels, decode(data)[:, -width:])  # stored top is shown at the right
+    assert picture.missing == pytest.approx(1 - width / SIZE[1])
+
+
+def test_palette_rows_are_told_from_background_of_the_same_colour() -> None:
+    palette = Image.fromarray(np.random.default_rng(0).integers(0, 256, (70, 90), dtype=np.uint8), "L").convert("P")
+    palette.putpalette([0, 0, 0] * 256)
+    data = encode(palette, "PNG")
+    picture = read_picture(data[: len(data) // 2])
+    assert 0.3 < picture.missing < 0.7
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [("WEBP", {}), ("AVIF", {}), ("GIF", {}), ("JPEG", {"progressive": True})]
+)
+def test_formats_that_cannot_give_part(kind: str, options: dict[str, Any]) -> None:
+    data = encode(photo(), kind, **options)
+    with pytest.raises(ImageError) as caught:
+        read_picture(data[: len(data) // 2])
+    assert caught.value.reason == "unreadable"
+
+
+def test_corrupt_is_not_truncated() -> None:
+    data = bytearray(encode(photo(), "PNG"))
+    data[len(data) // 2] ^= 0xFF
+    with pytest.raises(ImageError, match="corrupt"):
+        read_picture(bytes(data))
+
+
+def test_avif() -> None:
+    data = encode(photo(size=(64, 48)).resize((32, 24)), "AVIF", quality=95)
+    assert probe(data).format == "AVIF"
+    assert read_picture(data).pixels.shape == (24, 32, 3)
+
+
+@pytest.fixture(scope="module")
+def heic() -> bytes:
+    """Left half red, right half blue, as a phone would store it turned."""
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pixels = np.zeros((48, 64, 3), np.uint8)
+    pixels[:, :32, 0] = pixels[:, 32:, 2] = 220
+    out = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pillow_heif.from_pillow(Image.fromarray(pixels)).save(out, quality=95, exif=exif.tobytes())
+    return out.getvalue()
+
+
+def test_heic_is_upright(heic: bytes) -> None:
+    picture = read_picture(heic)
+    assert picture.pixels.shape == (64, 48, 3)
+    info = probe(heic)
+    assert (info.width, info.height, info.format) == (48, 64, "HEIF")
+    top, bottom = picture.pixels[:30].mean(axis=(0, 1)), picture.pixels[34:].mean(axis=(0, 1))
+    assert top[0] > 180 > 60 > top[2], "turned clockwise: left comes up"
+    assert bottom[2] > 180 > 60 > bottom[0]
+
+
+def test_heic_truncated_and_flipped(heic: bytes) -> None:
+    for tenth in range(1, 10):
+        with pytest.raises(ImageError) as caught:
+            read_picture(heic[: len(heic) * tenth // 10])
+        assert caught.value.reason == "unreadable", f"{tenth}/10"
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        broken = bytearray(heic)
+        broken[int(rng.integers(len(heic)))] ^= 1 << int(rng.integers(8))
+        with contextlib.suppress(ImageError):  # anything else fails the test
+            assert read_picture(bytes(broken)).pixels.shape[2] == 3
+
+
+def test_heic_shows_its_main_picture() -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    file = pillow_heif.from_pillow(Image.new("RGB", (64, 64), "red"))
+    file.add_from_pillow(Image.new("RGB", (64, 64), "blue"))
+    out = io.BytesIO()
+    file.save(out, primary_index=1)
+    picture = read_picture(out.getvalue())
+    assert picture.note == "main of 2 pictures"
+    assert picture.pixels[..., 2].mean() > 200
+
+
+def test_heic_without_the_library_says_what_to_install(heic: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *args: Any) -> Any:
+        if name == "pillow_heif":
+            raise ImportError(name)
+        return real(name, *args)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
+    with pytest.raises(MediaError) as caught:
+        read_picture(heic)
+    assert caught.value.reason == "unsupported"
+    assert "facetell[media]" in str(caught.value.hint)
+
+
+def test_nothing_is_printed(heic: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+    jpeg, tiff = encode(photo(), "JPEG"), encode(photo(), "TIFF", compression="tiff_lzw")
+    for data in (
+        jpeg[: len(jpeg) // 2],
+        jpeg[:900],
+        tiff[: len(tiff) // 2],
+        tiff[: len(tiff) * 9 // 10],
+        heic[: len(heic) // 2],
+    ):
+        with contextlib.suppress(ImageError):
+            read_picture(data)
+    assert capfd.readouterr() == ("", "")

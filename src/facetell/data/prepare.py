@@ -158,7 +158,7 @@ def open_or_prepare(
     if (source / INFO_FILE).is_file():
         return FaceSet.open(source)
     key = hashlib.sha256(repr((str(source.resolve()), seed, subfolders, split)).encode())
-    rows = find_rows(source, subfolders=subfolders)
+    rows = _rows(source, subfolders, None, {})
     for row in range(len(rows)):
         status = rows.full_path(row).stat()
         said = (int(rows.labels[row]), rows.group_name(int(rows.groups[row])), rows.source_names[rows.sources[row]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from facetell.reporting.report import check_destination, write_report
 from facetell.training.runtime import tune_allocator
 
 __all__ = ["evaluate", "predictions"]
+
+log = logging.getLogger("facetell")
 
 BATCH = 256
 
@@ -65,6 +68,7 @@ def evaluate(
     detector = detector if isinstance(detector, Detector) else Detector.load(detector, device)
     faces = open_or_prepare(Path(faceset))
     check_split(faces, split, "evaluate on")
+    _warn_of_other_crops(detector, faces)
     tune_allocator()
     table = predictions(detector, faces, split, on_decode=on_decode, on_score=on_score)
     description = detector.description
@@ -91,3 +95,12 @@ def evaluate(
         context=context,
         seed=seed,
     )
+
+
+def _warn_of_other_crops(detector: Detector, faces: FaceSet) -> None:
+    """Faces cut in another way than in training are another task: say so, for the numbers would not."""
+    theirs, ours = faces.info.get("crop"), detector.description["input"]["crop"]
+    if theirs and ours and theirs["geometry"] != ours["geometry"]:
+        log.warning(
+            "%s was cut with %s, the detector was fitted on %s", faces.path.name, theirs["geometry"], ours["geometry"]
+        )

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from facetell.data.images import MAX_BYTES, read_picture, resize
+from facetell.data.faces.crop import encode
+from facetell.data.images import MAX_BYTES, decode, read_picture, resize
 from facetell.detector.pooling import pool
 from facetell.detector.verdict import FaceVerdict, TrackVerdict, Verdict, status_of
 from facetell.errors import MediaError, MissingExtraError, UsageError
@@ -140,9 +141,14 @@ class Judge:
 
     def _of_frame(self, shot: Shot) -> Iterator[_Sighting]:
         for found in shot.faces:
-            crop = resize(found.crop, self.detector.size)
+            crop = resize(self._stored(found.crop), self.detector.size)
             frame = None if shot.time is None else shot.index
             yield _Sighting(found.face, frame, shot.time, found.quality, found.reason, crop)
+
+    def _stored(self, crop: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """The crop as training saw it: through the same JPEG, if the face set was stored as such."""
+        quality = self.record["jpeg"] if self.record else None
+        return crop if quality is None else decode(encode(crop, quality))
 
     def _of_picture(self, shot: Shot) -> list[_Sighting]:
         if self.faces == "auto" and self.record is None and _looks_like_a_crop(shot):

@@ -1,0 +1,74 @@
+"""Calibration on whole videos: chosen on files, by the rule that judging uses, and only where there are enough."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from facetell.api.fitting import _per_file
+from facetell.detector.pooling import pool
+from facetell.evaluation.calibration import calibrated, fit_temperature
+from facetell.evaluation.thresholds import choose_threshold
+
+FRAMES = 6
+
+
+def faceset(videos: int, pictures: int = 0) -> SimpleNamespace:
+    """``videos`` of one face in six frames, every second one fake, rows shuffled; and pictures without a frame."""
+    rows = [
+        {
+            "path": f"{video}.mp4", "label": video % 2, "frame": 10 * frame, "time": 0.4 * frame,
+            "box": [5.0, 5.0, 40.0, 50.0], "landmarks": [0.0] * 10, "face_score": 0.9,
+        }
+        for video in range(videos)
+        for frame in range(FRAMES)
+    ]  # fmt: skip
+    rows += [
+        {"path": f"{i}.png", "label": i % 2, "frame": None, "time": None, "box": [0.0] * 4, "landmarks": [0.0] * 10,
+         "face_score": 0.9}
+        for i in range(pictures)
+    ]  # fmt: skip
+    order = np.random.default_rng(0).permutation(len(rows))
+    table = pa.Table.from_pylist([rows[i] for i in order])
+    return SimpleNamespace(columns=lambda names, split: table.select(names))
+
+
+def noisy_logits(faces: SimpleNamespace) -> np.ndarray:
+    labels = faces.columns(["label"], "validation")["label"].to_numpy()
+    return (labels * 2 - 1 + np.random.default_rng(1).normal(0, 1.5, len(labels))).astype(np.float32)
+
+
+def test_it_is_chosen_on_the_pooled_logits_of_files() -> None:
+    faces = faceset(40, pictures=9)
+    logits = noisy_logits(faces)
+    found = _per_file(faces, logits, "balanced_accuracy")  # type: ignore[arg-type]
+    assert found is not None
+    table = faces.columns(["path", "label", "frame"], "validation").to_pandas()
+    table["logit"] = logits
+    by_file = table[table["frame"].notna()].groupby("path")
+    pooled = by_file["logit"].mean()  # one track each: the rule is the plain mean
+    labels = by_file["label"].first().to_numpy()
+    temperature = fit_temperature(pooled.to_numpy(), labels)
+    assert found["n"] == 40
+    assert found["calibration"]["temperature"] == pytest.approx(temperature, rel=1e-4)
+    threshold = choose_threshold(labels, calibrated(pooled.to_numpy(), temperature), "balanced_accuracy")
+    assert found["calibration"]["threshold"] == pytest.approx(threshold, rel=1e-4)
+
+
+@pytest.mark.parametrize(("videos", "pictures"), [(0, 30), (18, 0), (19, 5)])
+def test_too_few_videos_choose_nothing(videos: int, pictures: int) -> None:
+    faces = faceset(videos, pictures)
+    assert _per_file(faces, noisy_logits(faces), "balanced_accuracy") is None  # type: ignore[arg-type]
+
+
+def test_the_rule_by_hand() -> None:
+    logits = np.array([1, 3, -2, -2, -2, -2, 9], dtype=np.float32)
+    tracks = np.array([0, 0, 1, 1, 1, 1, 2])
+    of_track, file = pool(logits, tracks)
+    assert of_track == {0: 2.0, 1: -2.0, 2: 9.0}
+    assert file == 9.0, "one face is a quarter of four"
+    _, file = pool(np.append(logits, np.float32(-2)), np.append(tracks, 1))
+    assert file == 2.0, "one face is less than a quarter of five"

@@ -58,14 +58,18 @@ class Counting:
     def __init__(self, label: str, unit: str) -> None:
         self.label, self.unit = label, unit
         self.began = time.monotonic()
+        self.before: int | None = None
         self.line = _Line()
 
     def __call__(self, done: int, total: int) -> None:
-        """Show ``done`` of ``total``."""
-        rate = done / max(1e-9, time.monotonic() - self.began)
+        """Show ``done`` of ``total``; what was done at the first call (by an earlier run) makes no rate."""
+        if self.before is None:
+            self.before = done if done > 1 else 0
+        rate = (done - self.before) / max(1e-9, time.monotonic() - self.began)
         left = _duration((total - done) / rate) if rate else "?"
+        digits = 0 if rate >= 10 else 1
         self.line.show(
-            f"{self.label} {_bar(done / max(1, total))} {done:,}/{total:,} {self.unit}  {rate:,.0f}/s  {left} left"
+            f"{self.label} {_bar(done / max(1, total))} {done:,}/{total:,} {self.unit}  {rate:,.{digits}f}/s  {left} left"
         )
 
 

@@ -40,3 +40,22 @@ def test_every_method_has_its_page() -> None:
     from facetell.methods import METHODS
 
     assert {page.stem for page in (ROOT / "docs" / "methods").glob("*.md")} == set(METHODS)
+
+
+def test_defaults_named_on_the_page_of_fdftnet_are_those_of_the_code() -> None:
+    from facetell.methods.fdftnet import FDFtNetSettings
+
+    defaults = FDFtNetSettings()
+    rows = [
+        line.split("|")[1:3] for line in (ROOT / "docs" / "methods" / "fdftnet.md").read_text().splitlines() if "| `" in line
+    ]
+    checked = 0
+    for names, values in rows:
+        for name, value in zip(names.replace("`", "").split(","), values.split(","), strict=True):
+            actual = getattr(defaults, name.strip())
+            said = value.strip().lower()
+            assert said in (str(actual).lower(), f"{actual:g}" if isinstance(actual, float) else "") or (
+                isinstance(actual, float) and float(said) == actual
+            ), name
+            checked += 1
+    assert checked >= 8

@@ -33,11 +33,11 @@ class FDFtNetSettings(Recipe):
     weights: str = setting("library", "what the backbone starts from: library, none, FILE.safetensors or a detector")
     size: int = setting(64, "side of the input in pixels", low=16, high=1024)
     train_backbone: bool = setting(True, "true: the backbone learns too, at backbone_lr times the rate")
-    backbone_lr: float = setting(0.3, "factor on the learning rate for the backbone", low=0)
+    backbone_lr: float = setting(1.0, "factor on the learning rate for the backbone", low=0)
     ftt_stages: int = setting(3, "M, attention stages of the Fine-Tune Transformer; 0 leaves it out", low=0, high=5)
     ftt_width: int = setting(32, "channels of its first stage; each further stage doubles them", low=8)
     ftt_start: float = setting(
-        1.0, "first scale of the Transformer's vector beside the backbone's; 1 in the paper", low=0.01, high=1
+        0.1, "first scale of the Transformer's vector beside the backbone's; 1 in the paper", low=0.01, high=1
     )
     mb_blocks: int = setting(
         0, "N, MobileNet blocks on the backbone (paper: 2 or 4); 0 leaves a 1×1 convolution", low=0

@@ -24,9 +24,7 @@ RNG = np.random.default_rng(0)
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (37, 51), (90, 160), (720, 1280)])
 @pytest.mark.parametrize("size", [(1, 1), (64, 64), (90, 160), (3, 200)])
 @pytest.mark.parametrize("floats", [False, True])
-def test_resizing(
-    shape: tuple[int, int], size: tuple[int, int], floats: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resizing(shape: tuple[int, int], size: tuple[int, int], floats: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = RNG.integers(0, 256, (*shape, 3), dtype=np.uint8)
     capability = "DEFAULT" if floats else "AVX2"
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)

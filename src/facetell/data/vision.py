@@ -58,7 +58,7 @@ def _jpeg_operator() -> Any:
         for folder in (spec and spec.submodule_search_locations) or ():
             for library in Path(folder).glob("image*.so"):  # image.so, or image_stable.so since 0.29
                 with contextlib.suppress(OSError):
-                    torch.ops.load_library(library)
+                    torch.ops.load_library(library)  # type: ignore[no-untyped-call]
     try:
         return torch.ops.image.decode_jpeg
     except AttributeError:

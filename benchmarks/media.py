@@ -311,28 +311,27 @@ if __name__ == "__main__":
 
 
 def memory(folder: Path, _clip: Path | None) -> Rows:
-    """Peak resident memory in MiB of the worker and of its parent: a clip of 10 s, and one of 30 minutes."""
+    """Peak resident memory in MiB of the worker, and of its parent: a short clip, and one many times as long."""
     detector = write_detector(folder)
-    clips = {}
-    for minutes, times in ((0, 1), (30, 180)):
-        clips[minutes] = folder / f"{minutes}-minutes"
-        clips[minutes].mkdir()
-        write_clip(folder / f"{minutes}.mp4", 640, 360, times).rename(clips[minutes] / "clip.mp4")
-        (clips[minutes] / "index.csv").write_text("path,label,group\nclip.mp4,real,0\n")
+
+    def measure(action: str, frames: str, times: int) -> list[float]:
+        source = folder / f"{times}"
+        if not source.exists():
+            source.mkdir()
+            write_clip(folder / "clip.mp4", 640, 360, times).rename(source / "clip.mp4")
+            (source / "index.csv").write_text("path,label,group\nclip.mp4,real,0\n")
+        out = folder / f"run-{next(_RUNS)}"
+        return [float(v) for v in python(MEASURED, action, str(source), str(detector), frames, str(out)).split()]
+
     results: Rows = {}
-    for action, frames in itertools.product(("prepare", "detect"), ("32", "1s", "all")):
-        peaks = []
-        began = time.perf_counter()
-        for source in clips.values():
-            said = python(MEASURED, action, str(source), str(detector), frames, str(folder / f"run-{next(_RUNS)}"))
-            peaks.append([float(value) for value in said.split()])
-        (own_short, short), (own_long, long) = peaks
-        results[f"{action} --frames {frames}"] = {
-            "MiB at 10 s": short, "MiB at 30 min": long, "ratio": long / short, "parent ratio": own_long / own_short,
-            "s": time.perf_counter() - began,
-        }  # fmt: skip
-        show("memory", {f"{action} --frames {frames}": results[f"{action} --frames {frames}"]})
-    return {}
+    # All frames of half an hour would take as long: a minute of them is as many as half an hour has seconds.
+    for frames, times in (("32", 180), ("1s", 180), ("all", 6)):
+        for action in ("prepare", "detect"):
+            (parent, short), (parent_long, long) = (measure(action, frames, n) for n in (1, times))
+            results[f"{action} --frames {frames}, 10 s to {times * 10:,} s"] = {
+                "MiB": short, "MiB, longer": long, "ratio": long / short, "ratio of the parent": parent_long / parent,
+            }  # fmt: skip
+    return results
 
 
 def python(code: str, *arguments: str) -> str:

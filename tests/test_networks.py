@@ -14,6 +14,7 @@ from facetell.networks.fdftnet import FDFtNet
 from facetell.networks.ftt import FineTuneTransformer
 from facetell.networks.heads import TwoWay
 from facetell.networks.mbblock import MBBlockV3, MobileNetHead
+from facetell.networks.squeezenet import squeezenet_features
 
 
 def counts(module: nn.Module, kind: type) -> list[int]:
@@ -190,3 +191,20 @@ def test_library_tensors_load_exactly_or_not_at_all(name: str) -> None:
         load_library_tensors(target, tensors | {"odd.weight": torch.zeros(1)})
     with pytest.raises(DataError, match=r"is \[1\], not"):
         load_library_tensors(target, tensors | {first: torch.zeros(1)})
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_0", "squeezenet1_1"])
+def test_squeezenet_is_torchvisions(name: str) -> None:
+    import torchvision.models
+
+    torch.manual_seed(3)
+    library = getattr(torchvision.models, name)()
+    after = torch.rand(1)
+    torch.manual_seed(3)
+    ours = squeezenet_features(name)
+    assert torch.equal(torch.rand(1), after)  # what is drawn next is the same too
+    expected = library.features.state_dict()
+    assert list(ours.state_dict()) == list(expected)
+    assert all(torch.equal(tensor, expected[key]) for key, tensor in ours.state_dict().items())
+    images = torch.rand(2, 3, 64, 64)
+    assert torch.equal(ours(images), library.features(images))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,7 +21,7 @@ from facetell.data.images import MAX_BYTES, read_picture
 from facetell.data.media.choice import Choice, Spread
 from facetell.data.media.kind import Kind, kind_of
 from facetell.data.media.limits import Limits, file_size
-from facetell.data.media.video import frames
+from facetell.data.media.video import Frame, Frames, frames
 from facetell.errors import MediaError
 
 __all__ = ["FaceFinder", "Finding", "FoundFace", "Reading", "Shot"]
@@ -114,7 +116,7 @@ class FaceFinder:
         self.finding = finding or Finding()
         self.choice = choice or Spread(32)
         self.limits = limits or Limits()
-        self.detector = load_face_detector(self.finding.model, threads=threads)
+        self.detector = load_face_detector(self.finding.model)
         self.threads = threads
 
     def read(self, path: Path) -> Reading:
@@ -152,7 +154,26 @@ class FaceFinder:
 
     def _video(self, path: Path, reading: Reading) -> Iterator[Shot]:
         video = frames(path, self.choice, self.limits, threads=self.threads)
-        for frame in video:
-            yield Shot(frame.index, frame.time, frame.pixels, self.look(frame.pixels))
+        for frame, faces in self._looked_at(video):
+            yield Shot(frame.index, frame.time, frame.pixels, faces)
         reading.missing = video.account.missing
         reading.seconds = video.account.seconds
+
+    def _looked_at(self, video: Frames) -> Iterator[tuple[Frame, list[FoundFace]]]:
+        """Frames in order with their faces, some looked at while the next ones are decoded.
+
+        A thread takes a whole frame: two threads within one frame wait for each other at every layer, and on a busy
+        machine take longer than one.
+        """
+        if self.threads == 1:
+            yield from ((frame, self.look(frame.pixels)) for frame in video)
+            return
+        waiting: deque[tuple[Frame, Future[list[FoundFace]]]] = deque()
+        with ThreadPoolExecutor(self.threads) as pool:
+            for frame in video:
+                waiting.append((frame, pool.submit(self.look, frame.pixels)))
+                if len(waiting) > self.threads:
+                    first, faces = waiting.popleft()
+                    yield first, faces.result()
+            for first, faces in waiting:
+                yield first, faces.result()

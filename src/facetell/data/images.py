@@ -25,13 +25,10 @@ import zlib
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
-from torchvision.io import ImageReadMode, decode_jpeg
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as tvf
 
+from facetell.data import vision
 from facetell.errors import ImageError, UsageError
 
 __all__ = [
@@ -193,10 +190,7 @@ def resize(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """
     if pixels.shape[:2] == (size, size):
         return pixels
-    # A permuted view of NHWC is channels_last, which torch resizes as uint8 without a float copy.
-    batch = torch.from_numpy(pixels).permute(2, 0, 1)[None]
-    small = tvf.resize(batch, [size, size], interpolation=InterpolationMode.BILINEAR, antialias=True)
-    return np.ascontiguousarray(small[0].permute(1, 2, 0).numpy())
+    return vision.antialiased(pixels, size, size)
 
 
 def as_pixels(picture: Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -282,13 +276,10 @@ def _info(image: Image.Image) -> ImageInfo:
 
 def _decode_jpeg(data: bytes) -> NDArray[np.uint8] | None:
     """Decode an 8-bit grey or RGB JPEG fast; None leaves it to Pillow, whose error tells truncated from corrupt."""
-    # frombuffer wants writable memory, which nothing here writes to; a copy is cheaper than a global warning filter.
-    buffer = torch.frombuffer(bytearray(data), dtype=torch.uint8)
     try:
-        pixels: NDArray[np.uint8] = decode_jpeg(buffer, mode=ImageReadMode.RGB).permute(1, 2, 0).numpy()
+        return vision.decode_jpeg(data)
     except RuntimeError:
         return None
-    return pixels
 
 
 def _decode_pillow(image: Image.Image, data: bytes) -> NDArray[np.uint8]:

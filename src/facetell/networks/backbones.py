@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from facetell.errors import DataError, FacetellError, SettingsError, near_miss
 from facetell.networks.heads import PooledLinear
 from facetell.networks.shallownet import shallownet_features, shallownet_head
+from facetell.networks.squeezenet import squeezenet_features
 from facetell.networks.tensors import misfit
 
 __all__ = ["NAMED", "Backbone", "build_backbone", "default_head", "load_library_tensors"]
@@ -131,12 +132,13 @@ def default_head(backbone: Backbone, size: int, dropout: float = 0.0) -> nn.Modu
 
 
 def _squeezenet(name: str, library_weights: bool) -> Backbone:
-    import torchvision.models as models
-
     if name not in ("squeezenet1_0", "squeezenet1_1"):
         raise SettingsError(f"unknown backbone '{name}'{near_miss(name, NAMED)}")
-    model = getattr(models, name)(weights="DEFAULT" if library_weights else None)
-    return Backbone(name, model.features, IMAGENET)
+    if library_weights:
+        import torchvision.models as models
+
+        return Backbone(name, getattr(models, name)(weights="DEFAULT").features, IMAGENET)
+    return Backbone(name, squeezenet_features(name), IMAGENET)
 
 
 class _TimmMap(nn.Module):

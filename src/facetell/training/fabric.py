@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 
 from facetell.training.runtime import preferred_precision
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["make_fabric"]
 
 
 def make_fabric(precision: str = "auto") -> Fabric:
     """One process on the best device; under ``torchrun`` one of its processes, with gradients averaged over all."""
+    from lightning_fabric import Fabric  # takes as long as torch itself; only training needs it
+
     accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     nodes = int(os.environ.get("WORLD_SIZE", "1")) // local

@@ -13,12 +13,11 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -31,6 +30,9 @@ from facetell.evaluation.metrics import auroc, log_loss
 from facetell.training.checkpoint import flatten_optimizer, load_checkpoint, restore_optimizer, save_checkpoint
 from facetell.training.recipe import Recipe, build_optimizer, learning_rate_factor
 from facetell.training.runtime import channels_last
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["CHECKPOINT", "TABLE", "EpochResult", "Run", "Samples", "Step", "predict", "train"]
 

@@ -12,12 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torchvision.ops import nms
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as tvf
 
+from facetell.data import vision
 from facetell.data.faces.contract import Face, Landmarks, in_order
 
 __all__ = ["COARSE", "COARSE_FACE", "FINE", "OVERLAP", "Found", "find", "scaled"]
@@ -70,10 +67,7 @@ def scaled(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uin
     """Resize uint8 (H, W, 3) to (height, width, 3), bilinear with antialiasing; the same array if it has that size."""
     if pixels.shape[:2] == (height, width):
         return pixels
-    # A permuted view of NHWC is channels_last, which torch resizes as uint8 without a float copy.
-    batch = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(2, 0, 1)[None]
-    resized = tvf.resize(batch, [height, width], interpolation=InterpolationMode.BILINEAR, antialias=True)
-    return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
+    return vision.antialiased(np.require(pixels, requirements=["C", "W"]), height, width)
 
 
 def _look(look: Callable[[NDArray[np.uint8]], Found], pixels: NDArray[np.uint8], long_side: int) -> Found:
@@ -94,9 +88,20 @@ def _longer_side(found: Found) -> NDArray[np.float32]:
 
 
 def _without_overlaps(boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Greedy non-maximum suppression: the rows kept, the best score first."""
-    kept: NDArray[np.int64] = nms(torch.from_numpy(boxes), torch.from_numpy(scores), OVERLAP).numpy()
-    return kept
+    """Greedy non-maximum suppression: the rows kept, the best score first; the same as ``torchvision.ops.nms``."""
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    left = np.argsort(-scores, kind="stable")
+    kept = []
+    while len(left):
+        best, left = left[0], left[1:]
+        kept.append(best)
+        start = np.maximum(boxes[best, :2], boxes[left, :2])
+        end = np.minimum(boxes[best, 2:], boxes[left, 2:])
+        shared = np.maximum(end - start, 0).prod(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):  # two boxes without an area do not overlap
+            over = (shared / (areas[best] + areas[left] - shared)).astype(np.float64) > OVERLAP
+        left = left[~over]
+    return np.array(kept, dtype=np.int64)
 
 
 def _faces(found: Found) -> list[Face]:

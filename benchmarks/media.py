@@ -1,0 +1,373 @@
+"""From photos and videos to faces: ``python benchmarks/media.py [--part workers|parts|clip|memory] [--clip FILE]``.
+
+``workers``: photos per second with two workers against one, while both are under way; starting them is told apart.
+``parts``: seconds a photo and a clip cost with one worker, against their bare parts alone in one process: decoding by
+torchvision or PyAV, the face detector, cutting and encoding. ``clip``: one clip of 10 s, 720p, 32 frames: judging it in
+a process that has everything loaded (two threads), and the whole ``facetell detect`` from a cold start. ``memory``:
+peak of the worker for a clip of 10 s and for one of 30 minutes.
+
+Photos and clips are made here, with one real face (``skimage.data.astronaut``) on a noisy ground. What is compared
+takes turns; ratios are medians of rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Rows = dict[str, dict[str, float]]
+
+
+def scene(width: int, height: int, seed: int, shift: float = 0.0) -> Any:
+    """uint8 (height, width, 3): the astronaut's upper body, most of the height, moved by ``shift`` of the width."""
+    import numpy as np
+    from PIL import Image
+    from skimage.data import astronaut
+
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(40, 200, (12, 16, 3), dtype=np.uint8)
+    ground = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+    side = round(height * (0.6 + 0.3 * rng.random()))
+    left = (width - side) / 2 + shift * width
+    ground.paste(Image.fromarray(astronaut()).resize((side, side)), (round(left), height - side))
+    grain = rng.normal(0, 3, (height, width, 1))
+    return np.clip(np.asarray(ground) + grain, 0, 255).astype(np.uint8)
+
+
+def write_photos(folder: Path, count: int) -> Path:
+    """``count`` JPEG photos of 640 to 1280 pixels and an index; half of them called fake."""
+    import numpy as np
+    from PIL import Image
+
+    folder.mkdir(parents=True)
+    with (folder / "index.csv").open("w") as index:
+        index.write("path,label,group\n")
+        for i in range(count):
+            width = int(np.random.default_rng(i).integers(640, 1281))
+            Image.fromarray(scene(width, width * 3 // 4, i)).save(folder / f"{i}.jpg", quality=92)
+            index.write(f"{i}.jpg,{('real', 'fake')[i % 2]},{i}\n")
+    return folder
+
+
+def write_clip(path: Path, width: int, height: int, times: int = 1) -> Path:
+    """A clip of ``times`` 10 s at 30 frames a second, H.264; packets are encoded once and repeated."""
+    import av
+
+    first = path.with_name(f"once-{width}.mp4")
+    if not first.exists():
+        with av.open(str(first), "w") as out:
+            stream: Any = out.add_stream("libx264", rate=30, options={"preset": "veryfast", "crf": "23"})
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            for i in range(300):
+                pixels = scene(width, height, 0, shift=0.1 * (i / 150 - 1))
+                out.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            out.mux(stream.encode(None))
+    with av.open(str(path), "w") as out:
+        copy: Any = None
+        for turn in range(times):
+            with av.open(str(first)) as source:
+                stream = source.streams.video[0]
+                copy = copy or out.add_stream_from_template(stream)
+                length = round(10 / stream.time_base)
+                for packet in source.demux(stream):
+                    if packet.dts is not None and packet.pts is not None:
+                        packet.pts, packet.dts = packet.pts + turn * length, packet.dts + turn * length
+                        packet.stream = copy
+                        out.mux(packet)
+    return path
+
+
+def write_detector(folder: Path) -> Path:
+    """A detector of the usual network, hardly trained: its verdicts mean nothing, what they cost is the same."""
+    import facetell
+    from facetell.data.drawn import write_drawn_faces
+
+    pictures = write_drawn_faces(folder / "drawn", people=40, seed=0, size=64)
+    settings = {"weights": "none", "epochs": 1}
+    facetell.fit(
+        "fdftnet", facetell.prepare(pictures, folder / "drawn-faces").path, folder / "detector", settings=settings
+    )
+    return folder / "detector"
+
+
+def plan_of(source: Path, frames: str = "32") -> Any:
+    from facetell.data.extract import Extraction, Plan
+    from facetell.data.media.choice import parse
+    from facetell.data.sources import find_rows
+
+    return Plan(find_rows(source), Extraction(frames=parse(frames)))
+
+
+_RUNS = itertools.count()
+
+
+def extracting(source: Path, folder: Path, workers: int, skip: int) -> tuple[float, float]:
+    """Seconds until ``skip`` files were done, starting the workers included, and seconds a file from there on."""
+    from facetell.data.extract import extract
+
+    plan = plan_of(source)
+    times = [time.perf_counter()]
+    extract(plan, folder / f"run-{next(_RUNS)}", workers=workers, on_file=lambda *_: times.append(time.perf_counter()))
+    times = times[:1] + times[2:]  # it also tells that nothing is done yet
+    return times[skip] - times[0], (times[-1] - times[skip]) / (len(times) - 1 - skip)
+
+
+def workers(folder: Path, _clip: Path | None, count: int = 300, rounds: int = 3) -> Rows:
+    """Photos a second with two workers and with one."""
+    photos = write_photos(folder / "photos", count)
+    speed: dict[int, list[float]] = {1: [], 2: []}
+    first = []
+    for _ in range(rounds):
+        for number in speed:
+            ready, each = extracting(photos, folder, number, 20)
+            first.append(ready - 20 * each)
+            speed[number].append(1 / each)
+    ratio = statistics.median(two / one for one, two in zip(speed[1], speed[2], strict=True))
+    one, two = (statistics.median(speed[number]) for number in (1, 2))
+    started = {"first start s": first[0], "later starts s": statistics.median(first[1:])}
+    return {f"{count} photos": {"photos/s, 1 worker": one, "photos/s, 2 workers": two, "ratio": ratio, **started}}
+
+
+def parts(folder: Path, clip: Path | None, rounds: int = 5) -> Rows:
+    """Seconds a file: the pipeline with one worker, and the bare parts in this process."""
+    photos = write_photos(folder / "photos", 60)
+    clips = folder / "clips"
+    clips.mkdir()
+    clip = clip or write_clip(folder / "clip.mp4", 1280, 720)
+    with (clips / "index.csv").open("w") as index:
+        index.write("path,label,group\n")
+        for i in range(4):
+            (clips / f"{i}.mp4").symlink_to(clip.resolve())
+            index.write(f"{i}.mp4,real,{i}\n")
+    results: Rows = {}
+    for name, source, skip, bare in (("a photo", photos, 10, bare_photo), ("a clip, 32 frames", clips, 1, bare_clip)):
+        files = sorted(source.glob("*.jpg")) or sorted(source.glob("*.mp4"))[1:]
+        alone, whole = [], []
+        bare(files[0])
+        for _ in range(rounds):
+            each = [bare(file) for file in files[-(len(files) - skip) :]]
+            alone.append([statistics.fmean(part) for part in zip(*each, strict=True)])
+            whole.append(extracting(source, folder, 1, skip)[1])
+        decode, detect, cut = (statistics.median(part) for part in zip(*alone, strict=True))
+        ratio = statistics.median(one / sum(other) for one, other in zip(whole, alone, strict=True))
+        results[name] = {
+            "ms decode": 1000 * decode, "ms detect": 1000 * detect, "ms cut": 1000 * cut,
+            "ms pipeline": 1000 * statistics.median(whole), "ratio to the sum": ratio,
+        }  # fmt: skip
+    return results
+
+
+def bare_photo(file: Path) -> tuple[float, float, float]:
+    """Seconds to decode, to detect, and to cut and encode."""
+    import numpy as np
+    import torch
+    from torchvision.io import decode_jpeg
+
+    began = time.perf_counter()
+    data = torch.from_numpy(np.fromfile(file, np.uint8))
+    pixels = np.ascontiguousarray(decode_jpeg(data).permute(1, 2, 0).numpy())
+    decoded = time.perf_counter() - began
+    return (decoded, *bare_faces([pixels]))
+
+
+def bare_clip(file: Path) -> tuple[float, float, float]:
+    """The same for a clip: every frame decoded once, those of 32 moments converted."""
+    import av
+
+    began = time.perf_counter()
+    pixels = []
+    with av.open(str(file)) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        wanted = {int((i + 0.5) / 32 * stream.frames) for i in range(32)}
+        for number, frame in enumerate(container.decode(stream)):
+            if number in wanted:
+                pixels.append(frame.to_ndarray(format="rgb24"))
+    decoded = time.perf_counter() - began
+    return (decoded, *bare_faces(pixels))
+
+
+_DETECTORS: list[Any] = []
+
+
+def bare_faces(pictures: list[Any]) -> tuple[float, float]:
+    """Seconds to detect, and to cut and encode."""
+    from facetell.data.faces.crop import CropGeometry, crop, encode
+    from facetell.data.faces.models import load_face_detector
+
+    _DETECTORS or _DETECTORS.append(load_face_detector())
+    began = time.perf_counter()
+    found = [(pixels, _DETECTORS[0].detect(pixels)) for pixels in pictures]
+    detected = time.perf_counter()
+    for pixels, faces in found:
+        for face in faces:
+            if face.score >= 0.5:
+                encode(crop(pixels, face, CropGeometry(size=512)))
+    return detected - began, time.perf_counter() - detected
+
+
+JUDGED = """
+import json, statistics, sys, time
+began = time.perf_counter()
+from pathlib import Path
+import torch
+from facetell.data.media.choice import Spread
+from facetell.data.media.limits import Limits
+from facetell.data.media.video import frames
+from facetell.detector.detector import Detector
+from facetell.detector.judging import Judge
+imported = time.perf_counter()
+torch.set_num_threads(2)
+judge = Judge(Detector.load(sys.argv[1]), threads=2)
+clip = Path(sys.argv[2])
+verdict = judge.file(clip)
+times = {"whole": [], "decoding": [], "finding, one thread": [], "scoring": []}
+def took(name, work):
+    start = time.perf_counter()
+    result = work()
+    times[name].append(time.perf_counter() - start)
+    return result
+for _ in range(int(sys.argv[3])):
+    took("whole", lambda: judge.file(clip))
+    shots = took("decoding", lambda: list(frames(clip, Spread(32), Limits(), threads=2)))
+    found = took("finding, one thread", lambda: [judge.finder.look(shot.pixels) for shot in shots])
+    import numpy as np
+    from facetell.data.images import resize
+    crops = np.stack([resize(face.crop, judge.detector.size) for faces in found for face in faces])
+    took("scoring", lambda: judge.detector.logits(crops))
+medians = {name: statistics.median(values) for name, values in times.items()}
+print(json.dumps({"job s": medians.pop("whole"), **{f"{k} s": v for k, v in medians.items()},
+                  "frames": verdict.frames, "faces": len(verdict.faces), "imports s": imported - began}))
+"""
+
+
+COMMAND = "from facetell.cli.main import main; main()"
+
+
+def clip(folder: Path, clip: Path | None, rounds: int = 5) -> Rows:
+    """Seconds to judge one clip in a process that is warm, and by the command from a cold start."""
+    detector = write_detector(folder)
+    file = clip or write_clip(folder / "clip.mp4", 1280, 720)
+    cold = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        command = [sys.executable, "-c", COMMAND, "detect", str(detector), str(file)]
+        subprocess.run(command, check=True, capture_output=True)
+        cold.append(time.perf_counter() - began)
+    numbers = json.loads(python(JUDGED, str(detector), str(file), str(rounds)))
+    return {
+        "10 s, 720p, 32 frames" if clip is None else clip.name: {**numbers, "cold command s": statistics.median(cold)}
+    }
+
+
+MEASURED = """
+import os, re, sys
+from pathlib import Path
+from facetell.training.runtime import tune_allocator
+action, source, detector, frames, out = sys.argv[1:]
+
+def peaks():
+    found = {}
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            text = status.read_text()
+        except OSError:
+            continue
+        peak = re.search(r"VmHWM:\\s+(\\d+) kB", text)
+        if peak:
+            found[int(status.parent.name)] = int(re.search(r"PPid:\\s+(\\d+)", text)[1]), int(peak[1]) / 1024
+    family = {os.getpid()}
+    for _ in range(4):  # the worker is a child of the server that starts workers, which is a child of this process
+        family |= {pid for pid, (parent, _) in found.items() if parent in family}
+    own = found[os.getpid()][1]
+    return own, max((found[pid][1] for pid in family if pid != os.getpid()), default=0.0)
+
+if __name__ == "__main__":
+    seen = []
+    if action == "prepare":
+        from facetell.data.extract import Extraction, Plan, extract
+        from facetell.data.media.choice import parse
+        from facetell.data.sources import find_rows
+        plan = Plan(find_rows(Path(source)), Extraction(frames=parse(frames)))
+        extract(plan, Path(out), workers=1, on_file=lambda *_: seen.append(peaks()))
+        seen.append((peaks()[0], 0.0))
+    else:
+        import facetell
+        for verdict in facetell.detect(detector, sorted(Path(source).glob("*.mp4")), frames=frames, workers=1):
+            assert verdict.judged, verdict.status
+            seen.append(peaks())
+    print(max(own for own, _ in seen), max(worker for _, worker in seen))
+"""
+
+
+def memory(folder: Path, _clip: Path | None) -> Rows:
+    """Peak resident memory in MiB of the worker, and of its parent: a short clip, and one many times as long."""
+    detector = write_detector(folder)
+
+    def measure(action: str, frames: str, times: int) -> list[float]:
+        source = folder / f"{times}"
+        if not source.exists():
+            source.mkdir()
+            write_clip(folder / "clip.mp4", 640, 360, times).rename(source / "clip.mp4")
+            (source / "index.csv").write_text("path,label,group\nclip.mp4,real,0\n")
+        out = folder / f"run-{next(_RUNS)}"
+        return [float(v) for v in python(MEASURED, action, str(source), str(detector), frames, str(out)).split()]
+
+    results: Rows = {}
+    # All frames of half an hour would take as long: a minute of them is as many as half an hour has seconds.
+    for frames, times in (("32", 180), ("1s", 180), ("all", 6)):
+        for action in ("prepare", "detect"):
+            (parent, short), (parent_long, long) = (measure(action, frames, n) for n in (1, times))
+            results[f"{action} --frames {frames}, 10 s to {times * 10:,} s"] = {
+                "MiB": short, "MiB, longer": long, "ratio": long / short, "ratio of the parent": parent_long / parent,
+            }  # fmt: skip
+    return results
+
+
+def python(code: str, *arguments: str) -> str:
+    """The last line that ``code`` prints in a process of its own; a file, since workers must be able to import it."""
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder, "measured.py")
+        script.write_text(code)
+        done = subprocess.run([sys.executable, str(script), *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return done.stdout.splitlines()[-1]
+
+
+def show(part: str, rows: Rows) -> None:
+    """Print Markdown: one line for each number."""
+    for name, numbers in rows.items():
+        for what, value in numbers.items():
+            print(f"| {part} | {name} | {what} | {value:,.2f} |", flush=True)
+
+
+PARTS: dict[str, Callable[[Path, Path | None], Rows]] = {
+    "workers": workers, "parts": parts, "clip": clip, "memory": memory,
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", choices=PARTS, action="append", help="this part only; may be repeated")
+    parser.add_argument("--clip", type=Path, help="a clip to take instead of the one made here (parts, clip)")
+    arguments = parser.parse_args()
+    print("| part | of | what | |\n| --- | --- | --- | --- |")
+    for part in arguments.part or PARTS:
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ["FACETELL_CACHE"] = str(Path(folder) / "cache")
+            show(part, PARTS[part](Path(folder), arguments.clip))
+
+
+if __name__ == "__main__":
+    main()

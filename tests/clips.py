@@ -78,7 +78,7 @@ def save_clip(
     *,
     rate: int = 10,
     times: Sequence[Fraction] | None = None,
-    format: str | None = None,
+    container_format: str | None = None,
     codec: str = "libx264",
     sound: bool = False,
     options: dict[str, str] | None = None,
@@ -87,7 +87,7 @@ def save_clip(
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w", format=format) as container:
+    with av.open(str(path), "w", format=container_format) as container:
         stream: Any = None
         audio: Any = container.add_stream("aac", rate=8000, layout="mono") if sound else None
         for number, pixels in enumerate(pictures):

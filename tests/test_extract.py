@@ -6,7 +6,6 @@ import csv
 import errno
 import io
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import layout_trees
 import numpy as np
 import pytest
 from clips import background, needs_media, portrait, save_clip, save_photo, two_people, walk, with_head
+from inline import here, worked
 from PIL import Image
 
 from facetell.cli.main import main
@@ -34,19 +34,11 @@ needs_media()
 
 COLUMNS = ["path", "label", "group", "source", "split", "frame", "time", "box", "landmarks", "face_score", "quality"]
 FOUR = Extraction(frames=Spread(4))
-worked: list[str] = []
-"""Names of the files that were worked on."""
 
 
-def here(
-    function: Any, items: Any, workers: int, seconds: Any, initializer: Any = None, initargs: Any = ()
-) -> Iterator[Any]:
-    """As `guarded_map`, in this process."""
-    for number, item in enumerate(items):
-        if not number:
-            initializer(*initargs)
-        worked.append(Path(item.path).name)
-        yield item, function(item)
+def names() -> list[str]:
+    """Of the files that were worked on."""
+    return [Path(job.path).name for job in worked]
 
 
 @pytest.fixture(autouse=True)
@@ -238,14 +230,13 @@ def test_an_interrupted_run_goes_on_and_a_changed_file_alone_is_redone(tmp_path:
     with pytest.raises(_StopError):
         prepare(source, tmp_path / "cut", extraction=FOUR, progress=stop)
     assert not (tmp_path / "cut").exists()
-    first, *_, last = worked
     assert len(worked) == 9
     save_photo(source / "fake" / "photo0.jpg", portrait(99), quality=95)
-    assert "photo0.jpg" in worked
-    before, seen = set(worked), []
+    assert "photo0.jpg" in names()
+    before, seen = set(names()), []
     worked.clear()
     cut = prepare(source, tmp_path / "cut", extraction=FOUR, progress=lambda *step: seen.append(step))
-    assert set(worked) & before == {"photo0.jpg"}
+    assert set(names()) & before == {"photo0.jpg"}
     assert len(worked) == 19 - 9 + 1
     assert seen[0] == (8, 19)
     assert seen[-1] == (19, 19)

@@ -394,6 +394,17 @@ def test_pictures_of_a_clip(found: facetell.Detector, inbox: Path, tmp_path: Pat
     assert edge.max(axis=1).mean() > 4 * middle.mean()
 
 
+def test_a_box_goes_with_its_face(found: facetell.Detector, tmp_path: Path) -> None:
+    leaves = [*walk(57, 20)[:10], *(background(57) for _ in range(10))]
+    verdict = found.detect(save_clip(tmp_path / "leaves.mp4", leaves), frames=Spread(10))
+    assert [face.frame for face in verdict.faces] == [1, 3, 5, 7, 9]
+    annotate(verdict, tmp_path)
+    shown = list(frames(tmp_path / annotated_names(verdict.path)["clip"], All(), Limits()))
+    change = [np.abs(one.pixels.astype(int) - leaf).max() for one, leaf in zip(shown, leaves, strict=True)]
+    assert min(change[1:12]) > 80
+    assert max(change[13:]) < 60
+
+
 def test_picture_of_a_photo(found: facetell.Detector, inbox: Path, tmp_path: Path) -> None:
     (path,) = annotate(found.detect(inbox / "photo.png"), tmp_path)
     with Image.open(path) as image:
@@ -412,3 +423,11 @@ def test_the_command_writes_pictures(
         if path.endswith((".txt", "broken.jpg")):
             expected = set()
         assert {kind for kind, name in names.items() if name in drawn} == expected, path
+
+
+def test_the_page_shows_a_valid_line_and_every_status() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "detect.md").read_text(encoding="utf-8")
+    example = json.loads(page.split("```json\n")[1].split("```")[0])
+    assert list(errors(example, SCHEMA, SCHEMA)) == []
+    table = page.split("## Status")[1].split("##")[0]
+    assert {word for word in STATUSES if f"`{word}`" in table} == set(STATUSES)

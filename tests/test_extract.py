@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import errno
 import io
+import socket
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -202,6 +205,9 @@ def test_what_a_kill_left_beside_a_finished_face_set_goes(faces: FaceSet, source
     out = tmp_path / "faces"
     prepare(source, out, extraction=FOUR)
     (tmp_path / "faces.partial" / "parts").mkdir(parents=True)
+    over = subprocess.Popen([sys.executable, "-c", ""])
+    over.wait()
+    (tmp_path / f".faces.partial-{socket.gethostname()}-{over.pid}-old").mkdir()
     prepare(source, out, extraction=FOUR)
     assert [path.name for path in tmp_path.iterdir()] == ["faces"]
 

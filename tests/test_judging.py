@@ -425,6 +425,15 @@ def test_the_command_writes_pictures(
         assert {kind for kind, name in names.items() if name in drawn} == expected, path
 
 
+@pytest.mark.usefixtures("one_process")
+def test_pictures_that_cannot_be_written_are_said(
+    capsys: pytest.CaptureFixture[str], bundles: dict[str, Path], inbox: Path
+) -> None:
+    photo = inbox / "photo.png"
+    code, _, err = run(capsys, "detect", bundles["found"], photo, "--annotate", photo)
+    assert (code, "cannot draw" in err) == (3, True)
+
+
 def test_the_page_shows_a_valid_line_and_every_status() -> None:
     page = (Path(__file__).parent.parent / "docs" / "detect.md").read_text(encoding="utf-8")
     example = json.loads(page.split("```json\n")[1].split("```")[0])

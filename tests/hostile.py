@@ -14,7 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from clips import background, portrait, save_clip, save_photo, walk, with_head
+from faceclips import background, portrait, save_clip, save_photo, walk, with_head
 from PIL import Image
 
 LABELS = ("real", "fake")

@@ -15,7 +15,7 @@ from typing import Any
 import layout_trees
 import numpy as np
 import pytest
-from clips import background, needs_media, portrait, save_clip, save_photo, two_people, walk, with_head
+from faceclips import background, needs_media, portrait, save_clip, save_photo, two_people, walk, with_head
 from inline import here, worked
 from PIL import Image
 

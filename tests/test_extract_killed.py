@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clips import needs_media, save_clip, walk
+from faceclips import needs_media, save_clip, walk
 
 needs_media()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import hostile
 import pytest
-from clips import needs_media
+from faceclips import needs_media
 from toy import toy_detector
 
 import facetell

@@ -14,7 +14,7 @@ from typing import Any, get_args, get_type_hints
 import inline
 import numpy as np
 import pytest
-from clips import background, needs_media, portrait, save_clip, save_photo, two_people, walk, with_head
+from faceclips import background, needs_media, portrait, save_clip, save_photo, two_people, walk, with_head
 from PIL import Image
 from schema import errors
 from toy import toy_detector

@@ -93,8 +93,9 @@ def test_faceforensics(tmp_path: Path) -> None:
         assert found[f"{originals}/071.mp4"] == (0, "054_071", "youtube", "train")
         assert found[f"{originals}/054.mp4"] == (0, "054_071", "youtube", "train")
         assert found[f"{originals}/701.mp4"] == (0, "700_701", "youtube", "validation")
-    actors = {group for path, (_, group, _, split) in found.items() if "actors" in path or "DeepFakeDetection" in path}
+    actors = {group for path, (_, group, _, _) in found.items() if "actors" in path or "DeepFakeDetection" in path}
     assert actors == {"actor01+2"}, "1 with 2 and 2 with 3 are one circle"
+    assert {row[3] for row in found.values() if row[1] == "actor01+2"} == {"train"}
     skipped = left_out(rows)
     assert ("manipulated_sequences/Deepfakes/masks/", "unlabelled") in skipped
     assert ("original_sequences/youtube/c40/videos/900.mp4", "missing") in skipped

@@ -6,8 +6,11 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import pytest
+from inline import here
 from PIL import Image
 
+import facetell
 from facetell.data.faceset import FaceSet
 from facetell.data.prepare import prepare
 
@@ -45,3 +48,15 @@ def toy_source(folder: Path, seed: int = 0) -> Path:
 
 def toy_faceset(folder: Path, seed: int = 0) -> FaceSet:
     return prepare(toy_source(folder / "pictures", seed), folder / "faces")
+
+
+def toy_detector(folder: Path, source: Path | None = None) -> Path:
+    """A detector, not a good one: of ready crops, or of the faces in the photos and clips of ``source``."""
+    if source is None:
+        faces = toy_faceset(folder)
+    else:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("facetell.data.extract.guarded_map", here)
+            faces = prepare(source, folder / "faces", faces="find")
+    facetell.fit("finetune", faces.path, folder / "detector", settings={**TINY, "epochs": 1})
+    return folder / "detector"

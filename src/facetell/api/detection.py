@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from facetell.data.media.choice import Choice, parse
 from facetell.data.media.sandbox import Failure, guarded_map, seconds_for
 from facetell.detector.verdict import Verdict, status_of
+from facetell.errors import DataError
 
 if TYPE_CHECKING:
     from facetell.detector.judging import Judge
@@ -49,6 +50,7 @@ def detect(
 
     Raises:
         BundleError, UsageError: before the first verdict.
+        DataError: ``annotate`` cannot be written.
         MissingExtraError: the extra ``media`` is not installed.
     """
     choice = parse(frames)
@@ -58,6 +60,10 @@ def detect(
     job = _Job(
         str(detector), device, faces, choice, face_model, str(annotate) if annotate else None, max(1, cores // workers)
     )
+    if not files:  # else the first worker finds out
+        from facetell.detector.bundle import read_bundle
+
+        read_bundle(Path(detector))
     # This process stays light and quick to start: torch and the detector are only loaded where they are used.
     results = guarded_map(
         _judge, map(str, files), workers, _seconds, initializer=_keep, initargs=(job,), preload=PRELOAD
@@ -77,22 +83,34 @@ def detect(
 def find_files(paths: Iterable[str | Path]) -> Iterator[Path]:
     """The files that paths, folders and patterns stand for. What does not exist stays, to get its verdict."""
     for path in map(Path, paths):
-        if path.is_dir():
-            yield from _below(path)
-        elif not path.exists() and any(mark in str(path) for mark in "*?["):
+        # Not the methods of `Path`, which raise for a name that no file can have.
+        if os.path.isdir(path):  # noqa: PTH112
+            yield from _below(path, frozenset())
+        elif not os.path.exists(path) and any(mark in str(path) for mark in "*?["):  # noqa: PTH110
             matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207  absolute patterns too
             for match in map(Path, matches):
-                yield from _below(match) if match.is_dir() else (match,)
+                yield from _below(match, frozenset()) if match.is_dir() else (match,)
             if not matches:
                 yield path
         else:
             yield path
 
 
-def _below(folder: Path) -> Iterator[Path]:
-    for inner, subfolders, names in os.walk(folder):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        yield from (Path(inner, name) for name in sorted(names) if not name.startswith("."))
+def _below(folder: Path, above: frozenset[str]) -> Iterator[Path]:
+    """All files below a folder but hidden ones, its own before those of its sub-folders; links are followed, loops are
+    not. A folder that cannot be read is given itself, to get its verdict."""
+    above |= {os.path.realpath(folder)}
+    try:
+        names = sorted(name for name in os.listdir(folder) if not name.startswith("."))  # noqa: PTH208  names alone
+    except OSError:
+        yield folder
+        return
+    folders = [name for name in names if (folder / name).is_dir()]
+    inside = set(folders)
+    yield from (folder / name for name in names if name not in inside)
+    for name in folders:
+        if os.path.realpath(folder / name) not in above:
+            yield from _below(folder / name, above)
 
 
 @dataclass(frozen=True)
@@ -139,7 +157,10 @@ def _judge(path: str) -> Verdict:
     if job.annotate is not None and verdict.frames:
         from facetell.reporting.annotate import annotate
 
-        annotate(verdict, Path(job.annotate))
+        try:
+            annotate(verdict, Path(job.annotate))
+        except OSError as error:
+            raise DataError(f"cannot draw {path} into {job.annotate}: {error.strerror or error}") from None
     return verdict
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from facetell.cli.progress import counting
-from facetell.errors import UsageError
+from facetell.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from facetell.detector.verdict import Verdict
@@ -70,6 +71,8 @@ def command(
 
     files = [str(path) for path in find_files(_listed(paths))]
     identity = hash_file(detector / "detector.json")[:16] if (detector / "detector.json").is_file() else ""
+    if out:
+        files = [file for file in files if not _is(out, file)]
     done = _done(out, identity) if out else set()
     left = [path for path in files if path not in done]
     unjudged = shown = 0
@@ -78,7 +81,7 @@ def command(
             detector, left, faces=faces, frames=frames, face_model=face_model, device=device, annotate=annotate,
             workers=workers, on_file=progress if out or not sys.stdout.isatty() else None,
         )  # fmt: skip
-        file = out.open("a", encoding="utf-8") if out else None
+        file = _opened(out) if out else None
         try:
             for verdict in verdicts:
                 unjudged += not verdict.judged
@@ -101,12 +104,17 @@ def _show(verdict: Verdict, as_json: bool, file: IO[str] | None, identity: str) 
     if file is not None or as_json:
         line = json.dumps({**verdict.as_dict(), "detector": identity})
         if file is not None:
-            file.write(line + "\n")
-            file.flush()
+            try:
+                file.write(line + "\n")
+                file.flush()
+            except OSError as error:
+                raise DataError(f"cannot write {file.name}: {error.strerror}", hint="run it again to go on") from None
         else:
             click.echo(line)
         return
     about = f": {verdict.reason}" if verdict.reason else ""
+    # Line breaks would tear the table, and bytes that are no text cannot be printed.
+    path = verdict.path if verdict.path.isprintable() else ascii(verdict.path)
     if verdict.kind == "video" and verdict.judged:
         used = sum(face.used for face in verdict.faces)
         about = f" ({verdict.frames} frames, {used} faces, {len(verdict.tracks)} tracks){about}"
@@ -114,26 +122,44 @@ def _show(verdict: Verdict, as_json: bool, file: IO[str] | None, identity: str) 
         about = f" ({len(verdict.tracks)} faces){about}"
     if verdict.judged:
         word = verdict.status if verdict.status == verdict.decision else f"{verdict.decision} ({verdict.status})"
-        click.echo(f"{word:<15}{verdict.score:>6.3f}  {verdict.threshold:>9.3f}  {verdict.path}{about}")
+        click.echo(f"{word:<15}{verdict.score:>6.3f}  {verdict.threshold:>9.3f}  {path}{about}")
     else:
-        click.echo(f"{verdict.status:<15}{'–':>6}  {'–':>9}  {verdict.path}{about}")
+        click.echo(f"{verdict.status:<15}{'–':>6}  {'–':>9}  {path}{about}")
 
 
 def _listed(paths: tuple[str, ...]) -> Iterator[str]:
     """The paths, with those on standard input where one is ``-``."""
     for path in paths:
-        if path == "-":
-            yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
+        if path == "-":  # as bytes: a file's name need not be text
+            yield from (os.fsdecode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer if line.strip())
         else:
             yield path
 
 
+def _is(out: Path, file: str) -> bool:
+    """Whether a file that was found is the list of verdicts itself."""
+    return Path(file).name == out.name and out.exists() and Path(file).exists() and out.samefile(file)
+
+
+def _opened(out: Path) -> IO[str]:
+    try:
+        return out.open("a", encoding="utf-8")
+    except OSError as error:
+        raise _unwritable(out, error) from None
+
+
+def _unwritable(out: Path, error: OSError) -> UsageError:
+    return UsageError(f"{out} cannot be written: {error.strerror}", hint="give another file with -o")
+
+
 def _done(out: Path, identity: str) -> set[str]:
     """Paths that an earlier run has judged; a line torn by a kill is cut off."""
-    if not out.exists():
-        return set()
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        data = out.read_bytes() if out.exists() else b""
+    except OSError as error:
+        raise _unwritable(out, error) from None
     paths = set()
-    data = out.read_bytes()
     whole = data.rfind(b"\n") + 1
     for number, line in enumerate(data[:whole].splitlines(), start=1):
         try:

@@ -86,7 +86,7 @@ def assemble(
     }
     if "test" not in full["splits"] and not how["given"] and split is None:
         full["notes"] = [*info.get("notes", []), "too few groups for a test split: evaluate on other pictures"]
-    if existing is not None and existing.fingerprint == full["fingerprint"]:
+    if existing is not None and _same(existing.info, full):
         return existing
     if existing is not None and not overwrite:
         raise DataError(f"{out} holds another face set", hint="give another folder, or --overwrite to replace it")
@@ -96,6 +96,11 @@ def assemble(
         faceset = writer.write_faceset(out, slices, counted, full, crops.skipped, rows_per_shard)
     faceset.created = True
     return faceset
+
+
+def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two face sets hold the same, made in the same way: other rules may happen to give the same crops."""
+    return all(one.get(name) == other.get(name) for name in ("fingerprint", "crop", "media"))
 
 
 def _count(images: Iterator[bytes], total: int, on_written: Callable[[int, int], None] | None) -> Iterator[bytes]:

@@ -6,7 +6,9 @@ run that was killed goes on from there, and what it then makes is the same to th
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -61,7 +63,8 @@ class PartWriter:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows = 0
-        self._partial = path.with_suffix(".partial")
+        # Its own name for each process: a worker of a killed run may still be at the same file.
+        self._partial = path.with_suffix(f".partial-{os.getpid()}")
         self._waiting: list[dict[str, Any]] = []
         self._bytes = 0
         self._writer: Any = None
@@ -84,7 +87,8 @@ class PartWriter:
     def discard(self) -> None:
         """Leave nothing behind."""
         if self._writer is not None:
-            self._writer.close()
+            with contextlib.suppress(OSError):  # on a full disk not even the end can be written
+                self._writer.close()
         self._partial.unlink(missing_ok=True)
 
     def _flush(self) -> None:

@@ -104,11 +104,13 @@ def prepare(
 
     plan = Plan(rows, extraction or Extraction())
     key = hashlib.sha256(repr((plan.key, seed, split, rows_per_shard)).encode()).hexdigest()
+    parts = out.with_name(out.name + ".partial")
     if existing is not None and existing.info.get("media", {}).get("key") == key:
+        writer.remove_stale(out)  # a kill may have come when the face set stood and the rest was still being cleared
+        shutil.rmtree(parts, ignore_errors=True)
         return existing
     if existing is not None and not overwrite:
         raise DataError(f"{out} holds another face set", hint="give another folder, or --overwrite to replace it")
-    parts = out.with_name(out.name + ".partial")
     crop_rows, crops, account = extract(plan, parts, workers=workers, on_file=progress)
     info = {"crop": plan.record, "media": {**account, "key": key}, "notes": list(rows.notes)}
     faceset = ends(crop_rows, crops, info=info, on_written=None)

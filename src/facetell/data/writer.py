@@ -20,7 +20,15 @@ from facetell.data.faceset import FORMAT, INFO_FILE, SCHEMA, SKIPPED_FILE, VERSI
 from facetell.data.sources import Skipped
 from facetell.errors import DataError
 
-__all__ = ["ROW_GROUP_BYTES", "ROW_GROUP_ROWS", "SHARD_BYTES", "Slices", "existing_faceset", "write_faceset"]
+__all__ = [
+    "ROW_GROUP_BYTES",
+    "ROW_GROUP_ROWS",
+    "SHARD_BYTES",
+    "Slices",
+    "existing_faceset",
+    "remove_stale",
+    "write_faceset",
+]
 
 ROW_GROUP_ROWS = 64
 """Most rows in a row group, the unit that is read at once."""
@@ -98,7 +106,7 @@ def write_faceset(
     partial = out.with_name(f".{out.name}.partial-{socket.gethostname()}-{os.getpid()}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale(out)
+        remove_stale(out)
         partial.mkdir()
         shards = list(_write_shards(partial, slices, images, rows_per_shard))
         _write_skipped(partial / SKIPPED_FILE, skipped)
@@ -193,11 +201,11 @@ def _move_into_place(partial: Path, out: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _remove_stale(out: Path) -> None:
-    """Remove what a killed run of this machine left beside ``out``."""
+def remove_stale(out: Path) -> None:
+    """Remove what a killed run of this machine left beside ``out``: half a face set, or the one that was replaced."""
     prefix = f".{out.name}.partial-{socket.gethostname()}-"
     for folder in out.parent.glob(f"{prefix}*"):
-        pid = folder.name.removeprefix(prefix)
+        pid = folder.name.removeprefix(prefix).removesuffix("-old")
         if pid.isdigit() and not _alive(int(pid)):
             shutil.rmtree(folder, ignore_errors=True)
 

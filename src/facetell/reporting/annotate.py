@@ -41,8 +41,8 @@ def annotate(verdict: Verdict, folder: Path) -> list[Path]:
     """Draw a verdict into ``folder``; returns the files written.
 
     A picture gives a JPEG with a box, a word and a score for each face. A video gives a strip of at most 12 of the
-    frames looked at, an MP4 in which each box stays until the next frame that was looked at, and a plot of all scores
-    over time (with the extra ``report``). Nothing is written for a file in which nothing was looked at.
+    frames with faces, an MP4 in which each box stays until about the next frame that was looked at, and a plot of all
+    scores over time (with the extra ``report``). Nothing is written for a file in which nothing was looked at.
     """
     folder.mkdir(parents=True, exist_ok=True)
     names = annotated_names(verdict.path)
@@ -76,11 +76,17 @@ def _video(verdict: Verdict, strip_out: Path, clip_out: Path) -> list[Path]:
         else set()
     )
     thumbs: list[Image.Image] = []
+    # Frames without a face are not in the verdict; so long after a face, one would have been looked at.
+    patience = 1.5 * (verdict.seconds or 0.0) / max(1, verdict.frames)
 
     def drawn() -> Iterator[tuple[Frame, Image.Image]]:
         current: list[FaceVerdict] = []
+        seen = 0.0
         for frame in frames(Path(verdict.path), All(), Limits()):
-            current = by_frame.get(frame.index, current)
+            if frame.index in by_frame:
+                current, seen = by_frame[frame.index], frame.time
+            elif frame.time > seen + patience:
+                current = []
             if frame.index in wanted:
                 thumb = _draw(frame.pixels, current, verdict.threshold, THUMB)
                 ImageDraw.Draw(thumb).text((4, thumb.height - 16), f"{frame.time:.2f} s", fill="white", font=_font(12))

@@ -56,7 +56,8 @@ def figure_of(height: float = _HEIGHT) -> Figure:
 
 def dressed(axes: Axes, title: str, xlabel: str, ylabel: str, pad: float = 10) -> None:
     """Give axes their title, labels and the look all plots share."""
-    axes.set_title(title, loc="left", fontsize=12, color=INK, pad=pad)
+    # A file's name is in some titles: it is no formula, whatever dollar signs it has.
+    axes.set_title(title, loc="left", fontsize=12, color=INK, pad=pad, parse_math=False)
     axes.set_xlabel(xlabel, fontsize=11, color=INK)
     axes.set_ylabel(ylabel, fontsize=11, color=INK)
     axes.tick_params(labelsize=10, colors=INK)

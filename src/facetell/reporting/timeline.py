@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 from facetell.detector.verdict import Verdict
@@ -15,7 +16,7 @@ def scores_over_time(verdict: Verdict, path: Path) -> None:
     figure = figure_of(3.4)
     axes = figure.add_subplot()
     said = f"{verdict.decision}, score {verdict.score:.2f}" if verdict.score is not None else verdict.status
-    dressed(axes, f"{Path(verdict.path).name[:48]}: {said}", "time in s", "score (probability of fake)")
+    dressed(axes, f"{_shown(Path(verdict.path).name)}: {said}", "time in s", "score (probability of fake)")
     for track in verdict.tracks:
         faces = [face for face in verdict.faces if face.track == track.track]
         colour = FAKE if track.decision == "fake" else REAL
@@ -30,4 +31,11 @@ def scores_over_time(verdict: Verdict, path: Path) -> None:
         axes.annotate("fake from here on", (0, verdict.threshold), (2, 3), textcoords="offset points", fontsize=9)
     axes.set_ylim(-0.03, 1.03)
     axes.set_xlim(0, max(verdict.seconds or 0, max((face.time or 0 for face in verdict.faces), default=0)) or 1)
-    save_figure(figure, path)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a name in a script that the font lacks shows as boxes
+        save_figure(figure, path)
+
+
+def _shown(name: str) -> str:
+    """As much of a file's name as a title can hold; what cannot be printed becomes a question mark."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name[:48])

@@ -68,6 +68,8 @@ def link_rows(frames: Sequence[int], times: Sequence[float], faces: Sequence[Fac
     than a second apart (a long film, few frames) cannot be linked by place: then the largest face of each frame makes
     track 0, the second largest track 1, and so on.
     """
+    if not len(frames):
+        return np.zeros(0, dtype=np.int64)
     bounds = [index for index in range(len(frames)) if index == 0 or frames[index] != frames[index - 1]]
     shots = [list(faces[a:b]) for a, b in zip(bounds, [*bounds[1:], len(frames)], strict=True)]
     gaps = np.diff([times[index] for index in bounds])

@@ -91,8 +91,10 @@ def _read(builder: RowBuilder, chosen: Chosen) -> None:
         for path in media_in(builder, part.folder, VIDEOS if part.folder.endswith("/videos") else PICTURES):
             people = part.people(path.split("/")[0].split(".")[0])
             full = f"{part.folder}/{path}"
+            unlisted = "train" if pairs and part.source in _ACTORS else ""
             if people:
-                builder.add(full, part.label, circles.name(people[0]), part.source, splits.get(people[0], ""))
+                split = splits.get(people[0], unlisted)
+                builder.add(full, part.label, circles.name(people[0]), part.source, split)
             else:
                 skip_unknown(builder, full, "its name does not say whose face it is, so it has no group")
 

@@ -1,0 +1,442 @@
+"""A verdict on photos and clips: every status, every way to ask, what is written, and going on after a kill."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import sys
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_type_hints
+
+import inline
+import numpy as np
+import pytest
+from faceclips import background, needs_media, portrait, save_clip, save_photo, two_people, walk, with_head
+from PIL import Image
+from schema import errors
+from toy import toy_detector
+
+import facetell
+from facetell.api import detection
+from facetell.cli.main import main
+from facetell.data.images import read_picture
+from facetell.data.media.choice import All, Spread
+from facetell.data.media.limits import Limits
+from facetell.data.media.video import frames
+from facetell.detector import verdict as verdicts
+from facetell.detector.judging import Judge
+from facetell.detector.verdict import STATUSES, FaceVerdict, TrackVerdict, Verdict
+from facetell.errors import BundleError, UsageError
+from facetell.reporting.annotate import annotate, annotated_names
+
+needs_media()
+
+SCHEMA = json.loads((Path(verdicts.__file__).parent / "verdict.schema.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two detectors: of ready crops, and of faces that were found."""
+    root = tmp_path_factory.mktemp("bundles")
+    for label, seed in (("real", 0), ("fake", 1)):
+        for i in range(4):
+            save_photo(root / "media" / label / f"{i}.png", portrait(seed + 2 * i))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACETELL_CACHE", str(root / "cache"))
+        return {"crops": toy_detector(root / "1"), "found": toy_detector(root / "2", root / "media")}
+
+
+@pytest.fixture(scope="module")
+def found(bundles: dict[str, Path]) -> facetell.Detector:
+    return facetell.Detector.load(bundles["found"], "cpu")
+
+
+@pytest.fixture(scope="module")
+def ready(bundles: dict[str, Path]) -> facetell.Detector:
+    return facetell.Detector.load(bundles["crops"], "cpu")
+
+
+@pytest.fixture(scope="module")
+def inbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One file for each status."""
+    root = tmp_path_factory.mktemp("inbox")
+    save_photo(root / "photo.png", portrait(50))
+    save_photo(root / "nobody.png", background(51))
+    save_photo(root / "far.png", with_head(background(52), 20, 20, 50))
+    blurred = Image.fromarray(portrait(53, 400, 400, 380)).resize((24, 24)).resize((400, 400))
+    save_photo(root / "blurred.png", np.asarray(blurred))
+    (root / "broken.jpg").write_bytes(b"\xff\xd8\xff" + bytes(100))
+    (root / "notes.txt").write_text("nothing to see")
+    data = (root / "photo.png").read_bytes()
+    (root / "cut.png").write_bytes(data[: len(data) * 95 // 100])
+    save_clip(root / "clip.mp4", walk(54, 12))
+    save_clip(root / "cut.ts", walk(55, 12))
+    data = save_clip(root / "whole.mkv", walk(55, 40, width=300)).read_bytes()
+    (root / "cut.mkv").write_bytes(data[: len(data) * 3 // 4])
+    save_clip(root / "pair.mp4", two_people(56, 12))
+    return root
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object, stdin: bytes | None = None) -> tuple[int, str, str]:
+    with pytest.MonkeyPatch.context() as patch:
+        if stdin is not None:
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return int(stop.value.code or 0), captured.out, captured.err
+
+
+@pytest.fixture
+def one_process(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Judge in this process, which is quick; gives the paths that were judged."""
+
+    def here(*arguments: Any, **options: Any) -> Any:
+        detection._Worker.judge = None  # it may be of another detector
+        return inline.here(*arguments, **options)
+
+    inline.worked.clear()
+    monkeypatch.setattr(detection, "guarded_map", here)
+    return inline.worked
+
+
+def test_every_status_is_reached(found: facetell.Detector, inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    status = {path.name: found.detect(path).status for path in sorted(inbox.iterdir())}
+    decided = {name: status.pop(name) for name in ("photo.png", "clip.mp4", "pair.mp4", "whole.mkv", "cut.ts")}
+    assert set(decided.values()) <= {"fake", "real"}
+    assert status == {
+        "nobody.png": "no_face",
+        "far.png": "face_too_small",
+        "blurred.png": "unsure",
+        "broken.jpg": "unreadable",
+        "notes.txt": "unsupported",
+        "cut.png": "truncated",
+        "cut.mkv": "truncated",
+    }
+    assert found.detect(inbox / "nothing.png").status == "missing"
+    photo = found.detect(inbox / "photo.png")
+    assert photo.score is not None
+    for threshold, word in ((photo.score, "fake"), (float(np.nextafter(photo.score, 2)), "real")):
+        with monkeypatch.context() as patch:
+            patch.setattr(found, "calibration", dataclasses.replace(found.calibration, threshold=threshold))
+            verdict = found.detect(inbox / "photo.png")
+        assert (verdict.status, verdict.decision, verdict.threshold) == (word, word, threshold)
+    assert {*status.values(), "fake", "real", "missing"} == set(STATUSES)
+
+
+def test_what_is_there_of_a_truncated_file_is_judged(found: facetell.Detector, inbox: Path) -> None:
+    picture, video = found.detect(inbox / "cut.png"), found.detect(inbox / "cut.mkv")
+    assert picture.decision in ("fake", "real")
+    assert "of the picture is missing" in (picture.reason or "")
+    assert video.decision in ("fake", "real")
+    assert "truncated: ends after" in (video.reason or "")
+    assert video.frames
+
+
+def test_a_file_is_judged_by_the_rule(found: facetell.Detector, inbox: Path) -> None:
+    verdict = found.detect(inbox / "clip.mp4", frames=Spread(4))
+    assert [face.frame for face in verdict.faces] == [1, 4, 7, 10]
+    assert verdict.frames == 4
+    assert verdict.seconds == pytest.approx(1.2, abs=0.01)
+    temperature = found.temperature
+    logits = [temperature * np.log(face.score / (1 - face.score)) for face in verdict.faces]
+    expected = 1 / (1 + np.exp(-np.mean(logits) / found.file_calibration.temperature))
+    assert verdict.score == pytest.approx(expected, abs=1e-5)
+    (track,) = verdict.tracks
+    assert (track.faces, track.start, track.end) == (4, verdict.faces[0].time, verdict.faces[-1].time)
+    assert track.score == verdict.score
+
+
+def test_faces_are_cut_as_in_training(found: facetell.Detector, inbox: Path) -> None:
+    """The crop is the recorded one, at the detector's size: its logit by hand is the verdict's."""
+    from facetell.data.faces.centerface import CenterFace
+    from facetell.data.faces.crop import CropGeometry, crop
+    from facetell.data.images import resize
+
+    pixels = read_picture((inbox / "photo.png").read_bytes()).pixels
+    (face,) = CenterFace().detect(pixels)
+    geometry = CropGeometry.from_dict(found.description["input"]["crop"]["geometry"])
+    logits = found.logits(resize(crop(pixels, face, geometry), found.size)[None])
+    assert found.detect(inbox / "photo.png").score == pytest.approx(float(found.scores(logits)[0]), abs=1e-5)
+
+
+def test_two_people_are_two_tracks(found: facetell.Detector, inbox: Path) -> None:
+    verdict = found.detect(inbox / "pair.mp4", frames=All())
+    assert [track.track for track in verdict.tracks] == [0, 1]
+    assert [track.faces for track in verdict.tracks] == [12, 12]
+    for face in verdict.faces:
+        assert face.box is not None
+        assert face.track == int(face.box[0] > 160), "left is 0, right is 1"
+    assert verdict.score == max(track.score for track in verdict.tracks)
+
+
+def same(one: Verdict, other: Verdict) -> None:
+    """Equal but for the path, and for what batches of another size do to the last digits."""
+    first, second = one.as_dict(), other.as_dict()
+    for each in (first, second):
+        del each["path"]
+    assert first.pop("score") == pytest.approx(second.pop("score"), abs=1e-6)
+    for name in ("faces", "tracks"):
+        for a, b in zip(first[name], second[name], strict=True):
+            assert a.pop("score") == pytest.approx(b.pop("score"), abs=1e-6)
+    assert first == second
+
+
+@pytest.mark.parametrize("faces", ["auto", "find", "crops"])
+def test_path_picture_and_array_get_one_verdict(found: facetell.Detector, inbox: Path, faces: str) -> None:
+    path = inbox / "photo.png"
+    by_path = found.detect(path, faces=faces)
+    with Image.open(path) as image:
+        same(found.detect(image, faces=faces), by_path)
+        same(found.detect(np.asarray(image), faces=faces), by_path)
+    same(found.detect(str(path), faces=faces), by_path)
+
+
+@pytest.mark.slow
+def test_workers_give_the_same_verdicts(bundles: dict[str, Path], found: facetell.Detector, inbox: Path) -> None:
+    for number in (1, 2):
+        for verdict in facetell.detect(bundles["found"], [inbox], workers=number, device="cpu"):
+            same(verdict, found.detect(verdict.path))
+
+
+def test_an_array_that_is_no_picture(found: facetell.Detector) -> None:
+    with pytest.raises(UsageError, match="is no picture"):
+        found.detect(np.zeros((4, 4), np.float32))
+
+
+def test_crops_find_auto(found: facetell.Detector, ready: facetell.Detector, inbox: Path, tmp_path: Path) -> None:
+    photo, close = inbox / "photo.png", save_photo(tmp_path / "close.png", portrait(60, 120, 120, 120)[25:95, 25:95])
+    for detector in (found, ready):
+        (whole,) = detector.detect(photo, faces="crops").faces
+        assert (whole.box, whole.used) == (None, True)
+        (face,) = detector.detect(photo, faces="find").faces
+        assert face.box is not None
+        assert detector.detect(inbox / "nobody.png", faces="crops").judged
+        assert detector.detect(inbox / "nobody.png", faces="find").status == "no_face"
+        (face, *_) = detector.detect(inbox / "clip.mp4", faces="crops").faces
+        assert face.box is not None, "in a video faces are always looked for"
+    # A detector of found faces looks for them. One of crops does so where the picture is no crop.
+    assert found.detect(close).faces[0].box is not None
+    assert found.detect(inbox / "nobody.png").status == "no_face"
+    assert ready.detect(photo).faces[0].box is not None
+    assert ready.detect(close).faces[0].box is None
+    assert ready.detect(inbox / "nobody.png").faces[0].box is None
+    with pytest.raises(UsageError, match="unknown choice of faces"):
+        found.detect(photo, faces="all")
+
+
+def test_without_the_extra_pictures_are_crops(
+    ready: facetell.Detector, inbox: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    judge = Judge(ready)
+    assert judge.file(inbox / "photo.png").faces[0].box is None
+    assert "facetell[media]" in caplog.text
+
+
+# --- the command
+
+
+@pytest.mark.usefixtures("one_process")
+def test_lines_are_as_the_schema_says(
+    capsys: pytest.CaptureFixture[str], bundles: dict[str, Path], inbox: Path
+) -> None:
+    lines = []
+    for bundle in bundles.values():
+        code, out, _ = run(capsys, "detect", bundle, inbox, inbox / "nothing.png", "--json", "--frames", 4)
+        assert code == 6
+        lines += [json.loads(line) for line in out.splitlines()]
+    assert len(lines) == 2 * (len(list(inbox.iterdir())) + 1)
+    for line in lines:
+        assert list(errors(line, SCHEMA, SCHEMA)) == [], line["path"]
+    assert {line["detector"] for line in lines if line["path"].endswith("photo.png")} != {""}
+    for wrong in ({"status": "empty"}, {"score": 1.1}, {"frames": True}, {"more": 1}, {"faces": [{}]}, {"box": None}):
+        assert list(errors({**lines[0], **wrong}, SCHEMA, SCHEMA)), wrong
+    del lines[0]["note"]
+    assert list(errors(lines[0], SCHEMA, SCHEMA)) == ["$: note is missing"]
+
+
+def test_the_schema_has_the_fields_and_types_of_the_classes() -> None:
+    assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert SCHEMA["properties"]["status"]["enum"] == list(STATUSES)
+    words = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
+    for schema, kind, more in (
+        (SCHEMA, Verdict, {"detector"}),
+        (SCHEMA["$defs"]["face"], FaceVerdict, set()),
+        (SCHEMA["$defs"]["track"], TrackVerdict, set()),
+    ):
+        hints = get_type_hints(kind)
+        assert set(schema["properties"]) == set(schema["required"]) == {*hints, *more}
+        assert schema["additionalProperties"] is False
+        for name, hint in hints.items():
+            said = schema["properties"][name]
+            expected = {words.get(part, "array") for part in (get_args(hint) if type(hint) is UnionType else (hint,))}
+            if "enum" in said:
+                found = {words[type(value)] for value in said["enum"]}
+            else:
+                found = {said["type"]} if isinstance(said["type"], str) else set(said["type"])
+            assert found == expected, name
+
+
+def test_stdin_patterns_and_folders(
+    capsys: pytest.CaptureFixture[str], bundles: dict[str, Path], inbox: Path, tmp_path: Path, one_process: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    folder = tmp_path / "in"
+    for name in ("a b.png", "deep/er/c.png", ".hidden.png", "ü.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes((inbox / "photo.png").read_bytes())
+    odd = Path(os.fsdecode(os.fsencode(folder) + b"/\xff.png"))
+    odd.write_bytes((inbox / "photo.png").read_bytes())
+    (folder / "link").symlink_to(folder / "deep")
+    (folder / "deep" / "up").symlink_to(folder)
+    monkeypatch.chdir(tmp_path)
+    names = ["in/a b.png", "in/ü.png", os.fsdecode(b"in/\xff.png"), "in/deep/er/c.png", "in/link/er/c.png"]
+
+    code, out, _ = run(capsys, "detect", bundles["found"], "in", "--json")
+    assert code == 0
+    assert [json.loads(line)["path"] for line in out.splitlines()] == one_process == names
+    one_process.clear()
+    (folder / "deep" / "up").unlink()
+    run(capsys, "detect", bundles["found"], "in/*.png", "in/**/c.png", "nowhere/*.jpg", "--json")
+    assert one_process == [*names, "nowhere/*.jpg"]
+    one_process.clear()
+    listed = b"in/a b.png\r\n\nin/\xff.png\nin/deep\n"
+    code, out, _ = run(capsys, "detect", bundles["found"], "-", "--json", stdin=listed)
+    assert one_process == [names[0], names[2], names[3]]
+    code, out, _ = run(capsys, "detect", bundles["found"], odd)
+    assert code == 0
+    assert "\\udcff" in out
+
+
+def test_a_name_that_no_file_can_have(found: facetell.Detector) -> None:
+    for name in ("x" * 5000, "a\0b"):
+        (path,) = detection.find_files([name])
+        assert found.detect(path).status in ("missing", "unreadable")
+
+
+def test_an_interrupted_run_goes_on(
+    capsys: pytest.CaptureFixture[str], bundles: dict[str, Path], inbox: Path, tmp_path: Path, one_process: list[str]
+) -> None:
+    out = tmp_path / "new" / "verdicts.jsonl"
+    paths = [inbox / name for name in ("photo.png", "far.png", "nobody.png")]
+    code, shown, _ = run(capsys, "detect", bundles["found"], *paths, "-o", out)
+    assert (code, shown) == (6, "")
+    whole = out.read_bytes()
+    assert [json.loads(line)["path"] for line in whole.splitlines()] == [str(path) for path in paths]
+    # As a kill leaves it: two lines and half of the third.
+    lines = whole.splitlines(keepends=True)
+    for torn in (b"", lines[2][:40], lines[2][:-1]):
+        out.write_bytes(lines[0] + lines[1] + torn)
+        one_process.clear()
+        _, _, err = run(capsys, "detect", bundles["found"], *paths, "-o", out)
+        assert one_process == [str(paths[2])]
+        assert "2 were judged before" in err
+        assert out.read_bytes() == whole
+    one_process.clear()
+    run(capsys, "detect", bundles["found"], *paths, "-o", out)
+    assert (one_process, out.read_bytes()) == ([], whole)
+
+    code, _, err = run(capsys, "detect", bundles["crops"], *paths, "-o", out)
+    assert code == 2
+    assert "verdicts of another detector" in err
+    out.write_bytes(lines[0] + b"nonsense\n")
+    code, _, err = run(capsys, "detect", bundles["found"], *paths, "-o", out)
+    assert code == 2
+    assert "line 2 is no verdict" in err
+    code, _, err = run(capsys, "detect", bundles["found"], *paths, "-o", tmp_path)
+    assert (code, "cannot be written" in err) == (2, True)
+    assert one_process == []
+
+
+def test_the_list_of_verdicts_is_not_judged(
+    capsys: pytest.CaptureFixture[str], bundles: dict[str, Path], inbox: Path, tmp_path: Path, one_process: list[str]
+) -> None:
+    (tmp_path / "a.png").write_bytes((inbox / "photo.png").read_bytes())
+    for _ in range(2):
+        code, _, _ = run(capsys, "detect", bundles["found"], tmp_path, "-o", tmp_path / "verdicts.jsonl")
+        assert code == 0
+    assert one_process == [str(tmp_path / "a.png")]
+
+
+def test_a_detector_that_is_none_is_said_even_without_files(tmp_path: Path) -> None:
+    with pytest.raises(BundleError):
+        list(facetell.detect(tmp_path / "nowhere", [tmp_path]))
+
+
+# --- pictures of verdicts
+
+
+def test_pictures_of_a_clip(found: facetell.Detector, inbox: Path, tmp_path: Path) -> None:
+    verdict = found.detect(inbox / "pair.mp4", frames=Spread(6))
+    written = annotate(verdict, tmp_path)
+    names = annotated_names(verdict.path)
+    assert sorted(path.name for path in written) == sorted(names[kind] for kind in ("strip", "clip", "plot"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in written)
+    shown, source = (list(frames(path, All(), Limits())) for path in (tmp_path / names["clip"], inbox / "pair.mp4"))
+    assert [frame.time for frame in shown] == pytest.approx([frame.time for frame in source], abs=1e-3)
+    assert shown[0].pixels.shape == source[0].pixels.shape
+    with Image.open(tmp_path / names["strip"]) as strip:
+        assert strip.size == (4 * 320 + 3 * 4, 2 * 120 + 4)
+    with Image.open(tmp_path / names["plot"]) as plot:
+        assert min(plot.size) > 300
+    # A box is where the face is: the frame differs from its source along the edge, and hardly in the middle.
+    face = verdict.faces[0]
+    assert face.box is not None
+    left, top, width, height = (round(value) for value in face.box)
+    frame = next(i for i, one in enumerate(source) if one.index == face.frame)
+    change = np.abs(shown[frame].pixels.astype(int) - source[frame].pixels).mean(axis=2)
+    middle = change[top + height // 4 : top + height * 3 // 4, left + width // 4 : left + width * 3 // 4]
+    edge = change[top + height // 4 : top + height * 3 // 4, left - 1 : left + 2]
+    assert edge.max(axis=1).mean() > 4 * middle.mean()
+
+
+def test_a_box_goes_with_its_face(found: facetell.Detector, tmp_path: Path) -> None:
+    leaves = [*walk(57, 20)[:10], *(background(57) for _ in range(10))]
+    verdict = found.detect(save_clip(tmp_path / "leaves.mp4", leaves), frames=Spread(10))
+    assert [face.frame for face in verdict.faces] == [1, 3, 5, 7, 9]
+    annotate(verdict, tmp_path)
+    shown = list(frames(tmp_path / annotated_names(verdict.path)["clip"], All(), Limits()))
+    change = [np.abs(one.pixels.astype(int) - leaf).max() for one, leaf in zip(shown, leaves, strict=True)]
+    assert min(change[1:12]) > 80
+    assert max(change[13:]) < 60
+
+
+def test_picture_of_a_photo(found: facetell.Detector, inbox: Path, tmp_path: Path) -> None:
+    (path,) = annotate(found.detect(inbox / "photo.png"), tmp_path)
+    with Image.open(path) as image:
+        assert (image.format, image.size) == ("JPEG", (160, 120))
+
+
+def test_the_command_writes_pictures(
+    capsys: pytest.CaptureFixture[str], bundles: dict[str, Path], inbox: Path, tmp_path: Path, one_process: list[str]
+) -> None:
+    run(capsys, "detect", bundles["found"], inbox, "--annotate", tmp_path / "drawn", "--frames", 2)
+    drawn = {path.name for path in (tmp_path / "drawn").iterdir()}
+    for path in one_process:
+        names = annotated_names(path)
+        kind = "video" if path.endswith((".mp4", ".ts", ".mkv")) else "picture"
+        expected = {"video": {"strip", "clip", "plot"}, "picture": {"picture"}}[kind]
+        if path.endswith((".txt", "broken.jpg")):
+            expected = set()
+        assert {kind for kind, name in names.items() if name in drawn} == expected, path
+
+
+@pytest.mark.usefixtures("one_process")
+def test_pictures_that_cannot_be_written_are_said(
+    capsys: pytest.CaptureFixture[str], bundles: dict[str, Path], inbox: Path
+) -> None:
+    photo = inbox / "photo.png"
+    code, _, err = run(capsys, "detect", bundles["found"], photo, "--annotate", photo)
+    assert (code, "cannot draw" in err) == (3, True)
+
+
+def test_the_page_shows_a_valid_line_and_every_status() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "detect.md").read_text(encoding="utf-8")
+    example = json.loads(page.split("```json\n")[1].split("```")[0])
+    assert list(errors(example, SCHEMA, SCHEMA)) == []
+    table = page.split("## Status")[1].split("##")[0]
+    assert {word for word in STATUSES if f"`{word}`" in table} == set(STATUSES)

@@ -47,7 +47,9 @@ def test_defaults_named_on_the_page_of_fdftnet_are_those_of_the_code() -> None:
 
     defaults = FDFtNetSettings()
     rows = [
-        line.split("|")[1:3] for line in (ROOT / "docs" / "methods" / "fdftnet.md").read_text().splitlines() if "| `" in line
+        line.split("|")[1:3]
+        for line in (ROOT / "docs" / "methods" / "fdftnet.md").read_text().splitlines()
+        if "| `" in line
     ]
     checked = 0
     for names, values in rows:

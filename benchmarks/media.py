@@ -13,19 +13,21 @@ takes turns; ratios are medians of rounds.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-Rows = dict[str, dict[str, float]]
+Rows = Iterator[tuple[str, dict[str, float]]]
 
 
 def scene(width: int, height: int, seed: int, shift: float = 0.0) -> Any:
@@ -111,31 +113,77 @@ def plan_of(source: Path, frames: str = "32") -> Any:
 _RUNS = itertools.count()
 
 
-def extracting(source: Path, folder: Path, workers: int, skip: int) -> tuple[float, float]:
-    """Seconds until ``skip`` files were done, starting the workers included, and seconds a file from there on."""
+def family() -> dict[int, Path]:
+    """This process and all below it: folders in /proc by number. Workers are children of a server that is ours."""
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    found = {os.getpid()}
+    for _ in range(4):
+        found |= {pid for pid, parent in parents.items() if parent in found}
+    return {pid: Path("/proc", str(pid)) for pid in found}
+
+
+def busy() -> float:
+    """Seconds of processor time of this process and those below it."""
+    ticks = 0
+    for folder in family().values():
+        with contextlib.suppress(OSError):
+            ticks += sum(map(int, (folder / "stat").read_text().rpartition(")")[2].split()[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def peaks() -> tuple[float, float]:
+    """Peak resident memory in MiB of this process, and of the largest below it."""
+    values = {}
+    for pid, folder in family().items():
+        with contextlib.suppress(OSError):
+            peak = re.search(r"VmHWM:\s+(\d+) kB", (folder / "status").read_text())
+            values[pid] = int(peak[1]) / 1024 if peak else 0.0
+    own = values.pop(os.getpid())
+    return own, max(values.values(), default=0.0)
+
+
+def extracting(source: Path, folder: Path, workers: int, skip: int) -> tuple[float, float, float]:
+    """Seconds until ``skip`` files were done, starting the workers included; then seconds a file, and processor time."""
     from facetell.data.extract import extract
 
     plan = plan_of(source)
-    times = [time.perf_counter()]
-    extract(plan, folder / f"run-{next(_RUNS)}", workers=workers, on_file=lambda *_: times.append(time.perf_counter()))
-    times = times[:1] + times[2:]  # it also tells that nothing is done yet
-    return times[skip] - times[0], (times[-1] - times[skip]) / (len(times) - 1 - skip)
+    stamps = [(time.perf_counter(), 0.0)]
+
+    def note(done: int, total: int) -> None:
+        stamps.append((time.perf_counter(), busy() if done in (skip, total) else 0.0))
+
+    extract(plan, folder / f"run-{next(_RUNS)}", workers=workers, on_file=note)
+    (began, _), _, *files = stamps  # the first call tells that nothing is done yet
+    (ready, before), (end, after), count = files[skip - 1], files[-1], len(files) - skip
+    return ready - began, (end - ready) / count, (after - before) / count
 
 
 def workers(folder: Path, _clip: Path | None, count: int = 300, rounds: int = 3) -> Rows:
     """Photos a second with two workers and with one."""
     photos = write_photos(folder / "photos", count)
-    speed: dict[int, list[float]] = {1: [], 2: []}
-    first = []
+    each: dict[int, list[tuple[float, float]]] = {1: [], 2: []}
+    starts = []
     for _ in range(rounds):
-        for number in speed:
-            ready, each = extracting(photos, folder, number, 20)
-            first.append(ready - 20 * each)
-            speed[number].append(1 / each)
-    ratio = statistics.median(two / one for one, two in zip(speed[1], speed[2], strict=True))
-    one, two = (statistics.median(speed[number]) for number in (1, 2))
-    started = {"first start s": first[0], "later starts s": statistics.median(first[1:])}
-    return {f"{count} photos": {"photos/s, 1 worker": one, "photos/s, 2 workers": two, "ratio": ratio, **started}}
+        for number, measured in each.items():
+            ready, wall, processor = extracting(photos, folder, number, 20)
+            starts.append(ready - 20 * wall)
+            measured.append((wall, processor))
+    ratio = statistics.median(one[0] / two[0] for one, two in zip(each[1], each[2], strict=True))
+    yield (
+        f"{count} photos",
+        {
+            **{f"photos/s, workers: {n}": 1 / statistics.median(wall for wall, _ in each[n]) for n in each},
+            "ratio": ratio,
+            **{
+                f"processor ms a photo, workers: {n}": 1000 * statistics.median(cpu for _, cpu in each[n]) for n in each
+            },
+            "first start s": starts[0],
+            "later starts s": statistics.median(starts[1:]),
+        },
+    )
 
 
 def parts(folder: Path, clip: Path | None, rounds: int = 5) -> Rows:
@@ -149,22 +197,27 @@ def parts(folder: Path, clip: Path | None, rounds: int = 5) -> Rows:
         for i in range(4):
             (clips / f"{i}.mp4").symlink_to(clip.resolve())
             index.write(f"{i}.mp4,real,{i}\n")
-    results: Rows = {}
     for name, source, skip, bare in (("a photo", photos, 10, bare_photo), ("a clip, 32 frames", clips, 1, bare_clip)):
-        files = sorted(source.glob("*.jpg")) or sorted(source.glob("*.mp4"))[1:]
+        files = sorted(source.glob("*.jpg")) or sorted(source.glob("*.mp4"))
+        files = files[skip:]
         alone, whole = [], []
         bare(files[0])
         for _ in range(rounds):
-            each = [bare(file) for file in files[-(len(files) - skip) :]]
-            alone.append([statistics.fmean(part) for part in zip(*each, strict=True)])
-            whole.append(extracting(source, folder, 1, skip)[1])
-        decode, detect, cut = (statistics.median(part) for part in zip(*alone, strict=True))
-        ratio = statistics.median(one / sum(other) for one, other in zip(whole, alone, strict=True))
-        results[name] = {
-            "ms decode": 1000 * decode, "ms detect": 1000 * detect, "ms cut": 1000 * cut,
-            "ms pipeline": 1000 * statistics.median(whole), "ratio to the sum": ratio,
+            processor = time.process_time()
+            each = [bare(file) for file in files]
+            processor = (time.process_time() - processor) / len(files)
+            alone.append((*(statistics.fmean(part) for part in zip(*each, strict=True)), processor))
+            whole.append(extracting(source, folder, 1, skip)[1:])
+        decode, detect, cut, processor = (1000 * statistics.median(part) for part in zip(*alone, strict=True))
+        pairs = list(zip(whole, alone, strict=True))
+        yield name, {
+            "ms decode": decode, "ms detect": detect, "ms cut": cut,
+            "ms pipeline": 1000 * statistics.median(wall for wall, _ in whole),
+            "ratio to the sum": statistics.median(wall / sum(parts[:3]) for (wall, _), parts in pairs),
+            "processor ms of the parts": processor,
+            "processor ms of the pipeline": 1000 * statistics.median(cpu for _, cpu in whole),
+            "ratio of processor time": statistics.median(cpu / parts[3] for (_, cpu), parts in pairs),
         }  # fmt: skip
-    return results
 
 
 def bare_photo(file: Path) -> tuple[float, float, float]:
@@ -265,34 +318,17 @@ def clip(folder: Path, clip: Path | None, rounds: int = 5) -> Rows:
         subprocess.run(command, check=True, capture_output=True)
         cold.append(time.perf_counter() - began)
     numbers = json.loads(python(JUDGED, str(detector), str(file), str(rounds)))
-    return {
-        "10 s, 720p, 32 frames" if clip is None else clip.name: {**numbers, "cold command s": statistics.median(cold)}
-    }
+    yield "10 s, 720p, 32 frames" if clip is None else clip.name, {**numbers, "cold command s": statistics.median(cold)}
 
 
 MEASURED = """
-import os, re, sys
+import sys
 from pathlib import Path
-from facetell.training.runtime import tune_allocator
-action, source, detector, frames, out = sys.argv[1:]
-
-def peaks():
-    found = {}
-    for status in Path("/proc").glob("[0-9]*/status"):
-        try:
-            text = status.read_text()
-        except OSError:
-            continue
-        peak = re.search(r"VmHWM:\\s+(\\d+) kB", text)
-        if peak:
-            found[int(status.parent.name)] = int(re.search(r"PPid:\\s+(\\d+)", text)[1]), int(peak[1]) / 1024
-    family = {os.getpid()}
-    for _ in range(4):  # the worker is a child of the server that starts workers, which is a child of this process
-        family |= {pid for pid, (parent, _) in found.items() if parent in family}
-    own = found[os.getpid()][1]
-    return own, max((found[pid][1] for pid in family if pid != os.getpid()), default=0.0)
+action, source, detector, frames, out, here = sys.argv[1:]
+sys.path.insert(0, here)
 
 if __name__ == "__main__":
+    from media import peaks
     seen = []
     if action == "prepare":
         from facetell.data.extract import Extraction, Plan, extract
@@ -320,18 +356,16 @@ def memory(folder: Path, _clip: Path | None) -> Rows:
             source.mkdir()
             write_clip(folder / "clip.mp4", 640, 360, times).rename(source / "clip.mp4")
             (source / "index.csv").write_text("path,label,group\nclip.mp4,real,0\n")
-        out = folder / f"run-{next(_RUNS)}"
-        return [float(v) for v in python(MEASURED, action, str(source), str(detector), frames, str(out)).split()]
+        arguments = (action, str(source), str(detector), frames, str(folder / f"run-{next(_RUNS)}"))
+        return [float(value) for value in python(MEASURED, *arguments, str(Path(__file__).parent)).split()]
 
-    results: Rows = {}
-    # All frames of half an hour would take as long: a minute of them is as many as half an hour has seconds.
+    # All frames of half an hour would take hours: a minute of them is as many as half an hour has seconds.
     for frames, times in (("32", 180), ("1s", 180), ("all", 6)):
         for action in ("prepare", "detect"):
             (parent, short), (parent_long, long) = (measure(action, frames, n) for n in (1, times))
-            results[f"{action} --frames {frames}, 10 s to {times * 10:,} s"] = {
+            yield f"{action} --frames {frames}, 10 s to {times * 10:,} s", {
                 "MiB": short, "MiB, longer": long, "ratio": long / short, "ratio of the parent": parent_long / parent,
             }  # fmt: skip
-    return results
 
 
 def python(code: str, *arguments: str) -> str:
@@ -343,13 +377,6 @@ def python(code: str, *arguments: str) -> str:
     if done.returncode:
         raise SystemExit(done.stderr)
     return done.stdout.splitlines()[-1]
-
-
-def show(part: str, rows: Rows) -> None:
-    """Print Markdown: one line for each number."""
-    for name, numbers in rows.items():
-        for what, value in numbers.items():
-            print(f"| {part} | {name} | {what} | {value:,.2f} |", flush=True)
 
 
 PARTS: dict[str, Callable[[Path, Path | None], Rows]] = {
@@ -366,7 +393,9 @@ def main() -> None:
     for part in arguments.part or PARTS:
         with tempfile.TemporaryDirectory() as folder:
             os.environ["FACETELL_CACHE"] = str(Path(folder) / "cache")
-            show(part, PARTS[part](Path(folder), arguments.clip))
+            for name, numbers in PARTS[part](Path(folder), arguments.clip):
+                for what, value in numbers.items():
+                    print(f"| {part} | {name} | {what} | {value:,.2f} |", flush=True)
 
 
 if __name__ == "__main__":

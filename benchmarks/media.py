@@ -302,9 +302,10 @@ for _ in range(int(sys.argv[3])):
     crops = np.stack([resize(face.crop, judge.detector.size) for faces in found for face in faces])
     took("scoring", lambda: judge.detector.logits(crops))
 medians = {name: statistics.median(values) for name, values in times.items()}
-print(json.dumps({"job s": medians.pop("whole"), **{f"{k} s": v for k, v in medians.items()},
-                  "frames": verdict.frames, "faces": len(verdict.faces), "imports s": imported, "processor s of the job": statistics.median(busy),
-                  "processor s of the imports": imported_busy}))
+numbers = {"job s": medians.pop("whole"), **{f"{name} s": value for name, value in medians.items()}}
+numbers |= {"processor s of the job": statistics.median(busy), "imports s": imported}
+numbers |= {"processor s of the imports": imported_busy, "frames": verdict.frames, "faces": len(verdict.faces)}
+print(json.dumps(numbers))
 """
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facetell.data.media.choice import Choice, parse
+from facetell.data.media.choice import Choice, Spread, parse
 from facetell.data.media.sandbox import Failure, guarded_map, seconds_for
 from facetell.detector.verdict import Verdict, status_of
 from facetell.errors import DataError
@@ -65,8 +65,13 @@ def detect(
 
         read_bundle(Path(detector))
     # This process stays light and quick to start: torch and the detector are only loaded where they are used.
+    few = isinstance(choice, Spread) and annotate is None  # a clip with boxes has all frames
+
+    def seconds(path: str) -> float:
+        return seconds_for(Path(path), few_frames=few)
+
     results = guarded_map(
-        _judge, map(str, files), workers, _seconds, initializer=_keep, initargs=(job,), preload=PRELOAD
+        _judge, map(str, files), workers, seconds, initializer=_keep, initargs=(job,), preload=PRELOAD
     )
     try:
         for done, (path, result) in enumerate(results, start=1):
@@ -162,7 +167,3 @@ def _judge(path: str) -> Verdict:
         except OSError as error:
             raise DataError(f"cannot draw {path} into {job.annotate}: {error.strerror or error}") from None
     return verdict
-
-
-def _seconds(path: str) -> float:
-    return seconds_for(Path(path))

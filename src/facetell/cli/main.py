@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 
 import click
@@ -63,6 +64,9 @@ def facetell() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit. Errors with a known cause become two lines and an exit code, never a traceback."""
+    # torch's threads spin for long when they wait, which starves them where others use the machine: 9 images/s instead
+    # of 130 was seen. A short spin is as fast on an idle one. Must be set before torch is imported.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("facetell")

@@ -111,7 +111,7 @@ def extract(
         _work,
         jobs,
         workers or os.cpu_count() or 1,
-        lambda job: seconds_for(Path(job.path)),
+        lambda job: seconds_for(Path(job.path), few_frames=isinstance(extraction.frames, Spread)),
         initializer=_start_worker,
         initargs=(extraction,),
     )

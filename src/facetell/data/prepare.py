@@ -37,8 +37,8 @@ FACES = ("auto", "find", "crops")
 
 
 def prepare(
-    source: Path,
-    out: Path,
+    source: str | Path,
+    out: str | Path,
     *,
     seed: int = 0,
     subfolders: str = "group",
@@ -85,6 +85,7 @@ def prepare(
         UsageError: ``out`` and ``source`` lie inside each other, or an unknown split, layout or option.
         MissingExtraError: faces are to be found and the extra ``media`` is not installed.
     """
+    source, out = Path(source), Path(out)
     if split is not None and split not in SPLITS:
         raise UsageError(f"unknown split '{split}'{near_miss(split, SPLITS)}", hint=f"splits are {', '.join(SPLITS)}")
     if faces not in FACES:

@@ -163,7 +163,7 @@ class _State:
 
 @dataclass(frozen=True)
 class _Plan:
-    """How many images make an epoch and a step: equal batches, so that the last one is never a lone image."""
+    """How many images make an epoch and a step: batches about equal."""
 
     passes: int
     batch_size: int
@@ -242,6 +242,8 @@ def _train_epoch(
     draws = torch.Generator().manual_seed(epoch_seed)
     passes = range(epoch * plan.passes, (epoch + 1) * plan.passes)
     order = np.concatenate([epoch_order(len(run.training), run.seed, each, rank, world) for each in passes])
+    if len(order) % plan.batch_size == 1:  # a lone image has no batch statistics
+        order = np.append(order, order[0])
     truths = torch.from_numpy(run.training.labels[order]).float().to(fabric.device)
     total, seen = torch.zeros((), device=fabric.device), 0
     began = last_shown = time.perf_counter()

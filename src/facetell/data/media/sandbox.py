@@ -162,13 +162,15 @@ def _stop(pool: ProcessPool) -> None:
         pool.join()
 
 
-def seconds_for(path: Path) -> float:
+def seconds_for(path: Path, *, few_frames: bool) -> float:
     """How long a worker may be busy with a file before it is taken for hanging: a minute, and 100 s a megabyte.
 
-    Far above what any whole file takes, all of its frames and their faces included (two hours at 100 kbit/s are 90 MB
-    and 216,000 frames), and short for the small files that make a decoder loop.
+    Ten times as long unless only a ``few_frames`` are looked at: two hours at 100 kbit/s are 90 MB and 216,000 frames,
+    whose faces take three hours to find. Far above what any whole file takes, and short for the small files that make
+    a decoder loop.
     """
     try:
-        return 60 + path.stat().st_size / 10_000
+        size = path.stat().st_size
     except OSError:
-        return 60
+        size = 0
+    return (60 + size / 10_000) * (1 if few_frames else 10)

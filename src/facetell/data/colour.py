@@ -25,9 +25,11 @@ def jitter(images: Tensor, strength: float, generator: torch.Generator) -> Tenso
     mean = _grey(images).mean(dim=(2, 3), keepdim=True)
     images = mean + contrast * (images - mean)
     grey = _grey(images)
-    return (grey + saturation * (images - grey)).clamp_(0, 1)
+    jittered: Tensor = (grey + saturation * (images - grey)).clamp_(0, 1)
+    return jittered
 
 
 def _grey(images: Tensor) -> Tensor:
     weights = torch.tensor(LUMA, device=images.device).view(1, 3, 1, 1)
-    return (images * weights).sum(dim=1, keepdim=True)
+    grey: Tensor = (images * weights).sum(dim=1, keepdim=True)
+    return grey

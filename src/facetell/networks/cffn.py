@@ -46,7 +46,7 @@ class ResidualUnit(nn.Module):
         self.norm2 = nn.BatchNorm2d(channels)
         self.conv2 = nn.Conv2d(channels, out or channels, kernel, padding=kernel // 2)
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:
         if self.pools:
             x = F.avg_pool2d(x, 2)
         y = self.conv1(F.silu(self.norm1(x)))

@@ -233,7 +233,8 @@ def _train_epoch(
     else:
         order = epoch_order(len(run.training), run.seed, epoch, rank, world)
     steps = math.ceil(len(order) / recipe.batch_size)
-    batch_size = math.ceil(len(order) / steps)  # equal batches, so that the last one is never a lone image
+    batch_size = math.ceil(len(order) / steps)
+    order = np.resize(order, steps * batch_size)  # equal batches: a last one of two images would hold no triplet
     truths = torch.from_numpy(run.training.labels[order]).to(fabric.device)
     for group in optimizer.param_groups:
         group["lr"] = lr

@@ -223,7 +223,7 @@ def _start(weights: str) -> tuple[Start | None, str, dict[str, object]]:
         backbone = {k.removeprefix("backbone."): v for k, v in tensors.items() if k.startswith("backbone.")}
         settings = description["settings"]
         if not backbone or "backbone" not in settings:
-            raise UsageError(f"{path} has no backbone to start from", hint="use a detector of finetune or fdftnet")
+            raise UsageError(f"{path} has no backbone to start from", hint="use a detector of finetune, fdftnet or siamese")
         inherited = {"backbone": settings["backbone"], "size": settings["size"]}
         return Start("detector", backbone), f"the backbone of detector {path.name}", inherited
     if path.is_file():

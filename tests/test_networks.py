@@ -103,6 +103,8 @@ def test_shallownetv3_layer_by_layer() -> None:
         ("squeezenet1_1", 512, 3, 722_496),
         ("resnetv2_50", 2048, 2, 23_500_352),
         ("mobilenetv2_100", 1280, 2, 2_223_872),
+        ("cffn", 512, 1, 33_915_008),  # 33,990,920 of Salpekar's network minus its two ends, see test_siamese.py
+        ("cffn_icip", 256, 3, 6_600_576),
     ],
 )
 def test_backbones_end_in_their_last_map(name: str, channels: int, side: int, parameters: int) -> None:

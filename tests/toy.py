@@ -13,10 +13,31 @@ from PIL import Image
 import facetell
 from facetell.data.faceset import FaceSet
 from facetell.data.prepare import prepare
+from facetell.methods import get_method
+from facetell.settings import describe
 
 COUNTS = {"train": 24, "validation": 10, "finetune": 12, "test": 12}
 TINY = {"backbone": "squeezenet1_1", "weights": "none", "size": 32, "batch_size": 16, "epochs": 3, "averaging": 0.9}
-"""Settings under which either method trains in a second or two."""
+"""Settings under which a method of the shared loop trains in a second or two."""
+OWN = {
+    "siamese": {
+        "backbone": "cffn_icip",
+        "size": 32,
+        "batch_size": 16,
+        "pair_epochs": 2,
+        "epochs": 3,
+        "lr": 1e-3,
+        "lr_step": 1.0,
+        "colour": 0.0,
+    }
+}
+"""The same for methods with settings of their own."""
+
+
+def tiny(method: str, **change: object) -> dict[str, object]:
+    """Settings under which ``method`` trains in a second or two, with those of ``change`` that it knows."""
+    known = {info.name for info in describe(get_method(method).settings)}
+    return {**OWN.get(method, TINY), **{name: value for name, value in change.items() if name in known}}
 
 
 def toy_picture(rng: np.random.Generator, fake: bool, side: int = 32) -> Image.Image:

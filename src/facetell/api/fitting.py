@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import shutil
 from collections.abc import Callable, Mapping
@@ -24,21 +25,25 @@ from facetell.detector.bundle import is_bundle, read_bundle, write_bundle
 from facetell.detector.card import model_card
 from facetell.detector.detector import Detector
 from facetell.detector.pooling import RULE, pool_files, tracks_of
-from facetell.errors import DataError, SettingsError, UsageError, near_miss
+from facetell.errors import DataError, MissingExtraError, SettingsError, UsageError, near_miss
 from facetell.evaluation.calibration import calibrated, fit_temperature
 from facetell.evaluation.metrics import auroc, summary
 from facetell.evaluation.thresholds import choose_threshold
 from facetell.methods import get_method
 from facetell.methods.contract import Method, Start, Task
+from facetell.reporting.embedding import draw_embedding
 from facetell.settings import as_dict, read_toml, resolve
 from facetell.training.fabric import make_fabric
 from facetell.training.loop import CHECKPOINT, TABLE, EpochResult, Samples, Step, predict
+from facetell.training.phases import POINTS
 from facetell.training.runtime import tune_allocator
 from facetell.training.tensorboard import log_to
 
 __all__ = ["fit"]
 
 Progress = Callable[[int, int], None]
+TABLES = (TABLE, POINTS)
+"""What a method may leave in its folder that goes into the detector."""
 MIN_FILES = 10
 """Validation videos of each class below which nothing is chosen on them."""
 
@@ -154,8 +159,11 @@ def fit(
             selftest,
             metrics,
             model_card(out.name, description, metrics),
-            {TABLE: (folder / TABLE).read_text(encoding="utf-8")},
+            {name: (folder / name).read_text(encoding="utf-8") for name in TABLES if (folder / name).exists()},
         )
+        if (out / POINTS).exists():
+            with contextlib.suppress(MissingExtraError):
+                draw_embedding(out / POINTS, out / "embedding.png")
         shutil.rmtree(folder)
     fabric.barrier()
     return detector
@@ -215,7 +223,7 @@ def _start(weights: str) -> tuple[Start | None, str, dict[str, object]]:
         backbone = {k.removeprefix("backbone."): v for k, v in tensors.items() if k.startswith("backbone.")}
         settings = description["settings"]
         if not backbone or "backbone" not in settings:
-            raise UsageError(f"{path} has no backbone to start from", hint="use a detector of finetune or fdftnet")
+            raise UsageError(f"{path} has no backbone to start from", hint="use a detector of finetune, fdftnet or siamese")
         inherited = {"backbone": settings["backbone"], "size": settings["size"]}
         return Start("detector", backbone), f"the backbone of detector {path.name}", inherited
     if path.is_file():

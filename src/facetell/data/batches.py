@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from facetell.data.cache import DecodedImages
 from facetell.errors import DataError
 
-__all__ = ["draw_shots", "epoch_order", "iterate"]
+__all__ = ["balanced_order", "draw_shots", "epoch_order", "iterate"]
 
 _NAMES = ("real", "fake")
 
@@ -26,6 +26,26 @@ def epoch_order(n: int, seed: int, epoch: int, rank: int = 0, world: int = 1) ->
     order = np.random.default_rng([seed, epoch]).permutation(n)
     length = -(-n // world)
     return np.resize(order, length * world)[rank::world].astype(np.int64) if n else order.astype(np.int64)
+
+
+def balanced_order(labels: ArrayLike, seed: int, epoch: int, rank: int = 0, world: int = 1) -> NDArray[np.int64]:
+    """The order in which one process of ``world`` visits rows of two classes in turns: real, fake, real, fake …
+
+    An epoch has as many rows as ``labels`` (N,), half of each class. Every class is walked through permutation after
+    permutation, over epochs: a small one is repeated within an epoch, a large one is gone through over several.
+    """
+    values = np.asarray(labels)
+    half = -(-len(values) // 2)
+    columns = []
+    for label in (0, 1):
+        members = np.flatnonzero(values == label)
+        places = np.arange(epoch * half, (epoch + 1) * half)
+        walks = range(places[0] // len(members), places[-1] // len(members) + 1)
+        walked = np.concatenate([np.random.default_rng([seed, walk, label]).permutation(members) for walk in walks])
+        columns.append(walked[places - walks.start * len(members)])
+    pairs = np.stack(columns, axis=1)
+    share = -(-half // world)
+    return np.resize(pairs, (share * world, 2))[rank::world].reshape(-1).astype(np.int64)
 
 
 def iterate(

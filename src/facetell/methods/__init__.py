@@ -12,6 +12,7 @@ __all__ = ["METHODS", "get_method"]
 METHODS = {
     "fdftnet": "facetell.methods.fdftnet",
     "finetune": "facetell.methods.finetune",
+    "siamese": "facetell.methods.siamese",
 }
 """Names of methods and the module that holds each."""
 

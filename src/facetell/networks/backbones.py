@@ -1,7 +1,7 @@
 """Backbones: the convolutional (or transformer) part of a network, up to its last feature map.
 
-Names: ``squeezenet1_0``, ``squeezenet1_1`` (torchvision), ``shallownetv3`` (ours), ``xception`` (timm's
-``legacy_xception``, the Keras layout), and every other name that ``timm.create_model`` knows, such as
+Names: ``squeezenet1_0``, ``squeezenet1_1`` (torchvision), ``shallownetv3``, ``cffn``, ``cffn_icip`` (ours), ``xception``
+(timm's ``legacy_xception``, the Keras layout), and every other name that ``timm.create_model`` knows, such as
 ``resnetv2_50``.
 """
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from facetell.errors import DataError, FacetellError, SettingsError, near_miss
+from facetell.networks.cffn import CFFN, LAYOUTS
 from facetell.networks.heads import PooledLinear
 from facetell.networks.shallownet import shallownet_features, shallownet_head
 from facetell.networks.squeezenet import squeezenet_features
@@ -24,8 +25,8 @@ __all__ = ["NAMED", "Backbone", "build_backbone", "default_head", "load_library_
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 PLAIN = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-NAMED = ("squeezenet1_0", "squeezenet1_1", "shallownetv3", "resnetv2_50", "xception")
-"""The backbones of the FDFtNet paper by name; every timm name works too."""
+NAMED = ("squeezenet1_0", "squeezenet1_1", "shallownetv3", "resnetv2_50", "xception", *LAYOUTS)
+"""The backbones of the FDFtNet and CFFN papers by name; every timm name works too."""
 
 
 class Backbone(nn.Module):
@@ -79,10 +80,10 @@ def build_backbone(name: str, size: int, *, library_weights: bool = False) -> Ba
     library's weights cannot be downloaded.
     """
     try:
-        if name == "shallownetv3":
+        if name == "shallownetv3" or name in LAYOUTS:
             if library_weights:
-                raise SettingsError("shallownetv3 has no library weights", hint="fit it with weights=none")
-            backbone = Backbone(name, shallownet_features(), PLAIN)
+                raise SettingsError(f"{name} has no library weights", hint="fit it with weights=none")
+            backbone = Backbone(name, CFFN(LAYOUTS[name]) if name in LAYOUTS else shallownet_features(), PLAIN)
         elif name.startswith("squeezenet"):
             backbone = _squeezenet(name, library_weights)
         else:

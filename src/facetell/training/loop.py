@@ -10,7 +10,7 @@ import copy
 import csv
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -34,7 +34,7 @@ from facetell.training.runtime import channels_last
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["CHECKPOINT", "TABLE", "EpochResult", "Run", "Samples", "Step", "predict", "train"]
+__all__ = ["CHECKPOINT", "TABLE", "EpochResult", "Run", "Samples", "Step", "part_of", "predict", "train", "write_table"]
 
 CHECKPOINT = "checkpoint.safetensors"
 TABLE = "training.csv"
@@ -152,11 +152,11 @@ class _State:
         tensors, state = load_checkpoint(path)
         if any(state[key] != value for key, value in identity.items()):
             raise DataError(f"{path.parent} holds a run with other settings or data", hint="resume it as it was begun")
-        self.network.load_state_dict(_part(tensors, "network/"))
+        self.network.load_state_dict(part_of(tensors, "network/"))
         if self.average:
-            self.average.network.load_state_dict(_part(tensors, "average/"))
-        restore_optimizer(self.optimizer, _part(tensors, "optimizer/"))
-        self.best = _part(tensors, "best/")
+            self.average.network.load_state_dict(part_of(tensors, "average/"))
+        restore_optimizer(self.optimizer, part_of(tensors, "optimizer/"))
+        self.best = part_of(tensors, "best/")
         self.history = [EpochResult(**row) for row in state["history"]]
         self.best_value, self.stale = state["best_value"], state["stale"]
 
@@ -217,7 +217,7 @@ def train(
         state.judge(result, recipe.select)
         if fabric.is_global_zero:
             state.save(run.folder / CHECKPOINT, identity)
-            _write_table(run.folder / TABLE, state.history)
+            write_table(run.folder / TABLE, state.history)
         if run.on_epoch:
             run.on_epoch(result)
         fabric.barrier()
@@ -300,14 +300,16 @@ def predict(network: nn.Module, samples: Samples, fabric: Fabric, batch_size: in
     return gathered.flatten()[: len(samples)].cpu().numpy()
 
 
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Any]:
+def part_of(tensors: dict[str, Tensor], prefix: str) -> dict[str, Any]:
+    """The tensors of a checkpoint whose names begin with ``prefix``, by the rest of their names."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _write_table(path: Path, history: list[EpochResult]) -> None:
+def write_table(path: Path, history: Sequence[EpochResult]) -> None:
+    """Write ``training.csv`` whole or not at all: a line for each epoch, a column for each field of its result."""
     partial = path.with_name(path.name + ".partial")
     with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [f.name for f in fields(EpochResult)])
+        writer = csv.DictWriter(file, [f.name for f in fields(history[0])])
         writer.writeheader()
         writer.writerows(asdict(row) for row in history)
     partial.replace(path)

@@ -32,7 +32,7 @@ from facetell.methods import get_method
 from facetell.methods.contract import Method, Start, Task
 from facetell.settings import as_dict, read_toml, resolve
 from facetell.training.fabric import make_fabric
-from facetell.training.loop import CHECKPOINT, TABLE, EpochResult, Samples, Step, predict
+from facetell.training.loop import CHECKPOINT, TABLE, EpochResult, Samples, Step
 from facetell.training.runtime import tune_allocator
 from facetell.training.tensorboard import log_to
 
@@ -106,7 +106,7 @@ def fit(
         Task(training, validation, seed, folder, resume, on_step, on_epoch, start),
     )
     fabric = make_fabric(resolved.precision)
-    logits = predict(network.to(fabric.device), validation, fabric)
+    logits = chosen.predict(network.to(fabric.device), validation, fabric)
     temperature = fit_temperature(logits, validation.labels)
     description: dict[str, Any] = {
         "method": method,
@@ -233,7 +233,8 @@ def _samples(
 ) -> Samples:
     labels = faces.labels(split)
     rows = np.arange(len(labels)) if shots is None else draw_shots(labels, shots, seed)
-    return Samples(decoded(faces, split, size, progress), rows, labels[rows])
+    groups = faces.columns(["group"], split)["group"].dictionary_encode().combine_chunks().indices.to_numpy()
+    return Samples(decoded(faces, split, size, progress), rows, labels[rows], groups[rows].astype(np.int64))
 
 
 def _make_folder(folder: Path) -> None:

@@ -13,7 +13,14 @@ from facetell.data.prepare import prepare
 
 COUNTS = {"train": 24, "validation": 10, "finetune": 12, "test": 12}
 TINY = {"backbone": "squeezenet1_1", "weights": "none", "size": 32, "batch_size": 16, "epochs": 3, "averaging": 0.9}
-"""Settings under which either method trains in a second or two."""
+"""Settings under which a method with the shared loop trains in a second or two."""
+UNTRAINED = {"features": {"backbone": "squeezenet1_1", "weights": "none", "size": 32, "grid": "C=0.01,1"}}
+"""Settings of the methods that have no such loop."""
+
+
+def tiny(method: str, **trained: object) -> dict[str, object]:
+    """Quick settings of any method; ``trained`` is for those with the shared loop."""
+    return dict(UNTRAINED[method]) if method in UNTRAINED else {**TINY, **trained}
 
 
 def toy_picture(rng: np.random.Generator, fake: bool, side: int = 32) -> Image.Image:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from facetell.data.batches import iterate
+from facetell.data.cache import DecodedImages
 from facetell.data.vectors import keep_vectors, kept_vectors
 from facetell.errors import FacetellError
 from facetell.networks.backbones import Backbone
@@ -48,18 +49,19 @@ def extract(
     split, size and version of the decoding), the rows, the backbone's name and weights, and the precision. Raises
     ``FacetellError`` when a vector is not finite.
     """
-    key = _key(backbone, samples, str(fabric.strategy.precision.precision))
-    vectors = kept_vectors(key, len(samples))
+    rows, place = np.unique(samples.rows, return_inverse=True)  # the same rows in another order are the same vectors
+    key = _key(backbone, samples.images, rows, str(fabric.strategy.precision.precision))
+    vectors = kept_vectors(key, len(rows))
     if vectors is None:
-        vectors = _compute(backbone, samples, fabric, on_step)
+        vectors = _compute(backbone, samples.images, rows, fabric, on_step)
         keep_vectors(key, vectors)
-    return vectors
+    return vectors[place]
 
 
-def _key(backbone: Backbone, samples: Samples, precision: str) -> str:
-    pictures = [VERSION, samples.images.path.name, backbone.name, samples.images.size, precision]
+def _key(backbone: Backbone, images: DecodedImages, rows: NDArray[np.int64], precision: str) -> str:
+    pictures = [VERSION, images.path.name, backbone.name, precision]
     digest = hashlib.sha256(json.dumps(pictures).encode())
-    digest.update(samples.rows.tobytes())
+    digest.update(rows.tobytes())
     for name, tensor in sorted(backbone.state_dict().items()):
         digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -68,21 +70,23 @@ def _key(backbone: Backbone, samples: Samples, precision: str) -> str:
 
 @torch.no_grad()
 def _compute(
-    backbone: Backbone, samples: Samples, fabric: Fabric, on_step: Callable[[Step], None] | None
+    backbone: Backbone,
+    images: DecodedImages,
+    rows: NDArray[np.int64],
+    fabric: Fabric,
+    on_step: Callable[[Step], None] | None,
 ) -> NDArray[np.float32]:
-    size = samples.images.size
-    network = fast_inference(_Vectors(backbone).to(fabric.device), size)
-    vectors = np.empty((len(samples), backbone.vector_length(size)), np.float32)
+    network = fast_inference(_Vectors(backbone).to(fabric.device), images.size)
+    vectors = np.empty((len(rows), backbone.vector_length(images.size)), np.float32)
     began, done = time.perf_counter(), 0
-    for pixels, rows in iterate(samples.images, samples.rows, BATCH, fabric.device):
+    for pixels, chosen in iterate(images, rows, BATCH, fabric.device):
         with fabric.autocast():
-            vectors[done : done + len(rows)] = network(pixels.float().div_(255)).float().cpu().numpy()
-        done += len(rows)
+            vectors[done : done + len(chosen)] = network(pixels.float().div_(255)).float().cpu().numpy()
+        done += len(chosen)
         if on_step:
             rate = done / (time.perf_counter() - began)
-            on_step(
-                Step(done, len(samples), 1, 1, math.nan, math.nan, rate, (len(samples) - done) / rate, stage="features")
-            )
+            left = (len(rows) - done) / rate
+            on_step(Step(done, len(rows), 1, 1, math.nan, math.nan, rate, left, stage="features"))
     if not np.isfinite(vectors).all():
         raise FacetellError(f"the features of {backbone.name} are not finite", hint="are its weights whole?")
     return vectors

@@ -117,7 +117,7 @@ class Search:
     def fit(self, point: Point, rows: NDArray[np.int64]) -> torch.nn.Module:
         """The head of one point of a grid, fitted on some rows."""
         with warnings.catch_warnings():
-            # A point that has not converged in 5,000 steps is a worse model than it could be, and is measured as it is.
+            # A point that has not converged within its steps is measured, and competes, as it is.
             warnings.filterwarnings("ignore", message=".*converge", category=UserWarning)
             return fit_head(
                 self.classifier, self.vectors[rows], self.labels[rows], point, self.seed, self.standardise

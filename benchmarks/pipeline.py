@@ -96,7 +96,8 @@ def training(folder: Path) -> dict[str, Any]:
 
         parts = {split: decoded(faces, split, SIZE) for split in ("train", "validation")}
         some = 768 if backbone == BACKBONES[1] else 2816
-        samples = {s: Samples(d, np.arange(len(d))[:some], faces.labels(s)[:some]) for s, d in parts.items()}
+        rows = {split: np.arange(len(images))[:some] for split, images in parts.items()}
+        samples = {s: Samples(parts[s], r, faces.labels(s)[:some], r) for s, r in rows.items()}  # groups play no part
         run = Run(samples["train"], samples["validation"], 0, folder, on_epoch=after_epoch)
         network = build(settings)
         train(network, run, settings, groups=parameter_groups((network, 1.0)), fabric=fabric)

@@ -29,7 +29,8 @@ OWN = {
         "lr": 1e-3,
         "lr_step": 1.0,
         "colour": 0.0,
-    }
+    },
+    "features": {"backbone": "squeezenet1_1", "weights": "none", "size": 32, "grid": "C=0.01,1"},
 }
 """The same for methods with settings of their own."""
 
@@ -38,6 +39,10 @@ def tiny(method: str, **change: object) -> dict[str, object]:
     """Settings under which ``method`` trains in a second or two, with those of ``change`` that it knows."""
     known = {info.name for info in describe(get_method(method).settings)}
     return {**OWN.get(method, TINY), **{name: value for name, value in change.items() if name in known}}
+
+
+UNTRAINED = ("features",)
+"""Methods without epochs."""
 
 
 def toy_picture(rng: np.random.Generator, fake: bool, side: int = 32) -> Image.Image:

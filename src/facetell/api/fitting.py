@@ -34,7 +34,7 @@ from facetell.methods.contract import Method, Start, Task
 from facetell.reporting.embedding import draw_embedding
 from facetell.settings import as_dict, read_toml, resolve
 from facetell.training.fabric import make_fabric
-from facetell.training.loop import CHECKPOINT, TABLE, EpochResult, Samples, Step, predict
+from facetell.training.loop import CHECKPOINT, TABLE, EpochResult, Samples, Step
 from facetell.training.phases import POINTS
 from facetell.training.runtime import tune_allocator
 from facetell.training.tensorboard import log_to
@@ -111,7 +111,7 @@ def fit(
         Task(training, validation, seed, folder, resume, on_step, on_epoch, start),
     )
     fabric = make_fabric(resolved.precision)
-    logits = predict(network.to(fabric.device), validation, fabric)
+    logits = chosen.predict(network.to(fabric.device), validation, fabric)
     temperature = fit_temperature(logits, validation.labels)
     description: dict[str, Any] = {
         "method": method,
@@ -223,7 +223,9 @@ def _start(weights: str) -> tuple[Start | None, str, dict[str, object]]:
         backbone = {k.removeprefix("backbone."): v for k, v in tensors.items() if k.startswith("backbone.")}
         settings = description["settings"]
         if not backbone or "backbone" not in settings:
-            raise UsageError(f"{path} has no backbone to start from", hint="use a detector of finetune, fdftnet or siamese")
+            raise UsageError(
+                f"{path} has no backbone to start from", hint="use a detector of finetune, fdftnet or siamese"
+            )
         inherited = {"backbone": settings["backbone"], "size": settings["size"]}
         return Start("detector", backbone), f"the backbone of detector {path.name}", inherited
     if path.is_file():
@@ -241,7 +243,8 @@ def _samples(
 ) -> Samples:
     labels = faces.labels(split)
     rows = np.arange(len(labels)) if shots is None else draw_shots(labels, shots, seed)
-    return Samples(decoded(faces, split, size, progress), rows, labels[rows])
+    groups = faces.columns(["group"], split)["group"].dictionary_encode().combine_chunks().indices.to_numpy()
+    return Samples(decoded(faces, split, size, progress), rows, labels[rows], groups[rows].astype(np.int64))
 
 
 def _make_folder(folder: Path) -> None:

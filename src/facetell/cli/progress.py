@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -91,11 +92,17 @@ class FitProgress:
 
     def on_step(self, step: Step) -> None:
         """Redraw the bar."""
-        auroc = "" if step.auroc != step.auroc else f"  AUROC {step.auroc:.3f}"
-        self.line.show(
-            f"epoch {step.epoch}/{step.epochs} {_bar(step.step / step.steps)} {step.images_per_s:,.0f} images/s"
-            f"  loss {step.loss:.3f}{auroc}  {_duration(step.seconds_left)} left"
-        )
+        known = [
+            text.format(value)
+            for text, value in (
+                ("{:,.0f} images/s", step.images_per_s),
+                ("loss {:.3f}", step.loss),
+                ("AUROC {:.3f}", step.auroc),
+            )
+            if not math.isnan(value)
+        ]
+        bar = f"{step.stage} {step.epoch}/{step.epochs} {_bar(step.step / step.steps)}"
+        self.line.show("  ".join([bar, *known, f"{_duration(step.seconds_left)} left"]))
 
     def on_epoch(self, result: EpochResult) -> None:
         """Leave a line."""

@@ -41,7 +41,7 @@ _CHUNK = 16
 
 
 def cache_dir() -> Path:
-    """Where decoded pictures lie: ``FACETELL_CACHE``, else ``XDG_CACHE_HOME/facetell``, else ``~/.cache/facetell``."""
+    """Where pictures and features lie: ``FACETELL_CACHE``, else ``XDG_CACHE_HOME/facetell``, else ``~/.cache/facetell``."""
     chosen = os.environ.get("FACETELL_CACHE")
     if chosen:
         return Path(chosen).expanduser()
@@ -181,9 +181,9 @@ def prune(keep: Path | None = None, coming: int = 0) -> list[Path]:
     files = []
     for path in folder.iterdir() if folder.is_dir() else ():
         status = path.stat()
-        if re.match(r"\.decoded-.*\.partial-", path.name) and now - status.st_mtime > _STALE_SECONDS:
+        if re.match(r"\.(decoded|vectors)-.*\.partial-", path.name) and now - status.st_mtime > _STALE_SECONDS:
             path.unlink(missing_ok=True)
-        elif re.match(r"decoded-.*\.npy$", path.name) and path != keep:
+        elif re.match(r"(decoded|vectors)-.*\.npy$", path.name) and path != keep:
             files.append((status.st_mtime, status.st_size, path))
     total = coming + sum(size for _, size, _ in files)
     removed = []

@@ -2,8 +2,8 @@
 
 ``detector.json`` says what the detector is and carries the SHA-256 of every other file that matters;
 ``weights.safetensors`` are the network's tensors, ``selftest.safetensors`` two inputs and their logits,
-``metrics.json`` what was measured on validation, ``training.csv`` the epochs, ``README.md`` the model card (for people,
-free to edit).
+``metrics.json`` what was measured on validation, ``training.csv`` the epochs or what was tried instead, ``README.md``
+the model card (for people, free to edit).
 """
 
 from __future__ import annotations

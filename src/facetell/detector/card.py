@@ -23,11 +23,11 @@ It takes face crops at {settings["size"]}×{settings["size"]} pixels and gives t
 - **Method**: {description["method"]} on {settings["backbone"]}, starting from {description["lineage"]["start"]}
 - **Fitted on**: split *{data["split"]}* of {data["name"]} ({data["images"]:,} images{shots}; sources: \
 {", ".join(data["sources"])}; fingerprint `{data["fingerprint"][:16]}`), seed {description["seed"]}
-- **Epoch, temperature and threshold chosen on**: split *validation* ({n:,} images), never on test
+- **Temperature, threshold and (where there are epochs) the epoch chosen on**: split *validation* ({n:,} images), never on test
 - **Temperature**: {description["temperature"]:.4f}
 - **Threshold**: {threshold["value"]:.4f} (rule: {threshold["rule"]}); a score from there on is called fake
 
-## On validation (the data that chose epoch, temperature and threshold, so rather too good)
+## On validation (the data that chose what is said above, so rather too good)
 
 | metric | value |
 | --- | --- |

@@ -18,7 +18,7 @@ from facetell.detector.verdict import Verdict
 from facetell.errors import BundleError, FacetellError, SettingsError
 from facetell.evaluation.calibration import calibrated
 from facetell.methods import get_method
-from facetell.networks.tensors import misfit
+from facetell.networks.tensors import misfit, take_sizes
 from facetell.settings import resolve
 from facetell.training.runtime import fast_inference
 
@@ -156,6 +156,7 @@ def _network(path: Path, description: dict[str, Any], weights: dict[str, Tensor]
     try:
         method = get_method(description["method"])
         network = method.build(resolve(method.settings, description["settings"]))
+        take_sizes(network, weights)
     except FacetellError as error:
         raise BundleError(f"{path}: {error.message}", hint="was it written by another version of facetell?") from error
     wrong = misfit(network, weights)

@@ -11,6 +11,7 @@ __all__ = ["METHODS", "get_method"]
 
 METHODS = {
     "fdftnet": "facetell.methods.fdftnet",
+    "features": "facetell.methods.features",
     "finetune": "facetell.methods.finetune",
     "siamese": "facetell.methods.siamese",
 }

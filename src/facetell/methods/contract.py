@@ -10,9 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from facetell.training.loop import Run
+from facetell.training.loop import Run, Samples, predict
 
 __all__ = ["Method", "Start", "Task"]
 
@@ -39,9 +42,11 @@ class Task(Run):
 class Method:
     """One detection method.
 
-    ``settings`` is a frozen dataclass with ``size``, ``backbone`` and ``weights`` among its fields. ``build(settings)``
-    makes the network without loading weights; ``fit(settings, task)`` returns a trained one. ``presets`` are named
-    layers of settings.
+    ``settings`` is a frozen dataclass with ``size``, ``backbone``, ``weights`` and ``precision`` among its fields.
+    ``build(settings)`` makes the network without loading weights (a part whose size is learned is a ``LearnedSize``);
+    ``fit(settings, task)`` returns a trained one and leaves ``training.csv`` in the task's folder. ``presets`` are named
+    layers of settings. ``predict(network, samples, fabric)`` gives the logits of samples in order; a method that knows
+    a shorter way than the network's forward pass replaces it.
     """
 
     name: str
@@ -50,3 +55,4 @@ class Method:
     build: Callable[[Any], nn.Module]
     fit: Callable[[Any, Task], nn.Module]
     presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    predict: Callable[[nn.Module, Samples, Fabric], npt.NDArray[np.float32]] = predict

@@ -7,7 +7,7 @@ Names: ``squeezenet1_0``, ``squeezenet1_1`` (torchvision), ``shallownetv3``, ``c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -52,6 +52,14 @@ class Backbone(nn.Module):
             features: Tensor = self.body((images - self.mean) / self.std)
             return features
 
+    def vector(self, images: Tensor) -> Tensor:
+        """The vector (N, D) that the library's own classifier would see: pooled, with the norm or token it reads."""
+        x = (images - self.mean) / self.std
+        if isinstance(self.body, _TimmMap):
+            return self.body.vector(x)
+        features: Tensor = self.body(x).mean(dim=(2, 3))
+        return features
+
     def freeze(self) -> None:
         """Stop learning: no gradients, and batch norms and dropout stay in evaluation mode."""
         self.frozen = True
@@ -63,14 +71,22 @@ class Backbone(nn.Module):
         super().train(mode and not self.frozen)
         return self
 
-    @torch.no_grad()
     def map_shape(self, size: int) -> tuple[int, int, int]:
         """Channels, height and width of the feature map for ``size`` × ``size`` images."""
+        _, channels, height, width = self._shape_of(self, size)
+        return channels, height, width
+
+    def vector_length(self, size: int) -> int:
+        """D, the length of `vector` for ``size`` × ``size`` images."""
+        return self._shape_of(self.vector, size)[1]
+
+    @torch.no_grad()
+    def _shape_of(self, call: Callable[[Tensor], Tensor], size: int) -> torch.Size:
         was_training = self.training
         self.eval()
-        shape = self(torch.zeros(1, 3, size, size)).shape
+        shape = call(torch.zeros(1, 3, size, size, device=self.mean.device)).shape
         self.train(was_training)
-        return shape[1], shape[2], shape[3]
+        return shape
 
 
 def build_backbone(name: str, size: int, *, library_weights: bool = False) -> Backbone:
@@ -158,6 +174,11 @@ class _TimmMap(nn.Module):
             side = int(grid.shape[1] ** 0.5)
             return grid.transpose(1, 2).reshape(len(y), y.shape[2], side, side)
         return y.permute(0, 3, 1, 2) if self.channels_last else y
+
+    def vector(self, x: Tensor) -> Tensor:
+        """What the model gives its classifier: DeiT's class token, ConvNeXt's normed mean, Inception's mean."""
+        features: Tensor = self.model.forward_head(self.model.forward_features(x), pre_logits=True)
+        return features
 
 
 def _from_timm(name: str, size: int, library_weights: bool) -> Backbone:

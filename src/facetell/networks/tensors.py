@@ -1,4 +1,4 @@
-"""Whether a set of tensors fits a module exactly."""
+"""Whether a set of tensors fits a module exactly, and modules whose size is learned."""
 
 from __future__ import annotations
 
@@ -6,9 +6,34 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-__all__ = ["misfit"]
+__all__ = ["LearnedSize", "misfit", "take_sizes"]
 
 SHOWN = 3
+
+
+class LearnedSize(nn.Module):
+    """A part whose size is learned with its values, such as a number of support vectors or of tree nodes.
+
+    It is built empty; `take_size` makes room for the tensors that are about to be loaded.
+    """
+
+    def take_size(self, tensors: Mapping[str, Tensor]) -> None:
+        """Resize the buffers to ``tensors`` (this part's own names). What cannot be is left to `misfit`.
+
+        Raises ``DataError`` for values that the part could not compute with.
+        """
+        raise NotImplementedError
+
+
+def take_sizes(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Give every part of ``module`` with a learned size that of ``tensors``; then `misfit` can judge the whole.
+
+    Raises ``DataError`` when a part could not compute with its tensors.
+    """
+    for name, part in module.named_modules():
+        if isinstance(part, LearnedSize):
+            prefix = f"{name}." if name else ""
+            part.take_size({key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)})
 
 
 def misfit(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str = "") -> str | None:

@@ -42,11 +42,15 @@ TABLE = "training.csv"
 
 @dataclass(frozen=True)
 class Samples:
-    """Decoded images, the rows of them to use, and one label (0 real, 1 fake) for each of these rows."""
+    """Decoded images, the rows of them to use, and for each of these rows a label (0 real, 1 fake) and a group's number.
+
+    The rows of a group (a person, a source video) belong on one side of every cross-validation.
+    """
 
     images: DecodedImages
     rows: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int8]
+    groups: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -54,7 +58,10 @@ class Samples:
 
 @dataclass(frozen=True)
 class Step:
-    """What a progress bar shows: where training is, how fast, how well, and how long it may still take."""
+    """What a progress bar shows: where training is, how fast, how well, and how long it may still take.
+
+    ``stage`` is what ``epoch`` counts, for methods that have no epochs. NaN stands for what a stage does not have.
+    """
 
     step: int
     steps: int
@@ -64,6 +71,7 @@ class Step:
     auroc: float
     images_per_s: float
     seconds_left: float
+    stage: str = "epoch"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,55 @@
+"""Feature vectors kept in the cache folder, one ``.npy`` file per key, beside the decoded pictures and under their limit."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facetell.data.cache import cache_dir, prune
+from facetell.errors import DataError
+
+__all__ = ["keep_vectors", "kept_vectors"]
+
+
+def kept_vectors(key: str, rows: int) -> NDArray[np.float32] | None:
+    """The vectors (rows, D) that were kept under ``key``, or None. A damaged file counts as none: it is made again."""
+    path = _path(key)
+    try:
+        vectors = np.load(path, allow_pickle=False)
+        os.utime(path)  # the least recently used go first
+    except (OSError, ValueError, EOFError):
+        return None
+    whole = vectors.ndim == 2 and len(vectors) == rows and vectors.dtype == np.float32
+    return vectors if whole else None
+
+
+def keep_vectors(key: str, vectors: NDArray[np.float32]) -> None:
+    """Write vectors (N, D) under ``key``, whole or not at all.
+
+    Raises:
+        DataError: the cache folder cannot be written.
+    """
+    target = _path(key)
+    partial = target.with_name(f".{target.name}.partial-{socket.gethostname()}-{os.getpid()}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        prune(keep=target, coming=vectors.nbytes)
+        with partial.open("wb") as file:
+            np.save(file, vectors, allow_pickle=False)
+        partial.replace(target)
+    except OSError as error:
+        raise DataError(
+            f"cannot write {target}: {error.strerror}", hint="set FACETELL_CACHE to another folder"
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+
+
+def _path(key: str) -> Path:
+    return cache_dir() / f"vectors-{key}.npy"

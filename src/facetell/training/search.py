@@ -1,0 +1,146 @@
+"""Grid search by cross-validation with groups apart, on feature vectors."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import math
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from facetell.errors import DataError, MissingExtraError
+from facetell.evaluation.metrics import auroc, confusion
+from facetell.training.classifiers import Classifier, Point, fit_head
+from facetell.training.loop import Samples, Step
+
+__all__ = ["Candidate", "Search", "best_of", "folds_of", "write_candidates"]
+
+Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One point of a grid: mean and standard deviation over folds of F1 (called fake from logit 0 on) and AUROC."""
+
+    point: Point
+    f1: float
+    f1_sd: float
+    auroc: float
+    auroc_sd: float
+    seconds: float
+
+
+def folds_of(samples: Samples, folds: int, seed: int) -> list[Fold]:
+    """(learned, held out) positions of each fold: stratified by label, a group's rows always together.
+
+    Raises ``DataError`` when there are too few groups for every fold to hold both classes.
+    """
+    groups = {
+        name: len(np.unique(samples.groups[samples.labels == label])) for label, name in enumerate(("real", "fake"))
+    }
+    few = DataError(
+        f"{folds}-fold cross-validation needs {folds} groups of each label; there are {groups['real']} real and "
+        f"{groups['fake']} fake ones among {len(samples)} images",
+        hint="add groups (persons, source videos), or ask for fewer folds: --set folds=…",
+    )
+    if min(groups.values()) < folds:
+        raise few
+    try:
+        from sklearn.model_selection import StratifiedGroupKFold
+    except ImportError:
+        raise MissingExtraError("fitting features", "features") from None
+    dealer = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    dealt = [(learned, held) for learned, held in dealer.split(samples.rows, samples.labels, samples.groups)]
+    if any(len(np.unique(samples.labels[side])) < 2 for fold in dealt for side in fold):
+        raise few  # groups of very unequal sizes can leave a fold with one class
+    return dealt
+
+
+@dataclass(frozen=True)
+class Search:
+    """What every point of a grid is measured on."""
+
+    classifier: Classifier
+    vectors: NDArray[np.float32]
+    labels: NDArray[np.int8]
+    folds: Sequence[Fold]
+    seed: int
+    standardise: bool
+
+    def run(
+        self,
+        grid: dict[str, tuple[Any, ...]],
+        then: Callable[[list[Candidate]], None],
+        on_step: Callable[[Step], None] | None = None,
+    ) -> list[Candidate]:
+        """Measure every point in the grid's order; ``then`` is called with all so far after each."""
+        points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+        found: list[Candidate] = []
+        began, steps = time.perf_counter(), len(points) * len(self.folds)
+        for number, point in enumerate(points, start=1):
+            start, f1, area = time.perf_counter(), list[float](), list[float]()
+            for fold in self.folds:
+                logits = self._held_out_logits(point, fold)
+                truth = self.labels[fold[1]]
+                f1.append(confusion(truth, logits, 0.0).f1)
+                area.append(auroc(truth, logits))
+                done = (number - 1) * len(self.folds) + len(f1)
+                left = (time.perf_counter() - began) / done * (steps - done)
+                if on_step:
+                    on_step(
+                        Step(
+                            done, steps, number, len(points), math.nan, float(np.mean(area)), math.nan, left,
+                            stage="candidate",
+                        )
+                    )  # fmt: skip
+            (f1_mean, f1_sd), (auroc_mean, auroc_sd) = _mean_sd(f1), _mean_sd(area)
+            seconds = time.perf_counter() - start
+            found.append(Candidate(point, f1_mean, f1_sd, auroc_mean, auroc_sd, seconds))
+            then(found)
+        return found
+
+    def _held_out_logits(self, point: Point, fold: Fold) -> NDArray[np.float32]:
+        learned, held = fold
+        head = self.fit(point, learned)
+        with torch.inference_mode():
+            logits: NDArray[np.float32] = head(torch.from_numpy(self.vectors[held])).numpy()
+        return logits
+
+    def fit(self, point: Point, rows: NDArray[np.int64]) -> torch.nn.Module:
+        """The head of one point of a grid, fitted on some rows."""
+        with warnings.catch_warnings():
+            # A point that has not converged within its steps is measured, and competes, as it is.
+            warnings.filterwarnings("ignore", message=".*converge", category=UserWarning)
+            return fit_head(
+                self.classifier, self.vectors[rows], self.labels[rows], point, self.seed, self.standardise
+            )  # fmt: skip
+
+
+def _mean_sd(values: list[float]) -> tuple[float, float]:
+    return float(np.mean(values)), float(np.std(values, ddof=1))
+
+
+def best_of(candidates: Sequence[Candidate], select: str) -> Candidate:
+    """The candidate with the highest mean ``select`` (``f1`` or ``auroc``); the first of equals."""
+    return max(candidates, key=lambda candidate: float(getattr(candidate, select)))
+
+
+def write_candidates(path: Path, candidates: Sequence[Candidate], select: str) -> None:
+    """Write the table of candidates, whole or not at all; ``chosen`` is 1 for the best so far."""
+    best = best_of(candidates, select)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*best.point, "f1", "f1_sd", "auroc", "auroc_sd", "seconds", "chosen"])
+        for each in candidates:
+            values = ["none" if value is None else value for value in each.point.values()]
+            writer.writerow([*values, each.f1, each.f1_sd, each.auroc, each.auroc_sd, each.seconds, int(each is best)])
+    partial.replace(path)

@@ -1,0 +1,92 @@
+"""Feature vectors of a frozen backbone: computed once for a set of rows, then read from the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from facetell.data.batches import iterate
+from facetell.data.cache import DecodedImages
+from facetell.data.vectors import keep_vectors, kept_vectors
+from facetell.errors import FacetellError
+from facetell.networks.backbones import Backbone
+from facetell.training.loop import Samples, Step
+from facetell.training.runtime import fast_inference
+
+__all__ = ["extract"]
+
+VERSION = 1
+"""Part of the key: raise it whenever the same pictures and weights give other vectors."""
+BATCH = 64
+
+
+class _Vectors(nn.Module):
+    """The backbone's vector as a forward pass, which is what `fast_inference` speeds up."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.backbone.vector(images)
+
+
+def extract(
+    backbone: Backbone, samples: Samples, fabric: Fabric, on_step: Callable[[Step], None] | None = None
+) -> NDArray[np.float32]:
+    """Vectors (N, D) of ``samples`` in order, from the cache or computed now and kept.
+
+    The key covers all that decides them: the pictures (the decoded file's name carries the face set's fingerprint,
+    split, size and version of the decoding), the rows, the backbone's name and weights, and the precision. Raises
+    ``FacetellError`` when a vector is not finite.
+    """
+    rows, place = np.unique(samples.rows, return_inverse=True)  # the same rows in another order are the same vectors
+    key = _key(backbone, samples.images, rows, str(fabric.strategy.precision.precision))
+    vectors = kept_vectors(key, len(rows))
+    if vectors is None:
+        vectors = _compute(backbone, samples.images, rows, fabric, on_step)
+        keep_vectors(key, vectors)
+    return vectors[place]
+
+
+def _key(backbone: Backbone, images: DecodedImages, rows: NDArray[np.int64], precision: str) -> str:
+    pictures = [VERSION, images.path.name, backbone.name, precision]
+    digest = hashlib.sha256(json.dumps(pictures).encode())
+    digest.update(rows.tobytes())
+    for name, tensor in sorted(backbone.state_dict().items()):
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+@torch.no_grad()
+def _compute(
+    backbone: Backbone,
+    images: DecodedImages,
+    rows: NDArray[np.int64],
+    fabric: Fabric,
+    on_step: Callable[[Step], None] | None,
+) -> NDArray[np.float32]:
+    network = fast_inference(_Vectors(backbone).to(fabric.device), images.size)
+    vectors = np.empty((len(rows), backbone.vector_length(images.size)), np.float32)
+    began, done = time.perf_counter(), 0
+    for pixels, chosen in iterate(images, rows, BATCH, fabric.device):
+        with fabric.autocast():
+            vectors[done : done + len(chosen)] = network(pixels.float().div_(255)).float().cpu().numpy()
+        done += len(chosen)
+        if on_step:
+            rate = done / (time.perf_counter() - began)
+            left = (len(rows) - done) / rate
+            on_step(Step(done, len(rows), 1, 1, math.nan, math.nan, rate, left, stage="features"))
+    if not np.isfinite(vectors).all():
+        raise FacetellError(f"the features of {backbone.name} are not finite", hint="are its weights whole?")
+    return vectors

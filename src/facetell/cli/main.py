@@ -14,11 +14,11 @@ from facetell.errors import FacetellError, near_miss
 __all__ = ["main"]
 
 VERBS = {
-    "prepare": "Turn face pictures into a face set.",
+    "prepare": "Turn face pictures, photos, videos or a data set into a face set.",
     "inspect": "Count a face set and draw a contact sheet.",
     "fit": "Fit a detector on a face set.",
     "evaluate": "Measure a detector on a labelled face set.",
-    "detect": "Judge pictures.",
+    "detect": "Judge photos, videos and face crops.",
     "verify": "Check a detector whole.",
     "sources": "List the data sets that are understood as downloaded.",
     "methods": "List detection methods and their settings.",
@@ -35,7 +35,7 @@ Example:
 
 \b
 Exit codes: 0 done, 1 other failure, 2 wrong usage or setting, 3 data, 4 detector damaged,
-5 optional part missing, 6 some pictures could not be judged, 130 interrupted.
+5 optional part missing, 6 some files could not be judged, 130 interrupted.
 """
 
 

@@ -70,3 +70,14 @@ def test_finding_faces_and_decoding_need_no_torchvision() -> None:
         "sys.exit('torchvision' in sys.modules or 'torch._dynamo' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("method", ["fdftnet", "features", "finetune", "siamese"])
+def test_judging_imports_neither_torchs_compiler_nor_what_only_training_needs(method: str) -> None:
+    """Each of them takes longer to import than torch, and every ``detect`` would wait for it."""
+    code = (
+        f"import sys, facetell.detector.detector, facetell.data.finding, facetell.methods.{method}; "
+        "print([m for m in ('torch._dynamo', 'torchvision', 'lightning_fabric', 'timm', 'sklearn') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from facetell.training.loop import Run, Samples, predict
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["Method", "Start", "Task"]
 

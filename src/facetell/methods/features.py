@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from facetell.errors import DataError
@@ -21,6 +21,9 @@ from facetell.training.fabric import make_fabric
 from facetell.training.loop import TABLE, Samples
 from facetell.training.search import Candidate, Search, best_of, folds_of, write_candidates
 from facetell.training.vectors import extract
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["METHOD", "FeaturesSettings"]
 

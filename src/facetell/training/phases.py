@@ -14,11 +14,10 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -35,6 +34,9 @@ from facetell.training.checkpoint import flatten_optimizer, load_checkpoint, res
 from facetell.training.loop import CHECKPOINT, TABLE, EpochResult, Run, Samples, Step, part_of, predict, write_table
 from facetell.training.runtime import channels_last
 from facetell.training.triplets import triplet_loss
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["POINTS", "PhaseResult", "PhasesRecipe", "learning_rate", "train_phases"]
 

@@ -7,10 +7,10 @@ import json
 import math
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -21,6 +21,9 @@ from facetell.errors import FacetellError
 from facetell.networks.backbones import Backbone
 from facetell.training.loop import Samples, Step
 from facetell.training.runtime import fast_inference
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["extract"]
 

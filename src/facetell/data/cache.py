@@ -13,7 +13,7 @@ import shutil
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +26,7 @@ from facetell.data.faceset import FaceSet
 from facetell.data.images import decode_resized
 from facetell.errors import DataError, ImageError, UsageError
 
-__all__ = ["PREPROCESSING", "DecodedImages", "cache_dir", "decoded", "prune"]
+__all__ = ["PREPROCESSING", "DecodedImages", "cache_dir", "decoded", "prune", "writing"]
 
 PREPROCESSING = 1
 """Version of `decode_resized`'s pixels, part of a cache file's name: raise it whenever they change."""
@@ -136,10 +136,7 @@ def decoded(
     if found is not None:
         return found
     need = count * size * size * 3
-    partial = folder / f".{target.name}.partial-{socket.gethostname()}-{os.getpid()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        prune(keep=target, coming=need)
+    with writing(target, coming=need) as partial:
         free = shutil.disk_usage(folder).free
         if need + _RESERVE > free:
             raise DataError(
@@ -155,6 +152,21 @@ def decoded(
                     file.write(pixels.data)
                     if progress:
                         progress(done, count)
+    return DecodedImages(target)
+
+
+@contextlib.contextmanager
+def writing(target: Path, coming: int) -> Iterator[Path]:
+    """Make room for ``coming`` bytes and give a path to write to, which becomes ``target`` at the end, or nothing does.
+
+    Raises:
+        DataError: the cache folder cannot be written.
+    """
+    partial = target.with_name(f".{target.name}.partial-{socket.gethostname()}-{os.getpid()}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        prune(keep=target, coming=coming)
+        yield partial
         partial.replace(target)
     except OSError as error:
         raise DataError(
@@ -163,7 +175,6 @@ def decoded(
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
-    return DecodedImages(target)
 
 
 def prune(keep: Path | None = None, coming: int = 0) -> list[Path]:

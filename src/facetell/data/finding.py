@@ -20,7 +20,7 @@ from facetell.data.faces.quality import FaceRule, judge
 from facetell.data.images import MAX_BYTES, read_picture
 from facetell.data.media.choice import Choice, Spread
 from facetell.data.media.kind import Kind, kind_of
-from facetell.data.media.limits import Limits, file_size
+from facetell.data.media.limits import Limits, read_bytes
 from facetell.data.media.video import Frame, Frames, frames
 from facetell.errors import MediaError
 
@@ -140,16 +140,9 @@ class FaceFinder:
         return found
 
     def _picture(self, path: Path, reading: Reading) -> Iterator[Shot]:
-        if file_size(path) > MAX_BYTES:
-            raise MediaError(f"the file has more than {MAX_BYTES:,} bytes, the limit", reason="too_large")
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise MediaError(f"cannot be read: {error.strerror}") from None
-        picture = read_picture(data)
+        picture = read_picture(read_bytes(path, MAX_BYTES))
         reading.note = picture.note
-        if picture.missing:
-            reading.missing = f"truncated: {picture.missing:.0%} of the picture is missing"
+        reading.missing = picture.truncated
         yield Shot(0, None, picture.pixels, self.look(picture.pixels))
 
     def _video(self, path: Path, reading: Reading) -> Iterator[Shot]:

@@ -96,6 +96,11 @@ class Picture:
     missing: float = 0.0
     reason: str = ""
 
+    @property
+    def truncated(self) -> str:
+        """What is missing, in words; empty if nothing is."""
+        return f"truncated: {self.missing:.0%} of the picture is missing" if self.missing else ""
+
 
 def probe(data: bytes) -> ImageInfo:
     """Look at the header of a picture without decoding its pixels.

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import socket
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facetell.data.cache import cache_dir, prune
-from facetell.errors import DataError
+from facetell.data.cache import cache_dir, writing
 
 __all__ = ["keep_vectors", "kept_vectors"]
 
@@ -35,20 +32,8 @@ def keep_vectors(key: str, vectors: NDArray[np.float32]) -> None:
         DataError: the cache folder cannot be written.
     """
     target = _path(key)
-    partial = target.with_name(f".{target.name}.partial-{socket.gethostname()}-{os.getpid()}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        prune(keep=target, coming=vectors.nbytes)
-        with partial.open("wb") as file:
-            np.save(file, vectors, allow_pickle=False)
-        partial.replace(target)
-    except OSError as error:
-        raise DataError(
-            f"cannot write {target}: {error.strerror}", hint="set FACETELL_CACHE to another folder"
-        ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
+    with writing(target, coming=vectors.nbytes) as partial, partial.open("wb") as file:
+        np.save(file, vectors, allow_pickle=False)
 
 
 def _path(key: str) -> Path:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from facetell.data.faces.crop import encode
 from facetell.data.images import MAX_BYTES, decode, read_picture, resize
+from facetell.data.media.limits import read_bytes
 from facetell.detector.pooling import pool
 from facetell.detector.verdict import FaceVerdict, TrackVerdict, Verdict, status_of
 from facetell.errors import MediaError, MissingExtraError, UsageError
@@ -91,10 +92,9 @@ class Judge:
         """Judge a file. Whatever is wrong with it is in the verdict."""
         try:
             if self._takes_crops(path):
-                picture = read_picture(_bytes(path))
-                missing = f"truncated: {picture.missing:.0%} of the picture is missing" if picture.missing else ""
+                picture = read_picture(read_bytes(path, MAX_BYTES))
                 verdict = self._sum_up(str(path), [self._whole(picture.pixels)], "picture", 1)
-                return _told(verdict, missing, picture.note, None)
+                return _told(verdict, picture.truncated, picture.note, None)
             reading = self.finder.read(path)
             return self._read(str(path), reading)
         except MediaError as error:
@@ -268,14 +268,3 @@ def _is_video(path: Path) -> bool:
     from facetell.data.media.kind import kind_of
 
     return kind_of(path) == "video"
-
-
-def _bytes(path: Path) -> bytes:
-    from facetell.data.media.limits import file_size
-
-    if file_size(path) > MAX_BYTES:
-        raise MediaError(f"the file has more than {MAX_BYTES:,} bytes, the limit", reason="too_large")
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise MediaError(f"cannot be read: {error.strerror}") from None

@@ -34,7 +34,19 @@ from facetell.training.runtime import channels_last
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["CHECKPOINT", "TABLE", "EpochResult", "Run", "Samples", "Step", "part_of", "predict", "train", "write_table"]
+__all__ = [
+    "CHECKPOINT",
+    "TABLE",
+    "EpochResult",
+    "Run",
+    "Samples",
+    "Step",
+    "part_of",
+    "predict",
+    "seed_epoch",
+    "train",
+    "write_table",
+]
 
 CHECKPOINT = "checkpoint.safetensors"
 TABLE = "training.csv"
@@ -245,9 +257,7 @@ def _train_epoch(
 ) -> tuple[float, float]:
     """One epoch; returns the mean loss over all processes and the images per second."""
     rank, world = fabric.global_rank, fabric.world_size
-    epoch_seed = int(np.random.SeedSequence([run.seed, epoch, rank]).generate_state(1)[0])
-    torch.manual_seed(epoch_seed)  # dropout
-    draws = torch.Generator().manual_seed(epoch_seed)
+    draws = seed_epoch(run.seed, epoch, rank)
     passes = range(epoch * plan.passes, (epoch + 1) * plan.passes)
     order = np.concatenate([epoch_order(len(run.training), run.seed, each, rank, world) for each in passes])
     if len(order) % plan.batch_size == 1:  # a lone image has no batch statistics
@@ -306,6 +316,13 @@ def predict(network: nn.Module, samples: Samples, fabric: Fabric, batch_size: in
     gathered = cast(Tensor, fabric.all_gather(logits)) if fabric.world_size > 1 else logits
     network.train(was_training)
     return gathered.flatten()[: len(samples)].cpu().numpy()
+
+
+def seed_epoch(seed: int, epoch: int, rank: int) -> torch.Generator:
+    """Seed dropout for one epoch of one process; returns the generator of its augmentation."""
+    epoch_seed = int(np.random.SeedSequence([seed, epoch, rank]).generate_state(1)[0])
+    torch.manual_seed(epoch_seed)
+    return torch.Generator().manual_seed(epoch_seed)
 
 
 def part_of(tensors: dict[str, Tensor], prefix: str) -> dict[str, Any]:

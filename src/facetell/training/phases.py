@@ -31,7 +31,18 @@ from facetell.evaluation.metrics import auroc, log_loss
 from facetell.networks.siamese import SiameseNet
 from facetell.settings import setting
 from facetell.training.checkpoint import flatten_optimizer, load_checkpoint, restore_optimizer, save_checkpoint
-from facetell.training.loop import CHECKPOINT, TABLE, EpochResult, Run, Samples, Step, part_of, predict, write_table
+from facetell.training.loop import (
+    CHECKPOINT,
+    TABLE,
+    EpochResult,
+    Run,
+    Samples,
+    Step,
+    part_of,
+    predict,
+    seed_epoch,
+    write_table,
+)
 from facetell.training.runtime import channels_last
 from facetell.training.triplets import triplet_loss
 
@@ -227,9 +238,7 @@ def _train_epoch(
 ) -> tuple[float, float]:
     """One epoch; returns the mean loss over all processes and the images per second."""
     rank, world = fabric.global_rank, fabric.world_size
-    epoch_seed = int(np.random.SeedSequence([run.seed, epoch, rank]).generate_state(1)[0])
-    torch.manual_seed(epoch_seed)  # backbones with dropout
-    draws = torch.Generator().manual_seed(epoch_seed)
+    draws = seed_epoch(run.seed, epoch, rank)
     if recipe.balanced:
         order = balanced_order(run.training.labels, run.seed, epoch, rank, world)
     else:

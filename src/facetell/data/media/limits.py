@@ -8,7 +8,7 @@ from pathlib import Path
 
 from facetell.errors import MediaError
 
-__all__ = ["Limits", "file_size"]
+__all__ = ["Limits", "file_size", "read_bytes"]
 
 
 @dataclass(frozen=True)
@@ -51,3 +51,17 @@ def file_size(path: Path) -> int:
     if status.st_size == 0:
         raise MediaError("the file is empty (0 bytes)", reason="empty")
     return status.st_size
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """The bytes of a regular file that has any, and at most ``limit``.
+
+    Raises:
+        MediaError: as `file_size`, and ``too_large``.
+    """
+    if file_size(path) > limit:
+        raise MediaError(f"the file has more than {limit:,} bytes, the limit", reason="too_large")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise MediaError(f"cannot be read: {error.strerror}") from None

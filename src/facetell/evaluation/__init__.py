@@ -1,9 +1,17 @@
-"""Metrics, intervals, calibration, thresholds and the predictions table: what a detector is worth, with numpy alone."""
+"""Metrics, intervals, comparison, calibration, thresholds, predictions: what a detector is worth, with numpy alone."""
 
 from __future__ import annotations
 
 from facetell.evaluation.bootstrap import Intervals, grouped_bootstrap
 from facetell.evaluation.calibration import calibrated, fit_temperature
+from facetell.evaluation.comparison import (
+    BootstrapComparison,
+    Comparison,
+    auroc_covariance,
+    delong,
+    holm,
+    paired_bootstrap,
+)
 from facetell.evaluation.metrics import (
     Confusion,
     auroc,
@@ -23,19 +31,25 @@ from facetell.evaluation.thresholds import THRESHOLD_RULES, choose_threshold
 
 __all__ = [
     "THRESHOLD_RULES",
+    "BootstrapComparison",
+    "Comparison",
     "Confusion",
     "Intervals",
     "auroc",
+    "auroc_covariance",
     "average_precision",
     "brier",
     "calibrated",
     "choose_threshold",
     "confusion",
+    "delong",
     "ece",
     "eer",
     "fit_temperature",
     "grouped_bootstrap",
+    "holm",
     "log_loss",
+    "paired_bootstrap",
     "precision_recall_curve",
     "read_predictions",
     "reliability_bins",

@@ -7,6 +7,8 @@ row gets its group's count as a weight, and all metrics of all repetitions come 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -23,7 +25,15 @@ from facetell.evaluation.metrics import (
     precision_area,
 )
 
-__all__ = ["Intervals", "grouped_bootstrap", "weighted_summary"]
+__all__ = [
+    "Intervals",
+    "check_bootstrap",
+    "draw_groups",
+    "group_members",
+    "grouped_bootstrap",
+    "percentiles",
+    "weighted_summary",
+]
 
 _ECE_BINS = 15
 _BLOCK = 2_000_000  # weights held at once (float64): bounds memory to some tens of MB
@@ -87,7 +97,36 @@ def weighted_summary(labels: ArrayLike, scores: ArrayLike, threshold: float, wei
     return weighted(w[:, weighted.ranking.order], w @ weighted.columns)
 
 
-def _percentiles(values: Floats, level: float) -> tuple[float, float]:
+def check_bootstrap(repetitions: int, level: float) -> None:
+    """Raise :class:`~facetell.errors.SettingsError` for less than one repetition or a level outside (0, 1)."""
+    if repetitions < 1:
+        raise SettingsError(f"repetitions must be at least 1, got {repetitions}")
+    if not 0 < level < 1:
+        raise SettingsError(f"level must be between 0 and 1, got {level}")
+
+
+def group_members(groups: ArrayLike, rows: int) -> tuple[int, NDArray[np.intp]]:
+    """Return how many groups there are and the number of each row's group (N,), by their sorted names.
+
+    Raises :class:`~facetell.errors.DataError` when ``groups`` is not one column of ``rows`` entries.
+    """
+    names, members = np.unique(np.asarray(groups).astype(str), return_inverse=True)
+    if members.shape != (rows,):
+        raise DataError(f"groups must be one column of {rows} rows, got shape {np.shape(groups)}")
+    return int(names.size), members
+
+
+def draw_groups(n_groups: int, rows: int, repetitions: int, seed: int) -> Iterator[Floats]:
+    """Yield how often each group is drawn, in blocks (R, groups) whose weights of ``rows`` rows fit in memory."""
+    rng = np.random.default_rng(seed)
+    block = max(1, _BLOCK // rows)
+    for start in range(0, repetitions, block):
+        size = (min(block, repetitions - start),)
+        yield rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=size).astype(np.float64)
+
+
+def percentiles(values: Floats, level: float) -> tuple[float, float]:
+    """Return the percentile interval at ``level`` of ``values`` (R,), nan left aside; (nan, nan) without a number."""
     values = values[~np.isnan(values)]
     if not values.size:
         return float("nan"), float("nan")
@@ -114,15 +153,9 @@ def grouped_bootstrap(
 
     Same data and seed, same intervals, whatever the order of the rows.
     """
-    if repetitions < 1:
-        raise SettingsError(f"repetitions must be at least 1, got {repetitions}")
-    if not 0 < level < 1:
-        raise SettingsError(f"level must be between 0 and 1, got {level}")
+    check_bootstrap(repetitions, level)
     y, _ = checked(labels, scores)
-    names, members = np.unique(np.asarray(groups).astype(str), return_inverse=True)
-    if members.shape != y.shape:
-        raise DataError(f"groups must be one column of {y.size} rows, got shape {np.shape(groups)}")
-    n_groups = int(names.size)
+    n_groups, members = group_members(groups, y.size)
     if n_groups < 2:
         nothing = dict.fromkeys(SUMMARY_KEYS, (float("nan"), float("nan")))
         return Intervals(nothing, groups=n_groups, repetitions=0, omitted=0)
@@ -131,19 +164,16 @@ def grouped_bootstrap(
     ranked_members = members[weighted.ranking.order]
     per_group = np.zeros((n_groups, weighted.columns.shape[1]))
     np.add.at(per_group, members, weighted.columns)
-    rng = np.random.default_rng(seed)
-    parts: list[dict[str, Floats]] = []
-    block = max(1, _BLOCK // y.size)
-    for start in range(0, repetitions, block):
-        size = (min(block, repetitions - start),)
-        drawn = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=size).astype(np.float64)
-        parts.append(weighted(drawn[:, ranked_members], drawn @ per_group))
+    parts = [
+        weighted(drawn[:, ranked_members], drawn @ per_group)
+        for drawn in draw_groups(n_groups, y.size, repetitions, seed)
+    ]
     values = {key: np.concatenate([part[key] for part in parts]) for key in SUMMARY_KEYS}
     usable = np.ones(repetitions, dtype=bool)
     for key, present in (("n_real", bool((~y).any())), ("n_fake", bool(y.any()))):
         usable &= (values[key] > 0) | (not present)
     return Intervals(
-        {key: _percentiles(column[usable], level) for key, column in values.items()},
+        {key: percentiles(column[usable], level) for key, column in values.items()},
         groups=n_groups,
         repetitions=repetitions,
         omitted=int(repetitions - usable.sum()),

@@ -359,3 +359,23 @@ def test_an_empty_head_takes_its_size_from_the_tensors() -> None:
     head.load_state_dict(stump)
     x = torch.tensor([[9.0, 9, 0.5, 9], [0, 0, 0.6, 0]])
     np.testing.assert_allclose(head(x), np.log([(0.25 + 0.5) / (0.75 + 0.5), 1.5 / 0.5]), rtol=1e-6)
+
+
+def test_evaluating_a_second_classifier_extracts_nothing(
+    faces: FaceSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twelve models on three extractors cost three extractions of the test split, and the logits are the network's."""
+    start = tmp_path / "start"
+    facetell.fit("finetune", faces.path, start, settings={**TINY, "epochs": 1})
+    counted = []
+    compute = vectors._compute
+    monkeypatch.setattr(vectors, "_compute", lambda *a: counted.append(len(a[2])) or compute(*a))
+    for grid in ("C=1", "C=0.1"):
+        out = tmp_path / grid
+        facetell.fit("features", faces.path, out, settings={"weights": str(start), "size": 32, "grid": grid})
+        facetell.evaluate(out, faces.path, tmp_path / f"report {grid}", device="cpu")
+        table = facetell.evaluation.predictions.read_predictions(tmp_path / f"report {grid}" / "predictions.parquet")
+        with decoded(faces, "test", 32) as images:
+            pixels = images.gather(np.arange(len(images)))
+        np.testing.assert_allclose(table["logit"], facetell.Detector.load(out, "cpu").logits(pixels), atol=1e-4)
+    assert sorted(counted) == sorted([48, 20, 24])  # train, validation and test, once each

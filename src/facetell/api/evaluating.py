@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facetell.api.facesets import check_split
+from facetell.api.facesets import check_split, samples_of
 from facetell.data.batches import iterate
-from facetell.data.cache import decoded
 from facetell.data.faceset import FaceSet
 from facetell.data.prepare import open_or_prepare
 from facetell.detector.detector import Detector
+from facetell.methods import get_method
 from facetell.reporting.report import check_destination, write_report
+from facetell.training.fabric import make_fabric
+from facetell.training.loop import Samples
 from facetell.training.runtime import tune_allocator
 
 __all__ = ["evaluate", "predictions"]
@@ -35,17 +37,26 @@ def predictions(
     on_score: Callable[[int, int], None] | None = None,
 ) -> dict[str, npt.NDArray[Any]]:
     """Score a split: the predictions table (row, path, label, group, source, split, sha256, logit, score)."""
-    images = decoded(faces, split, detector.size, on_decode)
-    logits = np.empty(len(images), np.float32)
-    done = 0
-    for batch, _ in iterate(images, np.arange(len(images)), BATCH, detector.device):
-        logits[done : done + len(batch)] = detector.logits_of(batch)
-        done += len(batch)
-        if on_score:
-            on_score(done, len(images))
+    samples = samples_of(faces, split, detector.size, on_decode)
+    logits = _logits(detector, samples, on_score or (lambda done, total: None))
     table = faces.columns(["path", "label", "group", "source", "split", "sha256"], split)
     columns = {name: table[name].to_numpy() for name in table.column_names}
-    return {"row": np.arange(len(images)), **columns, "logit": logits, "score": detector.scores(logits)}
+    return {"row": samples.rows, **columns, "logit": logits, "score": detector.scores(logits)}
+
+
+def _logits(detector: Detector, samples: Samples, on_score: Callable[[int, int], None]) -> npt.NDArray[np.float32]:
+    """Logits (N,): by the method's own shorter way if it has one (cached features), else by the network."""
+    method = get_method(detector.description["method"])
+    if method.predict is not None:
+        fabric = make_fabric("32-true", detector.device.type)
+        return method.predict(detector.network, samples, fabric, lambda step: on_score(step.step, step.steps))
+    logits = np.empty(len(samples), np.float32)
+    done = 0
+    for batch, _ in iterate(samples.images, samples.rows, BATCH, detector.device):
+        logits[done : done + len(batch)] = detector.logits_of(batch)
+        done += len(batch)
+        on_score(done, len(samples))
+    return logits
 
 
 def evaluate(

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
+
+from facetell.data.batches import draw_shots
+from facetell.data.cache import decoded
 from facetell.data.faceset import FaceSet
 from facetell.errors import DataError, near_miss
+from facetell.training.loop import Samples
 
-__all__ = ["check_split"]
+__all__ = ["check_split", "samples_of"]
 
 
 def check_split(faceset: FaceSet, split: str, purpose: str) -> None:
@@ -15,3 +22,18 @@ def check_split(faceset: FaceSet, split: str, purpose: str) -> None:
             f"{faceset.path} has no split '{split}' to {purpose}{near_miss(split, faceset.splits)}",
             hint=f"it has: {', '.join(faceset.splits)}",
         )
+
+
+def samples_of(
+    faces: FaceSet,
+    split: str,
+    size: int,
+    progress: Callable[[int, int], None] | None = None,
+    shots: int | None = None,
+    seed: int = 0,
+) -> Samples:
+    """The decoded images of a split with their labels and groups; ``shots`` per class, drawn by ``seed``, or all."""
+    labels = faces.labels(split)
+    rows = np.arange(len(labels)) if shots is None else draw_shots(labels, shots, seed)
+    groups = faces.columns(["group"], split)["group"].dictionary_encode().combine_chunks().indices.to_numpy()
+    return Samples(decoded(faces, split, size, progress), rows, labels[rows], groups[rows].astype(np.int64))

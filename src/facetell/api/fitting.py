@@ -16,9 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from facetell.api.facesets import check_split
-from facetell.data.batches import draw_shots
-from facetell.data.cache import decoded
+from facetell.api.facesets import check_split, samples_of
 from facetell.data.faceset import FaceSet
 from facetell.data.prepare import open_or_prepare
 from facetell.detector.bundle import is_bundle, read_bundle, write_bundle
@@ -34,7 +32,7 @@ from facetell.methods.contract import Method, Start, Task
 from facetell.reporting.embedding import draw_embedding
 from facetell.settings import as_dict, read_toml, resolve
 from facetell.training.fabric import make_fabric
-from facetell.training.loop import CHECKPOINT, TABLE, EpochResult, Samples, Step
+from facetell.training.loop import CHECKPOINT, TABLE, EpochResult, Step, predict
 from facetell.training.phases import POINTS
 from facetell.training.runtime import tune_allocator
 from facetell.training.tensorboard import log_to
@@ -100,8 +98,8 @@ def fit(
             f"fitting on the split '{split}' would make its numbers worthless", hint="use train or finetune"
         )
     tune_allocator()
-    training = _samples(faces, split, resolved.size, on_decode, shots, seed)
-    validation = _samples(faces, "validation", resolved.size, on_decode)
+    training = samples_of(faces, split, resolved.size, on_decode, shots, seed)
+    validation = samples_of(faces, "validation", resolved.size, on_decode)
     _make_folder(folder)
     if tensorboard is not None:
         on_epoch = log_to(tensorboard, on_epoch)
@@ -111,7 +109,10 @@ def fit(
         Task(training, validation, seed, folder, resume, on_step, on_epoch, start),
     )
     fabric = make_fabric(resolved.precision)
-    logits = chosen.predict(network.to(fabric.device), validation, fabric)
+    network.to(fabric.device)
+    logits = (
+        chosen.predict(network, validation, fabric, None) if chosen.predict else predict(network, validation, fabric)
+    )
     temperature = fit_temperature(logits, validation.labels)
     description: dict[str, Any] = {
         "method": method,
@@ -236,15 +237,6 @@ def _start(weights: str) -> tuple[Start | None, str, dict[str, object]]:
     raise UsageError(
         f"weights '{weights}' are neither a detector nor a file", hint="library, none, FILE.safetensors or a detector"
     )
-
-
-def _samples(
-    faces: FaceSet, split: str, size: int, progress: Progress | None, shots: int | None = None, seed: int = 0
-) -> Samples:
-    labels = faces.labels(split)
-    rows = np.arange(len(labels)) if shots is None else draw_shots(labels, shots, seed)
-    groups = faces.columns(["group"], split)["group"].dictionary_encode().combine_chunks().indices.to_numpy()
-    return Samples(decoded(faces, split, size, progress), rows, labels[rows], groups[rows].astype(np.int64))
 
 
 def _make_folder(folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ import click
 if TYPE_CHECKING:
     from facetell.training.loop import EpochResult, Step
 
-__all__ = ["FitProgress", "counting"]
+__all__ = ["BenchProgress", "FitProgress", "counting"]
 
 QUIET_SECONDS = 10.0
 """Where stderr is no terminal, seconds between two lines."""
@@ -112,3 +112,15 @@ class FitProgress:
             f"  AUROC {result.validation_auroc:.4f}  {result.images_per_s:,.0f} images/s",
             err=True,
         )
+
+
+class BenchProgress:
+    """Callback of ``bench``: cells done, and what the running ones are at."""
+
+    def __init__(self) -> None:
+        self.line = _Line()
+
+    def __call__(self, done: int, total: int, running: Mapping[str, str]) -> None:
+        """Redraw the line."""
+        at = "; ".join(f"{name}: {where}" for name, where in running.items())
+        self.line.show(f"bench {_bar(done / max(1, total))} {done:,}/{total:,} cells  {at}")

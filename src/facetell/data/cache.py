@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+from filelock import FileLock
 from numpy.lib import format as npy
 from numpy.typing import ArrayLike, NDArray
 
@@ -26,7 +27,7 @@ from facetell.data.faceset import FaceSet
 from facetell.data.images import decode_resized
 from facetell.errors import DataError, ImageError, UsageError
 
-__all__ = ["PREPROCESSING", "DecodedImages", "cache_dir", "decoded", "prune", "writing"]
+__all__ = ["PREPROCESSING", "DecodedImages", "alone", "cache_dir", "decoded", "prune", "writing"]
 
 PREPROCESSING = 1
 """Version of `decode_resized`'s pixels, part of a cache file's name: raise it whenever they change."""
@@ -135,7 +136,14 @@ def decoded(
     found = _open_existing(target, count, size)
     if found is not None:
         return found
-    need = count * size * size * 3
+    with alone(target):
+        return _open_existing(target, count, size) or _decode(faceset, split, size, count, target, progress)
+
+
+def _decode(
+    faceset: FaceSet, split: str, size: int, count: int, target: Path, progress: Callable[[int, int], None] | None
+) -> DecodedImages:
+    folder, need = target.parent, count * size * size * 3
     with writing(target, coming=need) as partial:
         free = shutil.disk_usage(folder).free
         if need + _RESERVE > free:
@@ -156,6 +164,22 @@ def decoded(
 
 
 @contextlib.contextmanager
+def alone(target: Path) -> Iterator[None]:
+    """One process at a time makes ``target``; the others wait here, and then find it made.
+
+    Raises:
+        DataError: the cache folder cannot be written.
+    """
+    with contextlib.ExitStack() as held:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(target.with_name(f".{target.name}.lock")))
+        except OSError as error:
+            raise _unwritable(target, error) from None
+        yield
+
+
+@contextlib.contextmanager
 def writing(target: Path, coming: int) -> Iterator[Path]:
     """Make room for ``coming`` bytes and give a path to write to, which becomes ``target`` at the end, or nothing does.
 
@@ -169,12 +193,14 @@ def writing(target: Path, coming: int) -> Iterator[Path]:
         yield partial
         partial.replace(target)
     except OSError as error:
-        raise DataError(
-            f"cannot write {target}: {error.strerror}", hint="set FACETELL_CACHE to another folder"
-        ) from None
+        raise _unwritable(target, error) from None
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
+
+
+def _unwritable(target: Path, error: OSError) -> DataError:
+    return DataError(f"cannot write {target}: {error.strerror}", hint="set FACETELL_CACHE to another folder")
 
 
 def prune(keep: Path | None = None, coming: int = 0) -> list[Path]:
@@ -192,7 +218,7 @@ def prune(keep: Path | None = None, coming: int = 0) -> list[Path]:
     files = []
     for path in folder.iterdir() if folder.is_dir() else ():
         status = path.stat()
-        if re.match(r"\.(decoded|vectors)-.*\.partial-", path.name) and now - status.st_mtime > _STALE_SECONDS:
+        if re.match(r"\.(decoded|vectors)-.*\.(partial-|lock$)", path.name) and now - status.st_mtime > _STALE_SECONDS:
             path.unlink(missing_ok=True)
         elif re.match(r"(decoded|vectors)-.*\.npy$", path.name) and path != keep:
             files.append((status.st_mtime, status.st_size, path))

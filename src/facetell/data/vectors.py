@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facetell.data.cache import cache_dir, writing
+from facetell.data.cache import alone, cache_dir, writing
 
-__all__ = ["keep_vectors", "kept_vectors"]
+__all__ = ["keep_vectors", "kept_vectors", "making"]
+
+
+def making(key: str) -> AbstractContextManager[None]:
+    """One process at a time computes the vectors of ``key``; the others wait, and then find them kept."""
+    return alone(_path(key))
 
 
 def kept_vectors(key: str, rows: int) -> NDArray[np.float32] | None:

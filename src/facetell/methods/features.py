@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from facetell.networks.classical import FeatureClassifier
 from facetell.settings import setting
 from facetell.training.classifiers import CLASSIFIERS, read_grid
 from facetell.training.fabric import make_fabric
-from facetell.training.loop import TABLE, Samples
+from facetell.training.loop import TABLE, Samples, Step
 from facetell.training.search import Candidate, Search, best_of, folds_of, write_candidates
 from facetell.training.vectors import extract
 
@@ -85,10 +86,12 @@ def fit(settings: FeaturesSettings, task: Task) -> FeatureClassifier:
 
 
 @torch.no_grad()
-def predict(network: nn.Module, samples: Samples, fabric: Fabric) -> npt.NDArray[np.float32]:
+def predict(
+    network: nn.Module, samples: Samples, fabric: Fabric, on_step: Callable[[Step], None] | None = None
+) -> npt.NDArray[np.float32]:
     """Logits (N,) of ``samples`` in order, from features that the next classifier on this backbone finds in the cache."""
     assert isinstance(network, FeatureClassifier)
-    vectors = extract(network.backbone, samples, fabric)
+    vectors = extract(network.backbone, samples, fabric, on_step)
     logits: npt.NDArray[np.float32] = network.head(torch.from_numpy(vectors).to(fabric.device)).cpu().numpy()
     return logits
 

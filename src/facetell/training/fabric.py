@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 __all__ = ["make_fabric"]
 
 
-def make_fabric(precision: str = "auto") -> Fabric:
-    """One process on the best device; under ``torchrun`` one of its processes, with gradients averaged over all."""
+def make_fabric(precision: str = "auto", accelerator: str | None = None) -> Fabric:
+    """One process on the best device; under ``torchrun`` one of its processes, with gradients averaged over all.
+
+    ``accelerator``: ``cpu`` or ``cuda`` instead of the best.
+    """
     from lightning_fabric import Fabric  # takes as long as torch itself; only training needs it
 
-    accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    accelerator = accelerator or ("cuda" if torch.cuda.is_available() else "cpu")
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     nodes = int(os.environ.get("WORLD_SIZE", "1")) // local
     if precision == "auto":

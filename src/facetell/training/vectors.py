@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from facetell.data.batches import iterate
 from facetell.data.cache import DecodedImages
-from facetell.data.vectors import keep_vectors, kept_vectors
+from facetell.data.vectors import keep_vectors, kept_vectors, making
 from facetell.errors import FacetellError
 from facetell.networks.backbones import Backbone
 from facetell.training.loop import Samples, Step
@@ -56,8 +56,11 @@ def extract(
     key = _key(backbone, samples.images, rows, str(fabric.strategy.precision.precision))
     vectors = kept_vectors(key, len(rows))
     if vectors is None:
-        vectors = _compute(backbone, samples.images, rows, fabric, on_step)
-        keep_vectors(key, vectors)
+        with making(key):
+            vectors = kept_vectors(key, len(rows))
+            if vectors is None:
+                vectors = _compute(backbone, samples.images, rows, fabric, on_step)
+                keep_vectors(key, vectors)
     return vectors[place]
 
 

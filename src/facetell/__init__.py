@@ -1,7 +1,7 @@
 """facetell: detect fake face images, and learn a new kind of fake from a few examples.
 
 The verbs of the command are functions here, with the same names and arguments: ``prepare``, ``inspect``, ``fit``,
-``evaluate``, ``detect``, ``verify``, ``sources``, ``demo``; ``methods`` is ``list_methods`` (the package
+``evaluate``, ``compare``, ``detect``, ``verify``, ``sources``, ``demo``; ``methods`` is ``list_methods`` (the package
 ``facetell.methods`` holds them). ``Detector`` and ``FaceSet`` are the two things they work on. Everything is imported
 on first use.
 """
@@ -13,7 +13,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from facetell.api import demo, detect, evaluate, fit, inspect, list_methods, prepare, sources, verify
+    from facetell.api import compare, demo, detect, evaluate, fit, inspect, list_methods, prepare, sources, verify
     from facetell.data.faceset import FaceSet
     from facetell.detector.detector import Detector
     from facetell.detector.verdict import Verdict
@@ -23,6 +23,7 @@ __all__ = [
     "FaceSet",
     "Verdict",
     "__version__",
+    "compare",
     "demo",
     "detect",
     "evaluate",

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from facetell.api.comparing import compare
     from facetell.api.datasets import sources
     from facetell.api.demonstration import demo
     from facetell.api.detection import detect
@@ -14,9 +15,10 @@ if TYPE_CHECKING:
     from facetell.api.information import inspect, list_methods, verify
     from facetell.data.prepare import prepare
 
-__all__ = ["demo", "detect", "evaluate", "fit", "inspect", "list_methods", "prepare", "sources", "verify"]
+__all__ = ["compare", "demo", "detect", "evaluate", "fit", "inspect", "list_methods", "prepare", "sources", "verify"]
 
 _HOMES = {
+    "compare": "facetell.api.comparing",
     "demo": "facetell.api.demonstration",
     "detect": "facetell.api.detection",
     "evaluate": "facetell.api.evaluating",

@@ -18,6 +18,7 @@ VERBS = {
     "inspect": "Count a face set and draw a contact sheet.",
     "fit": "Fit a detector on a face set.",
     "evaluate": "Measure a detector on a labelled face set.",
+    "compare": "Say whether detectors differ on the same faces.",
     "detect": "Judge photos, videos and face crops.",
     "verify": "Check a detector whole.",
     "sources": "List the data sets that are understood as downloaded.",

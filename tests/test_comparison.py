@@ -131,6 +131,21 @@ def test_dependent_faces_fool_the_plain_test_and_not_the_clustered() -> None:
     assert plain > 0.2  # four copies halve the error it believes in: P(|z| > 0.98) = 0.33
 
 
+def test_groups_of_both_labels_keep_the_level() -> None:
+    """A group shifts its fakes and its reals together, by another amount for each detector."""
+    y, groups = np.tile([0, 1, 0, 1], 60), np.repeat(np.arange(60), 4)
+    found = []
+    for seed in range(1000):
+        rng = np.random.default_rng(seed)
+        shift, of_fakes, own = rng.normal(size=(2, 60)), rng.normal(size=(2, 60)), rng.normal(size=(2, 240))
+        a, b = y + shift[:, groups] + 0.8 * of_fakes[:, groups] * y + own
+        found.append((delong(y, a, b, groups), delong(y, a, b)))
+    true_error = np.std([clustered.difference for clustered, _ in found])
+    assert np.mean([clustered.standard_error for clustered, _ in found]) == pytest.approx(true_error, rel=0.07)
+    assert np.mean([plain.standard_error for _, plain in found]) > 1.1 * true_error  # what the two share cancels
+    assert 0.03 < np.mean([clustered.p < 0.05 for clustered, _ in found]) < 0.07  # 5% within three binomial errors
+
+
 def test_the_bootstrap_holds_its_level_too() -> None:
     trials = 200
     found = 0

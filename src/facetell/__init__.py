@@ -1,9 +1,9 @@
 """facetell: detect fake face images, and learn a new kind of fake from a few examples.
 
 The verbs of the command are functions here, with the same names and arguments: ``prepare``, ``inspect``, ``fit``,
-``evaluate``, ``bench``, ``detect``, ``verify``, ``sources``, ``demo``; ``methods`` is ``list_methods`` (the package
-``facetell.methods`` holds them). ``Detector`` and ``FaceSet`` are the two things they work on. Everything is imported
-on first use.
+``evaluate``, ``bench``, ``compare``, ``detect``, ``verify``, ``sources``, ``demo``; ``methods`` is ``list_methods`` (the
+package ``facetell.methods`` holds them). ``Detector`` and ``FaceSet`` are the two things they work on. Everything is
+imported on first use.
 """
 
 from __future__ import annotations
@@ -13,7 +13,19 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from facetell.api import bench, demo, detect, evaluate, fit, inspect, list_methods, prepare, sources, verify
+    from facetell.api import (
+        bench,
+        compare,
+        demo,
+        detect,
+        evaluate,
+        fit,
+        inspect,
+        list_methods,
+        prepare,
+        sources,
+        verify,
+    )
     from facetell.data.faceset import FaceSet
     from facetell.detector.detector import Detector
     from facetell.detector.verdict import Verdict
@@ -24,6 +36,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "bench",
+    "compare",
     "demo",
     "detect",
     "evaluate",

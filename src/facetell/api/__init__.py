@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from facetell.api.benching import bench
+    from facetell.api.comparing import compare
     from facetell.api.datasets import sources
     from facetell.api.demonstration import demo
     from facetell.api.detection import detect
@@ -15,10 +16,23 @@ if TYPE_CHECKING:
     from facetell.api.information import inspect, list_methods, verify
     from facetell.data.prepare import prepare
 
-__all__ = ["bench", "demo", "detect", "evaluate", "fit", "inspect", "list_methods", "prepare", "sources", "verify"]
+__all__ = [
+    "bench",
+    "compare",
+    "demo",
+    "detect",
+    "evaluate",
+    "fit",
+    "inspect",
+    "list_methods",
+    "prepare",
+    "sources",
+    "verify",
+]
 
 _HOMES = {
     "bench": "facetell.api.benching",
+    "compare": "facetell.api.comparing",
     "demo": "facetell.api.demonstration",
     "detect": "facetell.api.detection",
     "evaluate": "facetell.api.evaluating",

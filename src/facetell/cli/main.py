@@ -19,6 +19,7 @@ VERBS = {
     "fit": "Fit a detector on a face set.",
     "evaluate": "Measure a detector on a labelled face set.",
     "bench": "Fit and measure a grid of detectors, the papers' tables among them.",
+    "compare": "Say whether detectors differ on the same faces.",
     "detect": "Judge photos, videos and face crops.",
     "verify": "Check a detector whole.",
     "sources": "List the data sets that are understood as downloaded.",

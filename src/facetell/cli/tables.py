@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-__all__ = ["print_report", "print_summary"]
+__all__ = ["print_comparison", "print_report", "print_summary"]
 
 
 def print_summary(summary: dict[str, Any]) -> None:
@@ -37,6 +37,19 @@ def print_report(report: dict[str, Any], out: Path) -> None:
     for warning in report["warnings"]:
         click.echo(f"warning: {warning}", err=True)
     click.echo(f"report: {out / 'report.md'}")
+
+
+def print_comparison(comparison: dict[str, Any], out: Path) -> None:
+    """Print the AUROC of each report with its 95% interval, what may be concluded, and where the rest is."""
+    for report in comparison["reports"]:
+        area = report["metrics"]["auroc"]
+        interval = f"{_number(area['low'])} to {_number(area['high'])}"
+        click.echo(f"AUROC {_number(area['value'])}   {interval}   {report['name']}")
+    for one in comparison["comparisons"]:
+        click.echo(one["conclusion"])
+    for warning in comparison["warnings"]:
+        click.echo(f"warning: {warning}", err=True)
+    click.echo(f"comparison: {out / 'compare.md'}")
 
 
 def _number(value: float | None) -> str:

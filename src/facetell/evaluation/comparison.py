@@ -122,7 +122,7 @@ def delong(labels: ArrayLike, a: ArrayLike, b: ArrayLike, groups: ArrayLike | No
     """Compare the AUROC of score columns ``a`` and ``b`` (N,) of the same faces; see :func:`auroc_covariance`.
 
     ``a`` and ``b`` may be (S, N), seeds of one detector, any number each: the mean AUROC over the seeds is compared,
-    the seeds taken as they are. The 95% interval and p come from the normal distribution, so they want some tens of groups.
+    the seeds taken as they are. The 95% interval and p come from the normal distribution: they want some tens of groups.
     A difference that does not vary at all (two equal or two perfect rankings) has p = 1 if it is 0, else p = 0.
 
     Raises :class:`~facetell.errors.DataError` as :func:`auroc_covariance` does.
@@ -198,7 +198,7 @@ def paired_bootstrap(
 
 
 def holm(p: ArrayLike) -> Floats:
-    """Adjust p values (K,) for being several (Holm 1979): below 0.05 for any true null in at most 5% of studies."""
+    """Adjust p values (K,) for being several (Holm 1979): in at most 5% of studies is one of a true null below 0.05."""
     values = np.asarray(p, dtype=np.float64)
     order = np.argsort(values, kind="stable")
     steps = np.maximum.accumulate(values[order] * np.arange(values.size, 0, -1))

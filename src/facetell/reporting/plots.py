@@ -31,6 +31,7 @@ __all__ = [
     "roc",
     "save_figure",
     "score_densities",
+    "unit_square",
 ]
 
 REAL, FAKE, INK, FAINT = "#0072B2", "#D55E00", "#222222", "#8A8A8A"
@@ -82,7 +83,8 @@ def _facts(labels: ArrayLike, scores: ArrayLike) -> str:
     return f"n = {np.size(np.asarray(labels)):,}, AUROC {shown}"
 
 
-def _unit_square(axes: Axes) -> None:
+def unit_square(axes: Axes) -> None:
+    """Both axes from 0 to 1, with room for lines that run along the edge."""
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.03)
     axes.set_xticks(np.linspace(0, 1, 6))
@@ -105,7 +107,7 @@ def roc(labels: ArrayLike, scores: ArrayLike, threshold: float, path: Path) -> N
     fpr, tpr, _ = metrics.roc_curve(labels, scores)
     matrix, equal = metrics.confusion(labels, scores, threshold), metrics.eer(labels, scores)
     dressed(axes, f"ROC  ({_facts(labels, scores)})", "false positive rate (real called fake)", "recall (fake found)")
-    _unit_square(axes)
+    unit_square(axes)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
     axes.fill_between(fpr, tpr, color=FAKE, alpha=0.08, linewidth=0)
     axes.plot(fpr, tpr, color=FAKE, linewidth=2, solid_joinstyle="round", clip_on=False)
@@ -129,7 +131,7 @@ def precision_recall(labels: ArrayLike, scores: ArrayLike, threshold: float, pat
     share = float(np.mean(np.asarray(labels)))
     title = f"Precision–recall  ({_facts(labels, scores)})"
     dressed(axes, title, "recall (share of fakes found)", "precision (called fake and is fake)")
-    _unit_square(axes)
+    unit_square(axes)
     axes.axhline(share, color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
     axes.step(recall, precision, where="post", color=FAKE, linewidth=2, clip_on=False)
     if not np.isnan(matrix.precision):
@@ -274,7 +276,7 @@ def reliability(labels: ArrayLike, scores: ArrayLike, path: Path, bins: int = 15
     upper, lower = figure.subplots(2, 1, height_ratios=[3.2, 1], sharex=True)
     title = f"Reliability  ({_facts(labels, scores)}, ECE {metrics.ece(labels, scores, bins):.3f})"
     dressed(upper, title, "", "observed share of fakes")
-    _unit_square(upper)
+    unit_square(upper)
     upper.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
     filled = found.counts > 0
     x, y = found.predicted[filled], found.observed[filled]

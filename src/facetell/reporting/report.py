@@ -12,27 +12,26 @@ The folder appears whole or not at all.
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facetell.errors import DataError, FacetellError, MissingExtraError, SettingsError, UsageError
-from facetell.evaluation.bootstrap import grouped_bootstrap
+from facetell.errors import DataError, MissingExtraError, SettingsError
+from facetell.evaluation.bootstrap import Intervals, grouped_bootstrap
 from facetell.evaluation.metrics import SUMMARY_KEYS, confusion, summary
 from facetell.evaluation.predictions import checked_predictions, write_predictions
 from facetell.reporting import plots
+from facetell.reporting.folder import check_folder, number, plain, save_json, whole_folder
 from facetell.reporting.markdown import render
 
-__all__ = ["REPORT_FORMAT", "REPORT_VERSION", "check_destination", "write_report"]
+__all__ = ["LEVEL", "REPORT_FORMAT", "REPORT_VERSION", "check_destination", "few_groups", "measure", "write_report"]
 
 REPORT_FORMAT = "facetell-report"
 REPORT_VERSION = 1
+LEVEL = 0.95
+"""Of the intervals."""
 
 _COUNTS = ("n", "n_real", "n_fake")
 _FAKE_SOURCE = ("auroc", "average_precision", "eer", "balanced_accuracy", "recall")
@@ -42,7 +41,6 @@ _NEED_BOTH = ("precision", "f1")
 _FILES = ("report.json", "report.md", "predictions.parquet")
 _MISTAKES = 20
 _FEW_GROUPS = 20  # below this a percentile bootstrap is known to be too narrow
-_LEVEL = 0.95
 
 Columns = dict[str, NDArray[Any]]
 
@@ -52,52 +50,22 @@ def check_destination(out: Path) -> None:
 
     It may when nothing is there, the folder is empty, or it is an earlier report with nothing added to it.
     """
-    if not out.exists():
-        return
-    hint = "choose another folder, or move this one away"
-    if not out.is_dir():
-        raise UsageError(f"{out} is a file, a report is a folder", hint=hint)
-    inside = {entry.relative_to(out).as_posix() for entry in out.rglob("*")}
-    if not inside:
-        return
-    try:
-        made_here = json.loads((out / "report.json").read_text("utf-8"))["format"] == REPORT_FORMAT
-    except (OSError, ValueError, KeyError, TypeError):
-        made_here = False
-    if not made_here:
-        raise UsageError(f"{out} exists and is not a report of facetell", hint=hint)
-    foreign = sorted(inside - {*_FILES, "plots", *(f"plots/{name}.png" for name in _PLOTS)})
-    if foreign:
-        raise UsageError(f"{out} holds a report and other files, such as {foreign[0]}", hint=hint)
+    files = {*_FILES, "plots", *(f"plots/{name}.png" for name in _PLOTS)}
+    check_folder(out, "report", "report.json", REPORT_FORMAT, files)
 
 
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-def _plain(value: object) -> Any:
-    """Return ``value`` as JSON can hold it: numbers that are not finite become null, unknown objects text."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
-    if isinstance(value, float):
-        return _number(value)
-    return value if value is None or isinstance(value, bool | int | str) else str(value)
-
-
-def _measure(table: Columns, rows: NDArray[Any], threshold: float, repetitions: int, seed: int) -> tuple[Any, Any]:
-    """Metrics with intervals of some rows, and the bootstrap they come from."""
+def measure(
+    table: Columns, rows: NDArray[Any], threshold: float, repetitions: int, seed: int
+) -> tuple[dict[str, Any], Intervals]:
+    """Metrics (name → value, low, high) of some rows of a predictions table, and the bootstrap they come from."""
     labels, scores, groups = (table[name][rows] for name in ("label", "score", "group"))
-    intervals = grouped_bootstrap(labels, scores, groups, threshold, repetitions=repetitions, seed=seed, level=_LEVEL)
+    intervals = grouped_bootstrap(labels, scores, groups, threshold, repetitions=repetitions, seed=seed, level=LEVEL)
     found = summary(labels, scores, threshold)
     if not found["n_real"] or not found["n_fake"]:
         found |= dict.fromkeys(_NEED_BOTH, float("nan"))  # 0 or 1 whatever the detector does: says nothing
         intervals |= dict.fromkeys(_NEED_BOTH, (float("nan"), float("nan")))
     metrics = {
-        key: {"value": _number(found[key]), "low": _number(intervals[key][0]), "high": _number(intervals[key][1])}
+        key: {"value": number(found[key]), "low": number(intervals[key][0]), "high": number(intervals[key][1])}
         for key in SUMMARY_KEYS
         if key not in _COUNTS
     }
@@ -111,7 +79,7 @@ def _sources(table: Columns, threshold: float, repetitions: int, seed: int) -> l
         for source in np.unique(table["source"][members].astype(str)):
             own = members & (table["source"] == source)
             compared = own | ~fake if label == "fake" else own
-            metrics, intervals = _measure(table, compared, threshold, repetitions, seed)
+            metrics, intervals = measure(table, compared, threshold, repetitions, seed)
             rows.append(
                 {
                     "source": str(source),
@@ -150,8 +118,9 @@ def _mistakes(table: Columns, threshold: float) -> list[dict[str, Any]]:
     ]
 
 
-def _warnings(table: Columns, given: object) -> list[str]:
-    found = [str(item) for item in given] if isinstance(given, list | tuple) else [str(given)] if given else []
+def few_groups(table: Columns) -> list[str]:
+    """Warn of each class of a predictions table that is missing or of few groups."""
+    found = []
     for name, label in (("real", 0), ("fake", 1)):
         groups = np.unique(table["group"][table["label"] == label].astype(str)).size
         if not groups:
@@ -159,6 +128,11 @@ def _warnings(table: Columns, given: object) -> list[str]:
         elif groups < _FEW_GROUPS:
             found.append(f"{name} faces come from only {groups} group(s): their intervals are likely too narrow")
     return found
+
+
+def _warnings(table: Columns, given: object) -> list[str]:
+    found = [str(item) for item in given] if isinstance(given, list | tuple) else [str(given)] if given else []
+    return found + few_groups(table)
 
 
 def _draw(table: Columns, threshold: float, folder: Path) -> dict[str, str]:
@@ -180,20 +154,6 @@ def _draw(table: Columns, threshold: float, folder: Path) -> dict[str, str]:
     except MissingExtraError:
         folder.rmdir()
     return drawn
-
-
-def _swap(fresh: Path, out: Path) -> None:
-    """Put ``fresh`` at ``out``; what was there is removed only once the new folder stands."""
-    old = out.with_name(f".{out.name}.{os.getpid()}.old")
-    if out.exists():
-        out.replace(old)
-    try:
-        fresh.replace(out)
-    except OSError:
-        if old.exists():
-            old.replace(out)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_report(
@@ -220,7 +180,6 @@ def write_report(
 
     Raises UsageError when ``out`` holds something else than a report, DataError for unusable predictions.
     """
-    out = Path(os.path.abspath(out))  # noqa: PTH100 - absolute, but a link stays the link it is
     check_destination(out)
     if not 0 <= threshold <= np.nextafter(1, 2):
         raise SettingsError(f"the threshold is a score in [0, 1], got {threshold}")
@@ -228,7 +187,7 @@ def write_report(
     if not table["label"].size:
         raise DataError("there is no prediction to report on", hint="is the split empty?")
     everything = np.ones(table["label"].size, dtype=bool)
-    metrics, intervals = _measure(table, everything, threshold, repetitions, seed)
+    metrics, intervals = measure(table, everything, threshold, repetitions, seed)
     matrix = confusion(table["label"], table["score"], threshold)
     n_fake = int(table["label"].sum())
     report: dict[str, Any] = {
@@ -236,7 +195,7 @@ def write_report(
         "version": REPORT_VERSION,
         "threshold": float(threshold),
         "threshold_rule": threshold_rule,
-        "context": _plain(context),
+        "context": plain(context),
         "counts": {
             "n": int(everything.size),
             "n_real": int(everything.size) - n_fake,
@@ -253,22 +212,14 @@ def write_report(
             "repetitions": intervals.repetitions,
             "omitted": intervals.omitted,
             "seed": seed,
-            "level": _LEVEL,
+            "level": LEVEL,
         },
         "warnings": _warnings(table, context.get("warnings")),
         "plots": {},
     }
-    fresh = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        fresh.mkdir(parents=True)
+    with whole_folder(out, "report") as fresh:
         report["plots"] = _draw(table, threshold, fresh / "plots")
         write_predictions(fresh / "predictions.parquet", table)
-        text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False)
-        (fresh / "report.json").write_text(text + "\n", "utf-8")
+        save_json(fresh / "report.json", report)
         (fresh / "report.md").write_text(render(report), "utf-8")
-        _swap(fresh, out)
-    except OSError as error:
-        raise FacetellError(f"cannot write the report {out}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
     return report

@@ -1,0 +1,224 @@
+"""Compare reports of the same faces: a folder of numbers, a page and the ROC curves in one plot.
+
+::
+
+    compare.json    every number, with its interval
+    compare.md      the same for people, and what may be concluded
+    plots/roc.png   (needs matplotlib)
+
+The folder appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facetell.errors import DataError, MissingExtraError, UsageError
+from facetell.evaluation.comparison import delong, holm, paired_bootstrap
+from facetell.evaluation.metrics import auroc
+from facetell.evaluation.predictions import read_predictions
+from facetell.reporting.comparison_page import conclusion, render
+from facetell.reporting.folder import check_folder, plain, save_json, whole_folder
+from facetell.reporting.overlay import roc_overlay
+from facetell.reporting.report import LEVEL, REPORT_FORMAT, REPORT_VERSION, few_groups, measure
+
+__all__ = ["COMPARISON_FORMAT", "COMPARISON_VERSION", "write_comparison"]
+
+COMPARISON_FORMAT = "facetell-comparison"
+COMPARISON_VERSION = 1
+
+_FILES = ("compare.json", "compare.md", "plots", "plots/roc.png")
+_SHOWN = ("auroc", "balanced_accuracy", "recall", "fpr")
+_REPETITIONS = 1000
+
+Columns = dict[str, NDArray[Any]]
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], Columns]:
+    """A report's numbers and predictions."""
+    hint = "give folders that `facetell evaluate` wrote"
+    try:
+        report = json.loads((folder / "report.json").read_text("utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"there is no report in {folder}", hint=hint) from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder / 'report.json'} cannot be read: {error}", hint=hint) from None
+    made = (report.get("format"), report.get("version")) if isinstance(report, dict) else None
+    if made != (REPORT_FORMAT, REPORT_VERSION):
+        raise DataError(f"{folder / 'report.json'} is not a report of version {REPORT_VERSION}", hint=hint)
+    return report, read_predictions(folder / "predictions.parquet")
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """The shortest ends of the paths that tell the folders apart; the same folder again gets a number."""
+    parts = [folder.resolve().parts for folder in folders]
+    depth = next(d for d in range(1, max(map(len, parts)) + 1) if len({p[-d:] for p in parts}) == len(set(parts)))
+    names = ["/".join(part[-depth:]) for part in parts]
+    again = [names[:place].count(name) for place, name in enumerate(names)]
+    return [f"{name} ({times + 1})" if times else name for name, times in zip(names, again, strict=True)]
+
+
+def _faces(table: Columns) -> dict[tuple[str, str, int], int]:
+    """Row of each face: by content and path, equal crops of one path (a video that stands still) in their order."""
+    rows: dict[tuple[str, str, int], int] = {}
+    seen: dict[tuple[str, str], int] = {}
+    for row, key in enumerate(zip(table["sha256"].tolist(), table["path"].tolist(), strict=True)):
+        seen[key] = seen.get(key, -1) + 1
+        rows[(*key, seen[key])] = row
+    return rows
+
+
+def _matched(names: list[str], tables: list[Columns]) -> tuple[list[Columns], list[str]]:
+    """The common rows of all tables in the order of the first, and what is to be warned of."""
+    faces = [_faces(table) for table in tables]
+    common = [key for key in faces[0] if all(key in other for other in faces[1:])]
+    if not common:
+        raise DataError(
+            f"{' and '.join(names)} have no face in common",
+            hint="evaluate the detectors on the same split of the same face set, then compare those reports",
+        )
+    warnings = [
+        f"{name}: {len(rows) - len(common):,} of {len(rows):,} faces are not in every report and were left out"
+        for name, rows in zip(names, faces, strict=True)
+        if len(rows) > len(common)
+    ]
+    matched = []
+    for table, rows in zip(tables, faces, strict=True):
+        places = np.array([rows[key] for key in common])
+        matched.append({column: values[places] for column, values in table.items()})
+    for name, table in zip(names[1:], matched[1:], strict=True):
+        other = np.flatnonzero(table["label"] != matched[0]["label"])
+        if other.size:
+            raise DataError(
+                f"{names[0]} and {name} disagree on what is fake: {other.size:,} of {len(common):,} faces, "
+                f"the first {table['path'][other[0]]}",
+                hint="evaluate both on the same face set",
+            )
+        if (table["group"] != matched[0]["group"]).any():
+            warnings.append(f"{name} groups the faces in another way; the groups of {names[0]} are used")
+            table["group"] = matched[0]["group"]
+    return matched, warnings
+
+
+def _difference(a: int, b: int, names: list[str], tables: list[Columns], seed: int) -> dict[str, Any]:
+    """AUROC of report ``a`` minus that of report ``b``, by both tests."""
+    labels, groups = tables[0]["label"], tables[0]["group"]
+    scores = tables[a]["score"], tables[b]["score"]
+    exact = delong(labels, *scores, groups)
+    drawn = paired_bootstrap(labels, *scores, groups, repetitions=_REPETITIONS, seed=seed, level=LEVEL)
+    return {
+        "a": names[a],
+        "b": names[b],
+        "auroc_a": auroc(labels, scores[0]),
+        "auroc_b": auroc(labels, scores[1]),
+        "difference": exact.difference,
+        "detectable": exact.detectable,
+        "delong": {"standard_error": exact.standard_error, "low": exact.low, "high": exact.high, "p": exact.p},
+        "bootstrap": {
+            "standard_error": drawn.standard_error,
+            "low": drawn.low,
+            "high": drawn.high,
+            "p": drawn.p,
+            "omitted": drawn.omitted,
+        },
+    }
+
+
+def _adjusted(differences: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same with p values adjusted for how many there are (Holm)."""
+    found = [{**one, **{test: dict(one[test]) for test in ("delong", "bootstrap")}} for one in differences]
+    for test in ("delong", "bootstrap"):
+        for one, p in zip(found, holm([one[test]["p"] for one in differences]), strict=True):
+            one[test]["p_holm"] = float(p)
+    return found
+
+
+def _draw(labels: NDArray[Any], detectors: list[dict[str, Any]], folder: Path) -> dict[str, str]:
+    folder.mkdir()
+    try:
+        roc_overlay(labels, detectors, folder / "roc.png")
+    except MissingExtraError:
+        folder.rmdir()
+        return {}
+    return {"roc": "plots/roc.png"}
+
+
+def write_comparison(reports: Sequence[Path], out: Path, *, seed: int = 0) -> dict[str, Any]:
+    """Compare the ``reports`` (folders of ``evaluate``) of the same faces, the others with the first; write ``out``.
+
+    Rows are matched by the content and path of the face; only faces of every report count. ``seed`` draws the
+    bootstraps.
+
+    Keys of the result: ``format``, ``version``, ``reports`` (name, path, detector, method, faces, left_out, threshold,
+    threshold_rule, metrics on the common faces), ``counts``, ``comparisons`` (each other report ``a`` with the first
+    ``b``: their AUROC and its difference, detectable difference, ``delong`` and ``bootstrap``, conclusion), ``pairs`` (every two
+    reports, where there are three or more), ``bootstrap``, ``warnings``, ``plots``.
+
+    Raises UsageError for less than two reports or when ``out`` holds something else than a comparison, DataError for a
+    folder that is no report, labels that disagree, no common face, or too few groups.
+    """
+    check_folder(out, "comparison", "compare.json", COMPARISON_FORMAT, _FILES)
+    if len(reports) < 2:
+        raise UsageError(
+            f"a comparison needs two reports or more, got {len(reports)}",
+            hint="the first is the one the others are compared with",
+        )
+    names = _names(reports)
+    read = [_read(folder) for folder in reports]
+    tables, warnings = _matched(names, [table for _, table in read])
+    labels = tables[0]["label"]
+    pairs = [_difference(b, a, names, tables, seed) for a, b in combinations(range(len(names)), 2)]
+    with_first = _adjusted(pairs[: len(names) - 1])
+
+    described = []
+    for name, folder, (report, whole), table in zip(names, reports, read, tables, strict=True):
+        metrics, intervals = measure(table, np.ones(labels.size, dtype=bool), report["threshold"], _REPETITIONS, seed)
+        described.append(
+            {
+                "name": name,
+                "path": str(folder),
+                "detector": report["context"].get("detector"),
+                "method": report["context"].get("method"),
+                "faces": int(whole["label"].size),
+                "left_out": int(whole["label"].size - labels.size),
+                "threshold": report["threshold"],
+                "threshold_rule": report["threshold_rule"],
+                "metrics": {key: metrics[key] for key in _SHOWN},
+            }
+        )
+    fakes = int(labels.sum())
+    found: dict[str, Any] = {
+        "format": COMPARISON_FORMAT,
+        "version": COMPARISON_VERSION,
+        "reports": described,
+        "counts": {
+            "n": int(labels.size),
+            "n_real": int(labels.size) - fakes,
+            "n_fake": fakes,
+            "groups": intervals.groups,
+        },
+        "comparisons": with_first,
+        "pairs": _adjusted(pairs) if len(names) > 2 else [],
+        "bootstrap": {"unit": "group", "repetitions": _REPETITIONS, "seed": seed, "level": LEVEL},
+        "warnings": warnings + few_groups(tables[0]),
+        "plots": {},
+    }
+    for one in with_first:
+        one["conclusion"] = conclusion(one, found["counts"], len(with_first))
+    detectors = [
+        {"name": one["name"], "scores": table["score"], "threshold": one["threshold"], "auroc": one["metrics"]["auroc"]}
+        for one, table in zip(described, tables, strict=True)
+    ]
+    found = plain(found)
+    with whole_folder(out, "comparison") as fresh:
+        found["plots"] = _draw(labels, detectors, fresh / "plots")
+        save_json(fresh / "compare.json", found)
+        (fresh / "compare.md").write_text(render(found), "utf-8")
+    return found

@@ -1,0 +1,97 @@
+"""A result as a folder: where it may go, how it appears whole or not at all, and what JSON can hold."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facetell.errors import FacetellError, UsageError
+
+__all__ = ["check_folder", "number", "plain", "save_json", "whole_folder"]
+
+
+def check_folder(out: Path, noun: str, main: str, made_by: str, files: Collection[str]) -> None:
+    """Raise :class:`~facetell.errors.UsageError` unless a result, a ``noun`` for people, may be written to ``out``.
+
+    It may when nothing is there, the folder is empty, or it is an earlier one with nothing added: its JSON file ``main``
+    has the ``format`` ``made_by``, and it holds no other than ``files`` (paths in the folder, folders too).
+    """
+    if not out.exists():
+        return
+    hint = "choose another folder, or move this one away"
+    if not out.is_dir():
+        raise UsageError(f"{out} is a file, a {noun} is a folder", hint=hint)
+    inside = {entry.relative_to(out).as_posix() for entry in out.rglob("*")}
+    if not inside:
+        return
+    try:
+        made_here = json.loads((out / main).read_text("utf-8"))["format"] == made_by
+    except (OSError, ValueError, KeyError, TypeError):
+        made_here = False
+    if not made_here:
+        raise UsageError(f"{out} exists and is not a {noun} of facetell", hint=hint)
+    foreign = sorted(inside - set(files))
+    if foreign:
+        raise UsageError(f"{out} holds a {noun} and other files, such as {foreign[0]}", hint=hint)
+
+
+@contextmanager
+def whole_folder(out: Path, noun: str) -> Iterator[Path]:
+    """Give an empty folder to fill; it stands at ``out``, in place of what was there, once the block ends well.
+
+    Raises :class:`~facetell.errors.FacetellError` where the disk refuses.
+    """
+    out = Path(os.path.abspath(out))  # noqa: PTH100 - absolute, but a link stays the link it is
+    fresh = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        fresh.mkdir(parents=True)
+        yield fresh
+        _swap(fresh, out)
+    except OSError as error:
+        raise FacetellError(f"cannot write the {noun} {out}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _swap(fresh: Path, out: Path) -> None:
+    """Put ``fresh`` at ``out``; what was there is removed only once the new folder stands."""
+    old = out.with_name(f".{out.name}.{os.getpid()}.old")
+    if out.exists():
+        out.replace(old)
+    try:
+        fresh.replace(out)
+    except OSError:
+        if old.exists():
+            old.replace(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def number(value: float) -> float | None:
+    """Return ``value`` as JSON can hold it: None unless finite."""
+    return float(value) if np.isfinite(value) else None
+
+
+def plain(value: object) -> Any:
+    """Return ``value`` as JSON can hold it: numbers that are not finite become null, unknown objects text."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return number(value)
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def save_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write ``content``, which has no number that is not finite."""
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")

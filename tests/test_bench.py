@@ -56,7 +56,7 @@ faceset = "gone"
 name = "too large a rate"
 method = "finetune"
 seeds = [0]
-{TINY.replace("epochs = 1", "epochs = 1, lr = 1e38")}
+{TINY.replace("epochs = 1", "epochs = 1, lr = 1e20")}
 [[paper]]
 row = "again"
 where = {{ shots = 8 }}

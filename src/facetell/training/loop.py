@@ -276,6 +276,10 @@ def _train_epoch(
         loss = F.binary_cross_entropy_with_logits(module(images).float(), truths[seen : seen + len(rows)])
         optimizer.zero_grad()
         fabric.backward(loss)
+        if recipe.clip:
+            # SqueezeNet has no norms: without this 6e-4 lost its ImageNet knowledge within the warm-up on one kind of
+            # processor (validation AUROC .818 after 28 epochs on DFDC, .871 with it) and not on another.
+            fabric.clip_gradients(module, optimizer, max_norm=recipe.clip, error_if_nonfinite=False)
         optimizer.step()
         if state.average:
             state.average.update(state.network, step)

@@ -22,6 +22,7 @@ PAPER: dict[str, object] = {
     "batch_size": 128,
     "warmup": 0.0,
     "weight_decay": 0.0,
+    "clip": 0.0,
     "averaging": 0.0,
     "select": "loss",
     "patience": 20,
@@ -56,6 +57,7 @@ class Recipe:
     lr: float = setting(6e-4, "peak learning rate", low=0)
     momentum: float = setting(0.9, "momentum of sgd", low=0, high=1)
     weight_decay: float = setting(0.05, "weight decay", low=0)
+    clip: float = setting(1.0, "largest norm of a step's gradient, longer ones are cut to it; 0 = off", low=0)
     warmup: float = setting(0.1, "part of all steps in which the rate rises; a cosine to 0 follows", low=0, high=1)
     averaging: float = setting(
         0.998, "decay of the running average of the weights that is kept; 0 = off", low=0, high=1

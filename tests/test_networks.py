@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import load_file
+from timm.layers import pad_same
 from torch import nn
+from torch.nn import functional as F
 
 from facetell.errors import DataError, SettingsError
 from facetell.networks.attention import SelfAttention
@@ -14,6 +20,7 @@ from facetell.networks.fdftnet import FDFtNet
 from facetell.networks.ftt import FineTuneTransformer
 from facetell.networks.heads import TwoWay
 from facetell.networks.mbblock import MBBlockV3, MobileNetHead
+from facetell.networks.mobilenet import StridedConv
 from facetell.networks.squeezenet import squeezenet_features
 
 
@@ -103,6 +110,7 @@ def test_shallownetv3_layer_by_layer() -> None:
         ("squeezenet1_1", 512, 3, 722_496),
         ("resnetv2_50", 2048, 2, 23_500_352),
         ("mobilenetv2_100", 1280, 2, 2_223_872),
+        ("mobilenet_v2_tf", 1280, 2, 2_206_816),  # of mobilenetv2_100 a batch norm's gain and bias are one bias here
         ("cffn", 512, 1, 33_915_008),  # 33,990,920 of Salpekar's network minus its two ends, see test_siamese.py
         ("cffn_icip", 256, 3, 6_600_576),
     ],
@@ -210,3 +218,77 @@ def test_squeezenet_is_torchvisions(name: str) -> None:
     assert all(torch.equal(tensor, expected[key]) for key, tensor in ours.state_dict().items())
     images = torch.rand(2, 3, 64, 64)
     assert torch.equal(ours(images), library.features(images))
+
+
+def test_torchvisions_resnet50_is_timms() -> None:
+    import torchvision.models
+
+    library = torchvision.models.resnet50().eval()
+    backbone = build_backbone("resnet50.tv_in1k", 64).eval()
+    tensors = library.state_dict()
+    load_library_tensors(backbone, tensors)  # with its classifier
+    load_library_tensors(backbone, {name: tensor for name, tensor in tensors.items() if not name.startswith("fc.")})
+    images = torch.rand(2, 3, 64, 64)
+    x = (images - backbone.mean) / backbone.std
+    for layer in list(library.children())[:-2]:
+        x = layer(x)
+    torch.testing.assert_close(backbone(images), x)
+
+
+@pytest.mark.parametrize("side", [7, 8])
+def test_a_strided_convolution_pads_as_tensorflow_does(side: int) -> None:
+    conv = StridedConv(2, 3, 3, 2)
+    x = torch.rand(1, 2, side, side + 1)
+    torch.testing.assert_close(conv(x), F.conv2d(pad_same(x, [3, 3], [2, 2]), conv.weight, conv.bias, 2))
+    assert conv(x).shape[2:] == (4, (side + 2) // 2)
+    edge = nn.Parameter(torch.ones(1, 1, 3, 3)), torch.zeros(1)
+    counter = StridedConv(1, 1, 3, 2)
+    counter.weight, counter.bias = edge[0], nn.Parameter(edge[1])
+    # places of the picture under each kernel: an even side has its one empty column at the end, an odd one on both sides
+    by_hand = [3, 3, 3, 2] if side == 8 else [2, 3, 3, 2]
+    assert (counter(torch.ones(1, 1, side, side))[0, 0, 1] / 3).tolist() == by_hand
+
+
+def test_mobilenet_v2_tf_is_torchvisions_with_other_padding() -> None:
+    import torchvision.models
+
+    torch.manual_seed(0)
+    library = torchvision.models.mobilenet_v2().eval()
+    for module in library.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor in (module.weight.data, module.running_var):
+                tensor.uniform_(0.5, 1.5)
+            for tensor in (module.bias.data, module.running_mean):
+                tensor.normal_(0, 0.2)
+        if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
+            module.padding = (0, 0)
+            module.register_forward_pre_hook(lambda _, inputs: F.pad(inputs[0], (0, 1, 0, 1)))  # all maps are even here
+    backbone = build_backbone("mobilenet_v2_tf", 64).eval()
+    tensors = library.state_dict()
+    load_library_tensors(backbone, tensors)
+    images = torch.rand(2, 3, 64, 64)
+    expected = library.features(images * 2 - 1)
+    torch.testing.assert_close(backbone(images), expected, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(backbone.vector(images), expected.mean(dim=(2, 3)), rtol=1e-3, atol=1e-4)
+    again = build_backbone("mobilenet_v2_tf", 64).eval()
+    load_library_tensors(again, {f"features.{name}": tensor for name, tensor in backbone.body.state_dict().items()})
+    assert torch.equal(again(images), backbone(images))  # tensors that are folded already
+    with pytest.raises(DataError, match=r"features.4.conv.0.0.bias is missing"):
+        load_library_tensors(again, {k: v for k, v in tensors.items() if k != "features.4.conv.0.1.bias"})
+    with pytest.raises(SettingsError, match="no library weights"):
+        build_backbone("mobilenet_v2_tf", 64, library_weights=True)
+
+
+WEIGHTS = Path(os.environ.get("FACETELL_TEST_WEIGHTS", "")) / "mobilenet_v2-imagenet.safetensors"
+
+
+@pytest.mark.skipif(not WEIGHTS.exists(), reason="needs FACETELL_TEST_WEIGHTS, a folder with this file of real weights")
+def test_real_weights_of_mobilenet_v2() -> None:
+    backbone = build_backbone("mobilenet_v2_tf", 224).eval()
+    load_library_tensors(backbone, load_file(WEIGHTS))
+    with torch.no_grad():
+        features = backbone(torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0)))
+    assert features.shape == (2, 1280, 7, 7)
+    assert features.isfinite().all()
+    assert 0 <= features.min() <= features.max() <= 6
+    assert 0.02 < (features > 0).float().mean() < 0.5  # sparse, as a trained ReLU6 leaves it

@@ -2,30 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor, nn
 
+from facetell.errors import SettingsError, near_miss
 from facetell.methods.contract import Method, Task
 from facetell.methods.start import start_backbone
 from facetell.networks.backbones import Backbone, build_backbone, default_head
 from facetell.settings import setting
+from facetell.training.chain import Groups, train_chain
 from facetell.training.fabric import make_fabric
-from facetell.training.loop import train
 from facetell.training.recipe import FEW_SHOT, PAPER, Recipe, parameter_groups
 
 __all__ = ["METHOD", "Classifier", "FinetuneSettings"]
 
+LEARNING = ("all", "last-block", "head")
+RESNET50: dict[str, object] = {
+    "backbone": "resnet50.tv_in1k",
+    "size": 299,
+    "head": "flatten",
+    "train": "all",
+    "optimizer": "adamw",
+    "lr": 1e-3,
+    "weight_decay": 0.0,
+    "averaging": 0.0,
+    "epochs": 10,
+    "batch_size": 32,
+}
+"""Kroiß and Reschke, sections II.A to II.C: ResNet-50 at 299, flatten, one neuron, Adam (AdamW without decay is Adam) at
+1e-3, all layers. What they leave open is in ``docs/paper-and-code.md``."""
+
 
 @dataclass(frozen=True)
 class FinetuneSettings(Recipe):
-    """A backbone, what it starts from, and which part of it learns; then the recipe."""
+    """A backbone, what it starts from, which part of it learns, and the head; then the recipe."""
 
-    backbone: str = setting("squeezenet1_0", "squeezenet1_0, shallownetv3, resnetv2_50, xception, or any timm name")
+    backbone: str = setting(
+        "squeezenet1_0", "squeezenet1_0, mobilenet_v2_tf, shallownetv3, resnetv2_50, xception, or any timm name"
+    )
     weights: str = setting("library", "what the backbone starts from: library, none, FILE.safetensors or a detector")
     size: int = setting(64, "side of the input in pixels", low=16, high=1024)
-    train_backbone: bool = setting(True, "false: only the head learns")
+    train: str = setting("all", "what learns: all, last-block, head; or steps such as all,last-block,head")
+    layer_decay: float = setting(
+        1.0, "factor on the learning rate for each block, counted from the head; 1 = off", low=0.01, high=1
+    )
+    head: str = setting(
+        "pooled", "one neuron on the map's mean, or on every place of it", choices=("pooled", "flatten")
+    )
     dropout: float = setting(0.0, "dropout before the last layer", low=0, high=0.9)
+
+    def __post_init__(self) -> None:
+        for part in self.steps:
+            if part not in LEARNING:
+                raise SettingsError(
+                    f"train = {self.train!r}: '{part}' is none of {', '.join(LEARNING)}{near_miss(part, LEARNING)}",
+                    hint="one of them, or several with commas between: each begins where the one before ended",
+                )
+
+    @property
+    def steps(self) -> list[str]:
+        """What learns in each step of training."""
+        return [part.strip() for part in self.train.split(",")]
 
 
 class Classifier(nn.Module):
@@ -42,7 +82,8 @@ class Classifier(nn.Module):
 
 
 def _assemble(settings: FinetuneSettings, backbone: Backbone) -> Classifier:
-    return Classifier(backbone, default_head(backbone, settings.size, settings.dropout))
+    flatten = settings.head == "flatten"
+    return Classifier(backbone, default_head(backbone, settings.size, settings.dropout, flatten=flatten))
 
 
 def build(settings: FinetuneSettings) -> Classifier:
@@ -51,12 +92,26 @@ def build(settings: FinetuneSettings) -> Classifier:
 
 
 def fit(settings: FinetuneSettings, task: Task) -> Classifier:
-    """Train on ``task.training``; the epoch is chosen on ``task.validation``."""
+    """Train on ``task.training``; the epoch, of each step if there are several, is chosen on ``task.validation``."""
     network = _assemble(settings, start_backbone(settings.backbone, settings.size, settings.weights, task.start))
-    if not settings.train_backbone:
-        network.backbone.freeze()
-    train(network, task, settings, groups=parameter_groups((network, 1.0)), fabric=make_fabric(settings.precision))
+    steps: list[Callable[[], Groups]] = [
+        partial(_begin, network, part, settings.layer_decay) for part in settings.steps
+    ]
+    train_chain(network, task, settings, steps=steps, fabric=make_fabric(settings.precision))
     return network
+
+
+def _begin(network: Classifier, part: str, decay: float) -> Groups:
+    """Let ``part`` of the network learn; the head at the full rate, a block at ``decay`` times that of its follower."""
+    if part == "all":
+        network.backbone.thaw()
+    else:
+        network.backbone.freeze(but=1 if part == "last-block" else 0)
+    if decay == 1:
+        return parameter_groups((network, 1.0))
+    blocks = reversed(network.backbone.blocks())
+    groups: Groups = [{"params": block, "factor": decay**depth} for depth, block in enumerate(blocks, 1)]
+    return [*parameter_groups((network.head, 1.0)), *groups]
 
 
 METHOD = Method(
@@ -65,5 +120,10 @@ METHOD = Method(
     settings=FinetuneSettings,
     build=build,
     fit=fit,
-    presets={"few-shot": {**FEW_SHOT, "lr": 2e-4}, "paper": PAPER},
+    presets={
+        "few-shot": {**FEW_SHOT, "lr": 2e-4},
+        "paper": PAPER,
+        "resnet50": RESNET50,
+        "progressive": {**RESNET50, "train": "all,last-block,head"},
+    },
 )

@@ -1,8 +1,8 @@
 """Backbones: the convolutional (or transformer) part of a network, up to its last feature map.
 
-Names: ``squeezenet1_0``, ``squeezenet1_1`` (torchvision), ``shallownetv3``, ``cffn``, ``cffn_icip`` (ours), ``xception``
-(timm's ``legacy_xception``, the Keras layout), and every other name that ``timm.create_model`` knows, such as
-``resnetv2_50``.
+Names: ``squeezenet1_0``, ``squeezenet1_1`` (torchvision), ``shallownetv3``, ``cffn``, ``cffn_icip`` (ours),
+``mobilenet_v2_tf`` (torchvision's names, Keras' padding, batch norms folded), ``xception`` (timm's ``legacy_xception``,
+the Keras layout), and every other name that ``timm.create_model`` knows, such as ``resnetv2_50``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from facetell.errors import DataError, FacetellError, SettingsError, near_miss
+from facetell.networks.blocks import blocks_of, still_parts
 from facetell.networks.cffn import CFFN, LAYOUTS
-from facetell.networks.heads import PooledLinear
+from facetell.networks.heads import FlatLinear, PooledLinear
+from facetell.networks.mobilenet import fold_norms, mobilenet_features
 from facetell.networks.shallownet import shallownet_features, shallownet_head
 from facetell.networks.squeezenet import squeezenet_features
 from facetell.networks.tensors import misfit
@@ -25,8 +27,16 @@ __all__ = ["NAMED", "Backbone", "build_backbone", "default_head", "load_library_
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 PLAIN = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-NAMED = ("squeezenet1_0", "squeezenet1_1", "shallownetv3", "resnetv2_50", "xception", *LAYOUTS)
-"""The backbones of the FDFtNet and CFFN papers by name; every timm name works too."""
+SIGNED = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+"""Pixels in [-1, 1], as Keras' MobileNets take them."""
+_OWN: dict[str, tuple[Callable[[], nn.Module], tuple[tuple[float, ...], ...]]] = {
+    "shallownetv3": (shallownet_features, PLAIN),
+    **{name: (partial(CFFN, layout), PLAIN) for name, layout in LAYOUTS.items()},
+    "mobilenet_v2_tf": (mobilenet_features, SIGNED),
+}
+"""Bodies of our own whose weights no library has, and their normalisation."""
+NAMED = ("squeezenet1_0", "squeezenet1_1", "resnetv2_50", "xception", *_OWN)
+"""The backbones that are offered by name; every timm name works too."""
 
 
 class Backbone(nn.Module):
@@ -44,13 +54,12 @@ class Backbone(nn.Module):
         self.body = body
         for key, values in zip(("mean", "std"), normalisation, strict=True):
             self.register_buffer(key, torch.tensor(values).view(1, 3, 1, 1))
-
-        self.frozen = False
+        self._held: list[nn.Parameter] = []
+        self._still: list[nn.Module] = []
 
     def forward(self, images: Tensor) -> Tensor:  # noqa: D102
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            features: Tensor = self.body((images - self.mean) / self.std)
-            return features
+        features: Tensor = self.body((images - self.mean) / self.std)
+        return features
 
     def vector(self, images: Tensor) -> Tensor:
         """The vector (N, D) that the library's own classifier would see: pooled, with the norm or token it reads."""
@@ -60,15 +69,36 @@ class Backbone(nn.Module):
         features: Tensor = self.body(x).mean(dim=(2, 3))
         return features
 
-    def freeze(self) -> None:
-        """Stop learning: no gradients, and batch norms and dropout stay in evaluation mode."""
-        self.frozen = True
-        self.requires_grad_(False)
-        self.eval()
+    def blocks(self) -> list[list[nn.Parameter]]:
+        """The body's parameters by block, stem first; see ``blocks_of``."""
+        return blocks_of(self.body.model if isinstance(self.body, _TimmMap) else self.body)
+
+    def freeze(self, but: int = 0) -> None:
+        """Stop learning in all blocks but the last ``but``: no gradients, batch norms and dropout in evaluation mode.
+
+        Replaces what an earlier call froze.
+        """
+        self.thaw()
+        learning = [parameter for block in self.blocks()[-but:] for parameter in block] if but else []
+        learns = {id(parameter) for parameter in learning}
+        self._held = [p for p in self.parameters() if p.requires_grad and id(p) not in learns]
+        for parameter in self._held:
+            parameter.requires_grad_(False)
+        self._still = still_parts(self, learning)
+        self.train(self.training)
+
+    def thaw(self) -> None:
+        """Let everything learn again that ``freeze`` stopped."""
+        for parameter in self._held:
+            parameter.requires_grad_(True)
+        self._held, self._still = [], []
+        self.train(self.training)
 
     def train(self, mode: bool = True) -> Backbone:
-        """Switch the mode, unless frozen."""
-        super().train(mode and not self.frozen)
+        """Switch the mode of what is not frozen."""
+        super().train(mode)
+        for part in self._still:
+            part.eval()
         return self
 
     def map_shape(self, size: int) -> tuple[int, int, int]:
@@ -96,10 +126,11 @@ def build_backbone(name: str, size: int, *, library_weights: bool = False) -> Ba
     library's weights cannot be downloaded.
     """
     try:
-        if name == "shallownetv3" or name in LAYOUTS:
+        if name in _OWN:
             if library_weights:
-                raise SettingsError(f"{name} has no library weights", hint="fit it with weights=none")
-            backbone = Backbone(name, CFFN(LAYOUTS[name]) if name in LAYOUTS else shallownet_features(), PLAIN)
+                raise SettingsError(f"{name} has no library weights", hint="fit it with weights=none or a file")
+            body, normalisation = _OWN[name]
+            backbone = Backbone(name, body(), normalisation)
         elif name.startswith("squeezenet"):
             backbone = _squeezenet(name, library_weights)
         else:
@@ -129,6 +160,8 @@ def load_library_tensors(backbone: Backbone, tensors: Mapping[str, Tensor]) -> N
     body, prefix, classifier = backbone.body, "", tuple[str, ...]()
     if backbone.name.startswith("squeezenet"):
         prefix, classifier = "features.", ("classifier.",)
+    elif backbone.name == "mobilenet_v2_tf":
+        prefix, classifier, tensors = "features.", ("classifier.",), fold_norms(tensors)
     elif isinstance(body, _TimmMap):
         body = body.model
         heads = body.pretrained_cfg["classifier"]
@@ -140,9 +173,14 @@ def load_library_tensors(backbone: Backbone, tensors: Mapping[str, Tensor]) -> N
     body.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in own.items()})
 
 
-def default_head(backbone: Backbone, size: int, dropout: float = 0.0) -> nn.Module:
-    """The classifier that goes with a backbone: its own for ShallowNetV3, else pool and one neuron."""
+def default_head(backbone: Backbone, size: int, dropout: float = 0.0, *, flatten: bool = False) -> nn.Module:
+    """The classifier that goes with a backbone: its own for ShallowNetV3, else pool and one neuron.
+
+    With ``flatten``, one neuron on every place of the map, for any backbone.
+    """
     channels, height, width = backbone.map_shape(size)
+    if flatten:
+        return FlatLinear(channels * height * width, dropout)
     if backbone.name == "shallownetv3":
         return shallownet_head(height * width)
     return PooledLinear(channels, dropout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import torch
@@ -67,6 +68,15 @@ class CFFN(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(3, STEM, 7, stride=4)
         self.streams = nn.ModuleList(_stream(layout, kernel) for kernel in KERNELS)
+        self.units = layout.units
+
+    def stages(self) -> list[list[nn.Module]]:
+        """The stem, then what both streams have in each stage; the unit that widens ends its stage."""
+        spans = pairwise(accumulate(self.units, initial=0))
+        return [
+            [self.stem],
+            *([unit for stream in self.streams for unit in list(stream.children())[a:b]] for a, b in spans),
+        ]
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         x = self.stem(x)

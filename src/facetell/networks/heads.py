@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-__all__ = ["PooledLinear", "TwoWay"]
+__all__ = ["FlatLinear", "PooledLinear", "TwoWay"]
 
 
 class TwoWay(nn.Module):
@@ -20,20 +20,39 @@ class TwoWay(nn.Module):
         return logit
 
 
-class PooledLinear(nn.Module):
-    """Global average pool → dropout → one neuron: (N, C, H, W) to (N,).
+def _neuron(features: int) -> nn.Linear:
+    """One neuron that starts at zero.
 
-    The neuron starts at zero: a backbone's features can be large (SqueezeNet's are), and random weights on them would
-    begin at a loss of several nats whose gradients damage what the backbone knows.
+    A backbone's features can be large (SqueezeNet's are), and random weights on them would begin at a loss of several
+    nats whose gradients damage what the backbone knows.
     """
+    dense = nn.Linear(features, 1)
+    nn.init.zeros_(dense.weight)
+    nn.init.zeros_(dense.bias)
+    return dense
+
+
+class PooledLinear(nn.Module):
+    """Global average pool → dropout → one neuron: (N, C, H, W) to (N,)."""
 
     def __init__(self, channels: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.dense = nn.Linear(channels, 1)
-        nn.init.zeros_(self.dense.weight)
-        nn.init.zeros_(self.dense.bias)
+        self.dense = _neuron(channels)
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         logit: Tensor = self.dense(self.dropout(x.mean(dim=(2, 3)))).squeeze(1)
+        return logit
+
+
+class FlatLinear(nn.Module):
+    """Flatten → dropout → one neuron: (N, C, H, W) to (N,). Unlike a pooled one it has a weight for every place."""
+
+    def __init__(self, features: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.dense = _neuron(features)
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        logit: Tensor = self.dense(self.dropout(x.flatten(1))).squeeze(1)
         return logit

@@ -1,0 +1,84 @@
+"""Training in several steps: the shared loop once for each, every step from the weights that the one before kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import nn
+
+from facetell.training.loop import TABLE, EpochResult, Run, Step, train, write_table
+from facetell.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+__all__ = ["StepResult", "train_chain"]
+
+Groups = list[dict[str, object]]
+
+
+@dataclass(frozen=True)
+class StepResult(EpochResult):
+    """One line of ``training.csv`` of a run in several steps, counted from 1. Epochs are counted through all of them."""
+
+    step: int
+
+
+def train_chain(
+    network: nn.Module, run: Run, recipe: Recipe, *, steps: Sequence[Callable[[], Groups]], fabric: Fabric
+) -> None:
+    """Train ``network`` in place, and leave in it the weights that the last step keeps.
+
+    Each of ``steps`` sets what shall learn and returns its parameter groups; it gets ``recipe.epochs`` epochs, an
+    optimiser, a schedule and a choice of the epoch of its own. A single step is ``train``, and nothing else. Step 1
+    lies in the run's folder, each further one in a folder ``step-N`` within. Nothing else has to be remembered: to a
+    resumed run the checkpoint of a finished step leaves no epochs to do, and gives back what that step kept.
+
+    Raises what ``train`` raises.
+    """
+    if len(steps) == 1:
+        train(network, run, recipe, groups=steps[0](), fabric=fabric)
+        return
+    rows: list[StepResult] = []
+    for number, begin in enumerate(steps, 1):
+        part = _part(run, recipe, number, len(steps), len(rows))
+        groups = begin()
+        history = train(network, part, recipe, groups=groups, fabric=fabric)
+        rows += [_counted(result, number, len(rows)) for result in history]
+        if fabric.is_global_zero:
+            write_table(run.folder / TABLE, rows)
+
+
+def _part(run: Run, recipe: Recipe, number: int, count: int, epochs_done: int) -> Run:
+    """The run that step ``number`` of ``count`` is: its folder, its own draws, and progress counted through all steps."""
+    folder, seed = run.folder, run.seed
+    if number > 1:
+        folder = run.folder / f"step-{number}"
+        folder.mkdir(exist_ok=True)
+        seed = int(np.random.SeedSequence([run.seed, number]).generate_state(1)[0])
+    later_images = (count - number) * recipe.epochs * max(len(run.training), recipe.epoch_images)
+
+    def on_step(step: Step) -> None:
+        assert run.on_step is not None
+        counted = replace(
+            step,
+            step=step.step + (number - 1) * step.steps,
+            steps=step.steps * count,
+            epoch=step.epoch + (number - 1) * step.epochs,
+            epochs=step.epochs * count,
+            seconds_left=step.seconds_left + later_images / step.images_per_s,
+        )
+        run.on_step(counted)
+
+    def on_epoch(result: EpochResult) -> None:
+        assert run.on_epoch is not None
+        run.on_epoch(_counted(result, number, epochs_done))
+
+    return replace(run, folder=folder, seed=seed, on_step=run.on_step and on_step, on_epoch=run.on_epoch and on_epoch)
+
+
+def _counted(result: EpochResult, number: int, epochs_done: int) -> StepResult:
+    return StepResult(**{**asdict(result), "epoch": result.epoch + epochs_done}, step=number)

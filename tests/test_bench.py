@@ -140,8 +140,8 @@ def test_a_killed_bench_goes_on(folder: Path, tmp_path: Path) -> None:
     )
     command = [
         sys.executable,
-        "-m",
-        "facetell.cli",
+        "-c",
+        "from facetell.cli.main import main; main()",
         "bench",
         str(spec),
         "-o",

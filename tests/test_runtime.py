@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from facetell.networks.backbones import build_backbone
-from facetell.networks.convolution import DepthwiseConv2d, PointwiseConv2d
+from facetell.networks.convolution import PointwiseConv2d, TrimmedConv2d
 from facetell.networks.fdftnet import FDFtNet
 from facetell.networks.ftt import FineTuneTransformer
 from facetell.networks.mbblock import MobileNetHead
@@ -70,10 +70,24 @@ def test_pointwise_matches_the_plain_convolution(stride: int, bias: bool) -> Non
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 2), (1, 3), (2, 7), (6, 6)])
 @pytest.mark.parametrize("kernel", [3, 5])
-def test_depthwise_matches_the_plain_convolution(shape: tuple[int, int], kernel: int) -> None:
+@pytest.mark.parametrize("groups", [1, 2, 6])
+def test_trimmed_matches_the_plain_convolution(shape: tuple[int, int], kernel: int, groups: int) -> None:
     torch.manual_seed(0)
-    plain = nn.Conv2d(6, 6, kernel, padding=kernel // 2, groups=6).double()
-    compare(plain, DepthwiseConv2d, torch.randn(3, 6, *shape, dtype=torch.double))
+    plain = nn.Conv2d(6, 6, kernel, padding=kernel // 2, groups=groups).double()
+    compare(plain, TrimmedConv2d, torch.randn(3, 6, *shape, dtype=torch.double))
+
+
+@pytest.mark.parametrize("side", [1, 2, 3])
+def test_bfloat16_gradients_are_those_of_single_precision(side: int) -> None:
+    """Where a kernel is larger than its map the library's own bfloat16 gradients were seen to be garbage."""
+    torch.manual_seed(0)
+    conv = runtime.channels_last(nn.Conv2d(128, 128, 5, padding=2, bias=False))
+    x = torch.randn(16, 128, side, side).contiguous(memory_format=torch.channels_last)
+    expected = torch.autograd.grad(conv(x).square().mean(), conv.parameters())[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        y = conv(x)
+    found = torch.autograd.grad(y.float().square().mean(), conv.parameters())[0]
+    assert float((found - expected).abs().max()) < 0.05 * float(expected.abs().max())
 
 
 def compare(plain: nn.Conv2d, quick_class: type[nn.Conv2d], x: torch.Tensor) -> None:

@@ -28,6 +28,7 @@ RESNET50: dict[str, object] = {
     "optimizer": "adamw",
     "lr": 1e-3,
     "weight_decay": 0.0,
+    "clip": 0.0,
     "averaging": 0.0,
     "epochs": 10,
     "batch_size": 32,

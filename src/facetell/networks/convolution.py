@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, compiler, jit, nn
 from torch.nn import functional as F
 
-__all__ = ["DepthwiseConv2d", "PointwiseConv2d", "quick_convolutions", "runs_here"]
+__all__ = ["PointwiseConv2d", "TrimmedConv2d", "quick_convolutions", "runs_here"]
 
 
 class PointwiseConv2d(nn.Conv2d):
@@ -27,12 +27,13 @@ class PointwiseConv2d(nn.Conv2d):
         return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
 
 
-class DepthwiseConv2d(nn.Conv2d):
-    """A depthwise convolution, stride 1, whose kernel is cut to the taps that can meet the map at all.
+class TrimmedConv2d(nn.Conv2d):
+    """A convolution that keeps the map's size, stride 1, whose kernel is cut to the taps that can meet the map at all.
 
     A tap more than ``size - 1`` from the centre only ever meets the zeros around the map. oneDNN has no quick kernel
-    for the 5×5 on 1×1 of FDFtNet's MB blocks at 64 px: 98 ms for 576 channels and batch 128; one multiplication is
-    0.1 ms.
+    for the depthwise 5×5 on 1×1 of FDFtNet's MB blocks at 64 px: 98 ms for 576 channels and batch 128; one
+    multiplication is 0.1 ms. And its bfloat16 gradient of a 5×5 on 1×1 is wrong: for 128 channels the weights' came out
+    of memory nobody had written (torch 2.15, on a CPU with AVX-512 BF16), which is where the CFFN ends at 64 px.
     """
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002, D102
@@ -42,9 +43,11 @@ class DepthwiseConv2d(nn.Conv2d):
             return super().forward(input)
         rows, columns = (slice(c, k - c) for c, k in zip(cut, self.kernel_size, strict=True))
         weight = self.weight[:, :, rows, columns]
-        if weight.shape[2:] == (1, 1):
+        if weight.shape[2:] == (1, 1) and self.groups == self.in_channels == self.out_channels:
             y = input * weight.view(1, -1, 1, 1)
             return y if self.bias is None else y + self.bias.view(1, -1, 1, 1)
+        if weight.shape[2:] == (1, 1) and self.groups == 1:
+            return F.linear(input.permute(0, 2, 3, 1), weight.flatten(1), self.bias).permute(0, 3, 1, 2)
         padding = (self.kernel_size[0] // 2 - cut[0], self.kernel_size[1] // 2 - cut[1])
         return F.conv2d(input, weight, self.bias, 1, padding, 1, self.groups)
 
@@ -56,8 +59,8 @@ def quick_convolutions(module: nn.Module) -> nn.Module:
             plain = part.dilation == (1, 1)
             if part.kernel_size == (1, 1) and part.groups == 1 and part.padding == (0, 0):
                 part.__class__ = PointwiseConv2d
-            elif plain and part.groups == part.in_channels == part.out_channels and _same_size(part):
-                part.__class__ = DepthwiseConv2d
+            elif plain and part.kernel_size != (1, 1) and _same_size(part):
+                part.__class__ = TrimmedConv2d
     return module
 
 

@@ -240,7 +240,10 @@ def test_another_folder_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_peak_memory_is_of_this_process() -> None:
-    script = "import numpy as np; from facetell.api.benching.work import peak_memory as p; a = p(); x = np.ones(50_000_000); print(p() - a)"
+    script = (
+        "import numpy as np; from facetell.api.benching.work import peak_memory as p; a = p(); "
+        "x = np.ones(50_000_000); print(p() - a)"
+    )
     grown = int(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout)
     assert 350e6 < grown < 480e6
     assert peak_memory() > 1e7

@@ -105,7 +105,8 @@ def test_a_stop_leaves_no_file(faceset: FaceSet, folder: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         decoded(faceset, "train", 8, stop)
-    assert not list(folder.glob("*.npy")) and not list(folder.glob("*partial*"))
+    assert not list(folder.glob("*.npy"))
+    assert not list(folder.glob("*partial*"))
 
 
 def test_full_disk_is_said_before(faceset: FaceSet, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +115,8 @@ def test_full_disk_is_said_before(faceset: FaceSet, folder: Path, monkeypatch: p
     with pytest.raises(DataError, match=r"needs 0.0 GB in .* 0.0 GB are free") as caught:
         decoded(faceset, "test", 8)
     assert "FACETELL_CACHE" in str(caught.value.hint)
-    assert not list(folder.glob("*.npy")) and not list(folder.glob("*partial*"))
+    assert not list(folder.glob("*.npy"))
+    assert not list(folder.glob("*partial*"))
 
 
 def test_unusable_place(faceset: FaceSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,16 +12,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from toy import COUNTS, TINY, UNTRAINED, tiny, toy_faceset, toy_source
+from toy import TINY, toy_faceset, toy_source
 
 import facetell
 from facetell.data.faceset import FaceSet
 from facetell.errors import DataError, FacetellError, SettingsError, UsageError
-from facetell.methods import METHODS, get_method
+from facetell.methods import get_method
 from facetell.networks.backbones import build_backbone
 from facetell.settings import resolve
 from facetell.training.checkpoint import load_checkpoint
@@ -48,72 +47,11 @@ def assert_same(first: facetell.Detector, second: facetell.Detector) -> None:
         assert torch.equal(a, b), name
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_learns_and_the_seed_decides(method: str, faces: FaceSet, tmp_path: Path) -> None:
-    settings = tiny(method, epochs=14, lr=2e-3, zoom=0, rotate=0, translate=0)  # resampling erases the board
-    first = facetell.fit(method, faces.path, tmp_path / "first", settings=settings, seed=3)
-    second = facetell.fit(method, faces.path, tmp_path / "second", settings=settings, seed=3)
-    assert_same(first, second)
-    report = facetell.evaluate(first, faces.path, tmp_path / "report")
-    assert report["metrics"]["auroc"]["value"] > 0.9
-    assert report["counts"] == {"n": 2 * COUNTS["test"], "n_real": 12, "n_fake": 12, "groups": 12}
-    assert {row["source"] for row in report["sources"]} == {"camera", "board", "grid"}
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_one_logit_per_image_whatever_the_batch(method: str, faces: FaceSet, tmp_path: Path) -> None:
-    detector = facetell.fit(method, faces.path, tmp_path / "detector", settings=tiny(method))
-    images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
-    together = detector.logits(images)
-    assert together.shape == (5,)
-    alone = np.concatenate([detector.logits(image[None]) for image in images])
-    np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
-    again = facetell.Detector.load(tmp_path / "detector", "cpu")
-    np.testing.assert_array_equal(again.logits(images), together)
-
-
 def test_the_seed_changes_the_result(faces: FaceSet, tmp_path: Path) -> None:
     first, second = (
         facetell.fit("finetune", faces.path, tmp_path / str(seed), settings=TINY, seed=seed) for seed in (0, 1)
     )
     assert not torch.equal(weights_of(first)["head.dense.weight"], weights_of(second)["head.dense.weight"])
-
-
-class _StopError(Exception):
-    pass
-
-
-TRAINED = [method for method in METHODS if method not in UNTRAINED]
-
-
-@pytest.mark.parametrize("method", TRAINED)
-@pytest.mark.parametrize(
-    "settings", [{"averaging": 0.9}, {"averaging": 0.0, "optimizer": "sgd", "select": "loss", "dropout": 0.2}]
-)
-def test_resume_ends_with_the_same_weights(
-    method: str, settings: dict[str, object], faces: FaceSet, tmp_path: Path
-) -> None:
-    settings = tiny(method, epochs=4, **settings)
-    whole = facetell.fit(method, faces.path, tmp_path / "whole", settings=settings, seed=1)
-
-    def stop(result: Any) -> None:
-        if result.epoch == 2:
-            raise _StopError
-
-    cut = tmp_path / "cut"
-    with pytest.raises(_StopError):
-        facetell.fit(method, faces.path, cut, settings=settings, seed=1, on_epoch=stop)
-    assert not cut.exists()
-    with pytest.raises(UsageError, match="interrupted fit"):
-        facetell.fit(method, faces.path, cut, settings=settings, seed=1)
-    with pytest.raises(DataError, match="other settings"):
-        facetell.fit(method, faces.path, cut, settings={**settings, "lr": 0.5}, seed=1, resume=True)
-    resumed = facetell.fit(method, faces.path, cut, settings=settings, seed=1, resume=True)
-    assert_same(whole, resumed)
-    assert whole.temperature == resumed.temperature
-    assert not cut.with_name("cut.partial").exists()
-    for name in ("metrics.json", "weights.safetensors", "selftest.safetensors"):
-        assert (tmp_path / "whole" / name).read_bytes() == (cut / name).read_bytes()
 
 
 KILLED = """

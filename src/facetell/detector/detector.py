@@ -15,7 +15,7 @@ from facetell.data.images import as_pixels
 from facetell.detector.bundle import read_bundle
 from facetell.detector.judging import Judge
 from facetell.detector.verdict import Verdict
-from facetell.errors import BundleError, FacetellError, SettingsError
+from facetell.errors import BundleError, FacetellError, SettingsError, UsageError
 from facetell.evaluation.calibration import calibrated
 from facetell.methods import get_method
 from facetell.networks.tensors import misfit, take_sizes
@@ -107,7 +107,12 @@ class Detector:
         }
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Logits (N,) of crops (N, size, size, 3), uint8 RGB; higher = more fake."""
+        """Logits (N,) of crops (N, size, size, 3), uint8 RGB; higher = more fake. Raises ``UsageError`` for others."""
+        if images.shape[1:] != (self.size, self.size, 3) or images.dtype != np.uint8:
+            raise UsageError(
+                f"this detector takes crops (N, {self.size}, {self.size}, 3) in uint8, not {images.shape} in {images.dtype}",
+                hint="Detector.detect takes pictures of any size",
+            )
         return self.logits_of(torch.from_numpy(images).permute(0, 3, 1, 2))
 
     @torch.inference_mode()

@@ -1,0 +1,138 @@
+"""What every method must do, run over every method in the table: a new one is picked up by being listed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from toy import COUNTS, UNTRAINED, tiny, toy_faceset, toy_picture
+
+import facetell
+from facetell.data.faceset import FaceSet
+from facetell.data.prepare import prepare
+from facetell.errors import DataError, FacetellError, UsageError
+from facetell.methods import METHODS
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> FaceSet:
+    return toy_faceset(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACETELL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def assert_same(first: facetell.Detector, second: facetell.Detector) -> None:
+    ours, theirs = first.network.state_dict(), second.network.state_dict()
+    for (name, a), b in zip(ours.items(), theirs.values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_learns_and_the_seed_decides(method: str, faces: FaceSet, tmp_path: Path) -> None:
+    settings = tiny(method, epochs=14, lr=2e-3, zoom=0, rotate=0, translate=0)  # resampling erases the board
+    first = facetell.fit(method, faces.path, tmp_path / "first", settings=settings, seed=3)
+    second = facetell.fit(method, faces.path, tmp_path / "second", settings=settings, seed=3)
+    assert_same(first, second)
+    report = facetell.evaluate(first, faces.path, tmp_path / "report")
+    assert report["metrics"]["auroc"]["value"] > 0.9
+    assert report["counts"] == {"n": 2 * COUNTS["test"], "n_real": 12, "n_fake": 12, "groups": 12}
+    assert {row["source"] for row in report["sources"]} == {"camera", "board", "grid"}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_logit_per_image_whatever_the_batch(method: str, faces: FaceSet, tmp_path: Path) -> None:
+    detector = facetell.fit(method, faces.path, tmp_path / "detector", settings=tiny(method))
+    images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    together = detector.logits(images)
+    assert together.shape == (5,)
+    alone = np.concatenate([detector.logits(image[None]) for image in images])
+    np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
+    again = facetell.Detector.load(tmp_path / "detector", "cpu")
+    np.testing.assert_array_equal(again.logits(images), together)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_another_size_is_refused(method: str, faces: FaceSet, tmp_path: Path) -> None:
+    detector = facetell.fit(method, faces.path, tmp_path / "detector", settings=tiny(method, epochs=1, pair_epochs=0))
+    for shape in ((2, 48, 48, 3), (2, 32, 32), (32, 32, 3), (2, 3, 32, 32)):
+        with pytest.raises(UsageError, match="32"):
+            detector.logits(np.zeros(shape, dtype=np.uint8))
+    with pytest.raises(UsageError, match="uint8"):
+        detector.logits(np.zeros((2, 32, 32, 3), dtype=np.float32))  # type: ignore[arg-type]
+    assert detector.logits(np.zeros((0, 32, 32, 3), dtype=np.uint8)).shape == (0,)
+
+
+def lopsided(folder: Path, reals: int) -> FaceSet:
+    """Six fakes and ``reals`` reals to train on; two of each to validate on."""
+    rng = np.random.default_rng(0)
+    for split, counts in (("train", {"real": reals, "fake": 6}), ("validation", {"real": 2, "fake": 2})):
+        for label, count in counts.items():
+            (folder / split / label).mkdir(parents=True)
+            for i in range(count):
+                toy_picture(rng, label == "fake").save(folder / split / label / f"{i}.png")
+    return prepare(folder, folder.with_name("faces"), subfolders="group")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_single_real_face_is_learned_from_or_refused_in_words(method: str, tmp_path: Path) -> None:
+    one = lopsided(tmp_path / "pictures", 1)
+    refusal = None
+    try:
+        detector = facetell.fit(method, one.path, tmp_path / "detector", settings=tiny(method, epochs=1))
+        assert np.isfinite(detector.logits(np.zeros((3, 32, 32, 3), dtype=np.uint8))).all()
+    except FacetellError as error:
+        refusal = error
+    assert refusal is None or ("real" in refusal.message and refusal.hint)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_missing_class_is_refused(
+    method: str, faces: FaceSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FaceSet, "labels", lambda self, split: np.ones(len(self.rows(split)), dtype=np.int8))
+    with pytest.raises(DataError, match="both real and fake|real and two fake"):
+        facetell.fit(method, faces.path, tmp_path / "detector", settings=tiny(method))
+    assert not (tmp_path / "detector").exists()
+
+
+class _StopError(Exception):
+    pass
+
+
+TRAINED = [method for method in METHODS if method not in UNTRAINED]
+
+
+@pytest.mark.parametrize("method", TRAINED)
+@pytest.mark.parametrize(
+    "settings", [{"averaging": 0.9}, {"averaging": 0.0, "optimizer": "sgd", "select": "loss", "dropout": 0.2}]
+)
+def test_resume_ends_with_the_same_weights(
+    method: str, settings: dict[str, object], faces: FaceSet, tmp_path: Path
+) -> None:
+    settings = tiny(method, epochs=4, **settings)
+    whole = facetell.fit(method, faces.path, tmp_path / "whole", settings=settings, seed=1)
+
+    def stop(result: Any) -> None:
+        if result.epoch == 2:
+            raise _StopError
+
+    cut = tmp_path / "cut"
+    with pytest.raises(_StopError):
+        facetell.fit(method, faces.path, cut, settings=settings, seed=1, on_epoch=stop)
+    assert not cut.exists()
+    with pytest.raises(UsageError, match="interrupted fit"):
+        facetell.fit(method, faces.path, cut, settings=settings, seed=1)
+    with pytest.raises(DataError, match="other settings"):
+        facetell.fit(method, faces.path, cut, settings={**settings, "lr": 0.5}, seed=1, resume=True)
+    resumed = facetell.fit(method, faces.path, cut, settings=settings, seed=1, resume=True)
+    assert_same(whole, resumed)
+    assert whole.temperature == resumed.temperature
+    assert not cut.with_name("cut.partial").exists()
+    for name in ("metrics.json", "weights.safetensors", "selftest.safetensors"):
+        assert (tmp_path / "whole" / name).read_bytes() == (cut / name).read_bytes()

@@ -230,6 +230,8 @@ def test_dffd(tmp_path: Path) -> None:
         "Deepfakes/test/5.png": (1, "Deepfakes/test/5", "Deepfakes", "test"),
     }
     assert left_out(rows) == {("faceapp/train_mask/", "unlabelled"), ("lists.zip", "unlabelled")}
+    chosen = get_layout("dffd").rows(tmp_path, fakes="stylegan_ffhq,deepfakes")
+    assert {source for _, _, source, _ in said(chosen).values()} == {"ffhq", "stylegan_ffhq", "Deepfakes"}
 
 
 @pytest.mark.parametrize("inner", [False, True])

@@ -9,7 +9,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from facetell.data.layouts.contract import PICTURES, Chosen, Layout, known_in, media_in, names_only, skip_unknown
+from facetell.data.layouts.contract import (
+    PICTURES,
+    Chosen,
+    Layout,
+    Option,
+    known_in,
+    media_in,
+    names_only,
+    skip_unknown,
+)
 from facetell.data.sources import RowBuilder, names_in, split_of
 
 __all__ = ["LAYOUT"]
@@ -36,6 +45,8 @@ def _recognises(root: Path) -> bool:
 def _read(builder: RowBuilder, chosen: Chosen) -> None:
     known = (*REAL, *FAKE, *FAKE_VIDEO)
     for source in known_in(builder, "", [name for name in names_only(builder, "") if name.lower() in known]):
+        if source.lower() not in (*REAL, *chosen["fakes"]):
+            continue
         label = 0 if source.lower() in REAL else 1
         for name in names_in(builder.root / source, source, builder):
             split, folder = split_of(name), f"{source}/{name}"
@@ -55,4 +66,5 @@ LAYOUT = Layout(
     tree=TREE,
     recognises=_recognises,
     read=_read,
+    options=(Option("fakes", (*FAKE, *FAKE_VIDEO), "which kinds of fakes to take"),),
 )

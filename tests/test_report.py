@@ -279,13 +279,6 @@ def test_every_plot_survives_degenerate_scores(tmp_path: Path, labels: list, sco
             assert image.convert("L").getextrema()[0] < 100  # something is drawn
 
 
-def test_a_density_has_area_one_and_its_peak_in_place() -> None:
-    values, grid = np.random.default_rng(0).normal(1, 1, 5000), np.linspace(-6, 8, 512)
-    curve = plots._density(values, grid)
-    assert curve.sum() * (grid[1] - grid[0]) == pytest.approx(1, abs=1e-3)
-    np.testing.assert_allclose(curve, np.exp(-0.5 * (grid - 1) ** 2) / np.sqrt(2 * np.pi), atol=0.03)
-
-
 def test_text_cannot_break_the_page() -> None:
     assert markdown.text("a|b\n`c` <img>") == "a\\|b \\`c\\` &lt;img&gt;"
     assert markdown.shown({"value": 0.5, "low": None, "high": None}) == "0.500"

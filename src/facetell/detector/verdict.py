@@ -92,6 +92,14 @@ class Verdict:
         """Whether there is a decision."""
         return self.decision is not None
 
+    def word(self, score: float) -> str | None:
+        """What a face of this ``score`` is called: ``fake``, ``real`` or ``unsure``; None where nothing was judged."""
+        if self.threshold is None:
+            return None
+        if self.unsure is not None and self.unsure[0] < self.unsure[1] and self.unsure[0] <= score <= self.unsure[1]:
+            return "unsure"
+        return "fake" if score >= self.threshold else "real"
+
     def as_dict(self) -> dict[str, Any]:
         """The verdict as plain values, as in ``detect --json``; ``verdict.schema.json`` describes it."""
         return asdict(self)

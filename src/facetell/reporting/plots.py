@@ -245,6 +245,7 @@ def _draw_ideal(axes: Axes, ideal: Mapping[str, Any], top: float) -> None:
             va="center",
             fontsize=9.5,
             color=INK,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1},
         )
     axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= top * 1.15])
 

@@ -213,7 +213,7 @@ def write_report(
         },
         "metrics": metrics,
         "confusion": {"tn": matrix.tn, "fp": matrix.fp, "fn": matrix.fn, "tp": matrix.tp},
-        **verdict_sections(table, threshold, band, prevalence, repetitions, seed),
+        **verdict_sections(table, metrics, threshold, band, prevalence, repetitions, seed),
         "sources": _sources(table, threshold, repetitions, seed),
         "mistakes": _mistakes(table, threshold),
         "bootstrap": {

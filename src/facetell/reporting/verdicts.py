@@ -21,18 +21,24 @@ Columns = dict[str, NDArray[Any]]
 
 
 def verdict_sections(
-    table: Columns, threshold: float, band: Band | None, prevalence: float | None, repetitions: int, seed: int
+    table: Columns,
+    metrics: dict[str, Any],
+    threshold: float,
+    band: Band | None,
+    prevalence: float | None,
+    repetitions: int,
+    seed: int,
 ) -> dict[str, Any]:
     """Return ``thresholds``, ``calibration``, ``prevalence`` and ``unsure`` of a report; None for what does not apply.
 
-    All of it describes these faces and chooses nothing.
+    ``metrics``: of the report, (name → value, low, high). All of it describes these faces and chooses nothing.
     """
     labels, scores, groups = (table[name] for name in ("label", "score", "group"))
     ideal = ideal_thresholds(labels, scores, groups, repetitions=repetitions, seed=seed)
     both = np.unique(labels).size == 2
     return {
         "thresholds": None if ideal is None else plain({**ideal, "detector": threshold}),
-        "calibration": _calibration(table, threshold, repetitions, seed),
+        "calibration": _calibration(table, metrics, repetitions, seed),
         "prevalence": None
         if prevalence is None or not both
         else plain({"share": prevalence, **precision_at(prevalence, labels, scores, groups, threshold)}),
@@ -40,19 +46,15 @@ def verdict_sections(
     }
 
 
-def _calibration(table: Columns, threshold: float, repetitions: int, seed: int) -> dict[str, Any]:
+def _calibration(table: Columns, metrics: dict[str, Any], repetitions: int, seed: int) -> dict[str, Any]:
     """ECE and log loss before (sigmoid of the logit, temperature 1) and after, with intervals."""
-    found = {}
-    before = calibrated(table["logit"], 1.0)
-    for name, scores in (("before", before), ("after", table["score"])):
-        intervals = grouped_bootstrap(
-            table["label"], scores, table["group"], threshold, repetitions=repetitions, seed=seed
-        )
-        values = {"ece": ece(table["label"], scores), "log_loss": log_loss(table["label"], scores)}
-        found[name] = {
-            key: {"value": value, "low": intervals[key][0], "high": intervals[key][1]} for key, value in values.items()
-        }
-    return dict(plain(found))
+    y, before = table["label"], calibrated(table["logit"], 1.0)
+    intervals = grouped_bootstrap(y, before, table["group"], 0.5, repetitions=repetitions, seed=seed)
+    values = {"ece": ece(y, before), "log_loss": log_loss(y, before)}
+    uncalibrated = {
+        key: {"value": value, "low": intervals[key][0], "high": intervals[key][1]} for key, value in values.items()
+    }
+    return {"before": plain(uncalibrated), "after": {key: metrics[key] for key in values}}
 
 
 def _unsure(table: Columns, threshold: float, band: Band) -> dict[str, Any]:

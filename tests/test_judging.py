@@ -342,7 +342,7 @@ def test_an_interrupted_run_goes_on(
 
     code, _, err = run(capsys, "detect", bundles["crops"], *paths, "-o", out)
     assert code == 2
-    assert "verdicts of another detector" in err
+    assert "verdicts of another detector, operating point" in err
     out.write_bytes(lines[0] + b"nonsense\n")
     code, _, err = run(capsys, "detect", bundles["found"], *paths, "-o", out)
     assert code == 2

@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 from facetell.data.faces.contract import Face
 from facetell.data.finding import FoundFace, Shot
+from facetell.detector.calibration import Calibration
 from facetell.detector.judging import BATCH, Judge
+from facetell.evaluation.calibration import Curve
 
 FACE = Face((0, 0, 40, 40), ((1, 1), (2, 1), (2, 2), (1, 3), (2, 3)), 0.9)
 
@@ -42,7 +44,7 @@ class _Watched(np.ndarray):  # type: ignore[type-arg]
 
 
 def test_crops_are_let_go_once_they_are_scored() -> None:
-    calibration = SimpleNamespace(score=lambda logit: 0.5, decision=lambda score: "fake", threshold=0.5)
+    calibration = Calibration(Curve(1.0), 0.5)
 
     def scores(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return logits
@@ -52,6 +54,8 @@ def test_crops_are_let_go_once_they_are_scored() -> None:
         description={"input": {"crop": {}}},
         calibration=calibration,
         file_calibration=calibration,
+        operating_point="default",
+        prevalence=None,
         logits=lambda crops: np.zeros(len(crops), dtype=np.float32),
         scores=scores,
     )

@@ -8,26 +8,28 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from facetell.api.fitting import _per_file
+from facetell.api.choosing import per_file
 from facetell.detector.pooling import pool
 from facetell.evaluation.calibration import calibrated, fit_temperature
 from facetell.evaluation.thresholds import choose_threshold
 
 FRAMES = 6
+WHERE = {"split": "validation", "faceset": "faces", "fingerprint": "0" * 64}
 
 
 def faceset(videos: int, pictures: int = 0) -> SimpleNamespace:
     """``videos`` of one face in six frames, every second one fake, rows shuffled; and pictures without a frame."""
     rows = [
         {
-            "path": f"{video}.mp4", "label": video % 2, "frame": 10 * frame, "time": 0.4 * frame,
+            "path": f"{video}.mp4", "group": f"person {video // 4}", "label": video % 2, "frame": 10 * frame, "time": 0.4 * frame,
             "box": [5.0, 5.0, 40.0, 50.0], "landmarks": [0.0] * 10, "face_score": 0.9,
         }
         for video in range(videos)
         for frame in range(FRAMES)
     ]  # fmt: skip
     rows += [
-        {"path": f"{i}.png", "label": i % 2, "frame": None, "time": None, "box": [0.0] * 4, "landmarks": [0.0] * 10,
+        {"path": f"{i}.png", "group": f"photo {i}", "label": i % 2, "frame": None,
+         "time": None, "box": [0.0] * 4, "landmarks": [0.0] * 10,
          "face_score": 0.9}
         for i in range(pictures)
     ]  # fmt: skip
@@ -44,7 +46,7 @@ def noisy_logits(faces: SimpleNamespace) -> np.ndarray:
 def test_it_is_chosen_on_the_pooled_logits_of_files() -> None:
     faces = faceset(40, pictures=9)
     logits = noisy_logits(faces)
-    found = _per_file(faces, logits, "balanced_accuracy")  # type: ignore[arg-type]
+    found = per_file(faces, logits, "balanced_accuracy", WHERE)  # type: ignore[arg-type]
     assert found is not None
     table = faces.columns(["path", "label", "frame"], "validation").to_pandas()
     table["logit"] = logits
@@ -52,7 +54,8 @@ def test_it_is_chosen_on_the_pooled_logits_of_files() -> None:
     pooled = by_file["logit"].mean()  # one track each: the rule is the plain mean
     labels = by_file["label"].first().to_numpy()
     temperature = fit_temperature(pooled.to_numpy(), labels)
-    assert found["n"] == 40
+    assert (found["n"], found["n_real"], found["n_fake"]) == (40, 20, 20)
+    assert found["thresholds"]["default"]["groups"] == 10
     assert found["calibration"]["temperature"] == pytest.approx(temperature, rel=1e-4)
     threshold = choose_threshold(labels, calibrated(pooled.to_numpy(), temperature), "balanced_accuracy")
     assert found["calibration"]["threshold"] == pytest.approx(threshold, rel=1e-4)
@@ -61,7 +64,7 @@ def test_it_is_chosen_on_the_pooled_logits_of_files() -> None:
 @pytest.mark.parametrize(("videos", "pictures"), [(0, 30), (18, 0), (19, 5)])
 def test_too_few_videos_choose_nothing(videos: int, pictures: int) -> None:
     faces = faceset(videos, pictures)
-    assert _per_file(faces, noisy_logits(faces), "balanced_accuracy") is None  # type: ignore[arg-type]
+    assert per_file(faces, noisy_logits(faces), "balanced_accuracy", WHERE) is None  # type: ignore[arg-type]
 
 
 def test_the_rule_by_hand() -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn import metrics as sk
 
 from facetell.errors import DataError, FacetellError, MissingExtraError, SettingsError, UsageError
-from facetell.evaluation import calibrated, read_predictions
+from facetell.evaluation import Band, calibrated, choose_threshold, read_predictions
 from facetell.reporting import check_destination, markdown, plots, report, write_report
 
 PLOTS = ["confusion_matrix", "precision_recall", "reliability", "roc", "score_densities"]
@@ -115,6 +115,45 @@ def test_a_row_per_source(written: tuple[Path, dict]) -> None:
     assert rows["ffhq"]["metrics"]["fpr"]["value"] == pytest.approx(np.mean(own >= 0.45))
     assert rows["ffhq"]["metrics"]["accuracy"]["value"] == pytest.approx(np.mean(own < 0.45))
     assert "style\\|gan" in markdown.render(found)
+
+
+def test_before_and_after_calibration(written: tuple[Path, dict]) -> None:
+    table, (_, found) = predictions(), written
+    before, after = found["calibration"]["before"], found["calibration"]["after"]
+    assert before["log_loss"]["value"] == pytest.approx(
+        sk.log_loss(table["label"], calibrated(table["logit"], 1.0)), abs=1e-6
+    )
+    assert after == {name: found["metrics"][name] for name in ("ece", "log_loss")}
+    assert before["ece"]["low"] < before["ece"]["high"]
+
+
+def test_the_page_says_whether_crossing_and_ideal_threshold_agree(written: tuple[Path, dict]) -> None:
+    out, found = written
+    ideal = found["thresholds"]
+    table = predictions()
+    scores = table["score"].astype(np.float32)
+    assert ideal["youden"]["value"] == choose_threshold(table["label"], scores, "youden")
+    assert ideal["detector"] == 0.45
+    assert ideal["agree"] == (ideal["difference"]["low"] <= 0 <= ideal["difference"]["high"])
+    page = (out / "report.md").read_text("utf-8")
+    assert f"The score densities cross at {ideal['crossing']['value']:.3f} (" in page
+    assert "includes 0. Both describe these faces" in page
+    told = markdown.render({**found, "thresholds": {**ideal, "agree": False}})
+    assert "The two do not agree" in told
+    assert "does not include 0" in told
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_the_band_is_counted_by_hand(tmp_path: Path) -> None:
+    table = predictions(8)
+    table["label"], table["group"] = np.repeat([0, 1], 4), np.arange(8)
+    table["score"] = np.array([0.1, 0.4, 0.6, 0.9, 0.2, 0.5, 0.8, 0.9])
+    found = write(table, tmp_path / "r", threshold=0.5, band=Band(fake_from=0.3, real_to=0.7))["unsure"]
+    assert (found["low"], found["high"]) == (0.3, 0.7)
+    assert {call: found["real"][call] for call in ("real", "unsure", "fake")} == {"real": 1, "unsure": 2, "fake": 1}
+    assert {call: found["fake"][call] for call in ("real", "unsure", "fake")} == {"real": 1, "unsure": 1, "fake": 2}
+    assert found["real"]["wrong"]["value"] == found["fake"]["wrong"]["value"] == 0.25
+    assert "| **real** | 1 | 2 | 1 | 0.250 (" in (tmp_path / "r" / "report.md").read_text("utf-8")
 
 
 @pytest.mark.usefixtures("no_plots")
@@ -277,13 +316,6 @@ def test_every_plot_survives_degenerate_scores(tmp_path: Path, labels: list, sco
             getattr(plots, name)(labels, scores, threshold, path)
         with Image.open(path) as image:
             assert image.convert("L").getextrema()[0] < 100  # something is drawn
-
-
-def test_a_density_has_area_one_and_its_peak_in_place() -> None:
-    values, grid = np.random.default_rng(0).normal(1, 1, 5000), np.linspace(-6, 8, 512)
-    curve = plots._density(values, grid)
-    assert curve.sum() * (grid[1] - grid[0]) == pytest.approx(1, abs=1e-3)
-    np.testing.assert_allclose(curve, np.exp(-0.5 * (grid - 1) ** 2) / np.sqrt(2 * np.pi), atol=0.03)
 
 
 def test_text_cannot_break_the_page() -> None:

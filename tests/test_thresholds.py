@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from facetell.errors import DataError, SettingsError
 from facetell.evaluation import THRESHOLD_RULES, choose_threshold, confusion
+from facetell.evaluation.rates import operating_rates
+from facetell.evaluation.thresholds import promise
 
 TIED = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 10)), min_size=2, max_size=40).filter(
     lambda rows: len({label for label, _ in rows}) == 2
@@ -29,20 +31,36 @@ def quality(y: np.ndarray, s: np.ndarray, threshold: float, rule: str) -> float:
         return (tp + tn) / len(y)
     if rule == "eer":
         return -abs(fp / (fp + tn) - fn / (fn + tp))
-    if rule.startswith("fpr="):
-        return tp / (tp + fn) if fp <= float(rule[4:]) * (fp + tn) else -1.0
+    name, _, number = rule.partition("=")
+    if name == "fpr":
+        return tp / (tp + fn) if fp <= float(number) * (fp + tn) else -1.0
+    if name == "recall":
+        return -fp / (fp + tn) if tp >= float(number) * (fn + tp) - 1e-9 else -2.0
+    if name == "precision":
+        return tp / (tp + fn) if tp + fp and tp >= float(number) * (tp + fp) - 1e-9 else -1.0
+    if name == "cost":
+        return -(float(number) * fn + fp)
     return (tp / (tp + fn) + tn / (tn + fp)) / 2
 
 
 @settings(max_examples=200, deadline=None)
-@given(TIED, st.sampled_from([*THRESHOLD_RULES[:-1], "fpr=0", "fpr=0.25"]))
+@given(
+    TIED,
+    st.sampled_from(
+        [*THRESHOLD_RULES, "fpr=0", "fpr=0.25", "recall=0.5", "recall=1", "precision=0.5", "cost=0.1", "cost=3.5"]
+    ),
+)
 def test_no_threshold_does_better(rows: list[tuple[int, int]], rule: str) -> None:
     y, steps = (np.array(column) for column in zip(*rows, strict=True))
     s = steps / 10
-    chosen = choose_threshold(y, s, rule)
-    assert chosen not in s or chosen == 0  # at 0 there is nothing below the lowest score
     tried = np.append(np.arange(21) / 20 - 0.025, 1.01)
     best = max(quality(y, s, threshold, rule) for threshold in tried)
+    if rule.startswith("precision=") and best < 0:
+        with pytest.raises(DataError, match="the best is"):
+            choose_threshold(y, s, rule)
+        return
+    chosen = choose_threshold(y, s, rule)
+    assert chosen not in s or chosen == 0  # at 0 there is nothing below the lowest score
     assert quality(y, s, chosen, rule) == pytest.approx(best, abs=1e-12)
 
 
@@ -97,7 +115,13 @@ def test_scores_of_one_can_all_be_called_real() -> None:
         ("fpr=2", r"\[0, 1\)"),
         ("fpr=nan", r"\[0, 1\)"),
         ("fpr=", r"\[0, 1\)"),
-        ("youden's", "unknown threshold rule"),
+        ("youden's", "did you mean 'youden'"),
+        ("recall=0", r"\(0, 1\]"),
+        ("recall=1.1", r"\(0, 1\]"),
+        ("precision", r"\(0, 1\]"),
+        ("cost=0", "above 0"),
+        ("cost=inf", "above 0"),
+        ("magic", "choose|unknown threshold rule"),
     ],
 )
 def test_unknown_rules_are_refused(rule: str, message: str) -> None:
@@ -110,3 +134,38 @@ def test_one_class_and_logits_are_refused() -> None:
         choose_threshold([0, 0], [0.1, 0.9])
     with pytest.raises(DataError, match="probabilities"):
         choose_threshold([0, 1], [-3.0, 2.0])
+
+
+def test_rates_are_asked_for_by_hand() -> None:
+    y, s = [0, 0, 0, 0, 1, 1, 1, 1], [0.1, 0.2, 0.3, 0.9, 0.25, 0.6, 0.8, 0.95]
+    assert choose_threshold(y, s, "youden") == choose_threshold(y, s, "balanced_accuracy")
+    assert choose_threshold(y, s, "recall=0.75") == pytest.approx(0.45)
+    assert choose_threshold(y, s, "recall=0.8") == pytest.approx(0.225)  # all four: below 0.25, above 0.2
+    assert choose_threshold(y, s, "precision=0.75") == pytest.approx(0.45)
+    assert choose_threshold(y, s, "precision=1") == pytest.approx(0.925)
+    # A missed fake costs a tenth: one false alarm for three found fakes is dear. Ten times: find all.
+    assert choose_threshold(y, s, "cost=0.1") == pytest.approx(0.925)
+    assert choose_threshold(y, s, "cost=10") == pytest.approx(0.225)
+
+
+def test_a_precision_out_of_reach_names_the_best() -> None:
+    with pytest.raises(DataError, match="the best is 0.75, with a recall of 1"):
+        choose_threshold([0, 1, 1, 1], [0.9, 0.2, 0.3, 0.4], "precision=0.9")
+
+
+def test_too_few_faces_promise_what_they_can() -> None:
+    y, groups = np.repeat([0, 1], 50), np.arange(100)
+    s = np.append(np.linspace(0.1, 0.4, 50), np.linspace(0.6, 0.9, 50))
+    rates = operating_rates(y, s, groups, choose_threshold(y, s, "fpr=0.01"))
+    said = promise("fpr=0.01", rates)
+    assert said is not None
+    assert "50 independent real faces cannot show fpr=0.01, that takes 100: on them it is 0" in said
+    assert f"at most {1 - 0.025 ** (1 / 50):.4g}" in said
+    assert promise("fpr=0.02", rates) is None
+    assert "50 independent fakes cannot show recall=0.99, that takes 100: on them it is 1" in str(
+        promise("recall=0.99", rates)
+    )
+    assert "no number of them can" in str(promise("recall=1", rates))
+    assert promise("f1", rates) is None
+    few = operating_rates(y, np.repeat(s[::10], 10), np.arange(100) // 10, 0.5)  # ten groups of ten alike
+    assert "5 independent real faces cannot show fpr=0.02" in str(promise("fpr=0.02", few))

@@ -1,9 +1,9 @@
 """facetell: detect fake face images, and learn a new kind of fake from a few examples.
 
 The verbs of the command are functions here, with the same names and arguments: ``prepare``, ``inspect``, ``fit``,
-``evaluate``, ``bench``, ``compare``, ``detect``, ``verify``, ``sources``, ``demo``; ``methods`` is ``list_methods`` (the
-package ``facetell.methods`` holds them). ``Detector`` and ``FaceSet`` are the two things they work on. Everything is
-imported on first use.
+``threshold``, ``calibrate``, ``evaluate``, ``bench``, ``compare``, ``detect``, ``verify``, ``sources``, ``demo``;
+``methods`` is ``list_methods`` (the package ``facetell.methods`` holds them). ``Detector`` and ``FaceSet`` are the two
+things they work on. Everything is imported on first use.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from facetell.api import (
         bench,
+        calibrate,
         compare,
         demo,
         detect,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         list_methods,
         prepare,
         sources,
+        threshold,
         verify,
     )
     from facetell.data.faceset import FaceSet
@@ -36,6 +38,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "bench",
+    "calibrate",
     "compare",
     "demo",
     "detect",
@@ -45,6 +48,7 @@ __all__ = [
     "list_methods",
     "prepare",
     "sources",
+    "threshold",
     "verify",
 ]
 

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from facetell.api.evaluating import evaluate
     from facetell.api.fitting import fit
     from facetell.api.information import inspect, list_methods, verify
+    from facetell.api.operating import calibrate, threshold
     from facetell.data.prepare import prepare
 
 __all__ = [
     "bench",
+    "calibrate",
     "compare",
     "demo",
     "detect",
@@ -27,10 +29,12 @@ __all__ = [
     "list_methods",
     "prepare",
     "sources",
+    "threshold",
     "verify",
 ]
 
 _HOMES = {
+    "calibrate": "facetell.api.operating",
     "bench": "facetell.api.benching",
     "compare": "facetell.api.comparing",
     "demo": "facetell.api.demonstration",
@@ -40,6 +44,7 @@ _HOMES = {
     "inspect": "facetell.api.information",
     "list_methods": "facetell.api.information",
     "prepare": "facetell.data.prepare",
+    "threshold": "facetell.api.operating",
     "sources": "facetell.api.datasets",
     "verify": "facetell.api.information",
 }

@@ -26,6 +26,8 @@ def detect(
     detector: str | Path,
     paths: Iterable[str | Path],
     *,
+    at: str = "default",
+    prevalence: float | None = None,
     faces: str = "auto",
     frames: str = "32",
     face_model: str | None = None,
@@ -39,6 +41,8 @@ def detect(
     Args:
         detector: a detector bundle.
         paths: files, folders (searched to the bottom, hidden files left out), and patterns such as ``inbox/*.mp4``.
+        at: which of the detector's operating points decides; ``facetell.threshold`` makes them.
+        prevalence: share of fakes, in (0, 1), that the scores are meant for; decisions stay, see `Detector.load`.
         faces: ``find`` looks for faces in pictures, ``crops`` takes each as one face crop, ``auto`` does as fits the
             detector, see `Judge`. Videos are always searched.
         frames: of a video: ``32`` (spread over time), ``2s`` (one every two seconds) or ``all``.
@@ -58,12 +62,14 @@ def detect(
     cores = os.cpu_count() or 1
     workers = max(1, min(workers or cores, len(files)))
     job = _Job(
-        str(detector), device, faces, choice, face_model, str(annotate) if annotate else None, max(1, cores // workers)
-    )
+        str(detector), device, at, prevalence, faces, choice, face_model, str(annotate) if annotate else None,
+        max(1, cores // workers),
+    )  # fmt: skip
     if not files:  # else the first worker finds out
         from facetell.detector.bundle import read_bundle
+        from facetell.detector.calibration import calibrations
 
-        read_bundle(Path(detector))
+        calibrations(read_bundle(Path(detector))[0], at, prevalence)
     # This process stays light and quick to start: torch and the detector are only loaded where they are used.
     few = isinstance(choice, Spread) and annotate is None  # a clip with boxes has all frames
 
@@ -122,6 +128,8 @@ def _below(folder: Path, above: frozenset[str]) -> Iterator[Path]:
 class _Job:
     detector: str
     device: str
+    at: str
+    prevalence: float | None
     faces: str
     choice: Choice
     face_model: str | None
@@ -150,7 +158,7 @@ def _start(job: _Job) -> Judge:
 
     tune_allocator()
     torch.set_num_threads(job.threads)
-    detector = Detector.load(job.detector, job.device)
+    detector = Detector.load(job.detector, job.device, at=job.at, prevalence=job.prevalence)
     return Judge(detector, faces=job.faces, frames=job.choice, model=job.face_model, threads=job.threads)
 
 

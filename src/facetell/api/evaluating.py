@@ -14,18 +14,22 @@ from facetell.api.facesets import check_split, samples_of
 from facetell.data.batches import iterate
 from facetell.data.faceset import FaceSet
 from facetell.data.prepare import open_or_prepare
+from facetell.detector.calibration import DEFAULT, calibrations
 from facetell.detector.detector import Detector
+from facetell.evaluation.rates import check_prevalence
 from facetell.methods import get_method
 from facetell.reporting.report import check_destination, write_report
 from facetell.training.fabric import make_fabric
 from facetell.training.loop import Samples
 from facetell.training.runtime import tune_allocator
 
-__all__ = ["evaluate", "predictions"]
+__all__ = ["evaluate", "predictions", "warn_of_other_crops"]
 
 log = logging.getLogger("facetell")
 
 BATCH = 256
+FEW = 200
+"""Faces of a class below which a temperature is a rough guess."""
 
 
 def predictions(
@@ -41,7 +45,7 @@ def predictions(
     logits = _logits(detector, samples, on_score or (lambda done, total: None))
     table = faces.columns(["path", "label", "group", "source", "split", "sha256"], split)
     columns = {name: table[name].to_numpy() for name in table.column_names}
-    return {"row": samples.rows, **columns, "logit": logits, "score": detector.scores(logits)}
+    return {"row": samples.rows, **columns, "logit": logits, "score": detector.calibration.curve.scores(logits)}
 
 
 def _logits(detector: Detector, samples: Samples, on_score: Callable[[int, int], None]) -> npt.NDArray[np.float32]:
@@ -65,6 +69,8 @@ def evaluate(
     out: str | Path,
     *,
     split: str = "test",
+    at: str | None = None,
+    prevalence: float | None = None,
     seed: int = 0,
     device: str = "auto",
     on_decode: Callable[[int, int], None] | None = None,
@@ -72,14 +78,20 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score a split of a face set and write a report to ``out``; returns the report's numbers.
 
-    ``seed`` draws the bootstrap intervals. The threshold is the detector's own, chosen on its validation data.
+    ``at``: which of the detector's operating points decides, by default its own; all were chosen on validation data.
+    ``prevalence``: also say what a verdict is worth where this share of the faces, in (0, 1), is fake. Scores stay as they
+    are: this split has its own mix. ``seed`` draws the bootstrap intervals.
     """
+    if prevalence is not None:
+        check_prevalence(prevalence)
     check_destination(Path(out))
     name = "detector" if isinstance(detector, Detector) else Path(detector).name
     detector = detector if isinstance(detector, Detector) else Detector.load(detector, device)
+    at = at or detector.operating_point
+    calibration, _ = calibrations(detector.description, at, None)
     faces = open_or_prepare(Path(faceset))
     check_split(faces, split, "evaluate on")
-    _warn_of_other_crops(detector, faces)
+    warn_of_other_crops(detector, faces)
     tune_allocator()
     table = predictions(detector, faces, split, on_decode=on_decode, on_score=on_score)
     description = detector.description
@@ -88,6 +100,8 @@ def evaluate(
         "method": description["method"],
         "backbone": description["settings"]["backbone"],
         "input_size": detector.size,
+        "operating_point": at,
+        "calibration": description.get("calibration", {}).get("method", "temperature"),
         "temperature": detector.temperature,
         "fitted_on": f"{description['data']['name']}, split {description['data']['split']}",
         "fitted_on_fingerprint": description["data"]["fingerprint"],
@@ -96,22 +110,35 @@ def evaluate(
         "faceset_fingerprint": faces.fingerprint,
         "split": split,
         "versions": description["versions"],
+        "warnings": _few_to_calibrate_on(description),
     }
-    default = description["thresholds"]["default"]
+    point = description["thresholds"][at]
+    where = f"{point['rule']} on {point['split']}"
     return write_report(
         table,
         Path(out),
-        threshold=default["value"],
-        threshold_rule=f"{default['rule']} on {default['split']}",
+        threshold=calibration.threshold,
+        threshold_rule=where if at == DEFAULT else f"{at}: {where} of {point['faceset']}",
+        band=calibration.band,
+        prevalence=prevalence,
         context=context,
         seed=seed,
     )
 
 
-def _warn_of_other_crops(detector: Detector, faces: FaceSet) -> None:
+def warn_of_other_crops(detector: Detector, faces: FaceSet) -> None:
     """Faces cut in another way than in training are another task: say so, for the numbers would not."""
     theirs, ours = faces.info.get("crop"), detector.description["input"]["crop"]
     if theirs and ours and theirs["geometry"] != ours["geometry"]:
         log.warning(
             "%s was cut with %s, the detector was fitted on %s", faces.path.name, theirs["geometry"], ours["geometry"]
         )
+
+
+def _few_to_calibrate_on(description: dict[str, Any]) -> list[str]:
+    """Warn where the scores were made probabilities on too few faces; where that is not stored, say nothing."""
+    known = description.get("calibration", {})
+    few = [f"{known[f'n_{name}']:,} {name}" for name in ("real", "fake") if known.get(f"n_{name}", FEW) < FEW]
+    if not few:
+        return []
+    return [f"the detector was calibrated on few faces ({', '.join(few)}): its scores are rough as probabilities"]

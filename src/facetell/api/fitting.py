@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import platform
 import shutil
 from collections.abc import Callable, Mapping
@@ -11,22 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from facetell.api.choosing import counted, operating_point, per_file
 from facetell.api.facesets import check_split, samples_of
-from facetell.data.faceset import FaceSet
 from facetell.data.prepare import open_or_prepare
 from facetell.detector.bundle import is_bundle, read_bundle, write_bundle
+from facetell.detector.calibration import DEFAULT
 from facetell.detector.card import model_card
 from facetell.detector.detector import Detector
-from facetell.detector.pooling import RULE, pool_files, tracks_of
 from facetell.errors import DataError, MissingExtraError, SettingsError, UsageError, near_miss
 from facetell.evaluation.calibration import calibrated, fit_temperature
-from facetell.evaluation.metrics import auroc, summary
-from facetell.evaluation.thresholds import choose_threshold
+from facetell.evaluation.metrics import summary
+from facetell.evaluation.thresholds import check_rule, promise
 from facetell.methods import get_method
 from facetell.methods.contract import Method, Start, Task
 from facetell.reporting.embedding import draw_embedding
@@ -39,11 +39,11 @@ from facetell.training.tensorboard import log_to
 
 __all__ = ["fit"]
 
+log = logging.getLogger("facetell")
+
 Progress = Callable[[int, int], None]
 TABLES = (TABLE, POINTS)
 """What a method may leave in its folder that goes into the detector."""
-MIN_FILES = 10
-"""Validation videos of each class below which nothing is chosen on them."""
 
 
 def fit(
@@ -90,6 +90,7 @@ def fit(
             raise UsageError(f"{resolved.weights} has {key} {value}, not {user[key]}", hint=f"leave out {key}")
     resolved = resolve(chosen.settings, user, inherited)
 
+    check_rule(threshold)
     faces = open_or_prepare(Path(faceset))
     check_split(faces, split, "fit on")
     check_split(faces, "validation", "choose epoch and threshold on")
@@ -114,12 +115,14 @@ def fit(
         chosen.predict(network, validation, fabric, None) if chosen.predict else predict(network, validation, fabric)
     )
     temperature = fit_temperature(logits, validation.labels)
+    where = {"split": "validation", "faceset": faces.path.name, "fingerprint": faces.fingerprint}
     description: dict[str, Any] = {
         "method": method,
         "settings": as_dict(resolved),
         "input": {"size": resolved.size, "channels": "RGB", "range": [0, 1], "crop": faces.info.get("crop")},
         "labels": {"real": 0, "fake": 1},
         "temperature": temperature,
+        "calibration": {"method": "temperature", **where, **counted(validation.labels)},
         "thresholds": {},
         "data": {
             "name": faces.path.name,
@@ -137,19 +140,16 @@ def fit(
         },
     }
     scores = calibrated(logits, temperature)
-    value = choose_threshold(validation.labels, scores, threshold)
-    description["thresholds"]["default"] = {
-        "value": value,
-        "rule": threshold,
-        "split": "validation",
-        "fingerprint": faces.fingerprint,
-        "n": len(validation),
-    }
-    per_file = _per_file(faces, logits, threshold)
-    if per_file:
-        description["per_file"] = {**per_file, "split": "validation", "fingerprint": faces.fingerprint}
+    point = operating_point(validation.labels, scores, validation.groups, threshold, where)
+    description["thresholds"][DEFAULT] = point
+    warning = promise(threshold, point["rates"])
+    if warning:
+        log.warning("%s", warning)
+    of_videos = per_file(faces, logits, threshold, where)
+    if of_videos:
+        description["per_file"] = of_videos
     detector = Detector(network.cpu(), description)
-    metrics = {"validation": summary(validation.labels, scores, value), "seed": seed}
+    metrics = {"validation": summary(validation.labels, scores, point["value"]), "seed": seed}
     if fabric.is_global_zero:
         images = np.random.default_rng(0).integers(0, 256, (2, resolved.size, resolved.size, 3), dtype=np.uint8)
         selftest = {"images": torch.from_numpy(images), "logits": torch.from_numpy(detector.logits(images))}
@@ -168,37 +168,6 @@ def fit(
         shutil.rmtree(folder)
     fabric.barrier()
     return detector
-
-
-def _per_file(faces: FaceSet, logits: np.ndarray, rule: str) -> dict[str, Any] | None:
-    """Temperature and threshold for whole videos, chosen on the validation videos; None where they are too few.
-
-    The frames of one video err together, so what is calibrated for one face is too sure for their mean, or not sure
-    enough: only whole files can tell.
-    """
-    table = faces.columns(["path", "label", "frame", "time", "box", "landmarks", "face_score"], "validation")
-    rows = table.filter(pc.is_valid(table["frame"]))
-    paths = rows["path"].dictionary_encode().combine_chunks()
-    files = paths.indices.to_numpy()
-    labels = np.zeros(len(paths.dictionary), dtype=np.int8)
-    labels[files] = rows["label"].to_numpy()
-    if np.bincount(labels, minlength=2).min() < MIN_FILES:
-        return None
-    of_rows = logits[pc.is_valid(table["frame"]).to_numpy()]
-    tracks = np.zeros(len(files), dtype=np.int64)
-    for file in range(len(labels)):
-        mine = np.flatnonzero(files == file)
-        tracks[mine] = tracks_of(rows.take(mine))
-    pooled = pool_files(of_rows, files, tracks)
-    temperature = fit_temperature(pooled, labels)
-    value = choose_threshold(labels, calibrated(pooled, temperature), rule)
-    return {
-        "calibration": {"temperature": temperature, "threshold": value},
-        "pooling": RULE,
-        "rule": rule,
-        "n": len(labels),
-        "auroc": auroc(labels, pooled),
-    }
 
 
 def _preset(method: Method, name: str | None) -> Mapping[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from facetell.data.inspect import contact_sheet, summarise
 from facetell.data.prepare import open_or_prepare
@@ -22,7 +23,7 @@ def inspect(faceset: str | Path, *, sheet: str | Path | None = None, seed: int =
     return result
 
 
-def verify(detector: str | Path) -> dict[str, object]:
+def verify(detector: str | Path) -> dict[str, Any]:
     """Check a detector bundle whole. Raises ``BundleError`` with the reason when anything is not as it was written."""
     return Detector.verify(detector)
 

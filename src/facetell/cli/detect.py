@@ -28,6 +28,8 @@ UNJUDGED = 6
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line, with every face and track.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the JSON lines here; run again to go on.")
 @click.option("--annotate", type=click.Path(path_type=Path), help="Folder for pictures: boxes, strips, clips, plots.")
+@click.option("--at", default="default", show_default=True, metavar="NAME", help="Operating point that decides.")
+@click.option("--prevalence", type=float, help="Share of fakes the scores are meant for.  [default: as calibrated on]")
 @click.option(
     "--faces",
     type=click.Choice(["auto", "find", "crops"]),
@@ -47,6 +49,8 @@ def command(
     as_json: bool,
     out: Path | None,
     annotate: Path | None,
+    at: str,
+    prevalence: float | None,
     faces: str,
     frames: str,
     face_model: str | None,
@@ -57,12 +61,13 @@ def command(
 
     PATH is a file, a folder (searched to the bottom), a pattern, or - for a list of paths on standard input, one a
     line. Every file gets a line: a verdict, or why there is none; the exit code is 6 if some have none. The score is
-    the calibrated probability of fake.
+    the calibrated probability of fake. A detector with an unsure band (facetell threshold) says unsure within it.
 
     \b
     Example:
       facetell detect detector photo.jpg clip.mp4 inbox/
       facetell detect detector inbox/ --json | jq -c 'select(.decision == "fake")'
+      facetell detect detector inbox/ --at fpr=0.01 --prevalence 0.001
       find inbox -name '*.mp4' | facetell detect detector - -o verdicts.jsonl --annotate pictures
     """
     from facetell.api import detect
@@ -73,12 +78,13 @@ def command(
     identity = hash_file(detector / "detector.json")[:16] if (detector / "detector.json").is_file() else ""
     if out:
         files = [file for file in files if not _is(out, file)]
-    done = _done(out, identity) if out else set()
+    done = _done(out, (identity, at, prevalence)) if out else set()
     left = [path for path in files if path not in done]
     unjudged = shown = 0
     with counting("judging", "files") as progress:
         verdicts = detect(
-            detector, left, faces=faces, frames=frames, face_model=face_model, device=device, annotate=annotate,
+            detector, left, at=at, prevalence=prevalence, faces=faces,
+            frames=frames, face_model=face_model, device=device, annotate=annotate,
             workers=workers, on_file=progress if out or not sys.stdout.isatty() else None,
         )  # fmt: skip
         file = _opened(out) if out else None
@@ -152,8 +158,9 @@ def _unwritable(out: Path, error: OSError) -> UsageError:
     return UsageError(f"{out} cannot be written: {error.strerror}", hint="give another file with -o")
 
 
-def _done(out: Path, identity: str) -> set[str]:
-    """Paths that an earlier run has judged; a line torn by a kill is cut off."""
+def _done(out: Path, judge: tuple[str, str, float | None]) -> set[str]:
+    """Paths that an earlier run has judged by the same detector, operating point and prevalence; a line torn by a kill
+    is cut off."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         data = out.read_bytes() if out.exists() else b""
@@ -164,11 +171,17 @@ def _done(out: Path, identity: str) -> set[str]:
     for number, line in enumerate(data[:whole].splitlines(), start=1):
         try:
             verdict = json.loads(line)
-            path, other = str(verdict["path"]), verdict["detector"] != identity
+            path, theirs = (
+                str(verdict["path"]),
+                (verdict["detector"], verdict["operating_point"], verdict["prevalence"]),
+            )
         except (ValueError, KeyError, TypeError):
             raise UsageError(f"{out}, line {number} is no verdict", hint="give another file with -o") from None
-        if other:
-            raise UsageError(f"{out} holds verdicts of another detector", hint="give another file with -o")
+        if theirs[0] != judge[0] or (theirs[1] is not None and theirs != judge):  # None: that file was not judged
+            raise UsageError(
+                f"{out} holds verdicts of another detector, operating point or prevalence",
+                hint="give another file with -o",
+            )
         paths.add(path)
     if whole < len(data):
         with out.open("r+b") as file:

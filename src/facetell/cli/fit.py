@@ -22,7 +22,12 @@ __all__ = ["command"]
 @click.option("--preset", help="Named settings, such as 'paper'.")
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="One setting; may be repeated.")
-@click.option("--threshold", default="balanced_accuracy", show_default=True, help="Rule for the threshold.")
+@click.option(
+    "--threshold",
+    default="balanced_accuracy",
+    show_default=True,
+    help="Rule for the threshold, such as fpr=0.01.",
+)
 @click.option("--seed", default=0, show_default=True, help="Draws shots, weights, order and augmentation.")
 @click.option("--resume", is_flag=True, help="Go on after an interruption, from the last whole epoch.")
 @click.option("--tensorboard", type=click.Path(path_type=Path), help="Also log to this TensorBoard folder.")

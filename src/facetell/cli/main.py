@@ -17,6 +17,8 @@ VERBS = {
     "prepare": "Turn face pictures, photos, videos or a data set into a face set.",
     "inspect": "Count a face set and draw a contact sheet.",
     "fit": "Fit a detector on a face set.",
+    "threshold": "Choose when a detector says fake, and when it is unsure.",
+    "calibrate": "Fit anew how a detector's logits become probabilities.",
     "evaluate": "Measure a detector on a labelled face set.",
     "bench": "Fit and measure a grid of detectors, the papers' tables among them.",
     "compare": "Say whether detectors differ on the same faces.",

@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,17 @@ from torch import Tensor
 
 from facetell.errors import BundleError, UsageError
 
-__all__ = ["DESCRIPTION", "FORMAT", "SELFTEST", "VERSION", "WEIGHTS", "is_bundle", "read_bundle", "write_bundle"]
+__all__ = [
+    "DESCRIPTION",
+    "FORMAT",
+    "SELFTEST",
+    "VERSION",
+    "WEIGHTS",
+    "is_bundle",
+    "read_bundle",
+    "update_description",
+    "write_bundle",
+]
 
 FORMAT = "facetell.detector"
 VERSION = 1
@@ -90,6 +101,34 @@ def write_bundle(
         raise BundleError(f"the detector {path} could not be written: {error}", hint="is the disk full?") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def update_description(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Let ``change`` edit the description of the bundle at ``path`` in place, whole or not at all.
+
+    ``detector.json`` holds the hashes of the other files and none of them holds a hash of it, so one rename is enough:
+    at every moment the bundle is the old or the new one. What ``change`` leaves must still be a description.
+
+    Raises ``BundleError`` when the bundle is damaged or cannot be written.
+    """
+    read_bundle(path)
+    file = path / DESCRIPTION
+    description = _read_description(file)
+    change(description)
+    beside = path / f".{DESCRIPTION}.{os.getpid()}.tmp"
+    try:
+        with beside.open("w", encoding="utf-8") as written:
+            written.write(json.dumps(description, indent=2) + "\n")
+            written.flush()
+            os.fsync(written.fileno())
+        _read_description(beside)
+        beside.replace(file)
+    except OSError as error:
+        raise BundleError(
+            f"{file} could not be written: {error.strerror or error}", hint="is the disk full?"
+        ) from error
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def read_bundle(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:

@@ -24,8 +24,11 @@ It takes face crops at {settings["size"]}×{settings["size"]} pixels and gives t
 - **Fitted on**: split *{data["split"]}* of {data["name"]} ({data["images"]:,} images{shots}; sources: \
 {", ".join(data["sources"])}; fingerprint `{data["fingerprint"][:16]}`), seed {description["seed"]}
 - **Temperature, threshold and (where there are epochs) the epoch chosen on**: split *validation* ({n:,} images), never on test
-- **Temperature**: {description["temperature"]:.4f}
-- **Threshold**: {threshold["value"]:.4f} (rule: {threshold["rule"]}); a score from there on is called fake
+- **Temperature when made**: {description["temperature"]:.4f}
+- **Threshold when made**: {threshold["value"]:.4f} (rule: {threshold["rule"]}); a score from there on is called fake
+
+Operating points, calibrations and an *unsure* band set later with `facetell threshold` and `facetell calibrate` are in
+`detector.json`; `facetell verify` lists them.
 
 ## On validation (the data that chose what is said above, so rather too good)
 

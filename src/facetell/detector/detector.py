@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +12,10 @@ from torch import Tensor, nn
 
 from facetell.data.images import as_pixels
 from facetell.detector.bundle import read_bundle
+from facetell.detector.calibration import DEFAULT, calibrations
 from facetell.detector.judging import Judge
 from facetell.detector.verdict import Verdict
 from facetell.errors import BundleError, FacetellError, SettingsError, UsageError
-from facetell.evaluation.calibration import calibrated
 from facetell.methods import get_method
 from facetell.networks.tensors import misfit, take_sizes
 from facetell.settings import resolve
@@ -27,62 +26,65 @@ if TYPE_CHECKING:
 
     from facetell.data.media.choice import Choice
 
-__all__ = ["Calibration", "Detector"]
+__all__ = ["Detector"]
 
 SELFTEST_TOLERANCE = 2e-2
 """Largest difference of a replayed self-test logit, in units of 1 + |logit|: other processors round otherwise."""
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """From a logit to a calibrated probability of fake, and to a decision."""
-
-    temperature: float
-    threshold: float
-
-    def score(self, logit: float) -> float:
-        """``sigmoid(logit / temperature)``."""
-        return float(calibrated(np.array([logit], dtype=np.float32), self.temperature)[0])
-
-    def decision(self, score: float) -> str:
-        """``fake`` from the threshold on, else ``real``."""
-        return "fake" if score >= self.threshold else "real"
-
-
 class Detector:
     """A fitted network with its temperature and thresholds. Make one with ``Detector.load``."""
 
-    def __init__(self, network: nn.Module, description: dict[str, Any], device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        description: dict[str, Any],
+        device: str | torch.device = "cpu",
+        *,
+        at: str = DEFAULT,
+        prevalence: float | None = None,
+    ) -> None:
         self.description = description
         self.size: int = description["input"]["size"]
+        self.operating_point = at
+        self.prevalence = prevalence
+        self.calibration, self.file_calibration = calibrations(description, at, prevalence)
+        """For one face, and for a video: chosen on validation videos, or that of one face where they were too few."""
         self.temperature: float = description["temperature"]
-        self.threshold: float = description["thresholds"]["default"]["value"]
-        self.calibration = Calibration(self.temperature, self.threshold)
-        """For one face."""
-        per_file = description.get("per_file")
-        self.file_calibration = Calibration(**per_file["calibration"]) if per_file else self.calibration
-        """For a video; chosen on validation videos, or that of one face where the detector was fitted on pictures."""
+        self.threshold: float = self.calibration.shown_threshold
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
         self._scorer = fast_inference(self.network, self.size)
         self._judge: tuple[tuple[Any, ...], Judge] | None = None
 
     @classmethod
-    def load(cls, path: str | Path, device: str = "auto") -> Detector:
-        """Read a bundle. Raises ``BundleError`` with the reason for anything that is not exactly as it was written."""
-        return cls._open(Path(path), device)[0]
+    def load(
+        cls, path: str | Path, device: str = "auto", *, at: str = DEFAULT, prevalence: float | None = None
+    ) -> Detector:
+        """Read a bundle.
+
+        ``at``: which of its operating points decides (``facetell threshold`` makes them); ``prevalence``: share of
+        fakes, in (0, 1), that scores and threshold are moved to; the decisions stay.
+
+        Raises:
+            BundleError: with the reason for anything that is not exactly as it was written.
+            UsageError: it has no such operating point, or does not know the share of fakes it was calibrated on.
+        """
+        return cls._open(Path(path), device, at, prevalence)[0]
 
     @classmethod
-    def _open(cls, path: Path, device: str) -> tuple[Detector, dict[str, Tensor]]:
+    def _open(
+        cls, path: Path, device: str, at: str = DEFAULT, prevalence: float | None = None
+    ) -> tuple[Detector, dict[str, Tensor]]:
         description, weights, selftest = read_bundle(path)
         network = _network(path, description, weights)
         try:
-            return cls(network, description, _device(device)), selftest
-        except (KeyError, TypeError) as error:
+            return cls(network, description, _device(device), at=at, prevalence=prevalence), selftest
+        except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"{path}: detector.json is damaged: {error!r}") from error
 
     @classmethod
-    def verify(cls, path: str | Path) -> dict[str, object]:
+    def verify(cls, path: str | Path) -> dict[str, Any]:
         """Check a bundle whole: files, tensors, and that the self-test gives its logits again."""
         path = Path(path)
         detector, selftest = cls._open(path, "cpu")
@@ -103,6 +105,7 @@ class Detector:
             "size": detector.size,
             "parameters": sum(p.numel() for p in detector.network.parameters()),
             "files": len(description["files"]),
+            "operating_points": {name: point["value"] for name, point in description["thresholds"].items()},
             "selftest_difference": difference,
         }
 
@@ -126,8 +129,8 @@ class Detector:
         return logit.float()
 
     def scores(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Calibrated probabilities of fake for logits: ``sigmoid(logit / temperature)``."""
-        return calibrated(logits, self.temperature)
+        """Calibrated probabilities of fake for the logits of faces, at the detector's prevalence."""
+        return self.calibration.scores(logits)
 
     def detect(
         self,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from facetell.data.faces.contract import Face
     from facetell.data.finding import FaceFinder, Reading, Shot
     from facetell.data.media.choice import Choice
+    from facetell.detector.calibration import Calibration
     from facetell.detector.detector import Detector
 
 __all__ = ["FACES", "Judge"]
@@ -185,14 +186,25 @@ class Judge:
             return Verdict(path, status, reason=reason, kind=kind, frames=frames, faces=faces)
         of_track, logit = pool(logits[used], tracks[used])
         calibration = detector.file_calibration if kind == "video" else detector.calibration
-        score = calibration.score(logit)
-        decision = calibration.decision(score)
+        decision = calibration.decision(logit)
         people = [
             _track(number, [face for face in faces if face.track == number and face.used], value, calibration)
             for number, value in of_track.items()
         ]
         return Verdict(
-            path, decision, decision, score, calibration.threshold, kind=kind, frames=frames, faces=faces, tracks=people
+            path,
+            status=decision,
+            decision=decision,
+            score=calibration.score(logit),
+            threshold=calibration.shown_threshold,
+            operating_point=detector.operating_point,
+            unsure=calibration.shown_band,
+            prevalence=detector.prevalence,
+            reason="the score is in the unsure band" if decision == "unsure" else None,
+            kind=kind,
+            frames=frames,
+            faces=faces,
+            tracks=people,
         )
 
 
@@ -212,11 +224,10 @@ def _face(sighting: _Sighting, track: int, score: float) -> FaceVerdict:
     )
 
 
-def _track(number: int, faces: list[FaceVerdict], logit: float, calibration: Any) -> TrackVerdict:
+def _track(number: int, faces: list[FaceVerdict], logit: float, calibration: Calibration) -> TrackVerdict:
     times = [face.time for face in faces if face.time is not None]
-    score = calibration.score(logit)
     start, end = (min(times), max(times)) if times else (None, None)
-    return TrackVerdict(number, len(faces), start, end, score, calibration.decision(score))
+    return TrackVerdict(number, len(faces), start, end, calibration.score(logit), calibration.decision(logit))
 
 
 def _tracks(sightings: list[_Sighting]) -> npt.NDArray[np.int64]:

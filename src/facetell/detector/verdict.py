@@ -10,7 +10,8 @@ __all__ = ["STATUSES", "FaceVerdict", "TrackVerdict", "Verdict", "status_of"]
 STATUSES = (
     "fake", "real", "unsure", "no_face", "face_too_small", "unreadable", "unsupported", "truncated", "missing",
 )  # fmt: skip
-"""``fake`` and ``real``: judged. ``unsure``: faces were found, but none good enough to judge by. ``no_face``,
+"""``fake`` and ``real``: judged. ``unsure``: judged, and neither can be said (see ``decision``), or faces were found, but
+none good enough to judge by. ``no_face``,
 ``face_too_small``: nothing to judge. ``unreadable``: damaged, or it took too long. ``unsupported``: not a picture or
 video in a format we read, or beyond a limit. ``truncated``: the end is missing; what there is was judged, see
 ``decision``. ``missing``: no such file."""
@@ -62,8 +63,10 @@ class TrackVerdict:
 class Verdict:
     """What is said of one file.
 
-    ``status``: one of `STATUSES`. ``decision``: ``fake`` or ``real``, None if nothing was judged; ``score``:
-    calibrated probability of fake, 0 to 1; ``threshold``: scores from here on are called fake; ``reason``: why there is
+    ``status``: one of `STATUSES`. ``decision``: ``fake``, ``real``, or ``unsure`` where the detector has an unsure band,
+    None if nothing was judged; ``score``: calibrated probability of fake, 0 to 1; ``threshold``: scores from here on are
+    called fake; ``operating_point``: its name; ``unsure``: the band (low, high), None where the detector has none;
+    ``prevalence``: share of fakes the scores are meant for, None as in its calibration data; ``reason``: why there is
     no decision, or what is missing; ``kind``: picture or video; ``note``: what was chosen of the file;
     ``frames``: looked at; ``seconds``: length of a video.
     """
@@ -73,6 +76,9 @@ class Verdict:
     decision: str | None = None
     score: float | None = None
     threshold: float | None = None
+    operating_point: str | None = None
+    unsure: tuple[float, ...] | None = None
+    prevalence: float | None = None
     reason: str | None = None
     kind: str | None = None
     note: str | None = None
@@ -85,6 +91,14 @@ class Verdict:
     def judged(self) -> bool:
         """Whether there is a decision."""
         return self.decision is not None
+
+    def word(self, score: float) -> str | None:
+        """What a face of this ``score`` is called: ``fake``, ``real`` or ``unsure``; None where nothing was judged."""
+        if self.threshold is None:
+            return None
+        if self.unsure is not None and self.unsure[0] < self.unsure[1] and self.unsure[0] <= score <= self.unsure[1]:
+            return "unsure"
+        return "fake" if score >= self.threshold else "real"
 
     def as_dict(self) -> dict[str, Any]:
         """The verdict as plain values, as in ``detect --json``; ``verdict.schema.json`` describes it."""

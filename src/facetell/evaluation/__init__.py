@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from facetell.evaluation.bootstrap import Intervals, grouped_bootstrap
-from facetell.evaluation.calibration import calibrated, fit_temperature
+from facetell.evaluation.calibration import Curve, calibrated, fit_isotonic, fit_temperature
 from facetell.evaluation.comparison import (
     BootstrapComparison,
     Comparison,
@@ -12,6 +12,8 @@ from facetell.evaluation.comparison import (
     holm,
     paired_bootstrap,
 )
+from facetell.evaluation.conformal import Band, fit_band
+from facetell.evaluation.densities import ideal_thresholds
 from facetell.evaluation.metrics import (
     Confusion,
     auroc,
@@ -27,13 +29,16 @@ from facetell.evaluation.metrics import (
     summary,
 )
 from facetell.evaluation.predictions import read_predictions, write_predictions
+from facetell.evaluation.rates import operating_rates, precision_at, rate_interval
 from facetell.evaluation.thresholds import THRESHOLD_RULES, choose_threshold
 
 __all__ = [
     "THRESHOLD_RULES",
+    "Band",
     "BootstrapComparison",
     "Comparison",
     "Confusion",
+    "Curve",
     "Intervals",
     "auroc",
     "auroc_covariance",
@@ -45,12 +50,18 @@ __all__ = [
     "delong",
     "ece",
     "eer",
+    "fit_band",
+    "fit_isotonic",
     "fit_temperature",
     "grouped_bootstrap",
     "holm",
+    "ideal_thresholds",
     "log_loss",
+    "operating_rates",
     "paired_bootstrap",
+    "precision_at",
     "precision_recall_curve",
+    "rate_interval",
     "read_predictions",
     "reliability_bins",
     "roc_curve",

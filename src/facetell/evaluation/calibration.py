@@ -1,9 +1,12 @@
-"""Temperature scaling: turn logits into probabilities of fake (Guo et al. 2017, section 4.2, for two classes).
+"""Turn logits into probabilities of fake, without a change in the ranking of the faces.
 
-One number T > 0 divides every logit, so the ranking of the faces, and with it AUROC, stays as it was.
+Temperature scaling (Guo et al. 2017, section 4.2, for two classes) divides every logit by one number T > 0. Isotonic
+regression (Zadrozny and Elkan 2002) fits any rising curve: more than a few faces can tell.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,11 +14,27 @@ from numpy.typing import ArrayLike, NDArray
 from facetell.errors import DataError
 from facetell.evaluation.metrics import checked
 
-__all__ = ["TEMPERATURE_RANGE", "calibrated", "fit_temperature"]
+__all__ = [
+    "ISOTONIC_FACES",
+    "TEMPERATURE_RANGE",
+    "Curve",
+    "calibrated",
+    "fit_isotonic",
+    "fit_temperature",
+    "log_odds",
+    "pool_violators",
+    "prior_shift",
+]
 
 TEMPERATURE_RANGE = (0.05, 20.0)
 """Temperatures outside say more about the data than about the detector; the fit stops there."""
 
+ISOTONIC_FACES = 1000
+"""Faces below which an isotonic curve follows noise (Niculescu-Mizil and Caruana 2005, figure 7)."""
+
+Floats = NDArray[np.float64]
+
+_ROUNDING = 1e-12
 _STEPS = 60  # halvings of log T over a range of 6: far below float64 resolution
 
 
@@ -64,3 +83,87 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if slope(middle) > 0 else (low, middle)
     return float(np.exp((low + high) / 2))
+
+
+def log_odds(scores: ArrayLike) -> Floats:
+    """Return log(p / (1 - p)) of ``scores`` in [0, 1], -inf and inf at the ends: what ``calibrated`` undoes."""
+    p = np.asarray(scores, dtype=np.float64)
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(p) - np.log1p(-p))
+
+
+def prior_shift(prevalence: float, share: float) -> float:
+    """Return what to add to a score's log-odds where the share of fakes is ``prevalence`` instead of ``share``.
+
+    Elkan 2001, theorem 2; Saerens et al. 2002, eq. 4. It assumes that the fakes themselves, and the reals, are alike.
+    """
+    return float(log_odds(prevalence) - log_odds(share))
+
+
+@dataclass(frozen=True)
+class Curve:
+    """From a logit to the probability of fake, rising everywhere, so it can be undone.
+
+    With ``knots``, pairs (logit, log-odds) in rising order, the log-odds run straight from knot to knot and on beyond
+    the outer two with the slope 1 / ``temperature``; without, they are ``logit / temperature``.
+    """
+
+    temperature: float
+    knots: tuple[tuple[float, float], ...] = ()
+
+    def scores(self, logits: ArrayLike) -> Floats:
+        """Probabilities of fake in [0, 1], in the shape of ``logits``."""
+        z = np.asarray(logits, dtype=np.float64)
+        if not self.knots:
+            return calibrated(z, self.temperature)
+        x, y = np.array(self.knots).T
+        return _sigmoid(np.interp(z, x, y) + (z - np.clip(z, x[0], x[-1])) / self.temperature)
+
+    def logits(self, scores: ArrayLike) -> Floats:
+        """The logits of ``scores``, the inverse; -inf and inf for 0 and 1."""
+        odds = log_odds(scores)
+        if not self.knots:
+            return np.asarray(odds * self.temperature)
+        x, y = np.array(self.knots).T
+        return np.asarray(np.interp(odds, y, x) + (odds - np.clip(odds, y[0], y[-1])) * self.temperature)
+
+
+def pool_violators(values: ArrayLike, weights: ArrayLike) -> tuple[Floats, NDArray[np.int64]]:
+    """Return the rising sequence nearest to ``values`` (N,) in weighted squares, by blocks: value and length (B,).
+
+    Pool adjacent violators (Ayer et al. 1955): a block that is not above the one before it joins it. O(N).
+    """
+    blocks: list[tuple[float, float, int]] = []
+    for value, weight in zip(np.asarray(values, float).tolist(), np.asarray(weights, float).tolist(), strict=True):
+        block = (value, weight, 1)
+        while blocks and blocks[-1][0] > block[0] - _ROUNDING:
+            before = blocks.pop()
+            total = before[1] + block[1]
+            block = ((before[0] * before[1] + block[0] * block[1]) / total, total, before[2] + block[2])
+        blocks.append(block)
+    return np.array([block[0] for block in blocks]), np.array([block[2] for block in blocks])
+
+
+def fit_isotonic(logits: ArrayLike, labels: ArrayLike) -> Curve:
+    """Return the curve through the blocks of the isotonic regression of ``labels`` (N,) on ``logits`` (N,).
+
+    A knot is the mean logit of a block's faces and its share of fakes, kept 1 / (N + 2) from 0 and 1. Steps would make
+    faces equal that the detector tells apart; lines from knot to knot keep the ranking, and with it AUROC.
+
+    Raises :class:`~facetell.errors.DataError` for fewer than :data:`ISOTONIC_FACES` faces, or as ``fit_temperature``.
+    """
+    y, z = checked(labels, logits)
+    if y.size < ISOTONIC_FACES:
+        raise DataError(
+            f"isotonic calibration needs {ISOTONIC_FACES:,} faces, there are {y.size:,}", hint="use temperature"
+        )
+    temperature = fit_temperature(logits, labels)
+    distinct, members, counts = np.unique(z, return_inverse=True, return_counts=True)
+    shares, lengths = pool_violators(np.bincount(members, weights=y) / counts, counts)
+    starts = np.append(0, np.cumsum(lengths)[:-1])
+    centres = np.add.reduceat(distinct * counts, starts) / np.add.reduceat(counts, starts)
+    edge = 1 / (y.size + 2)
+    odds = log_odds(np.clip(shares, edge, 1 - edge))
+    if not (np.diff(centres) > 0).all():
+        raise DataError("the logits lie too close together for an isotonic curve", hint="use temperature")
+    return Curve(temperature, tuple(zip(centres.tolist(), odds.tolist(), strict=True)))

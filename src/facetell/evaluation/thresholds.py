@@ -2,40 +2,54 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from facetell.errors import DataError, SettingsError, near_miss
 from facetell.evaluation.metrics import Ranking
 
-__all__ = ["THRESHOLD_RULES", "check_rule", "choose_threshold"]
+__all__ = ["THRESHOLD_RULES", "check_rule", "choose_threshold", "cuts_of", "promise"]
 
-THRESHOLD_RULES = ("balanced_accuracy", "f1", "accuracy", "eer", "fpr=0.01")
-"""The rules; ``fpr=`` takes any rate from 0 up to, but not including, 1."""
+THRESHOLD_RULES = (
+    "balanced_accuracy", "youden", "f1", "accuracy", "eer", "fpr=0.01", "recall=0.95", "precision=0.9", "cost=10",
+)  # fmt: skip
+"""The rules; those with a number take another one as well, see :func:`choose_threshold`."""
 
+_NUMBERED = ("fpr", "recall", "precision", "cost")
 _CENTRE = 0.5
+_ROUNDING = 1e-12
 
 
-def check_rule(rule: str) -> float | None:
-    """Return the rate of an ``fpr=`` rule, None for the others; raise SettingsError for an unknown rule."""
-    if rule in THRESHOLD_RULES[:-1]:
-        return None
+def check_rule(rule: str) -> tuple[str, float]:
+    """Return the name of a rule and its number, nan for one without; raise SettingsError for an unknown rule."""
     name, _, value = rule.partition("=")
-    if name == "fpr":
+    if name in _NUMBERED:
         try:
-            rate = float(value)
+            number = float(value)
         except ValueError:
-            rate = -1.0
-        if 0 <= rate < 1:
-            return rate
-        raise SettingsError(f"threshold rule {rule!r}: the rate must be in [0, 1)", hint="for example fpr=0.01")
+            number = math.nan
+        if name == "cost" and not 0 < number < math.inf:
+            raise SettingsError(
+                f"threshold rule {rule!r}: the cost of a missed fake, in false alarms, must be above 0",
+                hint="for example cost=10",
+            )
+        if name == "fpr" and not 0 <= number < 1:
+            raise SettingsError(f"threshold rule {rule!r}: the rate must be in [0, 1)", hint="for example fpr=0.01")
+        if name in ("recall", "precision") and not 0 < number <= 1:
+            raise SettingsError(f"threshold rule {rule!r}: the rate must be in (0, 1]", hint=f"for example {name}=0.9")
+        return name, number
+    if rule in THRESHOLD_RULES:
+        return ("balanced_accuracy" if rule == "youden" else rule), math.nan
     raise SettingsError(
         f"unknown threshold rule {rule!r}{near_miss(rule, THRESHOLD_RULES)}",
         hint=f"choose one of: {', '.join(THRESHOLD_RULES)}",
     )
 
 
-def _cuts(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+def cuts_of(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """Thresholds (K + 1,) around the distinct ``scores`` (K,), both descending: midway between neighbours.
 
     The outer two lie midway between the extreme score and 1 or 0. Where no number fits between two neighbours the upper
@@ -52,17 +66,21 @@ def choose_threshold(labels: ArrayLike, scores: ArrayLike, rule: str = "balanced
 
     ``scores`` (N,) are probabilities of fake in [0, 1]. Rules:
 
-    - ``balanced_accuracy``: largest mean of recall and 1 - FPR, which is Youden's J;
+    - ``balanced_accuracy``, also named ``youden``: largest mean of recall and 1 - FPR, which is (1 + Youden's J) / 2;
     - ``f1``, ``accuracy``: largest of that metric;
     - ``eer``: smallest difference of FPR and FNR, then the largest balanced accuracy;
-    - ``fpr=0.01``: largest recall with an FPR of at most 1 %, then the smallest FPR.
+    - ``fpr=0.01``: largest recall with an FPR of at most 1 %, then the smallest FPR;
+    - ``recall=0.95``: smallest FPR with a recall of at least 95 %, then the largest recall;
+    - ``precision=0.9``: largest recall with a precision of at least 90 %, then the smallest FPR;
+    - ``cost=10``: least cost on these faces, in their mix, when a missed fake costs as much as 10 false alarms.
 
     The threshold lies midway between the two neighbouring scores, so it does not sit on a face. Among equally good
     ones the one nearest to 0.5 is taken, then the lower. Compared in whole numbers, so ties are exact.
 
-    Raises SettingsError for an unknown rule, DataError when a class is missing or a score leaves [0, 1].
+    Raises SettingsError for an unknown rule, DataError when a class is missing, a score leaves [0, 1], or no threshold
+    reaches the precision.
     """
-    rate = check_rule(rule)
+    name, number = check_rule(rule)
     ranking = Ranking(labels, scores)
     fps, tps = (np.append(0, counts).astype(np.int64) for counts in ranking.counts())
     reals, fakes = int(fps[-1]), int(tps[-1])
@@ -76,17 +94,60 @@ def choose_threshold(labels: ArrayLike, scores: ArrayLike, rule: str = "balanced
 
     balanced = tps * reals - fps * fakes
     goals: list[NDArray[np.int64] | NDArray[np.float64]]
-    if rate is not None:
-        goals = [np.where(fps <= np.floor(rate * reals * (1 + 1e-12)), tps, -1), -fps]
-    elif rule == "eer":
+    if name == "fpr":
+        goals = [np.where(fps <= np.floor(number * reals * (1 + _ROUNDING)), tps, -1), -fps]
+    elif name == "recall":
+        goals = [np.where(tps >= np.ceil(number * fakes * (1 - _ROUNDING)), -fps, -reals - 1), tps]
+    elif name == "precision":
+        goals = [np.where(_precise(tps, fps, number), tps, -1), -fps]
+    elif name == "cost":
+        goals = [np.asarray(-(number * (fakes - tps) + fps), dtype=np.float64)]
+    elif name == "eer":
         goals = [-np.abs(fps * fakes - (fakes - tps) * reals), balanced]
-    elif rule == "f1":
+    elif name == "f1":
         goals = [2 * tps / (tps + fps + fakes)]
-    elif rule == "accuracy":
+    elif name == "accuracy":
         goals = [tps - fps]
     else:
         goals = [balanced]
-    cuts = _cuts(ranking.thresholds)
+    cuts = cuts_of(ranking.thresholds)
     # lexsort sorts by its last key first: goals, then nearness to 0.5, then the lower threshold.
     best = np.lexsort([cuts, np.abs(cuts - _CENTRE), *(-goal for goal in reversed(goals))])[0]
     return float(cuts[best])
+
+
+def _precise(tps: NDArray[np.int64], fps: NDArray[np.int64], rate: float) -> NDArray[np.bool_]:
+    """Where (K + 1,) the precision is at least ``rate``; raises DataError with the best where it is nowhere."""
+    called = tps + fps
+    enough = (called > 0) & (tps >= np.ceil(rate * called * (1 - _ROUNDING)))
+    if not enough.any():
+        best = 1 + int(np.argmax(tps[1:] / called[1:]))
+        raise DataError(
+            f"no threshold reaches a precision of {rate:g} on these faces: the best is {tps[best] / called[best]:.4g}, "
+            f"with a recall of {tps[best] / tps[-1]:.4g}",
+            hint="ask for less, or choose the threshold by another rule such as fpr=0.01",
+        )
+    return np.asarray(enough)
+
+
+def promise(rule: str, rates: Mapping[str, Mapping[str, float | None]]) -> str | None:
+    """Say what can be promised where the faces are too few for the rate that ``rule`` asks for; None where they do.
+
+    ``rates``: of :func:`~facetell.evaluation.rates.operating_rates`. Too few: less than one of them, counted as
+    independent ones, may be on the wrong side.
+    """
+    name, number = check_rule(rule)
+    if name not in ("fpr", "recall", "precision"):
+        return None
+    rate = rates[name]
+    value, low, high, faces = rate["value"], rate["low"], rate["high"], rate["effective"]
+    wrong = number if name == "fpr" else 1 - number
+    if value is None or faces is None or faces * wrong >= 1 - _ROUNDING:
+        return None
+    least = f"that takes {math.ceil(1 / wrong - _ROUNDING):,}" if wrong else "no number of them can"
+    promised = f"at most {high:.4g}" if name == "fpr" else f"at least {low:.4g}"
+    kind = {"fpr": "real faces", "recall": "fakes", "precision": "faces called fake"}[name]
+    return (
+        f"{faces:.0f} independent {kind} cannot show {rule}, {least}: on them it is {value:.4g}, "
+        f"and what can be promised is {promised} (95% interval)"
+    )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["annotate", "annotated_names"]
 
-_COLOURS = {"fake": "#D55E00", "real": "#0072B2", None: "#8A8A8A"}
+_COLOURS = {"fake": "#D55E00", "real": "#0072B2", "unsure": "#222222", None: "#8A8A8A"}
 """As in the plots; and every box carries its word."""
 
 STRIP = 12
@@ -57,7 +57,7 @@ def annotate(verdict: Verdict, folder: Path) -> list[Path]:
 
 def _picture(verdict: Verdict, out: Path) -> Path:
     pixels = read_picture(Path(verdict.path).read_bytes()).pixels
-    return _save(_draw(pixels, verdict.faces, verdict.threshold, CLIP_SIDE * 2), out)
+    return _save(_draw(pixels, verdict.faces, verdict, CLIP_SIDE * 2), out)
 
 
 def _video(verdict: Verdict, strip_out: Path, clip_out: Path) -> list[Path]:
@@ -88,16 +88,16 @@ def _video(verdict: Verdict, strip_out: Path, clip_out: Path) -> list[Path]:
             elif frame.time > seen + patience:
                 current = []
             if frame.index in wanted:
-                thumb = _draw(frame.pixels, current, verdict.threshold, THUMB)
+                thumb = _draw(frame.pixels, current, verdict, THUMB)
                 ImageDraw.Draw(thumb).text((4, thumb.height - 16), f"{frame.time:.2f} s", fill="white", font=_font(12))
                 thumbs.append(thumb)
-            yield frame, _draw(frame.pixels, current, verdict.threshold, CLIP_SIDE)
+            yield frame, _draw(frame.pixels, current, verdict, CLIP_SIDE)
 
     _write_clip(drawn(), clip_out)
     return [clip_out, _save(_strip(thumbs), strip_out)] if thumbs else [clip_out]
 
 
-def _draw(pixels: npt.NDArray[np.uint8], faces: list[FaceVerdict], threshold: float | None, side: int) -> Image.Image:
+def _draw(pixels: npt.NDArray[np.uint8], faces: list[FaceVerdict], verdict: Verdict, side: int) -> Image.Image:
     """The frame, at most ``side`` pixels long, with a box and a label for each face."""
     image = Image.fromarray(pixels)
     scale = min(1.0, side / max(image.size))
@@ -106,7 +106,7 @@ def _draw(pixels: npt.NDArray[np.uint8], faces: list[FaceVerdict], threshold: fl
     draw = ImageDraw.Draw(image)
     line = max(2, round(max(image.size) / 320))
     for face in faces:
-        word = None if not face.used or threshold is None else "fake" if face.score >= threshold else "real"
+        word = verdict.word(face.score) if face.used else None
         colour = _COLOURS[word]
         left, top, width, height = face.box or (0, 0, pixels.shape[1], pixels.shape[0])
         box = [left * scale, top * scale, (left + width) * scale, (top + height) * scale]

@@ -134,6 +134,58 @@ def _how(report: Mapping[str, Any]) -> str:
     return table(["", ""], rows)
 
 
+def _spread(found: Mapping[str, float]) -> str:
+    if found["low"] is None:
+        return f"{found['value']:.3f}"
+    return f"{found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
+
+
+def _ideal(found: Mapping[str, Any]) -> str:
+    if found["crossing"]["value"] is None:
+        return "The densities of real and fake scores do not cross where fakes begin to prevail."
+    crossing, youden, difference = (_spread(found[name]) for name in ("crossing", "youden", "difference"))
+    said = f"The score densities cross at {crossing}; the ROC's ideal threshold (largest Youden's J) is {youden}. "
+    if found["agree"] is None:
+        return said + "Without several groups nothing can be said of their difference."
+    agreed = "agree" if found["agree"] else "do not agree"
+    includes = "includes" if found["agree"] else "does not include"
+    return f"{said}The two {agreed}: their difference {difference} {includes} 0."
+
+
+def _verdicts(report: Mapping[str, Any]) -> list[str]:
+    """What the report says of acting on verdicts; nothing of what does not apply."""
+    parts: list[str] = []
+    if report["thresholds"]:
+        parts += [
+            "## Threshold",
+            f"The detector's threshold is {report['thresholds']['detector']:.4g}. {_ideal(report['thresholds'])} "
+            "Both describe these faces; neither was used.",
+        ]
+    before, after = (report["calibration"][when] for when in ("before", "after"))
+    rows = [[_TITLES[name], shown(before[name]), shown(after[name])] for name in ("ece", "log_loss")]
+    parts += ["## Calibration", table(["", "uncalibrated (temperature 1)", "calibrated"], rows, numbers=2)]
+    if report["unsure"]:
+        parts += ["## Unsure", _unsure(report["unsure"])]
+    if report["prevalence"]:
+        found = report["prevalence"]
+        rows = [
+            ["of those called fake are fake (precision)", shown(found["precision"])],
+            ["of those called real are real", shown(found["npv"])],
+            ["of all are called fake", shown(found["called_fake"])],
+        ]
+        parts += [f"## Where {found['share']:g} of the faces are fake", table(["share", "value"], rows, numbers=1)]
+    return parts
+
+
+def _unsure(found: Mapping[str, Any]) -> str:
+    rows = [
+        [f"**{name}**", *(f"{found[name][call]:,}" for call in ("real", "unsure", "fake")), shown(found[name]["wrong"])]
+        for name in ("real", "fake")
+    ]
+    said = f"Scores from {found['low']:.4g} to {found['high']:.4g} are called unsure."
+    return said + "\n\n" + table(["", "called real", "unsure", "called fake", "share wrong"], rows, numbers=4)
+
+
 def render(report: Mapping[str, Any]) -> str:
     """Return the Markdown page of a report as :func:`~facetell.reporting.report.write_report` returns it."""
     level = f"{report['bootstrap']['level']:.0%}"
@@ -150,6 +202,7 @@ def render(report: Mapping[str, Any]) -> str:
         ),
         "## Confusion matrix",
         _confusion(report),
+        *_verdicts(report),
         "## Sources",
         "A row of fakes compares that source with all real faces; a row of reals counts its false alarms.",
         _sources(report),

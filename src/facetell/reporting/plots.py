@@ -8,14 +8,16 @@ which people with any colour vision can tell apart; shapes and direct labels say
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from facetell.errors import MissingExtraError
 from facetell.evaluation import metrics
+from facetell.evaluation.densities import density, on_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +40,6 @@ REAL, FAKE, INK, FAINT = "#0072B2", "#D55E00", "#222222", "#8A8A8A"
 
 _WIDTH, _HEIGHT, _DPI = 6.0, 5.0, 1000 / 6
 _GRID = 512  # points of a density curve
-_LOG_ODDS_LIMIT = 16.0  # a float32 score cannot come closer to 1 than this
 
 Floats = NDArray[np.float64]
 
@@ -148,27 +149,6 @@ def precision_recall(labels: ArrayLike, scores: ArrayLike, threshold: float, pat
     save_figure(figure, path)
 
 
-def _log_odds(scores: ArrayLike) -> Floats:
-    p = np.asarray(scores, dtype=np.float64)
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.clip(np.log(p) - np.log1p(-p), -_LOG_ODDS_LIMIT, _LOG_ODDS_LIMIT))
-
-
-def _density(values: Floats, grid: Floats) -> Floats:
-    """Gaussian kernel density (K,) on an even ``grid`` (K,), bandwidth by Silverman's rule of thumb.
-
-    Values are first counted per grid cell, so the cost does not grow with values times grid points.
-    """
-    step = grid[1] - grid[0]
-    spread = min(float(np.std(values)), float(np.subtract(*np.percentile(values, [75, 25]))) / 1.34) or np.std(values)
-    width = max(0.9 * float(spread) * values.size**-0.2, (grid[-1] - grid[0]) / 80)  # equal scores stay visible
-    cells = np.bincount(np.clip(np.rint((values - grid[0]) / step).astype(int), 0, grid.size - 1), minlength=grid.size)
-    reach = int(np.ceil(4 * width / step))
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) * step / width) ** 2)
-    smooth = np.convolve(cells, kernel, mode="full")[reach : reach + grid.size]
-    return np.asarray(smooth / (kernel.sum() * step * values.size))
-
-
 _SCORE_TICKS = {
     0.5: "0.5",
     0.1: "0.1",
@@ -185,7 +165,7 @@ _SCORE_TICKS = {
 def _score_ticks(low: float, high: float) -> tuple[list[float], list[str]]:
     """Places (log-odds) and names of the ticks between ``low`` and ``high``, none close enough to touch another."""
     places: dict[float, str] = {}
-    ticks = [(float(_log_odds(score)), name) for score, name in _SCORE_TICKS.items()]
+    ticks = [(float(on_axis(score)), name) for score, name in _SCORE_TICKS.items()]
     inside = [tick for tick in ticks if low <= tick[0] <= high]
     for place, name in [*inside[:1], *inside[:0:-1]]:  # 0.5 first, then from the ends inward
         if all(abs(place - other) > 0.11 * (high - low) for other in places):
@@ -193,15 +173,20 @@ def _score_ticks(low: float, high: float) -> tuple[list[float], list[str]]:
     return list(places), list(places.values())
 
 
-def score_densities(labels: ArrayLike, scores: ArrayLike, threshold: float, path: Path) -> None:
+def score_densities(
+    labels: ArrayLike, scores: ArrayLike, threshold: float, path: Path, ideal: Mapping[str, Any] | None = None
+) -> None:
     """Draw how the scores of real and of fake faces are spread, with the threshold.
+
+    ``ideal``: of :func:`~facetell.evaluation.densities.ideal_thresholds`; draws the densities' crossing and the ROC's
+    ideal threshold with their intervals below the curves.
 
     The axis shows the score on a log-odds scale (the calibrated logit), so that neither end is squeezed. Bars are a
     histogram, lines a Gaussian kernel density; both have area 1 per class.
     """
     y = np.asarray(labels).astype(bool)
-    x = _log_odds(scores)
-    cut = float(_log_odds(np.clip(threshold, 0, 1)))
+    x = on_axis(scores)
+    cut = float(on_axis(np.clip(threshold, 0, 1)))
     low, high = min(float(x.min()), cut), max(float(x.max()), cut)
     margin = max(0.08 * (high - low), 1.0)
     grid = np.linspace(low - margin, high + margin, _GRID)
@@ -216,7 +201,7 @@ def score_densities(labels: ArrayLike, scores: ArrayLike, threshold: float, path
     for name, members, colour, style in (("real", ~y, REAL, "-"), ("fake", y, FAKE, (0, (6, 2)))):
         if not members.any():
             continue
-        curve = _density(x[members], grid)
+        curve = density(x[members], grid)
         heights, _, _ = axes.hist(x[members], bins=bins, density=True, color=colour, alpha=0.22)
         axes.plot(grid, curve, color=colour, linewidth=2.2, linestyle=style, label=f"{name} (n = {members.sum():,})")
         top = max(top, float(curve.max()), float(np.max(heights)))
@@ -225,9 +210,44 @@ def score_densities(labels: ArrayLike, scores: ArrayLike, threshold: float, path
     axes.axvline(cut, color=INK, linewidth=1.5, ymax=0.93)
     side = "left" if cut < (grid[0] + grid[-1]) / 2 else "right"
     axes.text(cut, top * 1.08, f" threshold {threshold:.3g} ", ha=side, va="bottom", fontsize=10.5, color=INK)
+    if ideal is not None:
+        _draw_ideal(axes, ideal, top)
     axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 0.99), ncols=2, fontsize=11, frameon=False, borderpad=0.2)
     axes.set_xticks(*_score_ticks(grid[0], grid[-1]))
     save_figure(figure, path)
+
+
+def _draw_ideal(axes: Axes, ideal: Mapping[str, Any], top: float) -> None:
+    """Two rows below the curves: a mark and a bar for the crossing and for Youden's threshold."""
+    axes.set_ylim(-0.24 * top, top * 1.15)
+    axes.axhline(0, color=FAINT, linewidth=0.8)
+    left, right = axes.get_xlim()
+    for row, (name, mark, word) in enumerate((("crossing", "X", "densities cross"), ("youden", "D", "ROC's ideal"))):
+        found = ideal[name]
+        if found["value"] is None:
+            continue
+        height = -(0.075 + 0.1 * row) * top
+        x = float(on_axis(found["value"]))
+        if found["low"] is not None:
+            ends = np.clip(on_axis([found["low"], found["high"]]), left, right)
+            axes.plot(ends, [height, height], color=INK, linewidth=2, alpha=0.45, solid_capstyle="butt")
+            said = f"{word} {found['value']:.3f} ({found['low']:.3f}–{found['high']:.3f})"
+        else:
+            said = f"{word} {found['value']:.3f}"
+        axes.plot([x], [height], mark, color=INK, markersize=7)
+        here = x > (left + right) / 2
+        reach = [x, *(ends if found["low"] is not None else [])]
+        axes.text(
+            min(reach) if here else max(reach),
+            height,
+            f"{said}   " if here else f"   {said}",
+            ha="right" if here else "left",
+            va="center",
+            fontsize=9.5,
+            color=INK,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1},
+        )
+    axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= top * 1.15])
 
 
 def confusion_matrix(labels: ArrayLike, scores: ArrayLike, threshold: float, path: Path) -> None:
@@ -269,8 +289,13 @@ def _compact(count: int) -> str:
     return str(count) if count < 10_000 else f"{count / 1e3:.0f}k" if count < 1_000_000 else f"{count / 1e6:.1f}M"
 
 
-def reliability(labels: ArrayLike, scores: ArrayLike, path: Path, bins: int = 15) -> None:
-    """Draw the observed share of fakes over the predicted probability, and below it the faces per bin."""
+def reliability(
+    labels: ArrayLike, scores: ArrayLike, path: Path, bins: int = 15, *, before: ArrayLike | None = None
+) -> None:
+    """Draw the observed share of fakes over the predicted probability, and below it the faces per bin.
+
+    ``before``: the scores (N,) before calibration, drawn as open marks.
+    """
     found = metrics.reliability_bins(labels, scores, bins)
     figure = figure_of(5.6)
     upper, lower = figure.subplots(2, 1, height_ratios=[3.2, 1], sharex=True)
@@ -278,6 +303,13 @@ def reliability(labels: ArrayLike, scores: ArrayLike, path: Path, bins: int = 15
     dressed(upper, title, "", "observed share of fakes")
     unit_square(upper)
     upper.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
+    if before is not None:
+        old = metrics.reliability_bins(labels, before, bins)
+        shown = old.counts > 0
+        said = f"before calibration, ECE {metrics.ece(labels, before, bins):.3f}"
+        upper.plot(old.predicted[shown], old.observed[shown], "o-", color=FAINT, markerfacecolor="white", markersize=5,
+                   linewidth=0.8, label=said)  # fmt: skip
+        upper.legend(loc="upper left", fontsize=10, frameon=False)
     filled = found.counts > 0
     x, y = found.predicted[filled], found.observed[filled]
     upper.plot(x, y, color=FAKE, linewidth=1.2, alpha=0.35)

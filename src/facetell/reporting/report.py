@@ -20,11 +20,14 @@ from numpy.typing import NDArray
 
 from facetell.errors import DataError, MissingExtraError, SettingsError
 from facetell.evaluation.bootstrap import Intervals, grouped_bootstrap
+from facetell.evaluation.calibration import calibrated
+from facetell.evaluation.conformal import Band
 from facetell.evaluation.metrics import SUMMARY_KEYS, confusion, summary
 from facetell.evaluation.predictions import checked_predictions, write_predictions
 from facetell.reporting import plots
 from facetell.reporting.folder import check_folder, number, plain, save_json, whole_folder
 from facetell.reporting.markdown import render
+from facetell.reporting.verdicts import verdict_sections
 
 __all__ = ["LEVEL", "REPORT_FORMAT", "REPORT_VERSION", "check_destination", "few_groups", "measure", "write_report"]
 
@@ -135,7 +138,7 @@ def _warnings(table: Columns, given: object) -> list[str]:
     return found + few_groups(table)
 
 
-def _draw(table: Columns, threshold: float, folder: Path) -> dict[str, str]:
+def _draw(table: Columns, threshold: float, ideal: dict[str, Any] | None, folder: Path) -> dict[str, str]:
     """Draw what the data allows; return the plots by name, none without matplotlib."""
     labels, scores = table["label"], table["score"]
     both = np.unique(labels).size == 2
@@ -147,7 +150,9 @@ def _draw(table: Columns, threshold: float, folder: Path) -> dict[str, str]:
             if name in ("roc", "precision_recall") and not both:
                 continue
             if name == "reliability":
-                plots.reliability(labels, scores, path)
+                plots.reliability(labels, scores, path, before=calibrated(table["logit"], 1.0))
+            elif name == "score_densities":
+                plots.score_densities(labels, scores, threshold, path, ideal)
             else:
                 getattr(plots, name)(labels, scores, threshold, path)
             drawn[name] = f"plots/{name}.png"
@@ -163,6 +168,8 @@ def write_report(
     threshold: float,
     threshold_rule: str,
     context: dict[str, object],
+    band: Band | None = None,
+    prevalence: float | None = None,
     repetitions: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -170,13 +177,15 @@ def write_report(
 
     ``predictions`` has the columns of :data:`~facetell.evaluation.predictions.PREDICTION_COLUMNS`. ``threshold`` (a
     score) and ``threshold_rule`` come from validation data. ``context`` says where the numbers come from (detector,
-    method, face set, split, versions ...) and is written as given; its list ``warnings`` is shown on top.
+    method, face set, split, versions ...) and is written as given; its list ``warnings`` is shown on top. ``band``: the
+    detector's unsure band; ``prevalence``: share of fakes to say what a verdict is worth at.
 
     Keys of the result: ``format``, ``version``, ``threshold``, ``threshold_rule``, ``context``, ``counts``,
-    ``metrics`` (name → value, low, high), ``confusion`` (tn, fp, fn, tp), ``sources``, ``mistakes``, ``bootstrap``,
-    ``warnings``, ``plots`` (name → path in the folder). What is not defined is None. In ``sources`` a fake source is
-    measured against all real faces, a real source alone (its FPR, and accuracy = 1 - FPR); a source with both labels
-    has a row for each.
+    ``metrics`` (name → value, low, high), ``confusion`` (tn, fp, fn, tp), ``thresholds`` (crossing, youden, difference,
+    agree, see :mod:`facetell.evaluation.densities`), ``calibration`` (before, after), ``prevalence``, ``unsure``,
+    ``sources``, ``mistakes``, ``bootstrap``, ``warnings``, ``plots`` (name → path in the folder). What is not defined is
+    None. In ``sources`` a fake source is measured against all real faces, a real source alone (its FPR, and accuracy =
+    1 - FPR); a source with both labels has a row for each.
 
     Raises UsageError when ``out`` holds something else than a report, DataError for unusable predictions.
     """
@@ -204,6 +213,7 @@ def write_report(
         },
         "metrics": metrics,
         "confusion": {"tn": matrix.tn, "fp": matrix.fp, "fn": matrix.fn, "tp": matrix.tp},
+        **verdict_sections(table, metrics, threshold, band, prevalence, repetitions, seed),
         "sources": _sources(table, threshold, repetitions, seed),
         "mistakes": _mistakes(table, threshold),
         "bootstrap": {
@@ -218,7 +228,7 @@ def write_report(
         "plots": {},
     }
     with whole_folder(out, "report") as fresh:
-        report["plots"] = _draw(table, threshold, fresh / "plots")
+        report["plots"] = _draw(table, threshold, report["thresholds"], fresh / "plots")
         write_predictions(fresh / "predictions.parquet", table)
         save_json(fresh / "report.json", report)
         (fresh / "report.md").write_text(render(report), "utf-8")

@@ -19,7 +19,7 @@ def scores_over_time(verdict: Verdict, path: Path) -> None:
     dressed(axes, f"{_shown(Path(verdict.path).name)}: {said}", "time in s", "score (probability of fake)")
     for track in verdict.tracks:
         faces = [face for face in verdict.faces if face.track == track.track]
-        colour = FAKE if track.decision == "fake" else REAL
+        colour = {"fake": FAKE, "real": REAL}.get(track.decision, INK)
         times, scores = [face.time or 0.0 for face in faces], [face.score for face in faces]
         axes.plot(times, scores, "o-", color=colour, markersize=4, linewidth=1.2)
         if len(verdict.tracks) > 1:

@@ -1,0 +1,50 @@
+"""``facetell calibrate``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from facetell.cli.progress import counting
+
+__all__ = ["command"]
+
+
+@click.command("calibrate")
+@click.argument("detector", type=click.Path(path_type=Path))
+@click.argument("faceset", type=click.Path(path_type=Path))
+@click.option(
+    "--method",
+    type=click.Choice(["temperature", "isotonic"]),
+    default="temperature",
+    show_default=True,
+    help="One number, or from 1,000 faces on any rising curve.",
+)
+@click.option("--split", default="validation", show_default=True, help="Split to calibrate on, never test.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def command(detector: Path, faceset: Path, method: str, split: str, device: str, as_json: bool) -> None:
+    """Fit anew how the logits of DETECTOR become probabilities of fake, on a split of a labelled face set.
+
+    The ranking of faces and every decision stay: thresholds and the unsure band move with the scores.
+
+    \b
+    Example:
+      facetell calibrate detector ours --method isotonic
+    """
+    from facetell.api import calibrate
+
+    with counting("decoding", "faces") as decoding, counting("scoring", "faces") as scoring:
+        found = calibrate(
+            detector, faceset, method=method, split=split, device=device, on_decode=decoding, on_score=scoring
+        )
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    before, after = found["before"], found["after"]
+    click.echo(
+        f"{detector}: calibrated on {found['n_real']:,} real and {found['n_fake']:,} fake faces, {method}; on these ECE "
+        f"{before['ece']:.4f} → {after['ece']:.4f}, log loss {before['log_loss']:.4f} → {after['log_loss']:.4f}"
+    )

@@ -126,7 +126,10 @@ def test_a_second_run_computes_nothing(found: dict[str, dict], folder: Path) -> 
 
     before = stamps()
     assert len(before) == 6
-    again = facetell.bench(folder / "toys.toml", folder / "out", data=folder, jobs=1)
+    (folder / "renamed.toml").write_text(
+        SPEC.replace('name = "again"', 'name = "anew"').replace('row = "again"', 'row = "anew"')
+    )
+    again = facetell.bench(folder / "renamed.toml", folder / "out", data=folder, jobs=1)
     assert stamps() == before
     assert [line.get("auroc") for line in again["lines"]] == [line.get("auroc") for line in found.values()]
 

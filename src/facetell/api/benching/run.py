@@ -125,9 +125,8 @@ class _Queue:
             "tests": [(sets[name].fingerprint, split) for name, split in cell.tests],
         }
         self.keys[cell] = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:10]
-        slug = re.sub(r"[^a-z0-9.]+", "-", cell.name.lower()).strip("-")[:80]
         self.jobs[cell] = Job(
-            folder=self.out / "cells" / f"{slug}-{self.keys[cell]}",
+            folder=self._folder(cell),
             method=cell.method,
             faceset=sets[cell.faceset].path if cell.method else Path(),
             split=cell.split,
@@ -138,6 +137,12 @@ class _Queue:
             start=self.jobs[cell.start].detector if cell.start else None,
             threads=self.threads,
         )
+
+    def _folder(self, cell: Cell) -> Path:
+        """The cell's folder, also where it was made under another name."""
+        slug = re.sub(r"[^a-z0-9.]+", "-", cell.name.lower()).strip("-")[:80]
+        cells = self.out / "cells"
+        return next(cells.glob(f"*-{self.keys[cell]}"), cells / f"{slug}-{self.keys[cell]}")
 
     def _opened(self, name: str) -> FaceSet:
         found = self.facesets[name]

@@ -128,8 +128,8 @@ def test_help_is_light() -> None:
 
 def test_public_names() -> None:
     assert set(facetell.__all__) == {
-        "Detector", "FaceSet", "Verdict", "__version__", "compare", "demo", "detect", "evaluate", "fit", "inspect",
-        "list_methods", "prepare", "sources", "verify",
+        "Detector", "FaceSet", "Verdict", "__version__", "bench", "compare", "demo", "detect", "evaluate", "explain",
+        "fit", "inspect", "list_methods", "prepare", "sources", "verify",
     }  # fmt: skip
     for name in facetell.__all__:
         assert getattr(facetell, name) is not None

@@ -220,7 +220,9 @@ def _checked(explainer: Explainer, images: Tensor, maps: Maps, faces: int, seed:
     if not len(chosen):
         return None
     some = {key: values[chosen] for key, values in maps.items()}
-    found = check_sanity(explainer.network, explainer.size, images[torch.from_numpy(chosen).to(images.device)], some, seed)
+    found = check_sanity(
+        explainer.network, explainer.size, images[torch.from_numpy(chosen).to(images.device)], some, seed
+    )
     kinds = {key: {level: plain(asdict(value)) for level, value in levels.items()} for key, levels in found.items()}
     sentences = [believable(explainer.kinds[key].title, levels, LIMIT) for key, levels in kinds.items()]
     return {"limit": LIMIT, "kinds": kinds, "sentences": sentences}

@@ -64,7 +64,9 @@ class Explainer:
         kinds = {}
         for key, place in self.places.items():
             part = "Grad-CAM" if key == "grad_cam" else "Grad-CAM, Transformer"
-            kinds[key] = Kind(part, place.side, True, f"at {' + '.join(place.modules)}, {place.side}×{place.side} cells")
+            kinds[key] = Kind(
+                part, place.side, True, f"at {' + '.join(place.modules)}, {place.side}×{place.side} cells"
+            )
         side, stride = window_of(self.size)
         kinds["occlusion"] = Kind(
             "occlusion", self.size, True, f"squares of {side}×{side} pixels, {stride} apart, in the face's mean colour"

@@ -140,7 +140,7 @@ def tapped(module: nn.Module) -> Iterator[nn.Module]:
         if kind == "channels last":
             return tap(output.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # type: ignore[no-any-return]
         prefix = output.shape[1] - side * side
-        grid = output[:, prefix:].transpose(1, 2).unflatten(2, (side, side))
+        grid = output[:, prefix:].transpose(1, 2).reshape(len(output), -1, side, side)
         return torch.cat((output[:, :prefix], tap(grid).flatten(2).transpose(1, 2)), dim=1)
 
     with _hooks([(module, hook)]):

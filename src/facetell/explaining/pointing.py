@@ -54,4 +54,4 @@ def wilson(hits: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     rate, spread = hits / n, z * z / n
     middle = (rate + spread / 2) / (1 + spread)
     half = z / (1 + spread) * math.sqrt(rate * (1 - rate) / n + spread / (4 * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return max(0.0, min(rate, middle - half)), min(1.0, max(rate, middle + half))  # rounding at rates of 0 and 1

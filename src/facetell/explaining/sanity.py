@@ -70,7 +70,9 @@ def _ranks(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     return mean
 
 
-def sanity(network: nn.Module, size: int, images: Tensor, maps: Maps, seed: int = 0) -> dict[str, dict[str, Similarity]]:
+def sanity(
+    network: nn.Module, size: int, images: Tensor, maps: Maps, seed: int = 0
+) -> dict[str, dict[str, Similarity]]:
     """Compare ``maps`` of ``images`` (N, 3, S, S) with those of randomised networks: kind → level → similarity.
 
     Every face meets a random network of its own, so that the mean is not over one draw.

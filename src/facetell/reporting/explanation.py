@@ -106,7 +106,7 @@ def _draw_faces(folder: Path, faces: Faces, entries: list[dict[str, Any]], kinds
         name = f"faces/{index:04d}-{_safe(Path(entry['path']).stem)}.png"
         when = "" if entry.get("time") is None else f", {entry['time']:.2f} s"
         title = f"{Path(entry['path']).name}{when}: {entry['decision']}, score {entry['score']:.2f}"
-        draw_maps([_row(faces, index, f"score {entry['score']:.2f}")], kinds, title, folder / name)
+        draw_maps([_row(faces, index, "")], kinds, title, folder / name)
         entry["picture"] = name
 
 

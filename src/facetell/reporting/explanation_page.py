@@ -17,7 +17,9 @@ def believable(title: str, levels: Mapping[str, Mapping[str, Any]], limit: float
         return f"{title}: every map is flat, so nothing can be said."
     numbers = f"mean absolute rank correlation {found['strength']:.2f} (n = {found['n']})"
     if found["strength"] > limit:
-        return f"{title} looks much the same with randomised weights, {numbers}: it shows the picture, not the detector."
+        return (
+            f"{title} looks much the same with randomised weights, {numbers}: it shows the picture, not the detector."
+        )
     return f"randomised weights change {title}, {numbers}, as they should."
 
 

@@ -16,18 +16,18 @@ from facetell.reporting.plots import FAKE, INK, REAL, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colors import Colormap
 
 __all__ = ["Row", "draw_maps"]
 
-_CELL, _BAR = 1.75, 0.62
+_CELL, _LINE, _REST = 1.75, 0.17, 1.05
+"""Inches: a picture, a line of its caption, and title, column titles and scales together."""
 _ATTENTION = "#6A3D9A"
 _DPI = 130
 
 
 @dataclass(frozen=True)
 class Row:
-    """One face: pixels uint8 (S, S, 3), up to three lines beside it, and its maps (h, w) by kind."""
+    """One face: pixels uint8 (S, S, 3), a caption of any number of lines, and its maps (h, w) by kind."""
 
     pixels: npt.NDArray[np.uint8]
     caption: str
@@ -42,7 +42,8 @@ def draw_maps(rows: Sequence[Row], kinds: Mapping[str, Kind], title: str, path: 
     except ImportError as error:
         raise MissingExtraError("pictures of maps", "explain") from error
     columns = 1 + len(kinds)
-    size = (_CELL * columns, _CELL * len(rows) + 0.5 * len(rows) + _BAR + 0.62)
+    lines = [row.caption.count("\n") + 1 if row.caption else 0 for row in rows]
+    size = (_CELL * columns, sum(_CELL + _LINE * number for number in lines) + _REST)
     figure = Figure(figsize=size, dpi=_DPI, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, color=INK, parse_math=False)
@@ -63,18 +64,16 @@ def draw_maps(rows: Sequence[Row], kinds: Mapping[str, Kind], title: str, path: 
 
 def _column(axes: Any, faces: list[npt.NDArray[np.uint8]], maps: list[npt.NDArray[np.float32]], kind: Kind) -> None:
     limit = max(float(np.abs(values).max()) for values in maps) or 1.0
-    low = -limit if kind.signed else 0.0
-    colours = _colours(kind.signed)
     for place, face, values in zip(axes, faces, maps, strict=False):
         _bare(place)
         grey = face.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
         # Lightened, so that both colours show on dark faces too.
-        place.imshow(255 - (255 - grey) * 0.75, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        grown = enlarged(values[None], face.shape[0])[0]
-        strength = np.abs(grown) / limit
-        place.imshow(grown, cmap=colours, vmin=low, vmax=limit, alpha=0.8 * strength**0.75, interpolation="bilinear")
+        place.imshow(255 - (255 - grey) * 0.7, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        place.imshow(_coloured(enlarged(values[None], face.shape[0])[0], limit, kind), interpolation="bilinear")
     bar = axes[-1]
-    bar.imshow(np.linspace(low, limit, 256)[None], cmap=colours, aspect="auto", extent=(low, limit, 0, 1))
+    low = -limit if kind.signed else 0.0
+    scale = np.linspace(low, limit, 256, dtype=np.float32)[None]
+    bar.imshow(_coloured(scale, limit, kind), aspect="auto", extent=(low, limit, 0, 1))
     bar.set_yticks([])
     bar.tick_params(labelsize=8, colors=INK, length=2)
     bar.spines[:].set_visible(False)
@@ -88,11 +87,13 @@ def _column(axes: Any, faces: list[npt.NDArray[np.uint8]], maps: list[npt.NDArra
         label.set_horizontalalignment(side)
 
 
-def _colours(signed: bool) -> Colormap:
-    from matplotlib.colors import LinearSegmentedColormap
+def _coloured(values: npt.NDArray[np.float32], limit: float, kind: Kind) -> npt.NDArray[np.float32]:
+    """Values (h, w) as RGBA: the colour says the sign, the opacity how much."""
+    from matplotlib.colors import to_rgb
 
-    ends = [REAL, "white", FAKE] if signed else ["white", _ATTENTION]
-    return LinearSegmentedColormap.from_list("facetell", ends)
+    colour = np.where(values[..., None] < 0, to_rgb(REAL), to_rgb(FAKE if kind.signed else _ATTENTION))
+    opacity = 0.85 * np.abs(values) / limit
+    return np.concatenate((colour, opacity[..., None]), axis=2).astype(np.float32)
 
 
 def _bare(axes: Axes) -> None:

@@ -23,6 +23,8 @@ _CELL, _LINE, _REST = 1.75, 0.17, 1.05
 """Inches: a picture, a line of its caption, and title, column titles and scales together."""
 _ATTENTION = "#6A3D9A"
 _DPI = 130
+EVEN = 1.0
+"""Attention that a place gets where all get the same."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ def draw_maps(rows: Sequence[Row], kinds: Mapping[str, Kind], title: str, path: 
 
 def _column(axes: Any, faces: list[npt.NDArray[np.uint8]], maps: list[npt.NDArray[np.float32]], kind: Kind) -> None:
     limit = max(float(np.abs(values).max()) for values in maps) or 1.0
+    if not kind.signed:
+        limit = max(limit, EVEN + 0.01)
     for place, face, values in zip(axes, faces, maps, strict=False):
         _bare(place)
         grey = face.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
@@ -71,7 +75,7 @@ def _column(axes: Any, faces: list[npt.NDArray[np.uint8]], maps: list[npt.NDArra
         place.imshow(255 - (255 - grey) * 0.7, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         place.imshow(_coloured(enlarged(values[None], face.shape[0])[0], limit, kind), interpolation="bilinear")
     bar = axes[-1]
-    low = -limit if kind.signed else 0.0
+    low = -limit if kind.signed else EVEN
     scale = np.linspace(low, limit, 256, dtype=np.float32)[None]
     bar.imshow(_coloured(scale, limit, kind), aspect="auto", extent=(low, limit, 0, 1))
     bar.set_yticks([])
@@ -81,18 +85,19 @@ def _column(axes: Any, faces: list[npt.NDArray[np.uint8]], maps: list[npt.NDArra
         bar.set_xticks([-limit, 0, limit], [f"−{limit:.2g}", "0", f"+{limit:.2g}"])
         bar.set_xlabel("← real   fake →", fontsize=8.5, color=INK)
     else:
-        bar.set_xticks([0, limit], ["0", f"{limit:.2g}"])
-        bar.set_xlabel("even share = 1", fontsize=8.5, color=INK)
+        bar.set_xticks([EVEN, limit], ["1", f"{limit:.3g}"])
+        bar.set_xlabel("times its even share", fontsize=8.5, color=INK)
     for label, side in zip(bar.get_xticklabels(), ("left", *("center",) * kind.signed, "right"), strict=True):
         label.set_horizontalalignment(side)
 
 
 def _coloured(values: npt.NDArray[np.float32], limit: float, kind: Kind) -> npt.NDArray[np.float32]:
-    """Values (h, w) as RGBA: the colour says the sign, the opacity how much."""
+    """Values (h, w) as RGBA: the colour says the sign, the opacity how much; of attention, what exceeds an even share."""
     from matplotlib.colors import to_rgb
 
     colour = np.where(values[..., None] < 0, to_rgb(REAL), to_rgb(FAKE if kind.signed else _ATTENTION))
-    opacity = 0.85 * np.abs(values) / limit
+    strength = np.abs(values) / limit if kind.signed else (values - EVEN).clip(0) / (limit - EVEN)
+    opacity = 0.85 * strength
     return np.concatenate((colour, opacity[..., None]), axis=2).astype(np.float32)
 
 

@@ -129,7 +129,7 @@ def test_help_is_light() -> None:
 def test_public_names() -> None:
     assert set(facetell.__all__) == {
         "Detector", "FaceSet", "Verdict", "__version__", "bench", "calibrate",
-        "compare", "demo", "detect", "evaluate", "fit", "inspect",
+        "compare", "demo", "detect", "evaluate", "explain", "fit", "inspect",
         "list_methods", "prepare", "sources", "threshold", "verify",
     }  # fmt: skip
     for name in facetell.__all__:

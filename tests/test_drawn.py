@@ -180,6 +180,22 @@ def test_the_camera_adds_noise_and_keeps_the_picture():
     assert np.abs(once - face).mean() < 0.08
 
 
+def test_masks_say_where_a_picture_was_blended_and_change_no_picture(tmp_path):
+    plain = write_drawn_faces(tmp_path / "plain", people=14, seed=0, size=64)
+    marked = write_drawn_faces(tmp_path / "marked", people=14, seed=0, size=64, masks=True)
+    found = {place: digest for place, digest in hashes(marked).items() if not place.startswith("masks/")}
+    assert found == hashes(plain)
+    masks = sorted(path.relative_to(marked / "masks").as_posix() for path in (marked / "masks").rglob("*.png"))
+    blends = sorted(path.relative_to(marked).with_suffix(".png").as_posix() for path in marked.glob("fake/*blended*"))
+    assert masks == blends
+    for place in masks:
+        mask = np.asarray(Image.open(marked / "masks" / place)) / 255
+        assert mask.shape == (64, 64)
+        assert 0.1 < mask.mean() < 0.3
+        assert mask[36, 32] == 1
+        assert not mask[:8].any()
+
+
 def test_progress_counts_every_picture(tmp_path):
     seen: list[tuple[int, int]] = []
     write_drawn_faces(

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from facetell.api.demonstration import demo
     from facetell.api.detection import detect
     from facetell.api.evaluating import evaluate
+    from facetell.api.explaining import explain
     from facetell.api.fitting import fit
     from facetell.api.information import inspect, list_methods, verify
     from facetell.api.operating import calibrate, threshold
@@ -24,6 +25,7 @@ __all__ = [
     "demo",
     "detect",
     "evaluate",
+    "explain",
     "fit",
     "inspect",
     "list_methods",
@@ -40,6 +42,7 @@ _HOMES = {
     "demo": "facetell.api.demonstration",
     "detect": "facetell.api.detection",
     "evaluate": "facetell.api.evaluating",
+    "explain": "facetell.api.explaining",
     "fit": "facetell.api.fitting",
     "inspect": "facetell.api.information",
     "list_methods": "facetell.api.information",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +15,14 @@ from facetell.detector.verdict import Verdict, status_of
 from facetell.errors import DataError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from facetell.detector.judging import Judge
 
-__all__ = ["detect", "find_files"]
+    Crops = npt.NDArray[np.uint8]
+
+__all__ = ["detect", "find_files", "seen"]
 
 PRELOAD = ("facetell.detector.detector", "facetell.data.finding")
 
@@ -59,30 +64,64 @@ def detect(
     """
     choice = parse(frames)
     files = list(find_files(paths))
+    drawn = str(annotate) if annotate else None
+    few = isinstance(choice, Spread) and annotate is None  # a clip with boxes has all frames
+    job = _Job(str(detector), device, at, prevalence, faces, choice, face_model, drawn, 1)
+    results = _over(files, _judge, job, few, workers, on_file)
+    try:
+        for verdict, _ in results:
+            yield verdict
+    finally:
+        results.close()
+
+
+def seen(
+    detector: str | Path,
+    paths: Iterable[str | Path],
+    *,
+    faces: str = "auto",
+    frames: str = "8",
+    face_model: str | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    on_file: Callable[[int, int], None] | None = None,
+) -> Generator[tuple[Verdict, Crops | None], None, None]:
+    """As `detect`, with the crops (F, size, size, 3) that the network saw, one for each of the verdict's faces."""
+    choice = parse(frames)
+    job = _Job(str(detector), device, "default", None, faces, choice, face_model, None, 1)
+    return _over(list(find_files(paths)), _see, job, isinstance(choice, Spread), workers, on_file)
+
+
+def _over(
+    files: list[Path],
+    work: Callable[[str], tuple[Verdict, Crops | None]],
+    job: _Job,
+    few: bool,
+    workers: int | None,
+    on_file: Callable[[int, int], None] | None,
+) -> Generator[tuple[Verdict, Crops | None], None, None]:
+    """Do ``work`` on files in worker processes; ``few``: it looks at few frames of a video.
+
+    This process stays light and quick to start: torch and the detector are only loaded where they are used.
+    """
     cores = os.cpu_count() or 1
     workers = max(1, min(workers or cores, len(files)))
-    job = _Job(
-        str(detector), device, at, prevalence, faces, choice, face_model, str(annotate) if annotate else None,
-        max(1, cores // workers),
-    )  # fmt: skip
+    job = replace(job, threads=max(1, cores // workers))
     if not files:  # else the first worker finds out
         from facetell.detector.bundle import read_bundle
         from facetell.detector.calibration import calibrations
 
-        calibrations(read_bundle(Path(detector))[0], at, prevalence)
-    # This process stays light and quick to start: torch and the detector are only loaded where they are used.
-    few = isinstance(choice, Spread) and annotate is None  # a clip with boxes has all frames
+        calibrations(read_bundle(Path(job.detector))[0], job.at, job.prevalence)
 
     def seconds(path: str) -> float:
         return seconds_for(Path(path), few_frames=few)
 
-    results = guarded_map(
-        _judge, map(str, files), workers, seconds, initializer=_keep, initargs=(job,), preload=PRELOAD
-    )
+    results = guarded_map(work, map(str, files), workers, seconds, initializer=_keep, initargs=(job,), preload=PRELOAD)
     try:
         for done, (path, result) in enumerate(results, start=1):
             if isinstance(result, Failure):
-                yield Verdict(path, status_of(result.reason), reason=f"reading it {result.reason}: {result.detail}")
+                reason = f"reading it {result.reason}: {result.detail}"
+                yield Verdict(path, status_of(result.reason), reason=reason), None
             else:
                 yield result
             if on_file:
@@ -162,11 +201,19 @@ def _start(job: _Job) -> Judge:
     return Judge(detector, faces=job.faces, frames=job.choice, model=job.face_model, threads=job.threads)
 
 
-def _judge(path: str) -> Verdict:
-    job = _Worker.job
+def _at_work() -> Judge:
     if _Worker.judge is None:
-        _Worker.judge = _start(job)
-    verdict = _Worker.judge.file(Path(path))
+        _Worker.judge = _start(_Worker.job)
+    return _Worker.judge
+
+
+def _see(path: str) -> tuple[Verdict, Crops | None]:
+    return _at_work().seen(Path(path))
+
+
+def _judge(path: str) -> tuple[Verdict, Crops | None]:
+    job = _Worker.job
+    verdict = _at_work().file(Path(path))
     if job.annotate is not None and verdict.frames:
         from facetell.reporting.annotate import annotate
 
@@ -174,4 +221,4 @@ def _judge(path: str) -> Verdict:
             annotate(verdict, Path(job.annotate))
         except OSError as error:
             raise DataError(f"cannot draw {path} into {job.annotate}: {error.strerror or error}") from None
-    return verdict
+    return verdict, None

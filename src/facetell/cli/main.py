@@ -23,6 +23,7 @@ VERBS = {
     "bench": "Fit and measure a grid of detectors, the papers' tables among them.",
     "compare": "Say whether detectors differ on the same faces.",
     "detect": "Judge photos, videos and face crops.",
+    "explain": "Draw where in faces a detector sees the fake.",
     "verify": "Check a detector whole.",
     "sources": "List the data sets that are understood as downloaded.",
     "methods": "List detection methods and their settings.",
@@ -39,7 +40,7 @@ Example:
 
 \b
 Exit codes: 0 done, 1 other failure, 2 wrong usage or setting, 3 data, 4 detector damaged,
-5 optional part missing, 6 some files could not be judged, 130 interrupted.
+5 optional part missing, 6 some files could not be judged or explained, 130 interrupted.
 """
 
 

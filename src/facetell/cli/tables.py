@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-__all__ = ["print_comparison", "print_report", "print_summary"]
+__all__ = ["print_comparison", "print_explanation", "print_report", "print_summary"]
 
 
 def print_summary(summary: dict[str, Any]) -> None:
@@ -50,6 +50,21 @@ def print_comparison(comparison: dict[str, Any], out: Path) -> None:
     for warning in comparison["warnings"]:
         click.echo(f"warning: {warning}", err=True)
     click.echo(f"comparison: {out / 'compare.md'}")
+
+
+def print_explanation(explanation: dict[str, Any], out: Path) -> None:
+    """Print how many faces were explained, whether the maps can be believed, and where the pictures are."""
+    from facetell.reporting.explanation_page import pointed
+
+    count, kinds = len(explanation["faces"]), explanation["kinds"]
+    click.echo(f"{count:,} face{'s' * (count != 1)}: {', '.join(kind['title'] for kind in kinds.values())}")
+    for sentence in (explanation["sanity"] or {"sentences": []})["sentences"]:
+        click.echo(sentence)
+    for key, game in (explanation["pointing"] or {"kinds": {}})["kinds"].items():
+        click.echo(pointed(kinds[key]["title"], game))
+    for warning in explanation["warnings"]:
+        click.echo(f"warning: {warning}", err=True)
+    click.echo(f"explanation: {out / 'report.md'}")
 
 
 def _number(value: float | None) -> str:

@@ -76,6 +76,7 @@ class Judge:
         self.threads = threads
         self.record: dict[str, Any] | None = detector.description["input"]["crop"]
         self._finder: FaceFinder | None = None
+        self._kept: list[npt.NDArray[np.uint8]] | None = None
 
     @property
     def finder(self) -> FaceFinder:
@@ -100,6 +101,17 @@ class Judge:
             return self._read(str(path), reading)
         except MediaError as error:
             return Verdict(str(path), status_of(error.reason), reason=error.message)
+
+    def seen(self, path: Path) -> tuple[Verdict, npt.NDArray[np.uint8]]:
+        """Judge a file, and give what the network saw: crops (F, size, size, 3) in the order of the verdict's faces."""
+        self._kept = []
+        try:
+            verdict = self.file(path)
+            crops = self._kept if verdict.faces else []
+            size = self.detector.size
+            return verdict, np.concatenate([np.zeros((0, size, size, 3), np.uint8), *crops])
+        finally:
+            self._kept = None
 
     def picture(self, pixels: npt.NDArray[np.uint8], name: str = "") -> Verdict:
         """Judge a picture in memory, uint8 (H, W, 3) RGB."""
@@ -161,7 +173,10 @@ class Judge:
         return _Sighting(None, None, None, None, None, resize(pixels, self.detector.size))
 
     def _logits(self, sightings: list[_Sighting]) -> npt.NDArray[np.float32]:
-        logits = self.detector.logits(np.stack([sighting.crop for sighting in sightings]))
+        crops = np.stack([sighting.crop for sighting in sightings])
+        logits = self.detector.logits(crops)
+        if self._kept is not None:
+            self._kept.append(crops)
         for sighting in sightings:
             sighting.crop = _SCORED  # not a slice of the crop: that would keep all its pixels in memory
         return logits

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["render", "shown", "table", "text"]
+__all__ = ["flat", "render", "shown", "table", "text"]
 
 _TITLES = {
     "auroc": "AUROC",
@@ -108,17 +108,18 @@ def _mistakes(report: Mapping[str, Any]) -> str:
     return table(["path", "is", "decided", "source", "score"], rows, numbers=1)
 
 
-def _flat(value: object) -> str:
+def flat(value: object) -> str:
+    """Return nested plain values as one line, a dash for None."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {_flat(item)}" for key, item in value.items())
+        return ", ".join(f"{key}: {flat(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(_flat(item) for item in value)
+        return ", ".join(flat(item) for item in value)
     return _NOTHING if value is None else str(value)
 
 
 def _how(report: Mapping[str, Any]) -> str:
     bootstrap = report["bootstrap"]
-    rows = [[text(key), text(_flat(value))] for key, value in report["context"].items() if key != "warnings"]
+    rows = [[text(key), text(flat(value))] for key, value in report["context"].items() if key != "warnings"]
     rows += [
         [
             "threshold",

@@ -10,11 +10,12 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from facetell.data.drawn.camera import camera
 from facetell.data.drawn.face import draw_face
 from facetell.data.drawn.fields import Array
-from facetell.data.drawn.forgery import blended, upsampled
+from facetell.data.drawn.forgery import blended_with_mask, upsampled
 from facetell.data.drawn.person import Person, Shot
 from facetell.errors import DataError, SettingsError, near_miss
 
@@ -40,6 +41,7 @@ def write_drawn_faces(
     seed: int,
     size: int = 96,
     kinds: Sequence[str] = KINDS,
+    masks: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Draw people, take photos of them, forge some, and write everything as JPEG files with an index.
@@ -56,6 +58,7 @@ def write_drawn_faces(
             the split it falls into and whose face is blended in.
         size: height and width in pixels, divisible by 4, at least 32.
         kinds: kinds of forgery to make, of ``KINDS``.
+        masks: write ``masks/`` too: for each blended picture a grey PNG of the same path, white where the donor is.
         progress: called with (pictures written, pictures in all).
 
     Returns:
@@ -74,7 +77,7 @@ def write_drawn_faces(
     try:
         (building / "real").mkdir(parents=True)
         (building / "fake").mkdir()
-        _write(building, people, seed, size, tuple(kinds), progress)
+        _write(building, people, seed, size, tuple(kinds), masks, progress)
         if out.exists():
             out.rmdir()
         building.replace(out)
@@ -107,7 +110,13 @@ def _splits(people: int) -> list[tuple[str, range]]:
 
 
 def _write(
-    folder: Path, people: int, seed: int, size: int, kinds: tuple[str, ...], progress: Callable[[int, int], None] | None
+    folder: Path,
+    people: int,
+    seed: int,
+    size: int,
+    kinds: tuple[str, ...],
+    masks: bool,
+    progress: Callable[[int, int], None] | None,
 ) -> None:
     """Fill ``folder``."""
 
@@ -127,9 +136,11 @@ def _write(
                     for photo in range(PHOTOS_PER_PERSON):
                         rng = np.random.default_rng((seed, number, 1 + ("drawn", *KINDS).index(source), photo))
                         donor = person(others[int(rng.random() * len(others))])
-                        face = _photo(person(number), donor, source, size, rng)
+                        face, mask = _photo(person(number), donor, source, size, rng)
                         place = f"{'real' if source == 'drawn' else 'fake'}/{number:05d}-{source}-{photo}.jpg"
                         (folder / place).write_bytes(camera(face, rng))
+                        if masks and mask is not None:
+                            _save_mask(mask, (folder / "masks" / place).with_suffix(".png"))
                         index.writerow(
                             (place, "real" if source == "drawn" else "fake", f"person-{number:05d}", source, split)
                         )
@@ -138,15 +149,22 @@ def _write(
                             progress(done, total)
 
 
-def _photo(person: Person, donor: Person, source: str, size: int, rng: np.random.Generator) -> Array:
-    """Return a new photo of ``person``, forged if ``source`` says so, before the camera."""
+def _photo(
+    person: Person, donor: Person, source: str, size: int, rng: np.random.Generator
+) -> tuple[Array, Array | None]:
+    """A new photo of ``person``, forged if ``source`` says so, before the camera; and where, if only a part is."""
     shot = Shot.draw(rng)
     face = draw_face(rng, size, person=person, shot=shot)
     if source == "upsampled":
-        return upsampled(face, rng)
+        return upsampled(face, rng), None
     if source == "blended":
         # A swap aligns and relights the face and leaves hair, beard and glasses alone; drawing the donor that way keeps
         # the forgery from being seen at a glance.
         donor_shot = Shot.draw(rng).expression_in(shot)
-        return blended(face, draw_face(rng, size, person=donor.dressed_as(person), shot=donor_shot), rng)
-    return face
+        return blended_with_mask(face, draw_face(rng, size, person=donor.dressed_as(person), shot=donor_shot), rng)
+    return face, None
+
+
+def _save_mask(mask: Array, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.round(mask * 255).astype(np.uint8)).save(path)

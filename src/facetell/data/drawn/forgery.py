@@ -17,7 +17,7 @@ import numpy as np
 
 from facetell.data.drawn.fields import Array, blur, resize, spread
 
-__all__ = ["blended", "upsampled"]
+__all__ = ["blended", "blended_with_mask", "upsampled"]
 
 # Strengths, drawn anew for every picture. Chosen so that a small network learns either kind in about a minute on one
 # core, without being perfect. An upsampled face is not seen at a glance; a blended one looks soft in its middle.
@@ -85,13 +85,14 @@ def blended(face: Array, donor_face: Array, rng: np.random.Generator) -> Array:
     Returns:
         (S, S, 3) float32 with the colours of ``face``.
     """
+    return blended_with_mask(face, donor_face, rng)[0]
+
+
+def blended_with_mask(face: Array, donor_face: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """The same, and how much of each pixel is the donor's: (S, S) float32, 0 to 1."""
     size = face.shape[0]
     target, donor = face.transpose(2, 0, 1), donor_face.transpose(2, 0, 1)
-    line = (np.arange(size, dtype=np.float32) + 0.5) * 2 / size - 1
-    across = (line[None, :] - float(rng.normal(0, 0.03))) / spread(rng, 0.39, 0.47)
-    down = (line[:, None] - 0.12 - float(rng.normal(0, 0.03))) / spread(rng, 0.44, 0.52)
-    radius = (np.abs(across) ** 2.4 + np.abs(down) ** 2.4) ** np.float32(1 / 2.4)
-    mask = np.clip((1 - radius) / spread(rng, 0.06, 0.16) + 0.5, 0, 1)
+    mask = _inner_face(size, rng)
     donor = np.roll(donor, tuple(int(step) for step in rng.integers(-1, 2, 2)), axis=(1, 2))
     small = resize(donor, max(8, round(size * spread(rng, *_RESOLUTION))))
     donor = resize(small, size)
@@ -103,7 +104,17 @@ def blended(face: Array, donor_face: Array, rng: np.random.Generator) -> Array:
         model_deviation = np.sqrt((mask * (model - model_mean) ** 2).sum() / total)
         plane[:] = (plane - mean) * np.clip(model_deviation / max(deviation, 1e-4), 0.6, 1.6) + model_mean * (1 + off)
     built = target + mask * (donor - target)
-    return _finish(built, target)
+    return _finish(built, target), mask
+
+
+def _inner_face(size: int, rng: np.random.Generator) -> Array:
+    """A soft-edged mask of eyes, nose and mouth, (S, S), 0 to 1."""
+    line = (np.arange(size, dtype=np.float32) + 0.5) * 2 / size - 1
+    across = (line[None, :] - float(rng.normal(0, 0.03))) / spread(rng, 0.39, 0.47)
+    down = (line[:, None] - 0.12 - float(rng.normal(0, 0.03))) / spread(rng, 0.44, 0.52)
+    radius = (np.abs(across) ** 2.4 + np.abs(down) ** 2.4) ** np.float32(1 / 2.4)
+    mask: Array = np.clip((1 - radius) / spread(rng, 0.06, 0.16) + 0.5, 0, 1)
+    return mask
 
 
 def _finish(built: Array, model: Array) -> Array:

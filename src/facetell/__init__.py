@@ -1,7 +1,7 @@
 """facetell: detect fake face images, and learn a new kind of fake from a few examples.
 
 The verbs of the command are functions here, with the same names and arguments: ``prepare``, ``inspect``, ``fit``,
-``threshold``, ``calibrate``, ``evaluate``, ``bench``, ``compare``, ``detect``, ``explain``, ``verify``, ``sources``,
+``threshold``, ``calibrate``, ``evaluate``, ``report``, ``bench``, ``compare``, ``detect``, ``explain``, ``verify``, ``sources``,
 ``demo``; ``methods`` is ``list_methods`` (the package ``facetell.methods`` holds them). ``Detector`` and ``FaceSet`` are
 the two things they work on. Everything is imported on first use.
 """
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         inspect,
         list_methods,
         prepare,
+        report,
         sources,
         threshold,
         verify,
@@ -49,6 +50,7 @@ __all__ = [
     "inspect",
     "list_methods",
     "prepare",
+    "report",
     "sources",
     "threshold",
     "verify",

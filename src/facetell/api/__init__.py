@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from facetell.api.fitting import fit
     from facetell.api.information import inspect, list_methods, verify
     from facetell.api.operating import calibrate, threshold
+    from facetell.api.showing import report
     from facetell.data.prepare import prepare
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "inspect",
     "list_methods",
     "prepare",
+    "report",
     "sources",
     "threshold",
     "verify",
@@ -47,6 +49,7 @@ _HOMES = {
     "inspect": "facetell.api.information",
     "list_methods": "facetell.api.information",
     "prepare": "facetell.data.prepare",
+    "report": "facetell.api.showing",
     "threshold": "facetell.api.operating",
     "sources": "facetell.api.datasets",
     "verify": "facetell.api.information",

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facetell.api.facesets import check_split, samples_of
+from facetell.api.showing import pictures_of
 from facetell.data.batches import iterate
 from facetell.data.faceset import FaceSet
 from facetell.data.prepare import open_or_prepare
@@ -121,6 +122,7 @@ def evaluate(
         threshold_rule=where if at == DEFAULT else f"{at}: {where} of {point['faceset']}",
         band=calibration.band,
         prevalence=prevalence,
+        illustrate=lambda rows: pictures_of(detector, faces, split, rows),
         context=context,
         seed=seed,
     )

@@ -21,6 +21,7 @@ VERBS = {
     "calibrate": "Fit anew how a detector's logits become probabilities.",
     "evaluate": "Measure a detector on a labelled face set.",
     "bench": "Fit and measure a grid of detectors, the papers' tables among them.",
+    "report": "Put results into one HTML page.",
     "compare": "Say whether detectors differ on the same faces.",
     "detect": "Judge photos, videos and face crops.",
     "explain": "Draw where in faces a detector sees the fake.",

@@ -28,6 +28,7 @@ _PLOT_TITLES = {
     "reliability": "Reliability",
 }
 _NOTHING = "–"
+_BESIDE = "Where there is a second picture, red spoke for fake and blue for real (Grad-CAM)."
 
 
 def text(value: object) -> str:
@@ -105,7 +106,11 @@ def _mistakes(report: Mapping[str, Any]) -> str:
         ]
         for m in report["mistakes"]
     ]
-    return table(["path", "is", "decided", "source", "score"], rows, numbers=1)
+    head = ["path", "is", "decided", "source", "score"]
+    if "picture" not in report["mistakes"][0]:
+        return table(head, rows, numbers=1)
+    shown_ = [[f"![{m['label']}]({m['picture']})", *row] for m, row in zip(report["mistakes"], rows, strict=True)]
+    return f"{_BESIDE}\n\n{table(['face', *head], shown_, numbers=1)}"
 
 
 def flat(value: object) -> str:

@@ -4,6 +4,8 @@
 
     report.json           every number, with its interval where it has one
     report.md             the same for people
+    report.html           the same as one file that opens from disk
+    mistakes/*.jpg        the worst mistakes
     predictions.parquet   one row per face; all of the above can be recomputed from it
     plots/*.png           ROC, precision-recall, score densities, confusion matrix, reliability (needs matplotlib)
 
@@ -12,8 +14,9 @@ The folder appears whole or not at all.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +29,12 @@ from facetell.evaluation.metrics import SUMMARY_KEYS, confusion, summary
 from facetell.evaluation.predictions import checked_predictions, write_predictions
 from facetell.reporting import plots
 from facetell.reporting.folder import check_folder, number, plain, save_json, whole_folder
+from facetell.reporting.html import FOOT, Section, evaluation_cards, html_page
 from facetell.reporting.markdown import render
 from facetell.reporting.verdicts import verdict_sections
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 __all__ = ["LEVEL", "REPORT_FORMAT", "REPORT_VERSION", "check_destination", "few_groups", "measure", "write_report"]
 
@@ -41,7 +48,7 @@ _FAKE_SOURCE = ("auroc", "average_precision", "eer", "balanced_accuracy", "recal
 _REAL_SOURCE = ("fpr", "accuracy")
 _PLOTS = ("roc", "precision_recall", "score_densities", "confusion_matrix", "reliability")
 _NEED_BOTH = ("precision", "f1")
-_FILES = ("report.json", "report.md", "predictions.parquet")
+_FILES = ("report.json", "report.md", "report.html", "predictions.parquet")
 _MISTAKES = 20
 _FEW_GROUPS = 20  # below this a percentile bootstrap is known to be too narrow
 
@@ -54,7 +61,12 @@ def check_destination(out: Path) -> None:
     It may when nothing is there, the folder is empty, or it is an earlier report with nothing added to it.
     """
     files = {*_FILES, "plots", *(f"plots/{name}.png" for name in _PLOTS)}
+    files |= {"mistakes", *(_picture_name(number) for number in range(_MISTAKES))}
     check_folder(out, "report", "report.json", REPORT_FORMAT, files)
+
+
+def _picture_name(number: int) -> str:
+    return f"mistakes/{number + 1:02d}.jpg"
 
 
 def measure(
@@ -170,6 +182,7 @@ def write_report(
     context: dict[str, object],
     band: Band | None = None,
     prevalence: float | None = None,
+    illustrate: Callable[[list[int]], list[Image.Image]] | None = None,
     repetitions: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -178,7 +191,8 @@ def write_report(
     ``predictions`` has the columns of :data:`~facetell.evaluation.predictions.PREDICTION_COLUMNS`. ``threshold`` (a
     score) and ``threshold_rule`` come from validation data. ``context`` says where the numbers come from (detector,
     method, face set, split, versions ...) and is written as given; its list ``warnings`` is shown on top. ``band``: the
-    detector's unsure band; ``prevalence``: share of fakes to say what a verdict is worth at.
+    detector's unsure band; ``prevalence``: share of fakes to say what a verdict is worth at; ``illustrate`` gives a picture
+    for each of some rows of ``predictions``.
 
     Keys of the result: ``format``, ``version``, ``threshold``, ``threshold_rule``, ``context``, ``counts``,
     ``metrics`` (name → value, low, high), ``confusion`` (tn, fp, fn, tp), ``thresholds`` (crossing, youden, difference,
@@ -229,7 +243,17 @@ def write_report(
     }
     with whole_folder(out, "report") as fresh:
         report["plots"] = _draw(table, threshold, report["thresholds"], fresh / "plots")
+        if illustrate and report["mistakes"]:
+            (fresh / "mistakes").mkdir()
+            pictures = illustrate([mistake["row"] for mistake in report["mistakes"]])
+            for number, (mistake, picture) in enumerate(zip(report["mistakes"], pictures, strict=True)):
+                mistake["picture"] = _picture_name(number)
+                picture.save(fresh / mistake["picture"], quality=88)
         write_predictions(fresh / "predictions.parquet", table)
         save_json(fresh / "report.json", report)
-        (fresh / "report.md").write_text(render(report), "utf-8")
+        page = render(report)
+        (fresh / "report.md").write_text(page, "utf-8")
+        section = Section(page, fresh, evaluation_cards(report))
+        title = f"{context.get('detector', 'a detector')} on {context.get('faceset', 'faces')}"
+        (fresh / "report.html").write_text(html_page([section], title, FOOT), "utf-8")
     return report

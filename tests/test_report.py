@@ -68,7 +68,13 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
 
 def test_the_folder_holds_everything(written: tuple[Path, dict]) -> None:
     out, found = written
-    assert sorted(entry.name for entry in out.iterdir()) == ["plots", "predictions.parquet", "report.json", "report.md"]
+    assert sorted(entry.name for entry in out.iterdir()) == [
+        "plots",
+        "predictions.parquet",
+        "report.html",
+        "report.json",
+        "report.md",
+    ]
     assert sorted(path.stem for path in (out / "plots").iterdir()) == PLOTS
     assert json.loads((out / "report.json").read_text("utf-8")) == found
     assert [entry.name for entry in out.parent.iterdir()] == ["first"]

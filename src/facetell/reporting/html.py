@@ -42,6 +42,7 @@ blockquote{margin:1rem 0;padding:.2rem 1rem;border-left:4px solid #d08a00;backgr
 table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums;min-width:50%}
 th,td{padding:.35rem .7rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
 th{font-weight:600;color:var(--soft);white-space:nowrap}
+td[style]{white-space:nowrap}
 td img{height:7.5rem;width:auto;max-width:none;display:block}
 img{max-width:100%;height:auto}
 code{background:var(--tint);padding:.05rem .3rem;border-radius:.2rem;font-size:.92em}

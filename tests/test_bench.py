@@ -215,8 +215,11 @@ def test_lists_are_axes(tmp_path: Path) -> None:
     assert {cell.start for cell in again} == set(spec.of("baseline"))
 
 
-@pytest.mark.parametrize("name", shipped_specs())
-def test_specs_that_come_along_are_whole(name: str) -> None:
+REST = Path(__file__).parents[1] / "benchmarks" / "few-shot.toml"
+
+
+@pytest.mark.parametrize("name", [*shipped_specs(), REST])
+def test_specs_that_come_along_are_whole(name: str | Path) -> None:
     spec = read_spec(name)
     assert spec.cells
     assert spec.about

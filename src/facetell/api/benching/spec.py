@@ -204,7 +204,7 @@ def _cells(
                 method=method.name if method else None,
                 faceset=faceset,
                 split=split,
-                shots=plain["shots"],
+                shots=plain["shots"] or None,
                 settings=settings,
                 seed=seed,
                 tests=tests,

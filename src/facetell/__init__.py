@@ -1,9 +1,9 @@
 """facetell: detect fake face images, and learn a new kind of fake from a few examples.
 
 The verbs of the command are functions here, with the same names and arguments: ``prepare``, ``inspect``, ``fit``,
-``threshold``, ``calibrate``, ``evaluate``, ``bench``, ``compare``, ``detect``, ``explain``, ``verify``, ``sources``,
-``demo``; ``methods`` is ``list_methods`` (the package ``facetell.methods`` holds them). ``Detector`` and ``FaceSet`` are
-the two things they work on. Everything is imported on first use.
+``threshold``, ``calibrate``, ``evaluate``, ``bench``, ``compare``, ``detect``, ``explain``, ``stress``, ``verify``,
+``sources``, ``demo``; ``methods`` is ``list_methods`` (the package ``facetell.methods`` holds them). ``Detector`` and
+``FaceSet`` are the two things they work on. Everything is imported on first use.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         list_methods,
         prepare,
         sources,
+        stress,
         threshold,
         verify,
     )
@@ -50,6 +51,7 @@ __all__ = [
     "list_methods",
     "prepare",
     "sources",
+    "stress",
     "threshold",
     "verify",
 ]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from facetell.api.fitting import fit
     from facetell.api.information import inspect, list_methods, verify
     from facetell.api.operating import calibrate, threshold
+    from facetell.api.stressing import stress
     from facetell.data.prepare import prepare
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "list_methods",
     "prepare",
     "sources",
+    "stress",
     "threshold",
     "verify",
 ]
@@ -49,6 +51,7 @@ _HOMES = {
     "prepare": "facetell.data.prepare",
     "threshold": "facetell.api.operating",
     "sources": "facetell.api.datasets",
+    "stress": "facetell.api.stressing",
     "verify": "facetell.api.information",
 }
 

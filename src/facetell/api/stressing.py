@@ -22,6 +22,7 @@ from facetell.data.corruptions import STRENGTHS, Corruption, check_codec, choose
 from facetell.data.faceset import FaceSet
 from facetell.data.images import decode, resize
 from facetell.data.prepare import open_or_prepare
+from facetell.detector.calibration import calibrations
 from facetell.detector.detector import Detector
 from facetell.errors import DataError, ImageError, MissingExtraError, UsageError
 from facetell.reporting.stress import Conditions, check_stress, write_stress
@@ -44,6 +45,7 @@ def stress(
     *,
     split: str = "test",
     only: Sequence[str] | None = None,
+    at: str | None = None,
     seed: int = 0,
     device: str = "auto",
     workers: int | None = None,
@@ -57,6 +59,7 @@ def stress(
         out: where the report goes, a new folder or that of an earlier one.
         split: of the face set.
         only: names of corruptions; default all nine (see `facetell.data.corruptions`).
+        at: which of the detector's operating points decides; default its own.
         seed: draws the noise, the crops of screenshots and the bootstraps. Not the number of workers.
         device: ``auto``, ``cpu`` or ``cuda``.
         workers: threads that decode and corrupt; default one per core.
@@ -66,7 +69,7 @@ def stress(
         What ``stress.json`` holds, see ``docs/stress.md``.
 
     Raises:
-        UsageError: an unknown corruption; ``out`` holds something else.
+        UsageError: an unknown corruption or operating point; ``out`` holds something else.
         DataError: no such split, only one label in it, or a picture that does not decode.
         MissingExtraError: ``only`` asks for ``h264`` and the extra ``media`` is not installed.
     """
@@ -76,6 +79,8 @@ def stress(
     check_stress(Path(out))
     name = "detector" if isinstance(detector, Detector) else Path(detector).name
     detector = detector if isinstance(detector, Detector) else Detector.load(detector, device)
+    at = at or detector.operating_point
+    calibration, _ = calibrations(detector.description, at, None)
     faces = open_or_prepare(Path(faceset))
     check_split(faces, split, "stress on")
     labels = faces.labels(split)
@@ -92,7 +97,7 @@ def stress(
         "backbone": description["settings"]["backbone"],
         "input_size": detector.size,
         "crop_side_median": _median_side(faces, split),
-        "operating_point": detector.operating_point,
+        "operating_point": at,
         "faceset": faces.path.name,
         "faceset_fingerprint": faces.fingerprint,
         "split": split,
@@ -100,15 +105,12 @@ def stress(
         "versions": description["versions"],
     }
     groups = faces.columns(["group"], split)["group"].to_numpy()
-    table = Conditions(labels, groups, scored, {key: _scores(detector, found) for key, found in scored.items()})
+    # In the precision in which `evaluate` stores them, so that the untouched faces get the same numbers.
+    scores = {key: calibration.curve.scores(found).astype(np.float32) for key, found in scored.items()}
+    table = Conditions(labels, groups, scored, scores)
     sample = _sample(faces, split, conditions, seed)
-    about = {"threshold": detector.threshold, "context": context, "speed": speed, "warnings": left_out}
+    about = {"threshold": calibration.threshold, "context": context, "speed": speed, "warnings": left_out}
     return write_stress(Path(out), table, chosen, sample, about, seed=seed)
-
-
-def _scores(detector: Detector, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Scores in the precision in which ``evaluate`` stores them, so that the untouched faces have the same numbers."""
-    return detector.calibration.curve.scores(logits).astype(np.float32)
 
 
 def _installed(only: Sequence[str] | None) -> tuple[list[Corruption], list[str]]:

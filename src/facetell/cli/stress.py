@@ -18,6 +18,7 @@ __all__ = ["command"]
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Where the report goes.")
 @click.option("--split", default="test", show_default=True, help="Split to measure on.")
 @click.option("--only", metavar="NAME,...", help="These corruptions, such as jpeg,blur.  [default: all]")
+@click.option("--at", metavar="NAME", help="Operating point that decides.  [default: the detector's own]")
 @click.option("--seed", default=0, show_default=True, help="Draws noise, screenshot crops and intervals.")
 @click.option("--workers", type=click.IntRange(1), help="Threads that corrupt.  [default: one per core]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
@@ -28,6 +29,7 @@ def command(
     out: Path,
     split: str,
     only: str | None,
+    at: str | None,
     seed: int,
     workers: int | None,
     device: str,
@@ -48,7 +50,7 @@ def command(
     names = None if only is None else [name.strip() for name in only.split(",") if name.strip()]
     with counting("scoring", "images") as progress:
         found = stress(
-            detector, faceset, out, split=split, only=names, seed=seed, workers=workers, device=device,
+            detector, faceset, out, split=split, only=names, at=at, seed=seed, workers=workers, device=device,
             on_score=progress,
         )  # fmt: skip
     if as_json:

@@ -77,6 +77,9 @@ def test_numbers_come_from_the_stored_predictions(toy: SimpleNamespace) -> None:
     assert summary["mean_auroc"] == pytest.approx(np.mean(areas))
     assert summary["difference"]["value"] == pytest.approx(np.mean(areas) - toy.found["clean"]["auroc"]["value"])
     assert summary["worst"]["auroc"]["value"] == min(areas)
+    levels = [one for entry in toy.found["corruptions"] for one in entry["strengths"]]
+    assert summary["lowest_recall"]["recall"]["value"] == min(one["recall"]["value"] for one in levels)
+    assert summary["highest_fpr"]["fpr"]["value"] == max(one["fpr"]["value"] for one in levels)
     assert summary["robustness"] == robustness(toy.found["clean"]["auroc"]["value"], areas)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import time
@@ -149,12 +150,13 @@ def _score(
     logits = {condition: np.empty(count, np.float32) for condition in conditions}
     done, total = 0, count * len(conditions)
     clock, began, processor = _Clock(), time.perf_counter(), time.process_time()
-    for condition, first, pixels in _batches(faces, split, detector.size, conditions, seed, workers, clock):
-        batch = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-        logits[condition][first : first + len(pixels)] = detector.logits_of(batch)
-        done += len(pixels)
-        if on_score:
-            on_score(done, total)
+    with contextlib.closing(_batches(faces, split, detector.size, conditions, seed, workers, clock)) as batches:
+        for condition, first, pixels in batches:
+            batch = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+            logits[condition][first : first + len(pixels)] = detector.logits_of(batch)
+            done += len(pixels)
+            if on_score:
+                on_score(done, total)
     seconds, used = time.perf_counter() - began, time.process_time() - processor
     parts = {"decoding": clock.decoding, "corrupting": clock.corrupting, "resizing": clock.resizing}
     parts["scoring"] = max(0.0, used - sum(parts.values()))

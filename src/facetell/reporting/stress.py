@@ -161,19 +161,22 @@ def _difference(faces: Conditions, conditions: Sequence[Condition], seed: int) -
 def _summary(
     faces: Conditions, clean: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], seed: int
 ) -> dict[str, Any]:
-    conditions = [(entry, level) for entry in entries for level in entry["strengths"]]
-    areas = [level["auroc"]["value"] for _, level in conditions]
-    worst, at = min(conditions, key=lambda one: one[1]["auroc"]["value"])
+    conditions = [
+        {**{key: entry[key] for key in ("name", "title", "unit")}, **level}
+        for entry in entries
+        for level in entry["strengths"]
+    ]
+    areas = [one["auroc"]["value"] for one in conditions]
+    names = [(one["name"], one["strength"]) for one in conditions]
     return {
         "robustness": robustness(clean["auroc"]["value"], areas),
         "mean_auroc": float(np.mean(areas)),
-        "difference": _difference(faces, [(entry["name"], level["strength"]) for entry, level in conditions], seed),
-        "worst": {
-            "name": worst["name"], "title": worst["title"], "unit": worst["unit"], "strength": at["strength"],
-            "value": at["value"], "auroc": at["auroc"],
-        },
+        "difference": _difference(faces, names, seed),
+        "worst": min(conditions, key=lambda one: one["auroc"]["value"]),
+        "lowest_recall": min(conditions, key=lambda one: one["recall"]["value"]),
+        "highest_fpr": max(conditions, key=lambda one: one["fpr"]["value"]),
         "conditions": len(conditions),
-    }  # fmt: skip
+    }
 
 
 def _draw(found: Mapping[str, Any], sample: Mapping[Condition, NDArray[np.uint8]], folder: Path) -> dict[str, str]:

@@ -15,8 +15,7 @@ _NOTHING = "–"
 def headline(found: Mapping[str, Any]) -> str:
     """Return the result in two sentences, without markup."""
     summary, clean = found["summary"], found["clean"]["auroc"]["value"]
-    worst, counts = summary["worst"], found["counts"]
-    survives = summary["robustness"]
+    survives, counts = summary["robustness"], found["counts"]
     first = (
         "The detector is no better than chance on untouched faces: there is nothing to lose"
         if survives is None
@@ -24,8 +23,13 @@ def headline(found: Mapping[str, Any]) -> str:
         f"{summary['mean_auroc']:.3f}, on the untouched {counts['n']:,} faces {clean:.3f}{_interval(summary['difference'])}"
     )
     return (
-        f"{first}. Worst: {worst['title']} at {worst['unit']} {worst['value']:g}, AUROC {worst['auroc']['value']:.3f}."
+        f"{first}. Lowest AUROC: {_at(summary['worst'], 'auroc')}. At the fixed threshold recall falls to "
+        f"{_at(summary['lowest_recall'], 'recall')}, FPR rises to {_at(summary['highest_fpr'], 'fpr')}."
     )
+
+
+def _at(condition: Mapping[str, Any], key: str) -> str:
+    return f"{condition[key]['value']:.3f} ({condition['title']}, {condition['unit']} {condition['value']:g})"
 
 
 def _interval(difference: Mapping[str, float | None]) -> str:
@@ -86,6 +90,7 @@ def render(found: Mapping[str, Any]) -> str:
         "## AUROC",
         _areas(found),
         "## Curves",
+        "Thin dashes are the untouched faces, bands the intervals.",
     ]
     if found["plots"]:
         parts += [f"![AUROC, recall and FPR over strength]({found['plots']['curves']})", "## What it looks like"]

@@ -50,7 +50,7 @@ def _title(found: Mapping[str, Any]) -> str:
     survives, counts = found["summary"]["robustness"], found["counts"]
     shown = "not defined" if survives is None else f"{survives:.2f}"
     area = found["clean"]["auroc"]["value"]
-    return f"Robustness {shown}  (n = {counts['n']:,}, clean AUROC {area:.3f}; thin dashes: untouched)"
+    return f"Robustness {shown}  (n = {counts['n']:,}, AUROC on untouched faces {area:.3f})"
 
 
 def _panel(axes: Axes, entry: Mapping[str, Any], clean: Mapping[str, Any]) -> None:

@@ -1,9 +1,9 @@
 """facetell: detect fake face images, and learn a new kind of fake from a few examples.
 
 The verbs of the command are functions here, with the same names and arguments: ``prepare``, ``inspect``, ``fit``,
-``threshold``, ``calibrate``, ``evaluate``, ``report``, ``bench``, ``compare``, ``detect``, ``explain``, ``verify``, ``sources``,
-``demo``; ``methods`` is ``list_methods`` (the package ``facetell.methods`` holds them). ``Detector`` and ``FaceSet`` are
-the two things they work on. Everything is imported on first use.
+``threshold``, ``calibrate``, ``evaluate``, ``report``, ``bench``, ``compare``, ``detect``, ``explain``, ``stress``,
+``verify``, ``sources``, ``demo``; ``methods`` is ``list_methods`` (the package ``facetell.methods`` holds them).
+``Detector`` and ``FaceSet`` are the two things they work on. Everything is imported on first use.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         prepare,
         report,
         sources,
+        stress,
         threshold,
         verify,
     )
@@ -52,6 +53,7 @@ __all__ = [
     "prepare",
     "report",
     "sources",
+    "stress",
     "threshold",
     "verify",
 ]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from facetell.api.information import inspect, list_methods, verify
     from facetell.api.operating import calibrate, threshold
     from facetell.api.showing import report
+    from facetell.api.stressing import stress
     from facetell.data.prepare import prepare
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "prepare",
     "report",
     "sources",
+    "stress",
     "threshold",
     "verify",
 ]
@@ -52,6 +54,7 @@ _HOMES = {
     "report": "facetell.api.showing",
     "threshold": "facetell.api.operating",
     "sources": "facetell.api.datasets",
+    "stress": "facetell.api.stressing",
     "verify": "facetell.api.information",
 }
 

@@ -25,6 +25,7 @@ VERBS = {
     "compare": "Say whether detectors differ on the same faces.",
     "detect": "Judge photos, videos and face crops.",
     "explain": "Draw where in faces a detector sees the fake.",
+    "stress": "Measure a detector on compressed, resized, filmed and posted faces.",
     "verify": "Check a detector whole.",
     "sources": "List the data sets that are understood as downloaded.",
     "methods": "List detection methods and their settings.",

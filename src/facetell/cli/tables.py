@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-__all__ = ["print_comparison", "print_explanation", "print_report", "print_summary"]
+__all__ = ["print_comparison", "print_explanation", "print_report", "print_stress", "print_summary"]
 
 
 def print_summary(summary: dict[str, Any]) -> None:
@@ -65,6 +65,22 @@ def print_explanation(explanation: dict[str, Any], out: Path) -> None:
     for warning in explanation["warnings"]:
         click.echo(f"warning: {warning}", err=True)
     click.echo(f"explanation: {out / 'report.md'}")
+
+
+def print_stress(found: dict[str, Any], out: Path) -> None:
+    """Print the summary, the AUROC of each corruption and strength, the speed, and where the rest is."""
+    from facetell.reporting.stress_page import headline, speed_of
+
+    click.echo(headline(found))
+    click.echo(f"  {'AUROC at strength':<24}{'none':>8}" + "".join(f"{level:>8}" for level in range(1, 6)))
+    clean = found["clean"]["auroc"]["value"]
+    for entry in found["corruptions"]:
+        areas = [clean, *(one["auroc"]["value"] for one in entry["strengths"])]
+        click.echo(f"  {entry['title']:<24}" + "".join(f"{area:8.3f}" for area in areas))
+    click.echo(speed_of(found))
+    for warning in found["warnings"]:
+        click.echo(f"warning: {warning}", err=True)
+    click.echo(f"stress report: {out / 'stress.md'}")
 
 
 def _number(value: float | None) -> str:

@@ -1,0 +1,217 @@
+"""Write what ``stress`` found: a folder of numbers, a page, plots and the logits they come from.
+
+::
+
+    stress.json           every number, with its interval
+    stress.md             the same for people
+    predictions.parquet   one row per face and condition; the numbers can be recomputed from it
+    plots/curves.png      AUROC, recall and FPR over strength, a panel for each corruption (needs matplotlib)
+    plots/sample.png      one face under every condition
+
+The folder appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facetell.errors import DataError, MissingExtraError
+from facetell.evaluation.bootstrap import group_members
+from facetell.evaluation.comparison import paired_bootstrap
+from facetell.reporting.folder import check_folder, number, plain, save_json, whole_folder
+from facetell.reporting.report import LEVEL, few_groups, measure
+from facetell.reporting.stress_page import render
+from facetell.reporting.stress_plots import draw_curves, draw_sample
+
+if TYPE_CHECKING:
+    from facetell.data.corruptions import Corruption
+
+__all__ = ["CLEAN", "STRESS_FORMAT", "Conditions", "check_stress", "robustness", "write_stress"]
+
+STRESS_FORMAT = "facetell-stress"
+STRESS_VERSION = 1
+REPETITIONS = 200
+"""Of each bootstrap: 46 conditions with an interval each cost as much as 9 evaluations."""
+
+CLEAN = ("none", 0)
+"""The condition in which nothing was done."""
+
+_SHOWN = ("auroc", "recall", "fpr")
+_FILES = {"stress.json", "stress.md", "predictions.parquet", "plots", "plots/curves.png", "plots/sample.png"}
+
+Condition = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Faces of a split, N of them, under conditions (corruption, strength); `CLEAN` is one.
+
+    ``labels`` (N,) 0 or 1 and ``groups`` (N,) are the same under all; ``logits`` and ``scores`` (N,) float32 of each.
+    """
+
+    labels: NDArray[np.int8]
+    groups: NDArray[Any]
+    logits: Mapping[Condition, NDArray[np.float32]]
+    scores: Mapping[Condition, NDArray[np.float32]]
+
+
+def check_stress(out: Path) -> None:
+    """Raise :class:`~facetell.errors.UsageError` unless a stress report may be written to ``out``."""
+    check_folder(out, "stress report", "stress.json", STRESS_FORMAT, _FILES)
+
+
+def robustness(clean: float, corrupted: Sequence[float]) -> float | None:
+    """Return how much of the ranking survives, in [0, 1]: (mean AUROC of ``corrupted`` - 0.5) / (``clean`` - 0.5).
+
+    1: as good as on untouched faces (or better); 0: chance (or worse). None where the clean AUROC is chance or worse.
+    """
+    if clean <= 0.5:
+        return None
+    return float(np.clip((np.mean(corrupted) - 0.5) / (clean - 0.5), 0, 1))
+
+
+def write_stress(
+    out: Path,
+    faces: Conditions,
+    corruptions: Sequence[Corruption],
+    sample: Mapping[Condition, NDArray[np.uint8]],
+    about: Mapping[str, Any],
+    *,
+    seed: int,
+) -> dict[str, Any]:
+    """Write ``out``, whole or not at all, and return what ``stress.json`` holds.
+
+    ``sample``: one crop under every condition; ``about``: ``threshold`` (a score), ``context``, ``speed``, ``warnings``.
+    """
+    check_stress(out)
+    threshold = about["threshold"]
+    clean = _measured(faces, CLEAN, threshold, seed)
+    entries = [
+        {
+            "name": one.name,
+            "title": one.title,
+            "unit": one.unit,
+            "strengths": [
+                {
+                    "strength": level,
+                    "value": value,
+                    **_measured(faces, (one.name, level), threshold, seed),
+                    "difference": _difference(faces, [(one.name, level)], seed),
+                }
+                for level, value in enumerate(one.values, start=1)
+            ],
+        }
+        for one in corruptions
+    ]
+    n_fake = int(faces.labels.sum())
+    found: dict[str, Any] = {
+        "format": STRESS_FORMAT,
+        "version": STRESS_VERSION,
+        "summary": _summary(faces, clean, entries, seed),
+        "counts": {
+            "n": len(faces.labels),
+            "n_real": len(faces.labels) - n_fake,
+            "n_fake": n_fake,
+            "groups": group_members(faces.groups, len(faces.labels))[0],
+        },
+        "threshold": threshold,
+        "clean": clean,
+        "corruptions": entries,
+        "bootstrap": {"unit": "group", "repetitions": REPETITIONS, "seed": seed, "level": LEVEL},
+        "speed": plain(about["speed"]),
+        "context": plain(about["context"]),
+        "warnings": [*about["warnings"], *few_groups({"label": faces.labels, "group": faces.groups})],
+        "plots": {},
+    }
+    with whole_folder(out, "stress report") as fresh:
+        found["plots"] = _draw(found, sample, fresh / "plots")
+        _write_predictions(fresh / "predictions.parquet", faces)
+        save_json(fresh / "stress.json", found)
+        (fresh / "stress.md").write_text(render(found), "utf-8")
+    return found
+
+
+def _measured(faces: Conditions, condition: Condition, threshold: float, seed: int) -> dict[str, Any]:
+    """AUROC, recall and FPR of one condition, each value, low, high."""
+    table: dict[str, NDArray[Any]] = {"label": faces.labels, "score": faces.scores[condition], "group": faces.groups}
+    everything = np.ones(len(faces.labels), dtype=bool)
+    metrics, _ = measure(table, everything, threshold, REPETITIONS, seed)
+    return {key: metrics[key] for key in _SHOWN}
+
+
+def _difference(faces: Conditions, conditions: Sequence[Condition], seed: int) -> dict[str, float | None]:
+    """Mean AUROC of the conditions less that of clean faces: value, low, high, p; the latter None if unknown."""
+    clean = faces.scores[CLEAN]
+    corrupted = np.stack([faces.scores[condition] for condition in conditions])
+    try:
+        test = paired_bootstrap(
+            faces.labels, corrupted, clean, faces.groups, repetitions=REPETITIONS, seed=seed, level=LEVEL
+        )
+    except DataError:  # too few groups to draw from; that there are few is among the warnings
+        return {"low": None, "high": None, "p": None}
+    return {"value": test.difference, "low": number(test.low), "high": number(test.high), "p": test.p}
+
+
+def _summary(
+    faces: Conditions, clean: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], seed: int
+) -> dict[str, Any]:
+    conditions = [
+        {**{key: entry[key] for key in ("name", "title", "unit")}, **level}
+        for entry in entries
+        for level in entry["strengths"]
+    ]
+    areas = [one["auroc"]["value"] for one in conditions]
+    names = [(one["name"], one["strength"]) for one in conditions]
+    return {
+        "robustness": robustness(clean["auroc"]["value"], areas),
+        "mean_auroc": float(np.mean(areas)),
+        "difference": _difference(faces, names, seed),
+        "worst": min(conditions, key=lambda one: one["auroc"]["value"]),
+        "lowest_recall": min(conditions, key=lambda one: one["recall"]["value"]),
+        "highest_fpr": max(conditions, key=lambda one: one["fpr"]["value"]),
+        "conditions": len(conditions),
+    }
+
+
+def _draw(found: Mapping[str, Any], sample: Mapping[Condition, NDArray[np.uint8]], folder: Path) -> dict[str, str]:
+    folder.mkdir()
+    try:
+        draw_curves(found, folder / "curves.png")
+        draw_sample(found["corruptions"], sample, folder / "sample.png")
+    except MissingExtraError:
+        folder.rmdir()
+        return {}
+    return {"curves": "plots/curves.png", "sample": "plots/sample.png"}
+
+
+def _write_predictions(path: Path, faces: Conditions) -> None:
+    """One row per condition and face; ``row`` is its place in the split, as in the predictions of ``evaluate``."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema(
+        [
+            pa.field("row", pa.int64()),
+            pa.field("corruption", pa.string()),
+            pa.field("strength", pa.int8()),
+            pa.field("label", pa.int8()),
+            pa.field("group", pa.string()),
+            pa.field("logit", pa.float32()),
+            pa.field("score", pa.float32()),
+        ]
+    )
+    count = len(faces.labels)
+    groups = pa.array([str(group) for group in faces.groups.tolist()])
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for (name, strength), logits in faces.logits.items():
+            columns = [
+                np.arange(count), pa.array([name] * count), np.full(count, strength, np.int8), faces.labels, groups,
+                logits, faces.scores[name, strength],
+            ]  # fmt: skip
+            writer.write_table(pa.table(dict(zip(schema.names, columns, strict=True)), schema=schema))

@@ -328,3 +328,15 @@ def test_text_cannot_break_the_page() -> None:
     assert markdown.text("a|b\n`c` <img>") == "a\\|b \\`c\\` &lt;img&gt;"
     assert markdown.shown({"value": 0.5, "low": None, "high": None}) == "0.500"
     assert markdown.shown(None) == "–"
+
+
+def test_operating_points_are_counted_on_these_faces(tmp_path: Path, no_plots: None) -> None:
+    table = predictions()
+    points = {"strict": {"value": 0.8, "rule": "fpr=0.01"}, "default": {"value": 0.45, "rule": "eer"}}
+    found = write(table, tmp_path / "out", points=points)["operating_points"]
+    assert [point["name"] for point in found] == ["default", "strict"]
+    called = table["score"] >= 0.8
+    assert found[1]["recall"]["value"] == pytest.approx(called[table["label"] == 1].mean())
+    assert found[1]["fpr"]["value"] == pytest.approx(called[table["label"] == 0].mean())
+    assert found[1]["fpr"]["low"] <= found[1]["fpr"]["value"] <= found[1]["fpr"]["high"]
+    assert "| strict | fpr=0.01 | 0.8 |" in (tmp_path / "out" / "report.md").read_text()

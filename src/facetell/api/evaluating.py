@@ -122,6 +122,7 @@ def evaluate(
         threshold_rule=where if at == DEFAULT else f"{at}: {where} of {point['faceset']}",
         band=calibration.band,
         prevalence=prevalence,
+        points=description["thresholds"],
         illustrate=lambda rows: pictures_of(detector, faces, split, rows),
         context=context,
         seed=seed,

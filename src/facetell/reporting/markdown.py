@@ -167,6 +167,14 @@ def _verdicts(report: Mapping[str, Any]) -> list[str]:
             f"The detector's threshold is {report['thresholds']['detector']:.4g}. {_ideal(report['thresholds'])} "
             "Both describe these faces; neither was used.",
         ]
+    if report["operating_points"]:
+        rows = [
+            [text(point["name"]), text(point["rule"]), f"{point['value']:.3g}"]
+            + [shown(point[name]) for name in ("recall", "fpr", "precision")]
+            for point in report["operating_points"]
+        ]
+        head = ["operating point", "rule", "threshold", "recall", "FPR", "precision"]
+        parts += ["What the detector's operating points do to these faces:", table(head, rows, numbers=4)]
     before, after = (report["calibration"][when] for when in ("before", "after"))
     rows = [[_TITLES[name], shown(before[name]), shown(after[name])] for name in ("ece", "log_loss")]
     parts += ["## Calibration", table(["", "uncalibrated (temperature 1)", "calibrated"], rows, numbers=2)]

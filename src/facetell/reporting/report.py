@@ -14,7 +14,7 @@ The folder appears whole or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ from facetell.reporting import plots
 from facetell.reporting.folder import check_folder, number, plain, save_json, whole_folder
 from facetell.reporting.html import FOOT, Section, evaluation_cards, html_page
 from facetell.reporting.markdown import render
-from facetell.reporting.verdicts import verdict_sections
+from facetell.reporting.verdicts import operating_points, verdict_sections
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -182,6 +182,7 @@ def write_report(
     context: dict[str, object],
     band: Band | None = None,
     prevalence: float | None = None,
+    points: Mapping[str, Mapping[str, Any]] | None = None,
     illustrate: Callable[[list[int]], list[Image.Image]] | None = None,
     repetitions: int = 1000,
     seed: int = 0,
@@ -191,15 +192,15 @@ def write_report(
     ``predictions`` has the columns of :data:`~facetell.evaluation.predictions.PREDICTION_COLUMNS`. ``threshold`` (a
     score) and ``threshold_rule`` come from validation data. ``context`` says where the numbers come from (detector,
     method, face set, split, versions ...) and is written as given; its list ``warnings`` is shown on top. ``band``: the
-    detector's unsure band; ``prevalence``: share of fakes to say what a verdict is worth at; ``illustrate`` gives a picture
-    for each of some rows of ``predictions``.
+    detector's unsure band; ``prevalence``: share of fakes to say what a verdict is worth at; ``points``: the detector's
+    operating points (name → value, rule); ``illustrate`` gives a picture for each of some rows of ``predictions``.
 
     Keys of the result: ``format``, ``version``, ``threshold``, ``threshold_rule``, ``context``, ``counts``,
-    ``metrics`` (name → value, low, high), ``confusion`` (tn, fp, fn, tp), ``thresholds`` (crossing, youden, difference,
-    agree, see :mod:`facetell.evaluation.densities`), ``calibration`` (before, after), ``prevalence``, ``unsure``,
-    ``sources``, ``mistakes``, ``bootstrap``, ``warnings``, ``plots`` (name → path in the folder). What is not defined is
-    None. In ``sources`` a fake source is measured against all real faces, a real source alone (its FPR, and accuracy =
-    1 - FPR); a source with both labels has a row for each.
+    ``metrics`` (name → value, low, high), ``confusion`` (tn, fp, fn, tp), ``operating_points`` (name, rule, value, rates),
+    ``thresholds`` (crossing, youden, difference, agree, see :mod:`facetell.evaluation.densities`), ``calibration``
+    (before, after), ``prevalence``, ``unsure``, ``sources``, ``mistakes``, ``bootstrap``, ``warnings``, ``plots`` (name →
+    path in the folder). What is not defined is None. In ``sources`` a fake source is measured against all real faces, a
+    real source alone (its FPR, and accuracy = 1 - FPR); a source with both labels has a row for each.
 
     Raises UsageError when ``out`` holds something else than a report, DataError for unusable predictions.
     """
@@ -227,6 +228,7 @@ def write_report(
         },
         "metrics": metrics,
         "confusion": {"tn": matrix.tn, "fp": matrix.fp, "fn": matrix.fn, "tp": matrix.tp},
+        "operating_points": operating_points(table, points or {}),
         **verdict_sections(table, metrics, threshold, band, prevalence, repetitions, seed),
         "sources": _sources(table, threshold, repetitions, seed),
         "mistakes": _mistakes(table, threshold),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,21 @@ from facetell.evaluation.calibration import calibrated
 from facetell.evaluation.conformal import Band
 from facetell.evaluation.densities import ideal_thresholds
 from facetell.evaluation.metrics import ece, log_loss
-from facetell.evaluation.rates import effective_share, precision_at, rate_interval
+from facetell.evaluation.rates import effective_share, operating_rates, precision_at, rate_interval
 from facetell.reporting.folder import plain
 
-__all__ = ["verdict_sections"]
+__all__ = ["operating_points", "verdict_sections"]
 
 Columns = dict[str, NDArray[Any]]
+
+
+def operating_points(table: Columns, points: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What each of a detector's operating points (name → value, rule) does to these faces, by threshold."""
+    columns = (table["label"], table["score"], table["group"])
+    return [
+        {"name": name, "rule": point["rule"], "value": point["value"], **operating_rates(*columns, point["value"])}
+        for name, point in sorted(points.items(), key=lambda item: float(item[1]["value"]))
+    ]
 
 
 def verdict_sections(

@@ -1,8 +1,8 @@
 """facetell: detect fake face images, and learn a new kind of fake from a few examples.
 
 The verbs of the command are functions here, with the same names and arguments: ``prepare``, ``inspect``, ``fit``,
-``threshold``, ``calibrate``, ``evaluate``, ``bench``, ``compare``, ``detect``, ``verify``, ``sources``, ``demo``;
-``methods`` is ``list_methods`` (the package ``facetell.methods`` holds them). ``Detector`` and ``FaceSet`` are the two
+``threshold``, ``calibrate``, ``evaluate``, ``audit``, ``bench``, ``compare``, ``detect``, ``verify``, ``sources``,
+``demo``; ``methods`` is ``list_methods`` (the package ``facetell.methods`` holds them). ``Detector`` and ``FaceSet`` are the two
 things they work on. Everything is imported on first use.
 """
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from facetell.api import (
+        audit,
         bench,
         calibrate,
         compare,
@@ -37,6 +38,7 @@ __all__ = [
     "FaceSet",
     "Verdict",
     "__version__",
+    "audit",
     "bench",
     "calibrate",
     "compare",

@@ -20,6 +20,7 @@ VERBS = {
     "threshold": "Choose when a detector says fake, and when it is unsure.",
     "calibrate": "Fit anew how a detector's logits become probabilities.",
     "evaluate": "Measure a detector on a labelled face set.",
+    "audit": "Find leaks and shortcuts in a face set, and where a detector's errors cluster.",
     "bench": "Fit and measure a grid of detectors, the papers' tables among them.",
     "compare": "Say whether detectors differ on the same faces.",
     "detect": "Judge photos, videos and face crops.",

@@ -15,7 +15,7 @@ from facetell.api.facesets import check_split
 from facetell.data.faceset import FaceSet
 from facetell.data.leaks import find_leaks
 from facetell.data.prepare import open_or_prepare
-from facetell.data.traces import FAMILIES, Floats, sample_features, survey
+from facetell.data.traces import CONTROLS, FAMILIES, Floats, sample_features, survey
 from facetell.detector.detector import Detector
 from facetell.evaluation.concentration import error_rates, following, worst_groups
 from facetell.evaluation.shortcuts import enough, tells
@@ -100,7 +100,7 @@ def training_shortcuts(faces: FaceSet, rows: NDArray[np.int64], seed: int) -> li
     drawn, features = sample_features(faces, rows, most, seed)
     if not enough(labels[drawn], groups[drawn]):
         return []
-    return tells(_families(features), labels[drawn], groups[drawn], None, seed)[0]
+    return tells(_families(features), labels[drawn], groups[drawn], None, seed, CONTROLS)[0]
 
 
 def _groups(faces: FaceSet) -> NDArray[np.int64]:
@@ -131,7 +131,7 @@ def _shortcuts(
             if enough(labels[there], groups[there]):
                 learned_on, learned = name, (_families(features[there]), labels[there])
                 break
-    found, scores = tells(_families(features[own]), labels[own], groups[own], learned, seed)
+    found, scores = tells(_families(features[own]), labels[own], groups[own], learned, seed, CONTROLS)
     return {"learned_on": learned_on, "measured_on": split, "families": found}, scores
 
 

@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("facetell")
-    logger.addHandler(handler)
+    logger.handlers = [handler]  # and not that of an earlier call, whose stderr may be closed
     logger.setLevel(logging.INFO)
     try:
         code = facetell.main(args=arguments, standalone_mode=False)

@@ -104,7 +104,7 @@ def contact_sheet(faceset: FaceSet, out: Path, per_cell: int = 6, seed: int = 0)
 def pair_sheet(faceset: FaceSet, pairs: Sequence[tuple[Sequence[str], Sequence[int]]], out: Path) -> None:
     """Draw pairs of rows side by side, each with the lines of its caption, into one PNG, whole or not at all."""
     step = _CELL + _GAP
-    sheet = Image.new("RGB", (2 * step + 4 * _CAPTION, len(pairs) * step + _GAP), "white")
+    sheet = Image.new("RGB", (2 * step + 3 * _CAPTION, len(pairs) * step + _GAP), "white")
     draw = ImageDraw.Draw(sheet)
     for line, (caption, rows) in enumerate(pairs):
         top = _GAP + line * step
@@ -112,7 +112,7 @@ def pair_sheet(faceset: FaceSet, pairs: Sequence[tuple[Sequence[str], Sequence[i
             cell = Image.fromarray(decode_resized(faceset.image(row), _CELL))
             sheet.paste(cell, (column * step, top))
         for number, words in enumerate(caption):
-            words = words if len(words) <= 100 else f"{words[:40]}…{words[-59:]}"
+            words = words if len(words) <= 80 else f"{words[:30]}…{words[-49:]}"
             draw.text((2 * step + 8, top + 24 + 22 * number), words, fill="black", font_size=13)
     _save(sheet, out)
 

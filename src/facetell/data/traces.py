@@ -21,7 +21,7 @@ from facetell.data.looks import LOOK_BYTES, look_of
 from facetell.data.ordered import ordered
 from facetell.errors import DataError, ImageError
 
-__all__ = ["FAMILIES", "FEATURES", "Floats", "Survey", "features_of", "sample_features", "survey"]
+__all__ = ["CONTROLS", "FAMILIES", "FEATURES", "Floats", "Survey", "features_of", "sample_features", "survey"]
 
 FAMILIES = {
     "file size": ("bytes", "bytes per pixel"),
@@ -29,15 +29,24 @@ FAMILIES = {
     "resolution": ("width", "height", "aspect"),
     "mean colour": ("red", "green", "blue", "red spread", "green spread", "blue spread"),
     "border": ("edge grey", "edge spread", "top step", "bottom step", "left step", "right step"),
+    "inner ring": ("ring grey", "ring spread", "inner top", "inner bottom", "inner left", "inner right"),
     "metadata": ("exif", "icc", "comments"),
     "sharpness": ("laplacian",),
 }
-"""Families of features, and the features of each in the order of `features_of`."""
+"""Families of features, and the features of each in the order of `features_of`.
+
+The inner ring is measured as the border is, 4 pixels further in: what tells there is texture, and no border. Colours are
+those within it, so that a border is no colour.
+"""
+
+CONTROLS = {"border": "inner ring"}
+"""Families that count only where they tell more than another one does."""
 
 FEATURES = tuple(name for names in FAMILIES.values() for name in names)
 """Names of the columns of `features_of`."""
 
 _CHUNK = 16
+_INSIDE = 4  # pixels from the edge to the inner ring: beyond any border that a crop or a codec leaves
 _BLOCK_OF = 16_384  # rows for each row of a sample's blocks: bounds what a sample of a large face set reads
 _T = TypeVar("_T")
 Floats = NDArray[np.float32]
@@ -109,6 +118,7 @@ def features_of(data: bytes, pixels: NDArray[np.uint8]) -> list[float]:
     height, width = pixels.shape[:2]
     image = Image.fromarray(pixels)
     header = open_header(data)
+    inner = pixels[_INSIDE:-_INSIDE, _INSIDE:-_INSIDE]
     return [
         math.log(len(data)),
         math.log(len(data) / (width * height)),
@@ -116,8 +126,9 @@ def features_of(data: bytes, pixels: NDArray[np.uint8]) -> list[float]:
         math.log(width),
         math.log(height),
         math.log(width / height),
-        *_colour(image),
+        *_colour(Image.fromarray(np.ascontiguousarray(inner)) if inner.size else image),
         *_border(pixels),
+        *_border(inner),
         *_metadata(header),
         _sharpness(image),
     ]

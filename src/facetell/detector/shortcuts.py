@@ -7,8 +7,8 @@ from typing import Any
 
 __all__ = ["EXPLAINS", "shortcut_warnings", "suspicious"]
 
-EXPLAINS = ("sharpness",)
-"""Families that may explain another's AUROC but can be evidence themselves: forgeries are blurred or too crisp."""
+EXPLAINS = ("inner ring", "sharpness")
+"""Families that may explain another's AUROC but can be evidence themselves: the texture of a forgery differs."""
 
 
 def suspicious(families: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -146,8 +146,9 @@ def tells(
     features: Mapping[str, NDArray[np.floating[Any]]],
     labels: NDArray[Any],
     groups: ArrayLike,
-    learned: tuple[Any, Any] | None,
+    learned: tuple[Mapping[str, NDArray[np.floating[Any]]], NDArray[Any]] | None,
     seed: int,
+    controls: Mapping[str, str],
 ) -> tuple[list[dict[str, Any]], Floats]:
     """Say how well each family of features alone tells fake from real.
 
@@ -158,6 +159,8 @@ def tells(
         learned: features of each family and labels of the rows to learn from, which share no group with these; None
             learns and measures on these rows in five folds, groups apart.
         seed: draws the folds.
+        controls: the verdict on a family is none unless its AUROC is above that of its control, the interval of the
+            difference too.
 
     Returns:
         For each family ``family``, ``auroc``, ``low``, ``high`` (95%), ``verdict`` (strong, some, none) and ``n``; and
@@ -174,19 +177,17 @@ def tells(
         there = np.column_stack([learned[0][name] for name in features]).astype(np.float64)
         scores = _by_family(there, learned[1], here, families, seed)
     areas, covariance = auroc_covariance(labels, scores, groups)
-    reach = NormalDist().inv_cdf(0.975) * np.sqrt(np.maximum(np.diag(covariance), 0))
+    z = NormalDist().inv_cdf(0.975)
+    names = list(features)
     found = []
-    for name, area, away in zip(features, areas.tolist(), reach.tolist(), strict=True):
-        low = max(area - away, 0.0)
+    for k, name in enumerate(names):
+        reach = z * float(np.sqrt(max(covariance[k, k], 0)))
+        low, high = max(float(areas[k]) - reach, 0.0), min(float(areas[k]) + reach, 1.0)
         verdict = "strong" if low > STRONG else "some" if low > SOME else "none"
-        found.append(
-            {
-                "family": name,
-                "auroc": area,
-                "low": low,
-                "high": min(area + away, 1.0),
-                "verdict": verdict,
-                "n": len(labels),
-            }
-        )
+        if name in controls:
+            c = names.index(controls[name])
+            error = np.sqrt(max(covariance[k, k] + covariance[c, c] - 2 * covariance[k, c], 0))
+            verdict = verdict if areas[k] - areas[c] - z * error > 0 else "none"
+        one = {"family": name, "auroc": float(areas[k]), "low": low, "high": high, "verdict": verdict}
+        found.append({**one, "n": len(labels)})
     return found, scores

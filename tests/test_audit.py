@@ -143,7 +143,7 @@ def test_one_split_alone_and_too_few_groups(tmp_path: Path) -> None:
 
 
 def test_features_by_hand() -> None:
-    pixels = np.full((4, 8, 3), (10, 20, 30), np.uint8)
+    pixels = np.full((4, 8, 3), 20, np.uint8)
     pixels[0] = 100
     data = encoded(pixels)
     found = dict(zip(FEATURES, features_of(data, pixels), strict=True))

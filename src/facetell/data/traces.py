@@ -118,7 +118,9 @@ def features_of(data: bytes, pixels: NDArray[np.uint8]) -> list[float]:
     height, width = pixels.shape[:2]
     image = Image.fromarray(pixels)
     header = open_header(data)
-    inner = pixels[_INSIDE:-_INSIDE, _INSIDE:-_INSIDE]
+    grey = np.asarray(image.convert("L"), np.int16)
+    inside = (slice(_INSIDE, -_INSIDE),) * 2
+    inner = Image.fromarray(np.ascontiguousarray(pixels[inside])) if min(height, width) > 2 * _INSIDE else image
     return [
         math.log(len(data)),
         math.log(len(data) / (width * height)),
@@ -126,11 +128,11 @@ def features_of(data: bytes, pixels: NDArray[np.uint8]) -> list[float]:
         math.log(width),
         math.log(height),
         math.log(width / height),
-        *_colour(Image.fromarray(np.ascontiguousarray(inner)) if inner.size else image),
-        *_border(pixels),
-        *_border(inner),
+        *_colour(inner),
+        *_border(grey),
+        *_border(grey[inside]),
         *_metadata(header),
-        _sharpness(image),
+        _sharpness(grey),
     ]
 
 
@@ -168,25 +170,25 @@ def _colour(image: Image.Image) -> list[float]:
     return [*means.tolist(), *spreads.tolist()]
 
 
-def _border(pixels: NDArray[np.uint8]) -> list[float]:
+def _border(grey: NDArray[np.int16]) -> list[float]:
     """Grey and spread of the outermost ring; for each side how its step inwards compares with the next step.
 
     A ratio of neighbouring steps, and not a step, because a sharper picture has larger steps everywhere.
     """
-    if min(pixels.shape[:2]) < 3:
+    if min(grey.shape) < 3:
         return [0.0] * 6
-    turned = (pixels, pixels[::-1], pixels.transpose(1, 0, 2), pixels[:, ::-1].transpose(1, 0, 2))
-    sides = [side[:3].astype(np.int16) for side in turned]
-    ring = np.concatenate([side[0] for side in sides]).mean(axis=1)
-    steps = [
-        math.log((1 + np.abs(side[0] - side[1]).mean()) / (1 + np.abs(side[1] - side[2]).mean())) for side in sides
+    sides = (grey[:3], grey[:-4:-1], grey.T[:3], grey.T[:-4:-1])
+    ring = np.concatenate([side[0] for side in sides])
+    steps = [np.abs(np.diff(side, axis=0)).sum(axis=1) / side.shape[1] for side in sides]
+    return [
+        float(ring.mean()),
+        math.log1p(float(ring.std())),
+        *(math.log((1 + outer) / (1 + inner)) for outer, inner in steps),
     ]
-    return [float(ring.mean()), math.log1p(float(ring.std())), *steps]
 
 
-def _sharpness(image: Image.Image) -> float:
-    """Logarithm of the variance of the 4-neighbour Laplacian of the grey picture."""
-    grey = np.asarray(image.convert("L"), np.int16)
+def _sharpness(grey: NDArray[np.int16]) -> float:
+    """Logarithm of the variance of the 4-neighbour Laplacian."""
     if min(grey.shape) < 3:
         return 0.0
     inner = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * grey[1:-1, 1:-1]

@@ -19,6 +19,7 @@ from typing import Any
 
 from facetell.data.faceset import FaceSet
 from facetell.data.inspect import pair_sheet
+from facetell.detector.shortcuts import suspicious
 from facetell.errors import MissingExtraError
 from facetell.evaluation.shortcuts import SOME, STRONG
 from facetell.reporting.audit_page import findings, render
@@ -68,13 +69,14 @@ def _draw(shortcuts: dict[str, Any], path: Path) -> None:
     title = f"What tells real from fake without a face  (n = {families[0]['n']:,})"
     dressed(axes, title, "AUROC of this alone, with 95% interval", "")
     for at, one in enumerate(families):
-        colour = REAL if one["verdict"] == "none" else FAKE
+        colour = FAKE if one in suspicious(families) else REAL
         axes.barh(at, one["auroc"] - 0.5, left=0.5, height=0.55, color=colour, alpha=0.35, linewidth=0)
         axes.plot([one["low"], one["high"]], [at, at], color=INK, linewidth=2)
         axes.plot(one["auroc"], at, "o", color=INK, markersize=6)
+    plate = {"facecolor": "white", "edgecolor": "none", "pad": 1}
     for line, word in ((SOME, "some"), (STRONG, "strong")):
         axes.axvline(line, color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
-        axes.text(line, len(families) - 0.35, word, ha="center", va="bottom", fontsize=9, color=FAINT)
+        axes.text(line, len(families) - 0.35, word, ha="center", va="bottom", fontsize=9, color=FAINT, bbox=plate)
     axes.set_yticks(range(len(families)), [one["family"] for one in families])
     axes.set_ylim(-0.6, len(families) - 0.05)
     axes.set_xlim(min(0.4, *(one["low"] for one in families)), 1.01)

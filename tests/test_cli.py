@@ -47,7 +47,7 @@ def test_from_pictures_to_a_verdict(
     settings = [word for key, value in TINY.items() for word in ("--set", f"{key}={value}")]
     code, out, err = run(capsys, "fit", "finetune", "faces", "-o", "detector", *settings)
     assert (code, out.startswith("detector: a detector")) == (0, True)
-    assert err.count("AUROC") == TINY["epochs"]
+    assert err.count("validation loss") == TINY["epochs"]
 
     code, out, _ = run(capsys, "evaluate", "detector", "faces", "-o", "report")
     assert code == 0
@@ -128,7 +128,7 @@ def test_help_is_light() -> None:
 
 def test_public_names() -> None:
     assert set(facetell.__all__) == {
-        "Detector", "FaceSet", "Verdict", "__version__", "bench", "calibrate",
+        "Detector", "FaceSet", "Verdict", "__version__", "audit", "bench", "calibrate",
         "compare", "demo", "detect", "evaluate", "explain", "fit", "inspect",
         "list_methods", "prepare", "report", "sources", "stress", "threshold", "verify",
     }  # fmt: skip

@@ -1,9 +1,9 @@
 """facetell: detect fake face images, and learn a new kind of fake from a few examples.
 
 The verbs of the command are functions here, with the same names and arguments: ``prepare``, ``inspect``, ``fit``,
-``threshold``, ``calibrate``, ``evaluate``, ``report``, ``bench``, ``compare``, ``detect``, ``explain``, ``stress``,
-``verify``, ``sources``, ``demo``; ``methods`` is ``list_methods`` (the package ``facetell.methods`` holds them).
-``Detector`` and ``FaceSet`` are the two things they work on. Everything is imported on first use.
+``threshold``, ``calibrate``, ``evaluate``, ``report``, ``audit``, ``bench``, ``compare``, ``detect``, ``explain``,
+``stress``, ``verify``, ``sources``, ``demo``; ``methods`` is ``list_methods`` (the package ``facetell.methods`` holds
+them). ``Detector`` and ``FaceSet`` are the two things they work on. Everything is imported on first use.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from facetell.api import (
+        audit,
         bench,
         calibrate,
         compare,
@@ -40,6 +41,7 @@ __all__ = [
     "FaceSet",
     "Verdict",
     "__version__",
+    "audit",
     "bench",
     "calibrate",
     "compare",

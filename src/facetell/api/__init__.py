@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from facetell.api.auditing import audit
     from facetell.api.benching import bench
     from facetell.api.comparing import compare
     from facetell.api.datasets import sources
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from facetell.data.prepare import prepare
 
 __all__ = [
+    "audit",
     "bench",
     "calibrate",
     "compare",
@@ -40,6 +42,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "audit": "facetell.api.auditing",
     "calibrate": "facetell.api.operating",
     "bench": "facetell.api.benching",
     "compare": "facetell.api.comparing",

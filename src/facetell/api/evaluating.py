@@ -17,6 +17,7 @@ from facetell.data.faceset import FaceSet
 from facetell.data.prepare import open_or_prepare
 from facetell.detector.calibration import DEFAULT, calibrations
 from facetell.detector.detector import Detector
+from facetell.detector.shortcuts import shortcut_warnings
 from facetell.evaluation.rates import check_prevalence
 from facetell.methods import get_method
 from facetell.reporting.report import check_destination, write_report
@@ -111,7 +112,10 @@ def evaluate(
         "faceset_fingerprint": faces.fingerprint,
         "split": split,
         "versions": description["versions"],
-        "warnings": _few_to_calibrate_on(description),
+        "warnings": [
+            *shortcut_warnings(description["data"].get("shortcuts", [])),
+            *_few_to_calibrate_on(description),
+        ],
     }
     point = description["thresholds"][at]
     where = f"{point['rule']} on {point['split']}"

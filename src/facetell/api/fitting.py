@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from facetell.api.auditing import training_shortcuts
 from facetell.api.choosing import counted, operating_point, per_file
 from facetell.api.facesets import check_split, samples_of
 from facetell.data.prepare import open_or_prepare
@@ -23,6 +24,7 @@ from facetell.detector.bundle import is_bundle, read_bundle, write_bundle
 from facetell.detector.calibration import DEFAULT
 from facetell.detector.card import model_card
 from facetell.detector.detector import Detector
+from facetell.detector.shortcuts import shortcut_warnings
 from facetell.errors import DataError, MissingExtraError, SettingsError, UsageError, near_miss
 from facetell.evaluation.calibration import calibrated, fit_temperature
 from facetell.evaluation.metrics import summary
@@ -101,6 +103,9 @@ def fit(
     tune_allocator()
     training = samples_of(faces, split, resolved.size, on_decode, shots, seed)
     validation = samples_of(faces, "validation", resolved.size, on_decode)
+    shortcuts = training_shortcuts(faces, training.rows + faces.rows(split).start, seed)
+    for line in shortcut_warnings(shortcuts):
+        log.warning("warning: %s", line)
     _make_folder(folder)
     if tensorboard is not None:
         on_epoch = log_to(tensorboard, on_epoch)
@@ -131,6 +136,7 @@ def fit(
             "shots": shots,
             "images": len(training),
             "sources": sorted(set(faces.columns(["source"], split)["source"].to_pylist())),
+            "shortcuts": shortcuts,
         },
         "lineage": {"start": origin},
         "seed": seed,

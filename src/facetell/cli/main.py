@@ -20,6 +20,7 @@ VERBS = {
     "threshold": "Choose when a detector says fake, and when it is unsure.",
     "calibrate": "Fit anew how a detector's logits become probabilities.",
     "evaluate": "Measure a detector on a labelled face set.",
+    "audit": "Find leaks and shortcuts in a face set, and where a detector's errors cluster.",
     "bench": "Fit and measure a grid of detectors, the papers' tables among them.",
     "report": "Put results into one HTML page.",
     "compare": "Say whether detectors differ on the same faces.",
@@ -77,7 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("facetell")
-    logger.addHandler(handler)
+    logger.handlers = [handler]  # and not that of an earlier call, whose stderr may be closed
     logger.setLevel(logging.INFO)
     try:
         code = facetell.main(args=arguments, standalone_mode=False)

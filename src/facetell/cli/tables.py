@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-__all__ = ["print_comparison", "print_explanation", "print_report", "print_stress", "print_summary"]
+__all__ = [
+    "print_audit",
+    "print_comparison",
+    "print_explanation",
+    "print_report",
+    "print_stress",
+    "print_summary",
+]
 
 
 def print_summary(summary: dict[str, Any]) -> None:
@@ -81,6 +88,28 @@ def print_stress(found: dict[str, Any], out: Path) -> None:
     for warning in found["warnings"]:
         click.echo(f"warning: {warning}", err=True)
     click.echo(f"stress report: {out / 'stress.md'}")
+
+
+def print_audit(audit: dict[str, Any], out: Path | None) -> None:
+    """Print the leaks, the AUROC of each shortcut with its 95% interval, the findings, and where the rest is."""
+    leaks = audit["leaks"]
+    near = leaks["near"]["by_split"][audit["split"]]
+    click.echo(
+        f"{audit['rows']:,} faces: {leaks['groups']['count']:,} groups in two splits, "
+        f"{leaks['identical']['across_splits']['rows']:,} identical faces in two splits, "
+        f"{near['rows']:,} of {near['of']:,} faces of {audit['split']} like one of another split"
+    )
+    for one in sorted(audit["shortcuts"]["families"], key=lambda one: -float(one["auroc"])):
+        interval = f"{_number(one['low'])} to {_number(one['high'])}"
+        click.echo(f"  AUROC {_number(one['auroc'])}   {interval}   {one['family']} alone")
+    if not audit["shortcuts"]["families"]:
+        click.echo("  shortcuts not measured: a label has fewer than 20 groups")
+    for line in audit["findings"]:
+        click.echo(f"warning: {line}", err=True)
+    if not audit["findings"]:
+        click.echo("nothing found")
+    if out is not None:
+        click.echo(f"audit: {out / 'audit.md'}")
 
 
 def _number(value: float | None) -> str:

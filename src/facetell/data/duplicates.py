@@ -12,10 +12,31 @@ from facetell.data.sources import Rows, Skipped
 from facetell.data.splits import SPLITS
 from facetell.errors import LeakError
 
-__all__ = ["without_duplicates"]
+__all__ = ["equal_runs", "without_duplicates"]
 
 _EXAMPLES = 5
 _LABELS = ("real", "fake")
+
+
+def equal_runs(digests: NDArray[np.uint8], rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Find rows with equal digests.
+
+    Args:
+        digests: (N, 8 k) hashes of all rows.
+        rows: (M,) the rows to look at, ascending.
+
+    Returns:
+        Those rows in the order of their digests (equal ones ascending), and the first and last place (R, 2) of each run
+        of equal ones in it.
+    """
+    words = digests[rows].view(">u8")
+    order = np.lexsort(words.T[::-1])
+    same = np.ones(max(len(order) - 1, 0), dtype=np.bool_)
+    for word in words.T:
+        ordered = word[order]
+        same &= ordered[1:] == ordered[:-1]
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], same, [False]]).astype(np.int8)))
+    return rows[order], edges.reshape(-1, 2)
 
 
 def without_duplicates(
@@ -34,19 +55,11 @@ def without_duplicates(
     Raises:
         LeakError: identical pictures with different labels, or in two splits; names them.
     """
-    words = digests.view(">u8")
-    by_hash = np.lexsort(words.T[::-1])
-    by_hash = by_hash[usable[by_hash]]
-    same = np.ones(max(len(by_hash) - 1, 0), dtype=np.bool_)
-    for word in words.T:
-        ordered = word[by_hash]
-        same &= ordered[1:] == ordered[:-1]
-    same = np.concatenate([[False], same, [False]])
-    edges = np.flatnonzero(np.diff(same.astype(np.int8)))  # first and last place of each run of equal hashes
+    by_hash, edges = equal_runs(digests, np.flatnonzero(usable))
     instead: dict[int, int] = {}
     labels_differ: list[str] = []
     splits_differ: list[str] = []
-    for first, last in edges.reshape(-1, 2).tolist():
+    for first, last in edges.tolist():
         twins = by_hash[first : last + 1]
         known = twins[rows.splits[twins] >= 0]
         if len(np.unique(rows.labels[twins])) > 1:

@@ -198,6 +198,26 @@ class FaceSet:
             column = file.read_row_group(index, columns=["image"], use_threads=False)["image"]
         return bytes(column[inside - int(bounds[index])].as_py())
 
+    def pick(self, rows: NDArray[np.int64], batch_rows: int) -> Iterator[tuple[NDArray[np.int64], list[bytes]]]:
+        """Stream the bytes of some pictures, ``rows`` ascending: (row numbers, bytes), at most ``batch_rows`` each.
+
+        One row group is in memory at a time, and is read once.
+        """
+        for shard, _, _ in self._overlapping(range(len(self))):
+            begin, end = (int(at) for at in self._starts[shard : shard + 2])
+            wanted = rows[(rows >= begin) & (rows < end)] - begin
+            if not len(wanted):
+                continue
+            with self._open_shard(shard) as file:
+                bounds = self._bounds(shard, file)
+                which = np.searchsorted(bounds, wanted, side="right") - 1
+                for index in np.unique(which):
+                    column = file.read_row_group(int(index), columns=["image"], use_threads=False)["image"]
+                    inside = wanted[which == index]
+                    for at in range(0, len(inside), batch_rows):
+                        part = inside[at : at + batch_rows]
+                        yield part + begin, column.take(part - int(bounds[index])).to_pylist()
+
     def verify(self) -> None:
         """Read everything and compare with what was written.
 

@@ -40,6 +40,7 @@ __all__ = [
     "as_pixels",
     "decode",
     "decode_resized",
+    "open_header",
     "probe",
     "read_picture",
     "resize",
@@ -109,7 +110,7 @@ def probe(data: bytes) -> ImageInfo:
         ImageError: ``empty`` (zero bytes), ``unsupported`` (no format we read, or too large), ``unreadable`` (broken
             header).
     """
-    image = _open(data)
+    image = open_header(data)
     return _info(image)
 
 
@@ -119,7 +120,7 @@ def decode(data: bytes) -> NDArray[np.uint8]:
     Raises:
         ImageError: as `probe`, and ``unreadable`` for truncated or corrupt pixel data.
     """
-    image = _open(data)
+    image = open_header(data)
     info = _info(image)
     pixels = _decode_jpeg(data) if info.format == "JPEG" and info.mode in _EIGHT_BIT_MODES else None
     if pixels is None:
@@ -171,7 +172,7 @@ def _whole_rows(data: bytes) -> tuple[NDArray[np.uint8], float] | None:
 
 def _decode_over(data: bytes, background: int) -> Image.Image | None:
     """What Pillow can decode of a truncated picture, over one value in all bands; None if it cannot give part."""
-    image = _open(data)
+    image = open_header(data)
     if not isinstance(image, ImageFile.ImageFile) or image.format not in _IN_ROWS:
         return None
     bands = len(image.getbands())
@@ -215,8 +216,12 @@ def as_pixels(picture: Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
     return _owned(picture)
 
 
-def _open(data: bytes) -> Image.Image:
-    """Read the header and refuse what must not be decoded."""
+def open_header(data: bytes) -> Image.Image:
+    """Read the header only, and refuse what must not be decoded: empty, too large, of a format we do not read.
+
+    Raises:
+        ImageError: as `probe`.
+    """
     if not data:
         raise ImageError("the file is empty (0 bytes)", reason="empty")
     if len(data) > MAX_BYTES:
@@ -288,7 +293,7 @@ def _decode_jpeg(data: bytes) -> NDArray[np.uint8] | None:
 
 
 def _decode_pillow(image: Image.Image, data: bytes) -> NDArray[np.uint8]:
-    """Decode the first frame of anything `_open` let through."""
+    """Decode the first frame of anything `open_header` let through."""
     if image.format == "PNG":
         _check_png(data)
     try:
@@ -301,7 +306,7 @@ def _decode_pillow(image: Image.Image, data: bytes) -> NDArray[np.uint8]:
         raise
     except MemoryError:
         raise ImageError("not enough memory to decode it", reason="unsupported") from None
-    except Exception as error:  # see _open
+    except Exception as error:  # see open_header
         raise _unreadable(error) from None
 
 

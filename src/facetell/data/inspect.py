@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from PIL import Image, ImageDraw
 from facetell.data.faceset import FaceSet
 from facetell.data.images import decode_resized
 
-__all__ = ["contact_sheet", "summarise"]
+__all__ = ["contact_sheet", "pair_sheet", "summarise"]
 
 _LABELS = ("real", "fake")
 _CELL = 112
@@ -96,6 +97,27 @@ def contact_sheet(faceset: FaceSet, out: Path, per_cell: int = 6, seed: int = 0)
             sheet.paste(cell, (_CAPTION + column * (_CELL + _GAP), top))
     if footer:
         draw.text((8, size[1] - 18), f"and {len(kinds) - len(shown)} more kinds", fill="#555555", font_size=12)
+    _save(sheet, out)
+    return out
+
+
+def pair_sheet(faceset: FaceSet, pairs: Sequence[tuple[Sequence[str], Sequence[int]]], out: Path) -> None:
+    """Draw pairs of rows side by side, each with the lines of its caption, into one PNG, whole or not at all."""
+    step = _CELL + _GAP
+    sheet = Image.new("RGB", (2 * step + 3 * _CAPTION, len(pairs) * step + _GAP), "white")
+    draw = ImageDraw.Draw(sheet)
+    for line, (caption, rows) in enumerate(pairs):
+        top = _GAP + line * step
+        for column, row in enumerate(rows):
+            cell = Image.fromarray(decode_resized(faceset.image(row), _CELL))
+            sheet.paste(cell, (column * step, top))
+        for number, words in enumerate(caption):
+            words = words if len(words) <= 80 else f"{words[:30]}…{words[-49:]}"
+            draw.text((2 * step + 8, top + 24 + 22 * number), words, fill="black", font_size=13)
+    _save(sheet, out)
+
+
+def _save(sheet: Image.Image, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
     try:
@@ -103,4 +125,3 @@ def contact_sheet(faceset: FaceSet, out: Path, per_cell: int = 6, seed: int = 0)
         partial.replace(out)
     finally:
         partial.unlink(missing_ok=True)
-    return out

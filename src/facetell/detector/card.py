@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from facetell.detector.shortcuts import shortcut_warnings
+
 __all__ = ["model_card"]
 
 
@@ -14,6 +16,7 @@ def model_card(name: str, description: dict[str, Any], metrics: dict[str, Any]) 
     shots = f", {data['shots']} shots per class" if data["shots"] else ""
     measured = {key: value for key, value in metrics["validation"].items() if not key.startswith("n")}
     rows = "\n".join(f"| {key} | {value:.4f} |" for key, value in measured.items())
+    warned = "".join(f"- **Shortcut**: {line}\n" for line in shortcut_warnings(data.get("shortcuts", [])))
     n = int(metrics["validation"]["n"])
     return f"""# {name}
 
@@ -26,7 +29,7 @@ It takes face crops at {settings["size"]}×{settings["size"]} pixels and gives t
 - **Temperature, threshold and (where there are epochs) the epoch chosen on**: split *validation* ({n:,} images), never on test
 - **Temperature when made**: {description["temperature"]:.4f}
 - **Threshold when made**: {threshold["value"]:.4f} (rule: {threshold["rule"]}); a score from there on is called fake
-
+{warned}
 Operating points, calibrations and an *unsure* band set later with `facetell threshold` and `facetell calibrate` are in
 `detector.json`; `facetell verify` lists them.
 

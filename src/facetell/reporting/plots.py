@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from matplotlib.patches import Rectangle
 
 __all__ = [
+    "FAINT",
+    "FAKE",
+    "INK",
+    "REAL",
     "confusion_matrix",
     "dressed",
     "figure_of",

@@ -55,21 +55,27 @@ def findings(audit: Mapping[str, Any]) -> list[str]:
     return found
 
 
+_NOTHING = "Nothing found: no leak between splits, no shortcut to the label"
+
+
 def render(audit: Mapping[str, Any], pictures: Sequence[str]) -> str:
     """Return the page; ``pictures`` are the files beside it."""
+    several = len(audit["findings"]) > 1
     parts = [
         f"# Audit of {text(audit['faceset'])}",
+        f"**{len(audit['findings'])} findings.**"
+        if several
+        else f"**{text(''.join(audit['findings']) or _NOTHING)}.**",
+        "\n".join(f"- {text(line)}" for line in audit["findings"]) if several else "",
         f"{audit['rows']:,} faces, fingerprint `{audit['fingerprint'][:16]}`, split *{audit['split']}*, "
-        f"seed {audit['seed']}. What each number means: `docs/audit.md` of facetell.",
-        "## Found" if audit["findings"] else "## Nothing found",
-        "\n".join(f"- {text(line)}" for line in audit["findings"])
-        or "No leak between splits and no shortcut to the label was found. That is no proof that there is none.",
+        f"seed {audit['seed']}. What each number means: `docs/audit.md` of facetell. Finding nothing is no proof that there "
+        "is nothing.",
         *_leaks(audit["leaks"]),
         *_shortcuts(audit["shortcuts"]),
         *(_detector(audit["detector"]) if audit["detector"] else []),
         *(f"![{_PICTURES[name]}]({name})" for name in pictures),
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _leaks(leaks: Mapping[str, Any]) -> list[str]:

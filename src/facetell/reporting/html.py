@@ -47,6 +47,7 @@ td img{height:7.5rem;width:auto;max-width:none;display:block}
 img{max-width:100%;height:auto}
 code{background:var(--tint);padding:.05rem .3rem;border-radius:.2rem;font-size:.92em}
 footer{color:var(--soft);font-size:.88rem;padding:2.5rem 1.1rem 2rem}
+main>p>img{max-width:min(100%,44rem)}
 @media (max-width:40rem){body{font-size:15px}h1{font-size:1.4rem}}
 @media print{.scroll{overflow:visible}h2{break-after:avoid}img,table{break-inside:avoid}}
 """

@@ -130,7 +130,7 @@ def test_public_names() -> None:
     assert set(facetell.__all__) == {
         "Detector", "FaceSet", "Verdict", "__version__", "audit", "bench", "calibrate",
         "compare", "demo", "detect", "evaluate", "explain", "fit", "inspect",
-        "list_methods", "prepare", "report", "sources", "stress", "threshold", "verify",
+        "list_methods", "prepare", "report", "sources", "stress", "threshold", "verify", "watch",
     }  # fmt: skip
     for name in facetell.__all__:
         assert getattr(facetell, name) is not None

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         stress,
         threshold,
         verify,
+        watch,
     )
     from facetell.data.faceset import FaceSet
     from facetell.detector.detector import Detector
@@ -58,6 +59,7 @@ __all__ = [
     "stress",
     "threshold",
     "verify",
+    "watch",
 ]
 
 __version__ = metadata.version("facetell")

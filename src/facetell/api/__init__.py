@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from facetell.api.operating import calibrate, threshold
     from facetell.api.showing import report
     from facetell.api.stressing import stress
+    from facetell.api.watching import watch
     from facetell.data.prepare import prepare
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "stress",
     "threshold",
     "verify",
+    "watch",
 ]
 
 _HOMES = {
@@ -59,6 +61,7 @@ _HOMES = {
     "sources": "facetell.api.datasets",
     "stress": "facetell.api.stressing",
     "verify": "facetell.api.information",
+    "watch": "facetell.api.watching",
 }
 
 

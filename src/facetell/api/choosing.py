@@ -13,11 +13,12 @@ from facetell.data.faceset import FaceSet
 from facetell.detector.calibration import DEFAULT
 from facetell.detector.pooling import RULE, pool_files, tracks_of
 from facetell.evaluation.calibration import calibrated, fit_temperature
+from facetell.evaluation.drift import Sketch
 from facetell.evaluation.metrics import auroc
 from facetell.evaluation.rates import operating_rates
 from facetell.evaluation.thresholds import choose_threshold
 
-__all__ = ["MIN_FILES", "Videos", "counted", "operating_point", "per_file", "videos_of"]
+__all__ = ["MIN_FILES", "Videos", "counted", "operating_point", "per_file", "sketched", "videos_of"]
 
 MIN_FILES = 10
 """Videos of each class below which nothing is chosen on them."""
@@ -76,6 +77,12 @@ def operating_point(
     }
 
 
+def sketched(labels: npt.ArrayLike, logits: npt.ArrayLike, groups: npt.ArrayLike) -> dict[str, Any]:
+    """The logits (N,) of each label as a sketch, ``real`` and ``fake``: what ``watch`` holds later traffic against."""
+    y, z, names = np.asarray(labels), np.asarray(logits), np.asarray(groups)
+    return {name: Sketch.of(z[y == label], names[y == label]).as_dict() for label, name in enumerate(("real", "fake"))}
+
+
 def per_file(faces: FaceSet, logits: npt.NDArray[np.float32], rule: str, data: dict[str, str]) -> dict[str, Any] | None:
     """Temperature and threshold for whole videos, chosen on those of ``data["split"]``; None where they are too few.
 
@@ -95,4 +102,5 @@ def per_file(faces: FaceSet, logits: npt.NDArray[np.float32], rule: str, data: d
         **data,
         **counted(videos.labels),
         "auroc": auroc(videos.labels, videos.logits),
+        "reference": sketched(videos.labels, videos.logits, videos.groups),
     }

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from facetell.api.auditing import training_shortcuts
-from facetell.api.choosing import counted, operating_point, per_file
+from facetell.api.choosing import counted, operating_point, per_file, sketched
 from facetell.api.facesets import check_split, samples_of
 from facetell.data.prepare import open_or_prepare
 from facetell.detector.bundle import is_bundle, read_bundle, write_bundle
@@ -151,6 +151,7 @@ def fit(
     warning = promise(threshold, point["rates"])
     if warning:
         log.warning("%s", warning)
+    description["reference"] = {**where, **sketched(validation.labels, logits, validation.groups)}
     of_videos = per_file(faces, logits, threshold, where)
     if of_videos:
         description["per_file"] = of_videos

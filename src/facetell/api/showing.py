@@ -27,6 +27,7 @@ PAGES = (
     ("compare.json", "compare.md"),
     ("stress.json", "stress.md"),
     ("audit.json", "audit.md"),
+    ("watch.json", "watch.md"),
     ("explain.json", "report.md"),
     ("bench.json", "bench.md"),
 )
@@ -36,8 +37,8 @@ PAGES = (
 def report(results: Iterable[str | Path], out: str | Path, *, title: str = "facetell report") -> Path:
     """Put the pages of result folders, in the order given, into one HTML file that opens from disk, and return it.
 
-    ``results``: folders that ``evaluate``, ``stress``, ``audit``, ``explain``, ``compare`` or ``bench`` wrote. The file
-    holds its pictures, loads nothing and runs nothing.
+    ``results``: folders that ``evaluate``, ``stress``, ``audit``, ``explain``, ``compare``, ``watch`` or ``bench`` wrote. The
+    file holds its pictures, loads nothing and runs nothing.
 
     Raises ``UsageError`` without a result or for another kind of file at ``out``, ``DataError`` for a folder that holds no
     result.

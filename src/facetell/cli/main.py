@@ -25,6 +25,7 @@ VERBS = {
     "report": "Put results into one HTML page.",
     "compare": "Say whether detectors differ on the same faces.",
     "detect": "Judge photos, videos and face crops.",
+    "watch": "Say whether what a detector judges still looks like what it was fitted on.",
     "explain": "Draw where in faces a detector sees the fake.",
     "stress": "Measure a detector on compressed, resized, filmed and posted faces.",
     "verify": "Check a detector whole.",

@@ -16,8 +16,8 @@ __all__ = ["command"]
 def command(results: tuple[Path, ...], out: Path, title: str) -> None:
     """Put results into one HTML page that opens from disk.
 
-    RESULTS are folders that evaluate, stress, audit, explain, compare or bench wrote, in the order of the page. It holds
-    its pictures, loads nothing from anywhere and runs no script: it can be mailed.
+    RESULTS are folders that evaluate, stress, audit, explain, compare, watch or bench wrote, in the order of the page. It
+    holds its pictures, loads nothing from anywhere and runs no script: it can be mailed.
 
     \b
     Example:

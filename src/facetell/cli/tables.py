@@ -14,6 +14,7 @@ __all__ = [
     "print_report",
     "print_stress",
     "print_summary",
+    "print_watch",
 ]
 
 
@@ -110,6 +111,31 @@ def print_audit(audit: dict[str, Any], out: Path | None) -> None:
         click.echo("nothing found")
     if out is not None:
         click.echo(f"audit: {out / 'audit.md'}")
+
+
+def print_watch(watch: dict[str, Any], out: Path | None) -> None:
+    """Print what is concluded, each batch with its shares and distances, the next step, and where the rest is."""
+    for sentence in watch["sentences"]:
+        click.echo(sentence)
+    click.echo(f"  {'files':>8}{'fake':>8}{'unsure':>8}{'unjudged':>10}{'KS':>7}{'p':>8}  batch")
+    for batch in watch["batches"]:
+        shares = "".join(
+            f"{'–' if share is None else format(share['value'], '.1%'):>{width}}"
+            for share, width in zip((batch["shares"][name] for name in _SHARES), (8, 8, 10), strict=True)
+        )
+        tests = [f"{test['ks']:7.3f}{test['p_holm']:8.4f}" for test in batch["tests"]] or [f"{'–':>7}{'–':>8}"]
+        click.echo(f"  {batch['files']:>8,}{shares}{tests[0]}  {batch['name']}")
+        for other in tests[1:]:
+            click.echo(f"{'':36}{other}")
+    for warning in watch["warnings"]:
+        click.echo(f"warning: {warning}", err=True)
+    if watch["next"]:
+        click.echo(f"hint: {watch['next']}", err=True)
+    if out is not None:
+        click.echo(f"watch: {out / 'watch.md'}")
+
+
+_SHARES = ("fake", "unsure", "unjudged")
 
 
 def _number(value: float | None) -> str:

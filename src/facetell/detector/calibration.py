@@ -18,6 +18,11 @@ __all__ = ["DEFAULT", "Calibration", "band_of", "calibrations", "curve_of", "fil
 DEFAULT = "default"
 """Name of the operating point that decides unless another is asked for."""
 
+SATURATED = 30.0
+"""Log-odds beyond which scores in float64 are too near to 0 or 1 to be undone."""
+
+Floats = npt.NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -41,6 +46,10 @@ class Calibration:
         """Probabilities of fake (N,) of logits (N,)."""
         scores = self.curve.scores(logits)
         return calibrated(log_odds(scores) + self.shift, 1.0) if self.shift else scores
+
+    def logits(self, scores: npt.ArrayLike) -> Floats:
+        """The logits (N,) of probabilities that ``scores`` gave, to within `SATURATED` log-odds, where they tell apart."""
+        return self.curve.logits(calibrated(np.clip(log_odds(scores) - self.shift, -SATURATED, SATURATED), 1.0))
 
     def score(self, logit: float) -> float:
         """Probability of fake."""

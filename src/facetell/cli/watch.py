@@ -1,0 +1,48 @@
+"""``facetell watch``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+__all__ = ["command"]
+
+
+@click.command("watch")
+@click.argument("detector", type=click.Path(path_type=Path))
+@click.argument("predictions", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="Where the watch goes; without, only what is printed."
+)
+@click.option(
+    "--reference",
+    type=click.Path(path_type=Path),
+    help="Compare with this instead: predictions.parquet with labels, or JSON Lines of a good week.",
+)
+@click.option("--seed", default=0, show_default=True, help="Draws the bootstrap.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def command(
+    detector: Path, predictions: tuple[Path, ...], out: Path | None, reference: Path | None, seed: int, as_json: bool
+) -> None:
+    """Say whether what a detector judges still looks like what it was fitted on. Needs no labels.
+
+    PREDICTIONS are JSON Lines that facetell detect wrote (or predictions.parquet of facetell evaluate), one file a batch,
+    in the order of time. Scores are compared with known reals and fakes in whatever mix fits best. Ends with 0 whatever it
+    finds.
+
+    \b
+    Example:
+      facetell detect detector monday/ -o monday.jsonl
+      facetell watch detector saturday.jsonl sunday.jsonl monday.jsonl -o watch
+    """
+    from facetell.api import watch
+
+    found = watch(detector, predictions, out, reference=reference, seed=seed)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    from facetell.cli.tables import print_watch
+
+    print_watch(found, out)

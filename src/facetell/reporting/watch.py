@@ -1,0 +1,75 @@
+"""A drift watch as a folder.
+
+::
+
+    watch.json     every number
+    watch.md       the same for people, the conclusion first
+    watch.png      scores and share of unsure over the batches (needs matplotlib)
+
+The folder appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from facetell.errors import MissingExtraError
+from facetell.reporting.folder import check_folder, plain, save_json, whole_folder
+from facetell.reporting.plots import FAKE, INK, REAL, dressed, figure_of, save_figure
+from facetell.reporting.watch_page import render
+
+__all__ = ["WATCH_FORMAT", "WATCH_VERSION", "check_watch_destination", "write_watch"]
+
+WATCH_FORMAT = "facetell-watch"
+WATCH_VERSION = 1
+
+_FILES = ("watch.json", "watch.md", "watch.png")
+
+
+def check_watch_destination(out: Path) -> None:
+    """Raise :class:`~facetell.errors.UsageError` unless a watch may be written to ``out``: nothing, or an earlier one."""
+    check_folder(out, "watch", "watch.json", WATCH_FORMAT, _FILES)
+
+
+def write_watch(result: dict[str, Any], out: Path) -> None:
+    """Write what :func:`facetell.watch` found to the folder ``out``."""
+    check_watch_destination(out)
+    with whole_folder(out, "watch") as fresh:
+        pictures = []
+        with contextlib.suppress(MissingExtraError):
+            _draw(result, fresh / "watch.png")
+            pictures.append("watch.png")
+        save_json(fresh / "watch.json", plain(result))
+        (fresh / "watch.md").write_text(render(result, pictures), "utf-8")
+
+
+def _draw(result: dict[str, Any], path: Path) -> None:
+    """Quantiles of the scores, and below them the shares called fake and unsure, over the batches."""
+    batches = result["batches"]
+    figure = figure_of(6.0)
+    above, below = figure.subplots(2, 1, sharex=True)
+    dressed(above, "Scores: 5, 25, 50, 75 and 95%", "", "score")
+    for kind, colour, side in (("face", REAL, -0.12), ("video", FAKE, 0.12)):
+        for at, batch in enumerate(batches):
+            if kind in batch["quantiles"]:
+                least, low, middle, high, most = batch["quantiles"][kind].values()
+                above.plot([at + side] * 2, [least, most], color=colour, linewidth=1.2)
+                above.plot([at + side] * 2, [low, high], color=colour, linewidth=5, alpha=0.6)
+                above.plot(at + side, middle, "o", color=INK, markersize=4)
+    above.set_ylim(-0.02, 1.02)
+    dressed(below, "Share of the judged files, with 95% interval", "batch", "share")
+    for name, colour, mark, side in (("fake", FAKE, "o", -0.12), ("unsure", INK, "s", 0.12)):
+        shares = [(at + side, batch["shares"][name]) for at, batch in enumerate(batches) if batch["shares"][name]]
+        for x, share in shares:
+            below.plot([x, x], [share["low"], share["high"]], color=colour, linewidth=1.5)
+        if shares:
+            values = [share["value"] for _, share in shares]
+            label = "called fake" if name == "fake" else name
+            below.plot([x for x, _ in shares], values, mark, color=colour, markersize=5, label=label)
+    below.legend(frameon=False, fontsize=9)
+    below.set_ylim(bottom=0)
+    step = -(-len(batches) // 12)
+    below.set_xticks(range(0, len(batches), step), [str(at + 1) for at in range(0, len(batches), step)])
+    save_figure(figure, path)

@@ -2,10 +2,12 @@
 
 How many of the files are fake is not known, so the null hypothesis leaves it free: the distribution function of the
 traffic is (1 - π) F_real + π F_fake for some π in [0, 1]. π is the minimum distance estimate (Wolfowitz 1957): least
-squares between the distribution functions at the reference's quantiles, which has a closed form. The statistic is the
-Kolmogorov–Smirnov distance to that mix. As π is estimated and the reference is a sample too, its law is found by
-parametric bootstrap (Stute, González Manteiga and Presedo Quindimil 1993): all samples are drawn anew from the fitted
-mix and π is estimated anew in each.
+squares between the distribution functions at the reference's quantiles, which has a closed form. The statistic is
+Kuiper's distance to that mix (1960), the largest difference of shares within one interval: π takes up about half of what
+is new between reals and fakes, so the Kolmogorov–Smirnov distance, which is given as well, finds it less often (8% new of
+600: 37% against 62% of the time). As π is estimated and the reference is a sample too, its law is found by parametric
+bootstrap (Stute, González Manteiga and Presedo Quindimil 1993): all samples are drawn anew from the fitted mix and π is
+estimated anew in each.
 
 The reference is kept as quantiles, a few numbers without a picture or a path.
 """
@@ -89,6 +91,8 @@ class Drift:
     n: int
     ks: float
     """Kolmogorov–Smirnov distance in [0, 1]: at least this share of the traffic would have to score otherwise."""
+    kuiper: float
+    """Kuiper's distance in [0, 1], of which p is: the same with all that is too much or too little in one interval."""
     wasserstein: float
     """Wasserstein-1 distance in logits: how far a logit would have to move, on average over the files."""
     p: float
@@ -125,14 +129,15 @@ def drift(logits: ArrayLike, reference: Sequence[Sketch], *, repetitions: int = 
         [_draw(rng, cdf, max(1, round(one.effective)), repetitions) for cdf, one in zip(known, reference, strict=True)]
     )
     shares, gaps = _nearest(_draw(rng, mix[0], z.size, repetitions), drawn)
-    ks, distances = float(np.abs(gap).max()), np.abs(gaps).max(axis=1)
+    kuiper = float(_kuiper(gap)[0])
     low, high = percentiles(shares, 0.95)
     excess, between = _excess(gap[0], grid)
     return Drift(
         n=int(z.size),
-        ks=ks,
+        ks=float(np.abs(gap).max()),
+        kuiper=kuiper,
         wasserstein=_wasserstein(z, reference, float(share[0])),
-        p=float((np.sum(distances >= ks - 1e-12) + 1) / (repetitions + 1)),
+        p=float((np.sum(_kuiper(gaps) >= kuiper - 1e-12) + 1) / (repetitions + 1)),
         fakes=(float(share[0]), low, high) if len(reference) == 2 else None,
         excess=excess,
         between=between,
@@ -150,6 +155,11 @@ def _nearest(found: Floats, known: Floats) -> tuple[Floats, Floats]:
     top, bottom = np.sum((found - known[0]) * apart, axis=1), np.sum(apart**2, axis=1)
     share = np.clip(np.divide(top, bottom, out=np.zeros(top.shape), where=bottom > 0), 0, 1)
     return share, found - _mixed(known, share)
+
+
+def _kuiper(gaps: Floats) -> Floats:
+    """The largest differences (R,) of ``gaps`` (R, K) between two points; beyond the grid a gap is 0."""
+    return np.asarray(np.maximum(gaps.max(axis=1), 0) - np.minimum(gaps.min(axis=1), 0))
 
 
 def _draw(rng: np.random.Generator, cdf: Floats, n: int, repetitions: int) -> Floats:

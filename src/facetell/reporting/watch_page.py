@@ -12,7 +12,7 @@ __all__ = ["BLIND", "conclude", "render"]
 
 ALPHA = 0.05
 SMALL = 0.05
-"""KS distance below which a difference, however certain, is called little."""
+"""Kuiper distance below which a difference, however certain, is called little."""
 
 BLIND = "It cannot see a new kind of fake that scores like real faces, nor one that is rare: only labelled examples can tell."
 
@@ -26,7 +26,7 @@ def conclude(result: Mapping[str, Any]) -> dict[str, Any]:
     certain = [(part, test) for part in parts for test in part["tests"] if test["p_holm"] < ALPHA]
     if not certain:
         return {"seen": "nothing", "sentences": [_quiet(whole, result)], "next": None}
-    part, test = next(((p, t) for p, t in certain if p is whole), max(certain, key=lambda pair: pair[1]["ks"]))
+    part, test = next(((p, t) for p, t in certain if p is whole), max(certain, key=lambda pair: pair[1]["kuiper"]))
     sentences = [_loud(part, test, result, part is whole)]
     named = [(p["name"], t["ks"]) for p, t in certain if p is not whole]
     if len(batches) > 1:
@@ -36,7 +36,7 @@ def conclude(result: Mapping[str, Any]) -> dict[str, Any]:
             if named
             else f"None of the {len(batches)} batches differs by itself."
         )
-    new = max(test["ks"] for _, test in certain) >= SMALL
+    new = max(test["kuiper"] for _, test in certain) >= SMALL
     low, high = test["between"]
     following = (
         f"look at the files that score between {low:.2f} and {high:.2f}: another camera, crop or compression does this as "
@@ -70,11 +70,11 @@ def _fakes(test: Mapping[str, Any]) -> str:
 def _loud(part: Mapping[str, Any], test: Mapping[str, Any], result: Mapping[str, Any], whole: bool) -> str:
     which = f"These {test['n']:,} {test['kind']}s" if whole else f"The {test['n']:,} {test['kind']}s of {part['name']}"
     low, high = test["between"]
-    little = ", though by little" if test["ks"] < SMALL else ""
-    explains = "any share of known fakes explains" if test["fakes"] else "there were"
+    little = ", though by little" if test["kuiper"] < SMALL else ""
+    explains = "any share of known fakes explains" if test["fakes"] else "the reference has there"
     return (
         f"{which} do not look like {_known(result)}{little}: KS distance {test['ks']:.2f} ({p_value(test['p_holm'])}); "
-        f"{test['excess']:.0%} more of them score between {low:.2f} and {high:.2f} than {explains}."
+        f"{test['excess']:.0%} of them score between {low:.2f} and {high:.2f} beyond what {explains}."
     )
 
 
@@ -92,9 +92,10 @@ def render(result: Mapping[str, Any], pictures: Sequence[str]) -> str:
     tested = [(part, test) for part in rows for test in part["tests"]]
     if tested:
         parts += ["## Against the reference", _tests(tested)]
-    examples = [path for test in result["whole"]["tests"] if test["p_holm"] < ALPHA for path in test["examples"]]
-    if examples:
-        parts += ["Some of the files that lie where there are too many:", "\n".join(f"- {text(p)}" for p in examples)]
+    for part, test in tested:
+        if test["p_holm"] < ALPHA:
+            examples = "\n".join(f"- {text(path)}" for path in test["examples"])
+            parts += [f"Some {test['kind']}s of {text(part['name'])} that score where there are too many:", examples]
     return "\n\n".join([*parts, "## How it was made", _how(result)]) + "\n"
 
 
@@ -124,6 +125,7 @@ def _tests(tested: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> str
             test["kind"],
             f"{test['n']:,}",
             f"{test['ks']:.3f}",
+            f"{test['kuiper']:.3f}",
             f"{test['wasserstein']:.2f}",
             p_value(test["p_holm"]),
             _percent(test["fakes"]),
@@ -131,8 +133,8 @@ def _tests(tested: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> str
         ]
         for part, test in tested
     ]
-    head = ["batch", "of", "n", "KS", "W1 (logits)", "p, adjusted", "fakes, if nothing is new", "too many"]
-    return table(head, rows, numbers=6)
+    head = ["batch", "of", "n", "KS", "Kuiper", "W1 (logits)", "p, adjusted", "fakes, if nothing is new", "too many"]
+    return table(head, rows, numbers=7)
 
 
 def _how(result: Mapping[str, Any]) -> str:
@@ -145,7 +147,7 @@ def _how(result: Mapping[str, Any]) -> str:
         ["detector", text(f"{result['detector']}, {result['identity']}")],
         [
             "p",
-            f"parametric bootstrap, {result['repetitions']:,} repetitions, seed {result['seed']}; "
+            f"of Kuiper's distance, parametric bootstrap, {result['repetitions']:,} repetitions, seed {result['seed']}; "
             "adjusted by Holm for all rows of the table",
         ],
         ["shares", "exact 95% intervals (Clopper–Pearson), each file by itself"],

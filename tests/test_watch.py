@@ -19,7 +19,7 @@ from facetell.data.faceset import hash_file
 from facetell.detector.bundle import update_description
 from facetell.detector.calibration import calibrations
 from facetell.detector.verdict import FaceVerdict, TrackVerdict, Verdict
-from facetell.errors import DataError, MissingExtraError, UsageError
+from facetell.errors import BundleError, DataError, MissingExtraError, UsageError
 from facetell.evaluation import calibrated, write_predictions
 from facetell.evaluation.drift import Sketch
 from facetell.reporting import watch as reporting
@@ -134,7 +134,7 @@ def test_monday_is_seen(detector: Path, tmp_path: Path) -> None:
     assert alone["sentences"][0].startswith("These 400 faces do not look like known reals and fakes in some mix: KS")
     assert len(alone["sentences"]) == 1
     html = facetell.report([tmp_path / "out"], tmp_path / "page.html")
-    assert "Watch of detector" in html.read_text("utf-8")
+    assert "do not look like known reals and fakes" in html.read_text("utf-8")
 
 
 def test_logits_come_back_from_scores_of_any_prevalence(detector: Path, tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_one_face_of_a_photo_counts(detector: Path, tmp_path: Path) -> None:
 
 def test_videos_have_no_reference_here(detector: Path, tmp_path: Path) -> None:
     videos = [Verdict(**{**vars(one), "kind": "video"}) for one in judged(detector, "clips", traffic(1, 30))]
-    found = facetell.watch(detector, [written(detector, tmp_path / "clips.jsonl", videos)])
+    found = facetell.watch(detector, [written(detector, tmp_path / "clips.jsonl", videos)], tmp_path / "out")
     assert found["seen"] is None
     assert found["warnings"] == ["30 videos are not compared: the reference has none"]
 
@@ -255,6 +255,9 @@ def test_bad_input(detector: Path, tmp_path: Path) -> None:
     update_description(detector, lambda description: description.update(seed=99))
     with pytest.raises(DataError, match="line 1 is a verdict of another detector"):
         facetell.watch(detector, [path])
+    update_description(detector, lambda description: description.update(reference={"real": {}, "fake": {}}))
+    with pytest.raises(BundleError, match="damaged"):
+        facetell.watch(detector, [path])
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "thesis.txt").write_text("mine")
     with pytest.raises(UsageError, match="not a watch"):
@@ -286,3 +289,36 @@ def test_the_command_from_detect_on(
     assert found == json.loads((tmp_path / "out" / "watch.json").read_text("utf-8"))
     assert found["whole"]["statuses"]["unsupported"] == 1
     assert found["whole"]["tests"][0]["n"] == found["whole"]["files"] - 1
+
+
+def test_nothing_judged_is_drawn_too(detector: Path, tmp_path: Path) -> None:
+    dumb = [Verdict(f"{k}.jpg", "no_face", reason="no face found") for k in range(30)]
+    found = facetell.watch(detector, [written(detector, tmp_path / "day.jsonl", dumb)], tmp_path / "out")
+    assert (found["seen"], found["sentences"]) == (None, ["There are too few judged files to compare."])
+    assert found["whole"]["shares"]["fake"] is None
+    assert found["whole"]["shares"]["unjudged"]["value"] == 1.0
+    assert (tmp_path / "out" / "watch.png").exists()
+
+
+def test_videos_are_held_against_videos(detector: Path, tmp_path: Path) -> None:
+    def change(description: dict[str, Any]) -> None:
+        sketches = {name: Sketch.of(2 * traffic(91, 300, k)).as_dict() for k, name in enumerate(("real", "fake"))}
+        description["per_file"] = {"calibration": {"temperature": 4.0, "threshold": 0.5}, "reference": sketches}
+
+    update_description(detector, change)
+    calibration = calibrations(json.loads((detector / "detector.json").read_text("utf-8")), "default", None)[1]
+    photos = judged(detector, "photos", traffic(1, 100).tolist())
+    clips = [
+        Verdict(**{**vars(one), "kind": "video", "score": calibration.score(2 * logit)})
+        for one, logit in zip(photos, traffic(2, 100).tolist(), strict=True)
+    ]
+    path = written(detector, tmp_path / "both.jsonl", [*photos, *clips])
+    found = facetell.watch(detector, [path], tmp_path / "out")
+    assert found["seen"] == "nothing"
+    assert [(test["kind"], test["n"]) for test in found["whole"]["tests"]] == [("face", 100), ("video", 100)]
+    assert "100 faces" in found["sentences"][0]
+    assert "100 videos" in found["sentences"][0]
+    as_faces = written(detector, tmp_path / "mixed.jsonl", [Verdict(**{**vars(one), "kind": "picture", "tracks": [
+        TrackVerdict(0, 1, None, None, calibrated(np.array(2 * logit), 1.5).item(), "real")]})
+        for one, logit in zip(clips, traffic(2, 100).tolist(), strict=True)])  # fmt: skip
+    assert facetell.watch(detector, [as_faces])["seen"] == "new"

@@ -25,6 +25,9 @@ __all__ = ["WATCH_FORMAT", "WATCH_VERSION", "check_watch_destination", "write_wa
 WATCH_FORMAT = "facetell-watch"
 WATCH_VERSION = 1
 
+_SIDES = {"face": (REAL, -0.12), "video": (FAKE, 0.12)}
+"""Colour of a kind, and where it is drawn beside the other."""
+
 _FILES = ("watch.json", "watch.md", "watch.png")
 
 
@@ -50,8 +53,11 @@ def _draw(result: dict[str, Any], path: Path) -> None:
     batches = result["batches"]
     figure = figure_of(6.0)
     above, below = figure.subplots(2, 1, sharex=True)
-    dressed(above, "Scores: 5, 25, 50, 75 and 95%", "", "score")
-    for kind, colour, side in (("face", REAL, -0.12), ("video", FAKE, 0.12)):
+    sides = {kind: side for kind, side in _SIDES.items() if any(kind in batch["quantiles"] for batch in batches)}
+    of = " of faces (left) and videos (right)" if len(sides) == 2 else ""
+    dressed(above, f"Scores{of}: 5, 25, 50, 75 and 95%", "", "score")
+    for kind, (colour, apart) in sides.items():
+        side = apart if len(sides) == 2 else 0.0
         for at, batch in enumerate(batches):
             if kind in batch["quantiles"]:
                 least, low, middle, high, most = batch["quantiles"][kind].values()
@@ -68,7 +74,8 @@ def _draw(result: dict[str, Any], path: Path) -> None:
             values = [share["value"] for _, share in shares]
             label = "called fake" if name == "fake" else name
             below.plot([x for x, _ in shares], values, mark, color=colour, markersize=5, label=label)
-    below.legend(frameon=False, fontsize=9)
+    if sides:
+        below.legend(frameon=False, fontsize=9)
     below.set_ylim(bottom=0)
     step = -(-len(batches) // 12)
     below.set_xticks(range(0, len(batches), step), [str(at + 1) for at in range(0, len(batches), step)])

@@ -95,7 +95,7 @@ def test_a_single_real_face_is_learned_from_or_refused_in_words(method: str, tmp
 def test_a_missing_class_is_refused(
     method: str, faces: FaceSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(FaceSet, "labels", lambda self, split: np.ones(len(self.rows(split)), dtype=np.int8))
+    monkeypatch.setattr(FaceSet, "labels", lambda self, split=None: np.ones(len(self.rows(split)), dtype=np.int8))
     with pytest.raises(DataError, match="both real and fake|real and two fake"):
         facetell.fit(method, faces.path, tmp_path / "detector", settings=tiny(method))
     assert not (tmp_path / "detector").exists()

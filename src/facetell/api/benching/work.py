@@ -116,7 +116,10 @@ class _Teller:
     def __call__(self, text: str) -> None:
         if time.monotonic() - self.last >= 1.0:
             self.last = time.monotonic()
-            self.line.send(text)
+            try:
+                self.line.send(text)
+            except OSError:  # the bench is gone: stop as it would have stopped this
+                raise KeyboardInterrupt from None
 
 
 def peak_memory() -> int:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 pytest.importorskip("captum")
 
+from facetell.evaluation.concentration import spearman
 from facetell.explaining import attention
 from facetell.explaining.attention import attended, received
 from facetell.explaining.explainer import Explainer, enlarged
@@ -17,7 +18,7 @@ from facetell.explaining.gradcam import grad_cam
 from facetell.explaining.occlusion import occlusion, window_of
 from facetell.explaining.places import Place, places_of, tapped
 from facetell.explaining.pointing import peak, pointing_game, wilson
-from facetell.explaining.sanity import LIMIT, randomised, sanity, spearman
+from facetell.explaining.sanity import LIMIT, randomised, sanity
 from facetell.methods import get_method
 from facetell.networks.attention import SelfAttention, attend
 from facetell.settings import resolve

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facetell.api.evaluating import predictions
-from facetell.api.facesets import check_split
+from facetell.api.facesets import check_split, group_codes
 from facetell.data.faceset import FaceSet
 from facetell.data.leaks import find_leaks
 from facetell.data.prepare import open_or_prepare
@@ -94,19 +94,13 @@ def training_shortcuts(faces: FaceSet, rows: NDArray[np.int64], seed: int) -> li
     sizes = faces.columns(["width", "height"])
     middle = float(np.median(sizes["width"].to_numpy()[rows].astype(np.int64) * sizes["height"].to_numpy()[rows]))
     most = int(np.clip(PIXELS / middle, LEAST, SAMPLE))
-    labels, groups = faces.labels(), _groups(faces)
+    labels, groups = faces.labels(), group_codes(faces)
     if not enough(labels[rows], groups[rows]):
         return []
     drawn, features = sample_features(faces, rows, most, seed)
     if not enough(labels[drawn], groups[drawn]):
         return []
     return tells(_families(features), labels[drawn], groups[drawn], None, seed, CONTROLS)[0]
-
-
-def _groups(faces: FaceSet) -> NDArray[np.int64]:
-    """Codes (N,) of the groups, in the order in which they come."""
-    codes: NDArray[np.int32] = faces.columns(["group"])["group"].combine_chunks().dictionary_encode().indices.to_numpy()
-    return codes.astype(np.int64)
 
 
 def _families(features: Floats) -> dict[str, Floats]:
@@ -120,7 +114,7 @@ def _families(features: Floats) -> dict[str, Floats]:
 def _shortcuts(
     faces: FaceSet, features: Floats, split: str, seed: int
 ) -> tuple[dict[str, Any], NDArray[np.float64] | None]:
-    labels, groups = faces.labels(), _groups(faces)
+    labels, groups = faces.labels(), group_codes(faces)
     own = np.asarray(faces.rows(split))
     if not enough(labels[own], groups[own]):
         return {"learned_on": None, "measured_on": split, "families": []}, None

@@ -25,7 +25,7 @@ from facetell.training.fabric import make_fabric
 from facetell.training.loop import Samples
 from facetell.training.runtime import tune_allocator
 
-__all__ = ["evaluate", "predictions", "warn_of_other_crops"]
+__all__ = ["evaluate", "opened", "predictions", "warn_of_other_crops"]
 
 log = logging.getLogger("facetell")
 
@@ -65,6 +65,13 @@ def _logits(detector: Detector, samples: Samples, on_score: Callable[[int, int],
     return logits
 
 
+def opened(detector: Detector | str | Path, device: str) -> tuple[str, Detector]:
+    """A detector that may be loaded already, and what to call it."""
+    if isinstance(detector, Detector):
+        return "detector", detector
+    return Path(detector).name, Detector.load(detector, device)
+
+
 def evaluate(
     detector: Detector | str | Path,
     faceset: str | Path,
@@ -87,8 +94,7 @@ def evaluate(
     if prevalence is not None:
         check_prevalence(prevalence)
     check_destination(Path(out))
-    name = "detector" if isinstance(detector, Detector) else Path(detector).name
-    detector = detector if isinstance(detector, Detector) else Detector.load(detector, device)
+    name, detector = opened(detector, device)
     at = at or detector.operating_point
     calibration, _ = calibrations(detector.description, at, None)
     faces = open_or_prepare(Path(faceset))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from facetell.data.batches import draw_shots
 from facetell.data.cache import decoded
@@ -12,7 +13,7 @@ from facetell.data.faceset import FaceSet
 from facetell.errors import DataError, near_miss
 from facetell.training.loop import Samples
 
-__all__ = ["check_split", "samples_of"]
+__all__ = ["check_split", "group_codes", "samples_of"]
 
 
 def check_split(faceset: FaceSet, split: str, purpose: str) -> None:
@@ -35,5 +36,12 @@ def samples_of(
     """The decoded images of a split with their labels and groups; ``shots`` per class, drawn by ``seed``, or all."""
     labels = faces.labels(split)
     rows = np.arange(len(labels)) if shots is None else draw_shots(labels, shots, seed)
-    groups = faces.columns(["group"], split)["group"].dictionary_encode().combine_chunks().indices.to_numpy()
-    return Samples(decoded(faces, split, size, progress), rows, labels[rows], groups[rows].astype(np.int64))
+    return Samples(decoded(faces, split, size, progress), rows, labels[rows], group_codes(faces, split)[rows])
+
+
+def group_codes(faces: FaceSet, split: str | None = None) -> NDArray[np.int64]:
+    """Codes (N,) of the groups of a split, or of all rows, in the order in which they come."""
+    codes: NDArray[np.int32] = (
+        faces.columns(["group"], split)["group"].combine_chunks().dictionary_encode().indices.to_numpy()
+    )
+    return codes.astype(np.int64)

@@ -15,6 +15,7 @@ from facetell.data.faceset import FaceSet
 from facetell.data.images import decode, resize
 from facetell.detector.detector import Detector
 from facetell.errors import DataError, FacetellError, MissingExtraError, UsageError
+from facetell.reporting.folder import write_whole
 from facetell.reporting.html import FOOT, Section, evaluation_cards, html_page
 from facetell.reporting.mistakes import mistake_picture
 
@@ -52,13 +53,10 @@ def report(results: Iterable[str | Path], out: str | Path, *, title: str = "face
     if out.is_dir() or out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"{out} must be a file that ends with .html", hint="such as -o report.html")
     page = html_page(sections, title, FOOT)
-    partial = out.with_name(f".{out.name}.partial")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(page, encoding="utf-8")
-        partial.replace(out)
+        write_whole(out, page)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise FacetellError(f"cannot write {out}: {error.strerror}") from error
     return out
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from facetell.api.evaluating import BATCH, warn_of_other_crops
+from facetell.api.evaluating import BATCH, opened, warn_of_other_crops
 from facetell.api.facesets import check_split
 from facetell.data.corruptions import STRENGTHS, Corruption, check_codec, choose, corrupt
 from facetell.data.faceset import FaceSet
@@ -78,8 +78,7 @@ def stress(
     if workers is not None and workers < 1:
         raise UsageError(f"workers is {workers}", hint="at least one")
     check_stress(Path(out))
-    name = "detector" if isinstance(detector, Detector) else Path(detector).name
-    detector = detector if isinstance(detector, Detector) else Detector.load(detector, device)
+    name, detector = opened(detector, device)
     at = at or detector.operating_point
     calibration, _ = calibrations(detector.description, at, None)
     faces = open_or_prepare(Path(faceset))

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from facetell.evaluation.bootstrap import group_members
 from facetell.evaluation.rates import effective_share, rate_interval
 
-__all__ = ["FOLLOWS", "error_rates", "following", "rank_correlation", "worst_groups"]
+__all__ = ["FOLLOWS", "error_rates", "following", "rank_correlation", "spearman", "worst_groups"]
 
 FOLLOWS = 0.2
 """A detector follows a measurement when the interval of their rank correlation within a class lies above this."""
@@ -89,21 +89,26 @@ def worst_groups(labels: NDArray[Any], wrong: NDArray[np.bool_], groups: ArrayLi
     }
 
 
+def spearman(one: ArrayLike, other: ArrayLike) -> float:
+    """Spearman's ρ of two arrays of one shape, equal values sharing their mean rank; NaN where one is constant."""
+    ranks = []
+    for column in (one, other):
+        _, inverse, counts = np.unique(np.asarray(column).ravel(), return_inverse=True, return_counts=True)
+        ranks.append((np.cumsum(counts) - (counts - 1) / 2)[inverse])
+    a, b = (rank - rank.mean() for rank in ranks)
+    norm = math.sqrt(float(a @ a) * float(b @ b))
+    return float(a @ b) / norm if norm else math.nan
+
+
 def rank_correlation(one: ArrayLike, other: ArrayLike, groups: int) -> dict[str, float | None]:
     """Spearman's ρ of two columns (N,) with a 95% interval; None where a column is constant or there are few groups.
 
     The interval is Fisher's with the standard error of Fieller, Hartley and Pearson (1957), 1.06 / √(n - 3), for n =
     ``groups``: faces of one group count once, which is rather too wide.
     """
-    ranks = []
-    for column in (one, other):
-        _, inverse, counts = np.unique(np.asarray(column), return_inverse=True, return_counts=True)
-        ranks.append((np.cumsum(counts) - (counts - 1) / 2)[inverse])
-    a, b = (rank - rank.mean() for rank in ranks)
-    norm = math.sqrt(float(a @ a) * float(b @ b))
-    if groups < 4 or not norm:
+    value = spearman(one, other)
+    if groups < 4 or math.isnan(value):
         return {"value": None, "low": None, "high": None}
-    value = float(a @ b) / norm
     middle = math.atanh(max(min(value, 1 - 1e-12), 1e-12 - 1))
     away = NormalDist().inv_cdf(0.975) * 1.06 / math.sqrt(groups - 3)
     return {"value": value, "low": math.tanh(middle - away), "high": math.tanh(middle + away)}

@@ -9,13 +9,13 @@ import copy
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from facetell.evaluation.concentration import spearman
 from facetell.explaining.explainer import Explainer, Maps
 
-__all__ = ["LEVELS", "LIMIT", "Similarity", "randomised", "sanity", "spearman"]
+__all__ = ["LEVELS", "LIMIT", "Similarity", "randomised", "sanity"]
 
 LEVELS = ("head", "all")
 """What is randomised: all but backbone and Transformer; everything."""
@@ -53,21 +53,6 @@ def randomised(network: nn.Module, level: str, seed: int) -> nn.Module:
         order = torch.randperm(tensor.numel(), generator=generator).to(tensor.device)
         tensor.copy_(tensor.flatten()[order].view(tensor.shape))
     return copied
-
-
-def spearman(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
-    """Rank correlation of two maps, equal values sharing their mean rank; NaN where one has no two different values."""
-    ranks = [_ranks(values.ravel()) for values in (a, b)]
-    x, y = (rank - rank.mean() for rank in ranks)
-    length = float(np.sqrt((x * x).sum() * (y * y).sum()))
-    return float((x * y).sum() / length) if length else float("nan")
-
-
-def _ranks(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    _, member, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    mean: npt.NDArray[np.float64] = (last - (counts - 1) / 2)[member.reshape(-1)]
-    return mean
 
 
 def sanity(

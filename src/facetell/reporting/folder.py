@@ -14,7 +14,7 @@ import numpy as np
 
 from facetell.errors import FacetellError, UsageError
 
-__all__ = ["check_folder", "number", "plain", "save_json", "whole_folder"]
+__all__ = ["check_folder", "number", "plain", "save_json", "whole_folder", "write_whole"]
 
 
 def check_folder(out: Path, noun: str, main: str, made_by: str, files: Collection[str]) -> None:
@@ -90,6 +90,16 @@ def plain(value: object) -> Any:
     if isinstance(value, float):
         return number(value)
     return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def write_whole(path: Path, content: str) -> None:
+    """Write a text file beside itself and rename it: it is the old or the new one at every moment."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(content, encoding="utf-8", newline="")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def save_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from facetell.api.benching.spec import Cell, PaperRow, Spec
 from facetell.api.benching.work import RESULT, Job
 from facetell.evaluation.comparison import paired_bootstrap
 from facetell.evaluation.predictions import read_predictions
+from facetell.reporting.folder import write_whole
 from facetell.reporting.markdown import table, text
 
 __all__ = ["write_tables"]
@@ -41,15 +43,14 @@ def write_tables(spec: Spec, jobs: Mapping[Cell, Job], reasons: Mapping[Cell, st
     """Write ``bench.json``, ``bench.csv`` and ``bench.md`` from what is finished; returns what ``bench.json`` holds."""
     lines = [_measured(spec, line, jobs, reasons) for line in _lines(spec)]
     content = {"format": "facetell-bench", "version": 1, "title": spec.title, "about": spec.about, "lines": lines}
-    _write(out / "bench.json", json.dumps(content, indent=2) + "\n")
-    _write(out / "bench.md", _page(spec, lines))
-    partial = out / "bench.csv.partial"
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        rows = [_flat(line) for line in lines]
-        writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
-        writer.writeheader()
-        writer.writerows(rows)
-    partial.replace(out / "bench.csv")
+    write_whole(out / "bench.json", json.dumps(content, indent=2) + "\n")
+    write_whole(out / "bench.md", _page(spec, lines))
+    rows = [_flat(line) for line in lines]
+    text_of = io.StringIO(newline="")
+    writer = csv.DictWriter(text_of, list(dict.fromkeys(key for row in rows for key in row)))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(out / "bench.csv", text_of.getvalue())
     return content
 
 
@@ -248,9 +249,3 @@ def _flat(line: Mapping[str, Any]) -> dict[str, Any]:
     row |= {f"control_{key}": value for key, value in (line.get("control") or {}).items()}
     row |= {key: line[key] for key in ("fit_seconds", "measure_seconds", "peak_bytes", "gpu_peak_bytes") if key in line}
     return row | {"note": _note(line)}
-
-
-def _write(path: Path, content: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(content, encoding="utf-8")
-    partial.replace(path)

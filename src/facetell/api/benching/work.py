@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from facetell.errors import FacetellError
+from facetell.reporting.folder import write_whole
 
 __all__ = ["Job", "peak_memory", "run_job"]
 
@@ -68,9 +69,9 @@ def run_job(job: Job, line: Connection) -> None:
         except Exception as error:
             traceback.print_exc()
             reason = error.message if isinstance(error, FacetellError) else f"{type(error).__name__}: {error}"
-            _write(job.folder / FAILURE, {"reason": reason})
+            write_whole(job.folder / FAILURE, json.dumps({"reason": reason}, indent=2))
         else:
-            _write(job.folder / RESULT, result)
+            write_whole(job.folder / RESULT, json.dumps(result, indent=2))
 
 
 def _work(job: Job, tell: Callable[[str], None]) -> dict[str, Any]:
@@ -92,7 +93,7 @@ def _work(job: Job, tell: Callable[[str], None]) -> dict[str, Any]:
             resume=True, on_step=lambda step: tell(f"{step.stage} {step.epoch}/{step.epochs}"),
         )  # fmt: skip
         result["fit_seconds"] = None if resumed else time.perf_counter() - began
-        _write(job.folder / "fit.json", result)
+        write_whole(job.folder / "fit.json", json.dumps(result, indent=2))
     elif job.method:
         result |= json.loads((job.folder / "fit.json").read_text()) if (job.folder / "fit.json").exists() else {}
     tell("measuring")
@@ -130,9 +131,3 @@ def peak_memory() -> int:
         return int(fields["VmHWM"].split()[0]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=2), encoding="utf-8")
-    partial.replace(path)

@@ -1,9 +1,10 @@
 """facetell: detect fake face images, and learn a new kind of fake from a few examples.
 
-The verbs of the command are functions here, with the same names and arguments: ``prepare``, ``inspect``, ``fit``,
-``threshold``, ``calibrate``, ``evaluate``, ``report``, ``audit``, ``bench``, ``compare``, ``detect``, ``explain``,
-``stress``, ``verify``, ``sources``, ``demo``; ``methods`` is ``list_methods`` (the package ``facetell.methods`` holds
-them). ``Detector`` and ``FaceSet`` are the two things they work on. Everything is imported on first use.
+The verbs of the command are functions here, with the same names and arguments: ``prepare``, ``inspect``, ``blend``,
+``fit``, ``threshold``, ``calibrate``, ``evaluate``, ``report``, ``audit``, ``bench``, ``compare``, ``detect``,
+``explain``, ``stress``, ``watch``, ``remember``, ``adapt``, ``history``, ``verify``, ``sources``, ``demo``; ``methods``
+is ``list_methods`` (the package ``facetell.methods`` holds them). ``Detector`` and ``FaceSet`` are the two things they
+work on. Everything is imported on first use.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from facetell.api import (
+        adapt,
         audit,
         bench,
         calibrate,
@@ -23,9 +25,11 @@ if TYPE_CHECKING:
         evaluate,
         explain,
         fit,
+        history,
         inspect,
         list_methods,
         prepare,
+        remember,
         report,
         sources,
         stress,
@@ -42,6 +46,7 @@ __all__ = [
     "FaceSet",
     "Verdict",
     "__version__",
+    "adapt",
     "audit",
     "bench",
     "calibrate",
@@ -51,9 +56,11 @@ __all__ = [
     "evaluate",
     "explain",
     "fit",
+    "history",
     "inspect",
     "list_methods",
     "prepare",
+    "remember",
     "report",
     "sources",
     "stress",

@@ -10,7 +10,8 @@
     │   └── MediaError           3   one picture or video that cannot be read (``reason`` is a status word)
     │       └── ImageError       3   one picture that cannot be read
     ├── BundleError              4   a detector bundle that is damaged, incomplete, foreign or swapped
-    └── MissingExtraError        5   an optional part that is not installed
+    ├── MissingExtraError        5   an optional part that is not installed
+    └── GateError                7   an adapted detector that was not written, for it failed its gate
 
 ``detect`` ends with 6 when some paths could not be judged, and Ctrl-C ends every command with 130.
 """
@@ -19,11 +20,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = [
     "BundleError",
     "DataError",
     "FacetellError",
+    "GateError",
     "ImageError",
     "LeakError",
     "MediaError",
@@ -98,6 +101,16 @@ class MissingExtraError(FacetellError):
 
     def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
         return type(self), self._arguments  # pickled by its arguments, or it could not cross from a worker process
+
+
+class GateError(FacetellError):
+    """An adapted detector failed its gate, so it was not written; ``record`` is all that was tried and measured."""
+
+    exit_code = 7
+
+    def __init__(self, message: str, record: dict[str, Any], *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.record = record
 
 
 def near_miss(word: str, known: Iterable[str]) -> str:

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from facetell.api.adapting import adapt
     from facetell.api.auditing import audit
     from facetell.api.benching import bench
     from facetell.api.comparing import compare
@@ -15,14 +16,16 @@ if TYPE_CHECKING:
     from facetell.api.evaluating import evaluate
     from facetell.api.explaining import explain
     from facetell.api.fitting import fit
-    from facetell.api.information import inspect, list_methods, verify
+    from facetell.api.information import history, inspect, list_methods, verify
     from facetell.api.operating import calibrate, threshold
+    from facetell.api.remembering import remember
     from facetell.api.showing import report
     from facetell.api.stressing import stress
     from facetell.api.watching import watch
     from facetell.data.prepare import prepare
 
 __all__ = [
+    "adapt",
     "audit",
     "bench",
     "calibrate",
@@ -32,9 +35,11 @@ __all__ = [
     "evaluate",
     "explain",
     "fit",
+    "history",
     "inspect",
     "list_methods",
     "prepare",
+    "remember",
     "report",
     "sources",
     "stress",
@@ -44,6 +49,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "adapt": "facetell.api.adapting",
     "audit": "facetell.api.auditing",
     "calibrate": "facetell.api.operating",
     "bench": "facetell.api.benching",
@@ -53,9 +59,11 @@ _HOMES = {
     "evaluate": "facetell.api.evaluating",
     "explain": "facetell.api.explaining",
     "fit": "facetell.api.fitting",
+    "history": "facetell.api.information",
     "inspect": "facetell.api.information",
     "list_methods": "facetell.api.information",
     "prepare": "facetell.data.prepare",
+    "remember": "facetell.api.remembering",
     "report": "facetell.api.showing",
     "threshold": "facetell.api.operating",
     "sources": "facetell.api.datasets",

@@ -13,24 +13,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from facetell.api.auditing import training_shortcuts
 from facetell.api.choosing import counted, operating_point, per_file, sketched
 from facetell.api.facesets import check_split, samples_of
+from facetell.api.weights import read_start
 from facetell.data.prepare import open_or_prepare
-from facetell.detector.bundle import is_bundle, read_bundle, write_bundle
+from facetell.detector.bundle import write_bundle
 from facetell.detector.calibration import DEFAULT
 from facetell.detector.card import model_card
 from facetell.detector.detector import Detector
 from facetell.detector.shortcuts import shortcut_warnings
-from facetell.errors import DataError, MissingExtraError, SettingsError, UsageError, near_miss
+from facetell.errors import MissingExtraError, SettingsError, UsageError, near_miss
 from facetell.evaluation.calibration import calibrated, fit_temperature
 from facetell.evaluation.metrics import summary
 from facetell.evaluation.thresholds import check_rule, promise
 from facetell.methods import get_method
-from facetell.methods.contract import Method, Start, Task
+from facetell.methods.contract import Method, Task
 from facetell.reporting.embedding import draw_embedding
 from facetell.settings import as_dict, read_toml, resolve
 from facetell.training.fabric import make_fabric
@@ -84,9 +83,11 @@ def fit(
     if (folder / CHECKPOINT).exists() and not resume:
         raise UsageError(f"{folder} holds an interrupted fit", hint="continue it with --resume, or remove the folder")
     chosen = get_method(method)
+    if chosen.fit is None:
+        raise UsageError(f"{method} is made by `facetell adapt`, not fitted", hint="see `facetell methods`")
     user = {**_preset(chosen, preset), **(read_toml(Path(config)) if config else {}), **(settings or {})}
     resolved: Any = resolve(chosen.settings, user)
-    start, origin, inherited = _start(resolved.weights)
+    start, origin, inherited = read_start(resolved.weights)
     for key, value in inherited.items():
         if key in user and getattr(resolved, key) != value:
             raise UsageError(f"{resolved.weights} has {key} {value}, not {user[key]}", hint=f"leave out {key}")
@@ -186,33 +187,6 @@ def _preset(method: Method, name: str | None) -> Mapping[str, object]:
             hint=f"presets: {', '.join(method.presets)}",
         )
     return method.presets[name]
-
-
-def _start(weights: str) -> tuple[Start | None, str, dict[str, object]]:
-    """What the backbone begins with: its tensors, a name for the card, and the settings a detector imposes."""
-    if weights == "library":
-        return None, "the library's pretrained weights", {}
-    if weights == "none":
-        return None, "random weights", {}
-    path = Path(weights)
-    if is_bundle(path):
-        description, tensors, _ = read_bundle(path)
-        backbone = {k.removeprefix("backbone."): v for k, v in tensors.items() if k.startswith("backbone.")}
-        settings = description["settings"]
-        if not backbone or "backbone" not in settings:
-            raise UsageError(
-                f"{path} has no backbone to start from", hint="use a detector of finetune, fdftnet or siamese"
-            )
-        inherited = {"backbone": settings["backbone"], "size": settings["size"]}
-        return Start("detector", backbone), f"the backbone of detector {path.name}", inherited
-    if path.is_file():
-        try:
-            return Start("library", load_file(path)), f"the weights {path.name}", {}
-        except (OSError, SafetensorError) as error:
-            raise DataError(f"{path} is not a safetensors file: {error}") from error
-    raise UsageError(
-        f"weights '{weights}' are neither a detector nor a file", hint="library, none, FILE.safetensors or a detector"
-    )
 
 
 def _make_folder(folder: Path) -> None:

@@ -7,11 +7,13 @@ from typing import Any
 
 from facetell.data.inspect import contact_sheet, summarise
 from facetell.data.prepare import open_or_prepare
+from facetell.detector.bundle import read_bundle
 from facetell.detector.detector import Detector
+from facetell.detector.lineage import history_of
 from facetell.methods import METHODS, get_method
 from facetell.methods.contract import Method
 
-__all__ = ["inspect", "list_methods", "verify"]
+__all__ = ["history", "inspect", "list_methods", "verify"]
 
 
 def inspect(faceset: str | Path, *, sheet: str | Path | None = None, seed: int = 0) -> dict[str, object]:
@@ -26,6 +28,14 @@ def inspect(faceset: str | Path, *, sheet: str | Path | None = None, seed: int =
 def verify(detector: str | Path) -> dict[str, Any]:
     """Check a detector bundle whole. Raises ``BundleError`` with the reason when anything is not as it was written."""
     return Detector.verify(detector)
+
+
+def history(detector: str | Path) -> list[dict[str, Any]]:
+    """What a detector was fitted on, then each kind of fake it has learned: tried, chosen, why, and the gate.
+
+    Raises ``BundleError`` for a damaged detector.
+    """
+    return history_of(read_bundle(Path(detector))[0])
 
 
 def list_methods() -> list[Method]:

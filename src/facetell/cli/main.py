@@ -25,6 +25,9 @@ VERBS = {
     "report": "Put results into one HTML page.",
     "compare": "Say whether detectors differ on the same faces.",
     "detect": "Judge photos, videos and face crops.",
+    "remember": "Keep a few old faces in a detector, so that adapting costs nothing old.",
+    "adapt": "Teach a detector a new kind of fake from a few examples.",
+    "history": "Say what a detector was fitted on and has learned since.",
     "watch": "Say whether what a detector judges still looks like what it was fitted on.",
     "explain": "Draw where in faces a detector sees the fake.",
     "stress": "Measure a detector on compressed, resized, filmed and posted faces.",
@@ -44,7 +47,8 @@ Example:
 
 \b
 Exit codes: 0 done, 1 other failure, 2 wrong usage or setting, 3 data, 4 detector damaged,
-5 optional part missing, 6 some files could not be judged or explained, 130 interrupted.
+5 optional part missing, 6 some files could not be judged or explained, 7 the gate of adapt was
+not passed, 130 interrupted.
 """
 
 

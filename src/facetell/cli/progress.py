@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ import click
 if TYPE_CHECKING:
     from facetell.training.loop import EpochResult, Step
 
-__all__ = ["BenchProgress", "FitProgress", "counting"]
+__all__ = ["BenchProgress", "FitProgress", "counting", "trying"]
 
 QUIET_SECONDS = 10.0
 """Where stderr is no terminal, seconds between two lines."""
@@ -82,6 +82,21 @@ def counting(label: str, unit: str) -> Iterator[Counting]:
         yield bar
     finally:
         bar.line.clear()
+
+
+@contextmanager
+def trying() -> Iterator[Callable[[int, int, str], None]]:
+    """Give a callback ``(fits done, fits in all, what is tried)``, and take its line away at the end."""
+    line, began = _Line(), time.monotonic()
+
+    def show(done: int, total: int, name: str) -> None:
+        left = _duration((time.monotonic() - began) / done * (total - done)) if done else "?"
+        line.show(f"trying {_bar(done / max(1, total))} {done}/{total}  {name}  {left} left")
+
+    try:
+        yield show
+    finally:
+        line.clear()
 
 
 class FitProgress:

@@ -8,9 +8,11 @@ from typing import Any
 import click
 
 __all__ = [
+    "print_adaptation",
     "print_audit",
     "print_comparison",
     "print_explanation",
+    "print_history",
     "print_report",
     "print_stress",
     "print_summary",
@@ -140,3 +142,56 @@ _SHARES = ("fake", "unsure", "unjudged")
 
 def _number(value: float | None) -> str:
     return "     –" if value is None else f"{value:.4f}"
+
+
+def print_adaptation(record: dict[str, Any], out: Path | None) -> None:
+    """Print what was tried, what was chosen and why, and what the gate says; ``out`` is None when it was refused."""
+    for sentence in record["sentences"]:
+        click.echo(f"warning: {sentence}", err=True)
+    click.echo(f"  {'AUROC, new':>12}{'fall, old':>12}  tried ({record['before']:.3f} before)")
+    for each in record["tried"]:
+        fall = "–" if each["fall"] is None else f"{each['fall']:.4f}"
+        notes = ["" if each["allowed"] else "falls too far", "" if each["finished"] else "given up after one fold"]
+        mark = "  ← chosen" if each["candidate"] == record["chosen"] else "  " + ", ".join(filter(None, notes))
+        click.echo(f"  {each['auroc']:12.3f}{fall:>12}  {each['candidate']}{mark}")
+    for name, why in record["unfit"].items():
+        click.echo(f"  {'–':>12}{'–':>12}  {name}: {why}")
+    click.echo(f"{record['chosen']}: {record['why']}")
+    gate = record["gate"]
+    for check in (gate["new"], gate.get("old"), gate["labels"], *gate["shortcuts"]):
+        if check:
+            click.echo(f"{'passed ' if check['passed'] else 'REFUSED'}  {check['says']}")
+    if out is not None:
+        rates = record["at_threshold"]
+        click.echo(
+            f"at its threshold it finds {rates['recall']:.0%} of the new fakes that were held out and calls "
+            f"{rates['fpr']:.0%} of the new reals fake"
+        )
+        click.echo(f"{out}: a detector (facetell history {out})")
+
+
+def print_history(events: list[dict[str, Any]]) -> None:
+    """Print the events of a detector's life."""
+    for number, event in enumerate(events, 1):
+        if event["what"] == "fit":
+            data = event["data"]
+            shots = f", {data['shots']} shots per class" if data.get("shots") else ""
+            click.echo(
+                f"{number}. fitted by {event['method']} from {event['start']}, on split {data['split']} of {data['name']} "
+                f"({data['images']:,} images{shots}; {', '.join(data['sources'])}), seed {event['seed']}"
+            )
+            continue
+        new = event["gate"]["new"]
+        click.echo(
+            f"{number}. adapted {event['when']} from {event['from']['name']} ({event['from']['identity']}), "
+            f"seed {event['seed']}: {new['n_fake']} fake and {new['n_real']} real new faces ({event['new']['fingerprint'][:16]})"
+        )
+        for each in event["tried"]:
+            fall = "" if each["fall"] is None else f", old falls by {each['fall']:.4f}"
+            click.echo(f"     tried {each['candidate']}: new AUROC {each['auroc']:.3f}{fall}")
+        click.echo(f"   chose {event['chosen']}: {event['why']}")
+        for check in (new, event["gate"].get("old")):
+            if check:
+                click.echo(f"   gate: {check['says']}")
+        for sentence in event["sentences"]:
+            click.echo(f"   note: {sentence}")

@@ -53,6 +53,7 @@ def assemble(
     *,
     seed: int,
     split: str | None,
+    one_label: bool,
     rows_per_shard: int,
     overwrite: bool,
     existing: FaceSet | None,
@@ -68,7 +69,8 @@ def assemble(
         raise DataError(f"{source}: no usable picture{_why(crops.skipped)}")
     keep, duplicates = without_duplicates(rows, crops.usable, crops.digests)
     crops.skipped.extend(duplicates)
-    _refuse_missing_label(source, rows, keep, crops.skipped)
+    if not one_label:
+        _refuse_missing_label(source, rows, keep, crops.skipped)
     splits, how = _splits(rows, keep, seed, split)
     order = keep[np.argsort(splits[keep], kind="stable")]
 

@@ -43,6 +43,7 @@ def prepare(
     seed: int = 0,
     subfolders: str = "group",
     split: str | None = None,
+    one_label: bool = False,
     faces: str = "auto",
     layout: str | None = None,
     options: Mapping[str, str] | None = None,
@@ -67,6 +68,7 @@ def prepare(
         seed: decides the made splits.
         subfolders: what a sub-folder of a label folder is, ``group`` or ``source``.
         split: put the rows without a split here instead of making splits (for a set that is only evaluated).
+        one_label: pictures of one label alone will do (as one part of a face set that others complete).
         faces: ``auto``, ``find`` or ``crops``.
         layout: name of a data set's layout (`layouts.LAYOUTS`); None recognises it, if it is one.
         options: the layout's options.
@@ -94,7 +96,7 @@ def prepare(
     existing = writer.existing_faceset(out, overwrite=overwrite)
     rows = _rows(source, subfolders, layout, options or {})
     ends = partial(
-        assemble, source, out, seed=seed, split=split, rows_per_shard=rows_per_shard, overwrite=overwrite,
+        assemble, source, out, seed=seed, split=split, one_label=one_label, rows_per_shard=rows_per_shard, overwrite=overwrite,
         existing=existing,
     )  # fmt: skip
     if faces == "crops" or (faces == "auto" and not _has_video(rows)):

@@ -70,11 +70,12 @@ def write_bundle(
     metrics: dict[str, object],
     card: str,
     tables: dict[str, str],
+    fill: Callable[[Path], None] | None = None,
 ) -> None:
     """Write a bundle beside ``path`` and rename it there. ``path`` must not exist.
 
     ``description`` lacks ``format``, ``version`` and ``files``, which are added here. ``tables`` are further text
-    files by name.
+    files by name. ``fill`` may put folders into the bundle before it appears; they answer for themselves.
     """
     if path.exists():
         raise UsageError(f"{path} exists", hint="choose another name or remove it")
@@ -96,6 +97,8 @@ def write_bundle(
         for file in folder.iterdir():
             with file.open("rb") as written:
                 os.fsync(written.fileno())
+        if fill:
+            fill(folder)
         folder.rename(path)
     except (OSError, SafetensorError) as error:
         raise BundleError(f"the detector {path} could not be written: {error}", hint="is the disk full?") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from facetell.detector.lineage import history_of
 from facetell.detector.shortcuts import shortcut_warnings
 
 __all__ = ["model_card"]
@@ -14,10 +15,18 @@ def model_card(name: str, description: dict[str, Any], metrics: dict[str, Any]) 
     settings, data = description["settings"], description["data"]
     threshold = description["thresholds"]["default"]
     shots = f", {data['shots']} shots per class" if data["shots"] else ""
-    measured = {key: value for key, value in metrics["validation"].items() if not key.startswith("n")}
+    measured = {key: value for key, value in metrics.get("validation", {}).items() if not key.startswith("n")}
     rows = "\n".join(f"| {key} | {value:.4f} |" for key, value in measured.items())
     warned = "".join(f"- **Shortcut**: {line}\n" for line in shortcut_warnings(data.get("shortcuts", [])))
-    n = int(metrics["validation"]["n"])
+    n = int(threshold["n"])
+    learned = "".join(f"- **Adapted**: {_learned(event)}\n" for event in history_of(description)[1:])
+    table = f"""
+## On validation (the data that chose what is said above, so rather too good)
+
+| metric | value |
+| --- | --- |
+{rows}
+"""
     return f"""# {name}
 
 A detector of fake face images, made with facetell {description["versions"]["facetell"]}.
@@ -29,16 +38,10 @@ It takes face crops at {settings["size"]}×{settings["size"]} pixels and gives t
 - **Temperature, threshold and (where there are epochs) the epoch chosen on**: split *validation* ({n:,} images), never on test
 - **Temperature when made**: {description["temperature"]:.4f}
 - **Threshold when made**: {threshold["value"]:.4f} (rule: {threshold["rule"]}); a score from there on is called fake
-{warned}
+{warned}{learned}
 Operating points, calibrations and an *unsure* band set later with `facetell threshold` and `facetell calibrate` are in
 `detector.json`; `facetell verify` lists them.
-
-## On validation (the data that chose what is said above, so rather too good)
-
-| metric | value |
-| --- | --- |
-{rows}
-
+{table if measured else ""}
 ## Limits
 
 It knows the kinds of fakes it was fitted on. On another generator, another camera or another way of cropping its
@@ -53,3 +56,12 @@ facetell detect {name} PICTURE...
 facetell evaluate {name} FACESET --split test -o report
 ```
 """
+
+
+def _learned(event: dict[str, Any]) -> str:
+    new, gate = event["gate"]["new"], event["gate"].get("old")
+    kept = f"; on old faces {gate['before']:.3f} → {gate['after']:.3f}" if gate else "; without a memory of old faces"
+    return (
+        f"{new['n_fake']} fake and {new['n_real']} real faces of a new kind, by {event['chosen']}: AUROC on held-out ones "
+        f"{new['before']:.3f} → {new['after']:.3f}{kept} (`facetell history`)"
+    )

@@ -17,13 +17,17 @@ METHODS = {
 }
 """Names of methods and the module that holds each."""
 
+MADE = {"beside": "facetell.methods.beside"}
+"""Those that only ``adapt`` makes: they have no ``fit``."""
+
 
 def get_method(name: str) -> Method:
     """Import a method by name. Raises ``UsageError`` with the nearest name for an unknown one."""
-    if name not in METHODS:
+    known = {**METHODS, **MADE}
+    if name not in known:
         raise UsageError(
             f"unknown method '{name}'{near_miss(name, METHODS)}", hint=f"methods: {', '.join(sorted(METHODS))}"
         )
-    module = importlib.import_module(METHODS[name])
+    module = importlib.import_module(known[name])
     method: Method = module.METHOD
     return method

@@ -48,15 +48,16 @@ class Method:
 
     ``settings`` is a frozen dataclass with ``size``, ``backbone``, ``weights`` and ``precision`` among its fields.
     ``build(settings)`` makes the network without loading weights (a part whose size is learned is a ``LearnedSize``);
-    ``fit(settings, task)`` returns a trained one and leaves ``training.csv`` in the task's folder. ``presets`` are named
-    layers of settings. ``predict(network, samples, fabric, on_step)`` gives the logits of samples in order, for a method
-    that knows a shorter way to many of them than the network's forward pass (None: it knows none).
+    ``fit(settings, task)`` returns a trained one and leaves ``training.csv`` in the task's folder (None: the method is
+    made in another way). ``presets`` are named layers of settings. ``predict(network, samples, fabric, on_step)`` gives
+    the logits of samples in order, for a method that knows a shorter way to many of them than the network's forward pass
+    (None: it knows none).
     """
 
     name: str
     summary: str
     settings: type
     build: Callable[[Any], nn.Module]
-    fit: Callable[[Any, Task], nn.Module]
+    fit: Callable[[Any, Task], nn.Module] | None
     presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     predict: Callable[[nn.Module, Samples, Fabric, OnStep | None], npt.NDArray[np.float32]] | None = None

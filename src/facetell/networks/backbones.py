@@ -7,7 +7,8 @@ the Keras layout), and every other name that ``timm.create_model`` knows, such a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -56,10 +57,22 @@ class Backbone(nn.Module):
             self.register_buffer(key, torch.tensor(values).view(1, 3, 1, 1))
         self._held: list[nn.Parameter] = []
         self._still: list[nn.Module] = []
+        self._given: Tensor | None = None
 
     def forward(self, images: Tensor) -> Tensor:  # noqa: D102
+        if self._given is not None:
+            return self._given
         features: Tensor = self.body((images - self.mean) / self.std)
         return features
+
+    @contextmanager
+    def given(self, maps: Tensor) -> Iterator[None]:
+        """Within this, the forward pass returns ``maps`` (N, C, h, w), which were computed before."""
+        self._given = maps
+        try:
+            yield
+        finally:
+            self._given = None
 
     def vector(self, images: Tensor) -> Tensor:
         """The vector (N, D) that the library's own classifier would see: pooled, with the norm or token it reads."""

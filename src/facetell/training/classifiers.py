@@ -48,8 +48,11 @@ def fit_head(
     point: Point,
     seed: int,
     standardise: bool,
+    weights: NDArray[np.float64] | None = None,
 ) -> nn.Module:
     """Fit on vectors (N, D) and labels (N,), both classes weighing the same; returns the torch head.
+
+    ``weights`` (N,) of the rows come on top.
 
     Raises ``MissingExtraError`` when the classifier's library is not installed.
     """
@@ -64,7 +67,10 @@ def fit_head(
             scale[scale == 0] = 1.0  # what never varies says nothing, whatever its unit
         x = (vectors.astype(np.float64) - mean) / scale
         shift = {"mean": torch.from_numpy(mean), "scale": torch.from_numpy(scale)}
-    estimator.fit(x, labels, sample_weight=balanced_weights(labels))
+    balanced = balanced_weights(labels)
+    if weights is not None:
+        balanced = balanced * weights / weights.mean()
+    estimator.fit(x, labels, sample_weight=balanced)
     tensors = shift | classifier.tensors(estimator)
     head = classifier.head(vectors.shape[1])
     take_sizes(head, tensors)

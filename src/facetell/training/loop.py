@@ -41,6 +41,7 @@ __all__ = [
     "Run",
     "Samples",
     "Step",
+    "WeightAverage",
     "part_of",
     "predict",
     "seed_epoch",
@@ -114,7 +115,7 @@ class Run:
     on_epoch: Callable[[EpochResult], None] | None = None
 
 
-class _WeightAverage:
+class WeightAverage:
     """Exponential running average of weights and buffers; the decay rises from 0.1 so that short runs forget the start."""
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -124,6 +125,7 @@ class _WeightAverage:
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
+        """Move the average towards ``network`` after a step, counted from 0."""
         weight = 1 - min(self.decay, (1 + step) / (10 + step))
         pairs = list(zip(self.network.state_dict().values(), network.state_dict().values(), strict=True))
         floats = [pair for pair in pairs if pair[0].is_floating_point()]
@@ -136,7 +138,7 @@ class _WeightAverage:
 class _State:
     """All that a checkpoint holds: weights, their average, the optimiser, the history and the best epoch so far."""
 
-    def __init__(self, network: nn.Module, average: _WeightAverage | None) -> None:
+    def __init__(self, network: nn.Module, average: WeightAverage | None) -> None:
         self.network = network
         self.average = average
         self.kept = average.network if average else network
@@ -210,7 +212,7 @@ def train(
     for name, samples in (("training", run.training), ("validation", run.validation)):
         if len(np.unique(samples.labels)) < 2:
             raise DataError(f"the {name} images need both real and fake", hint="see `facetell inspect FACESET`")
-    state = _State(network, _WeightAverage(network, recipe.averaging) if recipe.averaging else None)
+    state = _State(network, WeightAverage(network, recipe.averaging) if recipe.averaging else None)
     for part in (state.kept, network):
         channels_last(part.to(fabric.device))
     module, optimizer = fabric.setup(network, build_optimizer(recipe, groups))

@@ -1,0 +1,416 @@
+"""``adapt``: teach a detector a new kind of fake from a few examples, without losing what it knew."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import logging
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from facetell.adapting import STRATEGIES, get_strategy
+from facetell.adapting.choosing import Trial, cross_validate, mixed
+from facetell.adapting.contract import Known, Strategy
+from facetell.api.choosing import counted, operating_point, sketched
+from facetell.api.facesets import group_codes, samples_of
+from facetell.api.gating import gain_gate, label_gate, old_gate, shortcut_gate
+from facetell.api.newfaces import SPLIT, new_faces, of_label
+from facetell.api.weights import general_backbone
+from facetell.data.faceset import FaceSet, hash_file
+from facetell.data.join import Part, join
+from facetell.detector.bundle import DESCRIPTION, read_bundle, write_bundle
+from facetell.detector.card import model_card
+from facetell.detector.detector import Detector
+from facetell.detector.lineage import history_of
+from facetell.detector.memory import FOLDER, described, memory_of
+from facetell.errors import DataError, GateError, LeakError, UsageError
+from facetell.evaluation.calibration import calibrated, fit_temperature
+from facetell.evaluation.metrics import auroc, confusion, summary
+from facetell.evaluation.selection import deal, gain_of_choice
+from facetell.settings import as_dict, resolve
+from facetell.training.fabric import make_fabric
+from facetell.training.frozen import FrozenMaps
+from facetell.training.loop import Samples, predict
+from facetell.training.replay import RANGES, Lesson, Memory, Origin
+from facetell.training.runtime import tune_allocator
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+__all__ = ["MARGIN", "adapt"]
+
+log = logging.getLogger("facetell")
+
+MARGIN = 0.01
+FEW = 20
+"""Fakes below which cross-validation is repeated, and the result is put in plain words."""
+FOLDS, REPEATS = 3, 5
+LEAST = 6
+"""Fakes, and reals, below which nothing can be held out."""
+
+
+@dataclass(frozen=True)
+class _Old:
+    """The memory in three parts: to learn from, to choose with, to pass the gate on; and the old logits of each."""
+
+    faces: FaceSet
+    learn: Memory
+    choose: Samples
+    gate: Samples
+
+
+def adapt(
+    detector: str | Path,
+    out: str | Path,
+    *,
+    fake: str | Path | None = None,
+    real: str | Path | None = None,
+    shots: int | None = None,
+    strategy: str = "auto",
+    weights: str | None = None,
+    margin: float = MARGIN,
+    seed: int = 0,
+    on_file: Callable[[int, int], None] | None = None,
+    on_fit: Callable[[int, int, str], None] | None = None,
+) -> dict[str, Any]:
+    """Learn a new kind of fake and write the new detector to ``out``, if it passes the gate.
+
+    ``fake``, ``real``: a folder in which every picture, photo or video has that label, or a face set. ``shots``: at most
+    that many of each, drawn by ``seed``. ``strategy``: a name of ``STRATEGIES`` or ``auto``, which tries all that fit by
+    cross-validation on the few images. ``weights``: general weights for the strategy ``beside`` (default: what the
+    detector itself started from). ``margin``: how far the AUROC on old faces may fall, which only a detector with a
+    memory can tell (``facetell remember``).
+
+    Returns what the new detector's history says of this: ``tried``, ``chosen``, ``gate`` and ``sentences``.
+
+    Raises GateError when the gate is not passed: nothing is written, and its ``record`` is that dict. Otherwise UsageError,
+    DataError, LeakError (a picture with both labels) and BundleError.
+    """
+    path, out = Path(detector), Path(out)
+    if out.exists():
+        raise UsageError(f"{out} exists", hint="choose another name or remove it")
+    chosen = list(STRATEGIES) if strategy == "auto" else [strategy]
+    strategies = [get_strategy(name) for name in chosen]
+    tune_allocator()
+    description = read_bundle(path)[0]
+    loaded = Detector.load(path, "cpu")
+    memory = memory_of(path, description)
+    said: list[str] = []
+    new = _new(fake, real, memory, shots, seed, on_file, said)
+    known = _known(loaded)
+    fabric = make_fabric("auto")
+    known.network.to(fabric.device)
+    size = known.settings.size
+    samples = samples_of(new, SPLIT, size)
+    old = _old(memory, known, fabric, seed) if memory else None
+    if old is None:
+        said.append(
+            "the detector keeps no memory of what it was fitted on, so nothing is promised about how it does there "
+            f"afterwards; give it one first: facetell remember {path} FACESET"
+        )
+    fakes, reals = int(samples.labels.sum()), int((samples.labels == 0).sum())
+    if min(fakes, reals) < LEAST:
+        raise DataError(
+            f"{fakes} fake and {reals} real faces are too few to hold some out", hint=f"at least {LEAST} of each"
+        )
+    repeats = REPEATS if fakes < FEW else 1
+    if fakes < FEW:
+        said.append(
+            f"with {fakes} fakes no number is sure: read the intervals, not the values; what is learned is a first guard "
+            "until more are found"
+        )
+    with tempfile.TemporaryDirectory(prefix="facetell-") as folder:
+        lesson = _lesson(known, samples, old, general_backbone(description, weights), seed, fabric, Path(folder))
+        usable, unfit = _usable(strategies, known, lesson, strategy)
+        trials = cross_validate(
+            known,
+            lesson,
+            usable,
+            old.choose if old else None,
+            folds=FOLDS,
+            repeats=repeats,
+            margin=margin,
+            on_fit=on_fit,
+        )
+        allowed = _allowed(trials, margin)
+        best = max(allowed, key=lambda trial: trial.auroc(samples.labels))
+        found = mixed(known, best.candidate.strategy.learn(known, lesson), best.candidate.share)
+    record = _judged(known, found, new, samples, old, trials, allowed, best, margin, seed, fabric)
+    record = {
+        "what": "adapt",
+        "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "facetell": metadata.version("facetell"),
+        "from": {"name": path.name, "identity": hash_file(path / DESCRIPTION)[:16]},
+        "seed": seed,
+        "new": {"fingerprint": new.fingerprint, "counts": new.info["counts"], "shots": shots},
+        "unfit": unfit,
+        "sentences": said,
+        **record,
+    }
+    if not record["passed"]:
+        raise GateError(
+            "the gate is not passed, nothing is written: " + "; ".join(record["refused"]),
+            record,
+            hint="look at the pictures and their labels, add more of them, or see what else may be learned: --strategy",
+        )
+    _write(out, loaded, found, record, new, old, fabric, seed)
+    return record
+
+
+def _new(
+    fake: str | Path | None,
+    real: str | Path | None,
+    memory: FaceSet | None,
+    shots: int | None,
+    seed: int,
+    on_file: Callable[[int, int], None] | None,
+    said: list[str],
+) -> FaceSet:
+    """The new faces of both labels; what is missing comes from the memory."""
+    if fake is None:
+        raise UsageError("there are no fakes to learn from", hint="give a folder of them: --fake FOLDER")
+    parts = {1: of_label(Path(fake), 1, on_file)}
+    if real is not None:
+        parts[0] = of_label(Path(real), 0, on_file)
+    elif memory is None:
+        raise UsageError(
+            "there are no reals to tell the fakes from, and the detector keeps no memory",
+            hint="give a folder of real faces from where the fakes were found: --real FOLDER",
+        )
+    else:
+        rows = np.flatnonzero(memory.labels("train") == 0) + memory.rows("train").start
+        drawn = np.random.default_rng(seed).permutation(rows)[: max(len(parts[1].rows), LEAST)]
+        parts[0] = Part(memory, np.sort(drawn), SPLIT)
+        said.append(
+            f"no reals were given, so {len(drawn)} of the memory stand in: they come from another place than the fakes, "
+            "and the place may be what is learned; give some from where the fakes were found: --real FOLDER"
+        )
+    new = new_faces(parts, shots, seed)
+    if memory:
+        _refuse_contradiction(new, memory)
+    return new
+
+
+def _refuse_contradiction(new: FaceSet, memory: FaceSet) -> None:
+    kept = memory.columns(["sha256", "label"])
+    labels = dict(zip(kept["sha256"].to_pylist(), kept["label"].to_pylist(), strict=True))
+    table = new.columns(["sha256", "label", "path"])
+    for sha, label, path in zip(*(table[name].to_pylist() for name in ("sha256", "label", "path")), strict=True):
+        if labels.get(sha, label) != label:
+            words = ("real", "fake")
+            raise LeakError(
+                f"{path} is given as {words[label]}, and is {words[1 - label]} in the detector's memory",
+                hint="look at the picture; if the memory is wrong, make it anew: facetell remember",
+            )
+
+
+def _known(loaded: Detector) -> Known:
+    from facetell.methods import get_method
+
+    method = get_method(loaded.description["method"])
+    return Known(method.name, resolve(method.settings, loaded.description["settings"]), loaded.network)
+
+
+def _old(memory: FaceSet, known: Known, fabric: Fabric, seed: int) -> _Old:
+    size = known.settings.size
+    learn, held = samples_of(memory, "train", size), samples_of(memory, "validation", size)
+    half = deal(held.labels, held.groups, 2, seed)
+    choose, gate = (
+        Samples(held.images, held.rows[half == part], held.labels[half == part], held.groups[half == part])
+        for part in (0, 1)
+    )
+    return _Old(memory, Memory(learn, predict(known.network, learn, fabric)), choose, gate)
+
+
+def _lesson(
+    known: Known, samples: Samples, old: _Old | None, start: Origin | None, seed: int, fabric: Fabric, folder: Path
+) -> Lesson:
+    backbone: Any = known.network.get_submodule("backbone")
+    memory = old.learn if old else None
+    maps = [
+        None if part is None else FrozenMaps(backbone, part.images, part.rows, RANGES, seed, fabric, folder)
+        for part in (samples, memory.samples if memory else None)
+    ]
+    assert maps[0] is not None
+    return Lesson(samples, memory, seed, fabric, (maps[0], maps[1]), start)
+
+
+def _usable(
+    strategies: Iterable[Strategy], known: Known, lesson: Lesson, asked: str
+) -> tuple[list[Strategy], dict[str, str]]:
+    """The strategies that fit, and why the others do not. Raises UsageError where none is left."""
+    usable, unfit = [], {}
+    for each in strategies:
+        why = each.obstacle(known, lesson)
+        if why is None:
+            usable.append(each)
+        else:
+            unfit[each.name] = why
+    if not usable:
+        why = "; ".join(f"{name}: {why}" for name, why in unfit.items())
+        raise UsageError(f"no strategy fits: {why}" if asked == "auto" else why, hint="--strategy auto tries all")
+    return usable, unfit
+
+
+def _allowed(trials: list[Trial], margin: float) -> list[Trial]:
+    """Those that went to the end, and whose fall on old faces leaves half the margin; where none does, the least fall."""
+    ended = [trial for trial in trials if trial.finished]
+    return [trial for trial in ended if trial.drop <= margin / 2] or [min(ended, key=lambda trial: trial.drop)]
+
+
+def _judged(
+    known: Known,
+    found: Known,
+    new: FaceSet,
+    samples: Samples,
+    old: _Old | None,
+    trials: list[Trial],
+    allowed: list[Trial],
+    best: Trial,
+    margin: float,
+    seed: int,
+    fabric: Fabric,
+) -> dict[str, Any]:
+    """What was tried, what was chosen, and the gate."""
+    labels, groups = samples.labels, samples.groups
+    before = predict(known.network, samples, fabric).astype(np.float64)
+    held_out = np.stack([trial.held_out for trial in allowed], axis=1)
+    gain = gain_of_choice(labels, groups, before, held_out, seed)
+    gate: dict[str, Any] = {"labels": label_gate(labels, groups, before), "new": gain_gate(labels, gain)}
+    if old:
+        logits = [predict(network, old.gate, fabric).astype(np.float64) for network in (known.network, found.network)]
+        gate["old"] = old_gate(old.gate.labels, old.gate.groups, logits[0], logits[1], margin)
+    network = found.network.to(fabric.device).eval()
+    gate["shortcuts"] = shortcut_gate(new, known.settings.size, lambda pixels: _scored(network, pixels, fabric), seed)
+    checks = [gate["labels"], gate["new"], *([gate["old"]] if old else []), *gate["shortcuts"]]
+    refused = [check["says"] for check in checks if not check["passed"]]
+    return {
+        "tried": [
+            {
+                "candidate": trial.candidate.name,
+                "auroc": trial.auroc(labels),
+                "fall": trial.drop if old else None,
+                "allowed": trial.drop <= margin / 2,
+                "finished": trial.finished,
+            }
+            for trial in trials
+        ],
+        "chosen": best.candidate.name,
+        "why": _why(best, allowed, labels, old is not None, margin),
+        "before": auroc(labels, before),
+        "gate": gate,
+        "refused": refused,
+        "passed": not refused,
+        "held_out": best.held_out.mean(axis=0).tolist(),
+    }
+
+
+def _why(best: Trial, allowed: list[Trial], labels: NDArray[np.int8], remembers: bool, margin: float) -> str:
+    if best.drop > margin / 2:
+        return f"the least fall on old faces ({best.drop:.3f}); nothing kept it within {margin / 2:g}"
+    among = (
+        f"of {len(allowed)} candidates that keep the fall on old faces within {margin / 2:g}" if remembers else "of all"
+    )
+    return f"the highest AUROC on held-out new faces ({best.auroc(labels):.3f}) {among}"
+
+
+@torch.no_grad()
+def _scored(network: nn.Module, pixels: NDArray[np.uint8], fabric: Fabric) -> NDArray[np.float32]:
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(fabric.device).float().div_(255)
+    with fabric.autocast():
+        logits: NDArray[np.float32] = network(images).float().cpu().numpy()
+    return logits
+
+
+def _write(
+    out: Path,
+    loaded: Detector,
+    found: Known,
+    record: dict[str, Any],
+    new: FaceSet,
+    old: _Old | None,
+    fabric: Fabric,
+    seed: int,
+) -> None:
+    """The new detector: the old description with what has changed, the memory with the new faces."""
+    parent = loaded.description
+    description = {key: value for key, value in parent.items() if key not in ("format", "version", "files")}
+    if old:  # what was chosen on other logits
+        description = {key: value for key, value in description.items() if key not in ("unsure", "per_file")}
+    held_out = np.asarray(record.pop("held_out"))
+    labels = samples_of(new, SPLIT, loaded.size).labels
+    description |= {
+        "method": found.method,
+        "settings": as_dict(found.settings),
+        "seed": seed,
+        "lineage": {**parent.get("lineage", {}), "history": [*history_of(parent), record]},
+    }
+    metrics: dict[str, Any] = {"seed": seed, "new": record["gate"]["new"]}
+    if old:
+        validation = samples_of(old.faces, "validation", loaded.size)
+        logits = predict(found.network, validation, fabric)
+        description |= _decisions(parent, old.faces, validation, logits)
+        metrics["validation"] = summary(
+            validation.labels,
+            calibrated(logits, description["temperature"]),
+            description["thresholds"]["default"]["value"],
+        )
+    else:
+        metrics["validation"] = {}
+    network = found.network.cpu()
+    fresh = Detector(network, description)
+    scores = fresh.scores(held_out.astype(np.float32))
+    rates = confusion(labels, scores, fresh.calibration.threshold)
+    record["at_threshold"] = {"recall": rates.recall, "fpr": rates.fpr, **counted(labels)}
+    images = np.random.default_rng(0).integers(0, 256, (2, loaded.size, loaded.size, 3), dtype=np.uint8)
+    selftest = {"images": torch.from_numpy(images), "logits": torch.from_numpy(fresh.logits(images))}
+
+    with contextlib.ExitStack() as stack:
+        fill: Callable[[Path], None] | None = None
+        if old:
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent)))
+            description["memory"] = described(_remembered(old.faces, new, scratch / FOLDER, seed))
+
+            def fill(folder: Path) -> None:
+                (scratch / FOLDER).rename(folder / FOLDER)
+
+        card = model_card(out.name, description, metrics)
+        write_bundle(out, description, network.state_dict(), selftest, metrics, card, {}, fill)
+
+
+def _decisions(
+    parent: dict[str, Any], memory: FaceSet, validation: Samples, logits: NDArray[np.float32]
+) -> dict[str, Any]:
+    """Temperature, operating points and reference, all from the old validation faces and by the old rules."""
+    where = {"split": "validation", "faceset": "memory", "fingerprint": memory.fingerprint}
+    temperature = fit_temperature(logits, validation.labels)
+    scores = calibrated(logits, temperature)
+    points = {
+        name: operating_point(validation.labels, scores, validation.groups, point["rule"], where)
+        for name, point in parent["thresholds"].items()
+    }
+    return {
+        "temperature": temperature,
+        "calibration": {"method": "temperature", **where, **counted(validation.labels)},
+        "thresholds": points,
+        "reference": {**where, **sketched(validation.labels, logits, validation.groups)},
+    }
+
+
+def _remembered(old: FaceSet, new: FaceSet, out: Path, seed: int) -> FaceSet:
+    """The old memory and the new faces, two thirds of whose groups are to learn from again."""
+    labels, groups = new.labels(SPLIT), group_codes(new, SPLIT)
+    held = deal(labels, groups, 3, seed) == 0
+    rows = np.arange(len(labels)) + new.rows(SPLIT).start
+    parts = [Part(old, np.asarray(old.rows(name)), name) for name in old.splits]
+    parts += [Part(new, rows[~held], "train"), Part(new, rows[held], "validation")]
+    return join(out, parts, {"seed": seed, "crop": old.info.get("crop")})

@@ -1,0 +1,79 @@
+"""``facetell adapt``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from facetell.cli.progress import counting, trying
+
+__all__ = ["command"]
+
+
+@click.command("adapt")
+@click.argument("detector", type=click.Path(path_type=Path))
+@click.option(
+    "--fake", type=click.Path(path_type=Path), help="Folder of new fakes (pictures, photos, videos), or a face set."
+)
+@click.option("--real", type=click.Path(path_type=Path), help="Folder of reals from where the fakes were found.")
+@click.option("--shots", type=click.IntRange(min=1), help="Learn from this many of each only.")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Where the new detector goes.")
+@click.option("--strategy", default="auto", show_default=True, help="How to learn; auto tries all by cross-validation.")
+@click.option("--weights", help="General weights for the strategy beside: library, FILE.safetensors or a detector.")
+@click.option("--margin", default=0.01, show_default=True, help="How far the AUROC on old faces may fall.")
+@click.option("--seed", default=0, show_default=True, help="Draws shots, folds, order and augmentation.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def command(
+    detector: Path,
+    fake: Path | None,
+    real: Path | None,
+    shots: int | None,
+    out: Path,
+    strategy: str,
+    weights: str | None,
+    margin: float,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Teach DETECTOR a new kind of fake from a few examples and write a new detector, if it passes the gate.
+
+    The gate: the AUROC rises on new faces that were held out, falls on old ones by no more than the margin (a detector
+    tells that by its memory: facetell remember), and what was learned is no border, colour or compression.
+
+    \b
+    Example:
+      facetell remember detector faces
+      facetell adapt detector --fake monday/fakes --real monday/reals -o adapted
+      facetell history adapted
+    """
+    from facetell.api import adapt
+    from facetell.cli.tables import print_adaptation
+    from facetell.errors import GateError
+
+    try:
+        with counting("finding faces", "files") as on_file, trying() as on_fit:
+            record = adapt(
+                detector,
+                out,
+                fake=fake,
+                real=real,
+                shots=shots,
+                strategy=strategy,
+                weights=weights,
+                margin=margin,
+                seed=seed,
+                on_file=on_file,
+                on_fit=on_fit,
+            )
+    except GateError as refused:
+        if as_json:
+            click.echo(json.dumps(refused.record, indent=2))
+        else:
+            print_adaptation(refused.record, None)
+        raise
+    if as_json:
+        click.echo(json.dumps(record, indent=2))
+        return
+    print_adaptation(record, out)

@@ -23,9 +23,9 @@ from facetell.errors import BundleError, DataError, UsageError
 from facetell.evaluation.novelty import FAR, NEIGHBOURS, Novelty, novelty
 from facetell.evaluation.rates import rate_interval
 from facetell.networks.backbones import Backbone
+from facetell.networks.depth import DepthVectors
 from facetell.reporting.clusters import SIDE, contact_sheet
 from facetell.training.runtime import fast_inference
-from facetell.training.vectors import Vectors
 
 __all__ = ["look_at"]
 
@@ -109,14 +109,15 @@ def _embedder(path: Path, detector: Detector, known: Embedding) -> Callable[[Cro
     """What turns crops (B, size, size, 3) into points (B, d)."""
     backbone = detector.network.get_submodule("backbone")
     assert isinstance(backbone, Backbone)
-    if backbone.vector_length(detector.size) != len(known.mean):
-        raise BundleError(f"{path}: the points of known faces are of another backbone")
-    network = fast_inference(Vectors(backbone), detector.size)
+    network = fast_inference(DepthVectors(backbone, detector.size), detector.size)
 
     @torch.inference_mode()
     def embed(crops: Crops) -> npt.NDArray[np.float64]:
         batch = torch.from_numpy(crops).permute(0, 3, 1, 2).to(detector.device).float().div_(255)
-        return known.project(network(batch).double().cpu().numpy())
+        vectors = network(batch).double().cpu().numpy()
+        if vectors.shape[1] != len(known.mean):
+            raise BundleError(f"{path}: the points of its known faces are of another backbone")
+        return known.project(vectors)
 
     return embed
 

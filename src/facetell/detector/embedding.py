@@ -1,10 +1,10 @@
 """What a detector remembers of the faces it was validated on: points in a space of few dimensions, and no picture.
 
-A point is the vector of the detector's own backbone, on the principal axes of the faces kept, each axis scaled to
-variance 1 (whitened). Whitened, because the few axes of largest variance are those that tell pose and light; what a
-generator does lies on smaller ones (on validation faces of DFDC against StyleGAN: clusters found at 20% in all of 8 draws,
-without in 3). Vectors are not scaled to length 1 as in the paper that the search is from: for this backbone length tells
-most (AUROC 0.89 against 0.37).
+A point is the vector of the detector's own backbone at several depths (see `DepthVectors`) on the principal axes of the
+faces kept, each axis scaled to variance 1 (whitened). Whitened, because the few axes of largest variance are those that
+tell pose and light; what a generator does lies on smaller ones. At several depths, because the end of a backbone that was
+fitted for long tells nothing but the fakes it knows. Vectors are not scaled to length 1 as in the paper that the search is
+from: here length tells most. What was measured is on the page about `watch`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from facetell.data.batches import iterate
 from facetell.detector.bundle import EMBEDDING
 from facetell.errors import BundleError, UsageError
 from facetell.networks.backbones import Backbone
+from facetell.networks.depth import DepthVectors
 from facetell.training.loop import Samples
 
 __all__ = ["Embedding", "embedding_reference", "read_embedding"]
@@ -42,7 +43,7 @@ class Embedding:
     """The known faces of a detector, N of them."""
 
     mean: Floats
-    """(D,) of their vectors."""
+    """(D,) of their vectors, see `DepthVectors`."""
     basis: Floats
     """(D, d): a vector less the mean, times this, is a point."""
     points: Floats
@@ -97,11 +98,11 @@ def read_embedding(path: Path, description: dict[str, Any]) -> Embedding:
         )
     try:
         tensors = load_file(path / EMBEDDING)
-        floats = {name: tensors[name].numpy().astype(np.float64) for name in ("mean", "basis", "points")}
-        numbers = {name: tensors[name].numpy().astype(np.int64) for name in ("labels", "groups")}
+        mean, basis, points = (tensors[name].numpy().astype(np.float64) for name in ("mean", "basis", "points"))
+        labels, groups = (tensors[name].numpy().astype(np.int64) for name in ("labels", "groups"))
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{path / EMBEDDING} cannot be read: {error!r}") from error
-    found = Embedding(**floats, **numbers)
+    found = Embedding(mean, basis, points, labels, groups)
     if not _fits(found):
         raise BundleError(f"{path / EMBEDDING} is damaged: its tensors do not fit together")
     return found
@@ -137,8 +138,9 @@ def _vectors(network: nn.Module, samples: Samples, rows: NDArray[np.int64]) -> F
     assert isinstance(backbone, Backbone)
     was_training = network.training
     network.eval()
+    embed = DepthVectors(backbone, samples.images.size)
     parts = [
-        backbone.vector(images.float().div_(255)).double().cpu().numpy()
+        embed(images.float().div_(255)).double().cpu().numpy()
         for images, _ in iterate(samples.images, samples.rows[rows], BATCH, backbone.mean.device)
     ]
     network.train(was_training)

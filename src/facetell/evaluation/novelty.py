@@ -6,8 +6,8 @@ Unlike there points are not scaled to length 1, and far is not rare: a fifth of 
 
 What makes a cluster is a local two-sample test. Had the files been drawn like the known faces, all points round a file
 would come in random order of distance, so the number of other files before the k-th known face is negative
-hypergeometric, exactly. A file is the *core* of a cluster where it is far and that number is too large, at ``alpha``
-over all files (Bonferroni). This holds for points that are independent; those of one person are not.
+hypergeometric, exactly. A file is the *core* of a cluster where it is far and that number is too large for one of
+three k, at ``alpha`` over all files and k (Bonferroni). This holds for points that are independent; those of one person are not.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from facetell.errors import DataError
 __all__ = ["FAR", "LEAST", "NEIGHBOURS", "Novelty", "crowding_p", "novelty"]
 
 NEIGHBOURS = 10
+SCALES = (1, 3, NEIGHBOURS)
+"""Which known neighbour ends the neighbourhood of the local test: the nearest for a small cluster that lies alone (15 of
+240 files: p = 10⁻⁴ where the tenth gives 0.1), the tenth for one that touches the known faces."""
 FAR = 0.8
 """Share of the known faces that is nearer to the others than what is called far."""
 LINK = 0.95
@@ -41,7 +44,7 @@ class Novelty:
     far: NDArray[np.bool_]
     """(N,) whether that is more than `FAR` of the known faces have."""
     p: Floats
-    """(N,) of the local test, adjusted for N tests, at most 1."""
+    """(N,) of the local test, adjusted for all tests, at most 1."""
     nearest: NDArray[np.int64]
     """(N, k) the known faces nearest to each file, in no order."""
     clusters: list[NDArray[np.int64]]
@@ -69,10 +72,12 @@ def novelty(
     limit, link = np.quantile(apart, [FAR, LINK])
     to_known, between = _distances(x, r), _distances(x, x)
     nearest = np.argpartition(to_known, k - 1, axis=1)[:, :k]
-    distances = np.take_along_axis(to_known, nearest, axis=1).max(axis=1)
+    to_nearest = np.sort(np.take_along_axis(to_known, nearest, axis=1), axis=1)
+    distances = to_nearest[:, -1]
     far = distances > limit
-    crowd = np.sum(between < distances[:, None], axis=1) - (distances > 0)  # a file is no neighbour of its own
-    p = np.minimum(crowding_p(crowd, k, len(x) - 1, len(r)) * len(x), 1.0)
+    scales = sorted({min(scale, k) for scale in SCALES})
+    tests = [_crowded(between, to_nearest[:, scale - 1], scale, len(r)) for scale in scales]
+    p = np.minimum(np.min(tests, axis=0) * len(scales) * len(x), 1.0)
     cores = np.flatnonzero(far & (p < alpha))
     of_core = _linked(between[np.ix_(cores, cores)] < link)
     clusters, counts = [], []
@@ -87,6 +92,12 @@ def novelty(
             counts.append(int((faces == name).sum()))
     order = sorted(range(len(clusters)), key=lambda i: -len(clusters[i]))
     return Novelty(distances, far, p, nearest, [clusters[i] for i in order], [counts[i] for i in order])
+
+
+def _crowded(between: Floats, radius: Floats, k: int, known: int) -> Floats:
+    """The p (N,) of as many files nearer than the k-th known face, which is at ``radius`` (N,)."""
+    crowd = np.sum(between < radius[:, None], axis=1) - (radius > 0)  # a file is no neighbour of its own
+    return crowding_p(crowd, k, len(between) - 1, known)
 
 
 def crowding_p(crowd: ArrayLike, k: int, files: int, known: int) -> Floats:

@@ -103,7 +103,10 @@ def render(result: Mapping[str, Any], pictures: Sequence[str]) -> str:
     if result["next"]:
         parts.append(f"Next: {text(result['next'])}.")
     parts += [f"**Warning**: {text(line)}." for line in result["warnings"]]
-    parts += [BLIND, *(f"![{name}]({name})" for name in pictures if name == "watch.png")]
+    parts += [
+        BLIND if "look" not in result else f"Of the scores: {BLIND[0].lower()}{BLIND[1:]}",
+        *(f"![{name}]({name})" for name in pictures if name == "watch.png"),
+    ]
     if "look" in result:
         parts += render_look(result["look"], pictures)
     several = len(result["batches"]) > 1

@@ -25,21 +25,21 @@ from facetell.training.runtime import fast_inference
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["Vectors", "extract"]
+__all__ = ["extract"]
 
 VERSION = 1
 """Part of the key: raise it whenever the same pictures and weights give other vectors."""
 BATCH = 64
 
 
-class Vectors(nn.Module):
+class _Vectors(nn.Module):
     """The backbone's vector as a forward pass, which is what `fast_inference` speeds up."""
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.backbone = backbone
 
-    def forward(self, images: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, images: Tensor) -> Tensor:
         return self.backbone.vector(images)
 
 
@@ -82,7 +82,7 @@ def _compute(
     fabric: Fabric,
     on_step: Callable[[Step], None] | None,
 ) -> NDArray[np.float32]:
-    network = fast_inference(Vectors(backbone).to(fabric.device), images.size)
+    network = fast_inference(_Vectors(backbone).to(fabric.device), images.size)
     vectors = np.empty((len(rows), backbone.vector_length(images.size)), np.float32)
     began, done = time.perf_counter(), 0
     for pixels, chosen in iterate(images, rows, BATCH, fabric.device):

@@ -21,6 +21,7 @@ import facetell
 from facetell.api import detection, looking
 from facetell.cli.main import main
 from facetell.data.faceset import FaceSet, hash_file
+from facetell.data.images import decode_resized
 from facetell.data.prepare import prepare
 from facetell.detector.bundle import EMBEDDING, read_bundle, update_description
 from facetell.detector.embedding import _drawn, read_embedding
@@ -51,7 +52,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     rng = RNG(7)
     for name in ("old", "new"):
         (root / name).mkdir()
-        for k in range(60 if name == "old" else 30):
+        for k in range(60 if name == "old" else 45):
             picture = striped(rng) if name == "new" else toy.toy_picture(rng, fake=bool(k % 2))
             picture.save(root / name / f"{k:02}.png")
     return {"detector": detector, "faces": root / "faces", "old": root / "old", "new": root / "new"}
@@ -87,7 +88,7 @@ def test_what_a_detector_keeps(made: dict[str, Path]) -> None:
     faces = FaceSet.open(made["faces"])
     detector = facetell.Detector.load(made["detector"], "cpu")
     embed = looking._embedder(made["detector"], detector, known)
-    pixels = np.stack([looking.decode_resized(faces.image(row), 32) for row in faces.rows("validation")])
+    pixels = np.stack([decode_resized(faces.image(row), 32) for row in faces.rows("validation")])
     np.testing.assert_allclose(embed(pixels), known.points, atol=2e-3)
     assert facetell.Detector.verify(made["detector"])["files"] == len(description["files"])
 
@@ -117,12 +118,9 @@ def test_vectors_at_depths_are_means_of_blocks() -> None:
                 means.append(x.mean(dim=(2, 3)))
         vectors = DepthVectors(backbone, 64)(images)
     torch.testing.assert_close(vectors, torch.cat(means, dim=1))
-    for name, length in (("deit_tiny_patch16_224", 8 * 192), ("swin_tiny_patch4_window7_224", None)):
-        other = build_backbone(name, 224).eval()
-        with torch.no_grad():
-            found = DepthVectors(other, 224)(torch.rand(1, 3, 224, 224))
-        assert found.shape[1] == (length or found.shape[1])
-        assert found.shape[1] > other.vector_length(224)
+    other = build_backbone("deit_tiny_patch16_224", 32).eval()  # tokens; seven of its blocks, and the class token
+    with torch.no_grad():
+        assert DepthVectors(other, 32)(torch.rand(2, 3, 32, 32)).shape == (2, 8 * 192)
 
 
 def test_a_new_kind_is_found_on_its_day(made: dict[str, Path], tmp_path: Path) -> None:
@@ -136,14 +134,14 @@ def test_a_new_kind_is_found_on_its_day(made: dict[str, Path], tmp_path: Path) -
     assert found["seen"] == "new"
     (cluster,) = found["look"]["clusters"]
     assert {Path(path).parent.name for path in cluster["examples"]} == {"new"}
-    assert cluster["share"]["hits"] >= 25
-    assert cluster["share"]["n"] == 90
-    assert [batch["n"] for batch in cluster["batches"]] == [60, 30]
-    assert cluster["batches"][0]["hits"] <= 2
-    assert cluster["p"] < 0.01
+    assert cluster["share"]["hits"] >= 8
+    assert cluster["share"]["n"] == 105
+    assert [batch["n"] for batch in cluster["batches"]] == [60, 45]
+    assert cluster["batches"][0]["hits"] <= 1
+    assert cluster["p"] < 0.05
     assert cluster["known"]["n"] == 120
     first = found["sentences"][0]
-    assert first.startswith(f"A suspected new cluster of faces: {cluster['share']['hits']} of 90 files")
+    assert first.startswith(f"A suspected new cluster of faces: {cluster['share']['hits']} of 105 files")
     assert f"It stands out in {monday}" in first
     assert str(sunday) not in first
     assert "facetell adapt detector --fake FOLDER -o NEW" in found["next"]
@@ -162,7 +160,8 @@ def test_a_new_kind_is_found_on_its_day(made: dict[str, Path], tmp_path: Path) -
     assert np.abs(corner.astype(int) - expected).mean() < 8  # the picture itself, enlarged
     again = facetell.watch(made["detector"], [sunday, monday], tmp_path / "out", look=True)  # over the earlier one
     assert again == found
-    assert "cluster-1.png" not in facetell.report([tmp_path / "out"], tmp_path / "page.html").read_text("utf-8")
+    html = facetell.report([tmp_path / "out"], tmp_path / "page.html").read_text("utf-8")
+    assert html.count("data:image/png;base64,") == 2  # the plot and the contact sheet travel inside
 
 
 def test_without_look_no_picture_is_opened(
@@ -184,9 +183,9 @@ def test_files_that_are_gone_are_counted(made: dict[str, Path], tmp_path: Path) 
     (copied / "04.png").write_bytes(b"torn")
     found = facetell.watch(made["detector"], [day], tmp_path / "out", look=True)
     look = found["look"]
-    assert (look["files"], look["drawn"], look["opened"]) == (30, 30, 25)
-    assert look["gone"]["reasons"] == {"missing": 4, "unsupported": 1} or look["gone"]["reasons"]["missing"] == 4
-    assert any(said.startswith("5 of the 30 files to look at could not be opened") for said in found["sentences"])
+    assert (look["files"], look["drawn"], look["opened"]) == (45, 45, 40)
+    assert look["gone"]["reasons"] == {"missing": 4, "unsupported": 1}
+    assert any(said.startswith("5 of the 45 files to look at could not be opened") for said in found["sentences"])
     assert "00.png" in (tmp_path / "out" / "watch.md").read_text("utf-8")
     shutil.rmtree(copied)
     empty = facetell.watch(made["detector"], [day], look=True)

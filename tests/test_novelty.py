@@ -9,9 +9,15 @@ import pytest
 from scipy import sparse, stats
 
 from facetell.errors import DataError
-from facetell.evaluation.novelty import FAR, LINK, crowding_p, novelty
+from facetell.evaluation.novelty import FAR, LINK, Novelty, crowding_p
+from facetell.evaluation.novelty import novelty as labelled
 
 RNG = np.random.default_rng
+
+
+def novelty(points: np.ndarray, known: np.ndarray, groups: np.ndarray, **options: float) -> Novelty:
+    """All known faces of one label."""
+    return labelled(points, known, groups, np.zeros(len(known)), **options)  # type: ignore[arg-type]
 
 
 def known_points(seed: int = 0, n: int = 300, d: int = 6) -> np.ndarray:
@@ -124,6 +130,26 @@ def test_against_slow_loops() -> None:
             for j, b in enumerate(known)
         )
         assert among == reached
+
+
+def test_another_mix_of_known_kinds_is_not_new() -> None:
+    """Fakes that lie apart from the reals: traffic of fakes alone is twice as dense there as all known faces."""
+    labels = np.repeat([0, 1], 150)
+    shift = np.where(labels == 1, 12.0, 0.0)[:, None] * np.eye(6)[0]
+    known = known_points(20) + shift
+    apart = 12 * np.eye(6)[0]
+    alarms = 0
+    for seed in range(20):
+        some = known_points(500 + seed) + apart
+        found = labelled(some, known, np.arange(300), labels)
+        alarms += bool(found.clusters)
+        # Against all known faces at once, more of the same files would be too many.
+        assert found.p.mean() > novelty(some, known, np.arange(300)).p.mean()
+    assert alarms <= 3
+    fakes = known_points(21, 200) + apart
+    new = np.concatenate([fakes, RNG(22).normal(0, 0.3, (40, 6)) + 6])
+    (cluster,) = labelled(new, known, np.arange(300), labels).clusters
+    assert sorted(cluster.tolist()) == list(range(200, 240))
 
 
 def test_groups_are_left_out_of_their_own_distance() -> None:

@@ -90,7 +90,7 @@ def look_at(
     if len(files) < LEAST:
         return result, []
     try:
-        found = novelty(np.concatenate(points), known.points, known.groups)
+        found = novelty(np.concatenate(points), known.points, known.groups, known.labels)
     except DataError as error:
         raise UsageError(f"{path}: {error.message}", hint="fit it on more validation groups") from error
     result["far"] = {**_share(int(found.far.sum()), len(files)), "expected": 1 - FAR}
@@ -150,15 +150,14 @@ def _of_faceset(rows: Sequence[Judged], size: int, faceset: Path | None) -> Iter
     hashes = faces.columns(["sha256"])["sha256"].to_pylist()
     by_row: dict[int, list[Judged]] = {}
     for judged in rows:
-        at = judged.row
-        assert at is not None
-        by_row.setdefault(at, []).append(judged)
-    for at, (judged, *_) in by_row.items():
-        if not 0 <= at < len(hashes) or hashes[at] != judged.sha256:
+        split = faces.rows(judged.split) if judged.split in faces.splits else range(0)
+        inside = judged.row is not None and 0 <= judged.row < len(split)
+        if judged.row is None or not inside or hashes[split[judged.row]] != judged.sha256:
             raise DataError(
                 f"{faceset} is another face set than that of the predictions: it lacks {judged.path}",
                 hint="give the one that was evaluated",
             )
+        by_row.setdefault(split[judged.row], []).append(judged)
     for numbers, pictures in faces.pick(np.array(sorted(by_row)), BATCH):
         for number, data in zip(numbers.tolist(), pictures, strict=True):
             crop = decode_resized(data, size)

@@ -23,7 +23,7 @@ class Judged:
     """One judged file, or one face of a face set.
 
     ``batch`` counts from 0. ``score`` and ``decision`` are those of a video, or of the first face of a photo. ``whole``:
-    the picture was taken as a crop. ``row`` and ``sha256`` are those of a face set, else None.
+    the picture was taken as a crop. ``split``, ``row`` in it and ``sha256`` are those of a face set, else None.
     """
 
     batch: int
@@ -31,6 +31,7 @@ class Judged:
     score: float
     decision: str
     whole: bool = False
+    split: str | None = None
     row: int | None = None
     sha256: str | None = None
 
@@ -81,5 +82,5 @@ def _of_table(path: Path, batch: int, description: dict[str, Any], seed: int) ->
     logits = table["logit"][rows].astype(np.float64)
     scores = calibration.curve.scores(logits).tolist()
     for at, score, decision in zip(rows.tolist(), scores, table_decisions(logits, calibration), strict=True):
-        named = str(table["path"][at])
-        yield Judged(batch, named, score, decision, False, int(table["row"][at]), str(table["sha256"][at]))
+        named, split, sha256 = (str(table[name][at]) for name in ("path", "split", "sha256"))
+        yield Judged(batch, named, score, decision, False, split, int(table["row"][at]), sha256)

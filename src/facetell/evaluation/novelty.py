@@ -7,7 +7,10 @@ Unlike there points are not scaled to length 1, and far is not rare: a fifth of 
 What makes a cluster is a local two-sample test. Had the files been drawn like the known faces, all points round a file
 would come in random order of distance, so the number of other files before the k-th known face is negative
 hypergeometric, exactly. A file is the *core* of a cluster where it is far and that number is too large for one of
-three k, at ``alpha`` over all files and k (Bonferroni). This holds for points that are independent; those of one person are not.
+three k, at ``alpha`` over all files and k (Bonferroni). How many of the files are fake is not known, and traffic is old
+news if it is like known reals and fakes in *some* mix: nowhere is it denser than the denser of the two. So the test is
+made against the known reals and against the known fakes, and the larger p counts. All this holds for points that are
+independent; those of one person are not.
 """
 
 from __future__ import annotations
@@ -54,9 +57,15 @@ class Novelty:
 
 
 def novelty(
-    points: ArrayLike, known: ArrayLike, groups: ArrayLike, *, k: int = NEIGHBOURS, alpha: float = 0.05
+    points: ArrayLike,
+    known: ArrayLike,
+    groups: ArrayLike,
+    labels: ArrayLike,
+    *,
+    k: int = NEIGHBOURS,
+    alpha: float = 0.05,
 ) -> Novelty:
-    """Find clusters among ``points`` (N, D) that are new beside ``known`` (M, D) of ``groups`` (M,).
+    """Find clusters among ``points`` (N, D) that are new beside ``known`` (M, D) of ``groups`` and ``labels`` (M,).
 
     A member is a core, or a far file that is nearer to a core than to its own k-th known face (and not farther than
     cores are linked). A cluster has at least `LEAST` members.
@@ -72,12 +81,10 @@ def novelty(
     limit, link = np.quantile(apart, [FAR, LINK])
     to_known, between = _distances(x, r), _distances(x, x)
     nearest = np.argpartition(to_known, k - 1, axis=1)[:, :k]
-    to_nearest = np.sort(np.take_along_axis(to_known, nearest, axis=1), axis=1)
-    distances = to_nearest[:, -1]
+    distances = np.take_along_axis(to_known, nearest, axis=1).max(axis=1)
     far = distances > limit
-    scales = sorted({min(scale, k) for scale in SCALES})
-    tests = [_crowded(between, to_nearest[:, scale - 1], scale, len(r)) for scale in scales]
-    p = np.minimum(np.min(tests, axis=0) * len(scales) * len(x), 1.0)
+    kinds = [to_known[:, np.asarray(labels) == label] for label in np.unique(labels)]
+    p = np.max([_crowded(between, kind, k) for kind in kinds], axis=0)
     cores = np.flatnonzero(far & (p < alpha))
     of_core = _linked(between[np.ix_(cores, cores)] < link)
     clusters, counts = [], []
@@ -94,10 +101,17 @@ def novelty(
     return Novelty(distances, far, p, nearest, [clusters[i] for i in order], [counts[i] for i in order])
 
 
-def _crowded(between: Floats, radius: Floats, k: int, known: int) -> Floats:
-    """The p (N,) of as many files nearer than the k-th known face, which is at ``radius`` (N,)."""
-    crowd = np.sum(between < radius[:, None], axis=1) - (radius > 0)  # a file is no neighbour of its own
-    return crowding_p(crowd, k, len(between) - 1, known)
+def _crowded(between: Floats, to_known: Floats, k: int) -> Floats:
+    """The adjusted p (N,) of the local test, with ``between`` (N, N) and ``to_known`` (N, M)."""
+    n, m = to_known.shape
+    scales = sorted({min(scale, k, m) for scale in SCALES})
+    radii = np.sort(np.partition(to_known, scales[-1] - 1, axis=1)[:, : scales[-1]], axis=1)
+    lowest = np.ones(n)
+    for scale in scales:
+        radius = radii[:, scale - 1]
+        crowd = np.sum(between < radius[:, None], axis=1) - (radius > 0)  # a file is no neighbour of its own
+        lowest = np.minimum(lowest, crowding_p(crowd, scale, n - 1, m) * len(scales) * n)
+    return lowest
 
 
 def crowding_p(crowd: ArrayLike, k: int, files: int, known: int) -> Floats:

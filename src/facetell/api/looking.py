@@ -179,7 +179,7 @@ def _cluster(
         "number": number + 1,
         "share": share,
         "known": of_known,
-        "times": share["value"] / of_known["high"],
+        "times": share["low"] / of_known["high"],
         "p": float(found.p[members].min()),
         "score": float(np.mean([files[at].score for at in members])),
         "fake": _share(called["fake"], n),

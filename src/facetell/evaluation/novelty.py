@@ -27,7 +27,8 @@ __all__ = ["FAR", "LEAST", "NEIGHBOURS", "Novelty", "crowding_p", "novelty"]
 NEIGHBOURS = 10
 SCALES = (1, 3, NEIGHBOURS)
 """Which known neighbour ends the neighbourhood of the local test: the nearest for a small cluster that lies alone (15 of
-240 files: p = 10⁻⁴ where the tenth gives 0.1), the tenth for one that touches the known faces."""
+240 files beside 300 known faces: p = 0.002, adjusted for files, where the tenth gives 0.8), the tenth for one that touches
+the known faces."""
 FAR = 0.8
 """Share of the known faces that is nearer to the others than what is called far."""
 LINK = 0.95

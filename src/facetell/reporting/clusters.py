@@ -67,11 +67,12 @@ def _of_cluster(cluster: Mapping[str, Any], opened: int) -> str:
         for batch in cluster["batches"]
         if batch["value"] >= STANDS_OUT * share["value"] and batch["low"] > share["value"]
     ]
+    times = f", at least {cluster['times']:.1f} times as many" if cluster["times"] > 1 else ""
     where = f" It stands out in {', '.join(named)}." if named else ""
     return (
         f"A suspected new cluster of faces: {share['hits']:,} of {opened:,} files ({share['value']:.1%}, "
-        f"{share['low']:.1%} to {share['high']:.1%}) lie together where {known['hits']} of {known['n']} known faces do, at "
-        f"least {cluster['times']:.1f} times as many ({p_value(cluster['p'])}); {called}.{where}"
+        f"{share['low']:.1%} to {share['high']:.1%}) lie together where {known['hits']} of {known['n']} known faces do"
+        f"{times} ({p_value(cluster['p'])}); {called}.{where}"
     )
 
 
@@ -100,7 +101,10 @@ def render_look(look: Mapping[str, Any], pictures: Sequence[str]) -> list[str]:
             f"{reference['faces']:,} of validation, as points in {reference['dimensions']} dimensions of the detector's "
             f"backbone; far by the distance to the {reference['neighbours']}th nearest",
         ],
-        ["p", "exact, how often so many files lie nearer than the 10th known face; times the number of files"],
+        [
+            "p",
+            "of as many files nearer than the 1st, 3rd or 10th known real and fake face; adjusted for all files (Bonferroni)",
+        ],
     ]
     return [*parts, table(["", ""], rows)]
 

@@ -117,7 +117,8 @@ def test_monday_is_seen(detector: Path, tmp_path: Path) -> None:
     assert found["sentences"][0].startswith(f"The 400 faces of {files[2]} do not look like known reals and fakes")
     assert "monday.jsonl" in found["sentences"][1]
     assert "sunday.jsonl" not in found["sentences"][1]
-    assert "facetell fit fdftnet FACESET --set weights=detector" in found["next"]
+    assert "facetell adapt detector --fake FOLDER -o NEW" in found["next"]
+    assert "look" not in found  # no picture was opened: there is none
     (test,) = found["batches"][2]["tests"]
     low, high = test["between"]
     assert 0.1 < low < 0.5 < high < 0.9

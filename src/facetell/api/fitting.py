@@ -23,6 +23,7 @@ from facetell.detector.bundle import write_bundle
 from facetell.detector.calibration import DEFAULT
 from facetell.detector.card import model_card
 from facetell.detector.detector import Detector
+from facetell.detector.embedding import embedding_reference
 from facetell.detector.shortcuts import shortcut_warnings
 from facetell.errors import MissingExtraError, SettingsError, UsageError, near_miss
 from facetell.evaluation.calibration import calibrated, fit_temperature
@@ -156,6 +157,7 @@ def fit(
     of_videos = per_file(faces, logits, threshold, where)
     if of_videos:
         description["per_file"] = of_videos
+    embedding = embedding_reference(network, validation, seed)
     detector = Detector(network.cpu(), description)
     metrics = {"validation": summary(validation.labels, scores, point["value"]), "seed": seed}
     if fabric.is_global_zero:
@@ -169,6 +171,7 @@ def fit(
             metrics,
             model_card(out.name, description, metrics),
             {name: (folder / name).read_text(encoding="utf-8") for name in TABLES if (folder / name).exists()},
+            embedding,
         )
         if (out / POINTS).exists():
             with contextlib.suppress(MissingExtraError):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from facetell.evaluation.drift import REPETITIONS, Sketch, drift
 from facetell.evaluation.rates import rate_interval
 from facetell.reporting.watch import WATCH_FORMAT, WATCH_VERSION, check_watch_destination, write_watch
 from facetell.reporting.watch_page import conclude
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 __all__ = ["watch"]
 
@@ -36,21 +39,29 @@ def watch(
     out: str | Path | None = None,
     *,
     reference: str | Path | None = None,
+    look: bool = False,
+    faceset: str | Path | None = None,
     seed: int = 0,
+    workers: int | None = None,
+    on_file: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Compare traffic without labels with what ``detector`` was validated on; write ``out``, a folder.
 
     ``predictions``: JSON Lines of ``detect`` or predictions.parquet of ``evaluate``, batches in the order of time, such
     as one a day. ``reference``: instead of the validation logits that the detector keeps, such a table: with labels, or
-    of traffic that is known to be good. ``seed`` draws the bootstrap.
+    of traffic that is known to be good. ``look``: also open the judged files again, at most 1,000 of them, and search for
+    faces that lie together far from all validation faces; ``faceset`` is the face set of predictions.parquet. ``seed``
+    draws the bootstrap and the files; ``workers`` are processes that read these, and ``on_file`` is called with (files
+    looked at, files in all).
 
     Returns what ``watch.json`` holds: ``seen`` (``nothing``, ``little``, ``new``, or None where all is too few),
     ``sentences``, ``whole`` and ``batches``, each with counts, the shares ``unjudged``, ``fake`` and ``unsure`` with exact
     95% intervals, score quantiles and ``tests`` by kind, see :func:`facetell.evaluation.drift.drift`; ``p_holm`` is
-    adjusted for all tests made.
+    adjusted for all tests made. With ``look`` also ``look``: how many files were ``drawn`` and ``opened``, and the
+    suspected ``clusters``, each with its share of files, of known faces and of every batch, p, score and examples.
 
     Raises UsageError without a batch, for a detector that keeps no reference or another thing at ``out``; DataError for
-    a table that cannot be used; BundleError for a damaged detector.
+    a table or a face set that cannot be used; BundleError for a damaged detector.
     """
     if not predictions:
         raise UsageError("there is nothing to watch", hint="give JSON Lines of `facetell detect … -o verdicts.jsonl`")
@@ -90,9 +101,18 @@ def watch(
         "batches": parts,
         "warnings": _warnings(batches, sketches),
     }
+    sheets: list[Image.Image] = []
+    if look:
+        from facetell.api.looking import look_at  # opens pictures: torch and the readers of media
+
+        tables = [Path(each) for each in predictions]
+        of_faces = None if faceset is None else Path(faceset)
+        result["look"], sheets = look_at(
+            path, description, tables, faceset=of_faces, seed=seed, workers=workers, on_file=on_file
+        )
     result |= conclude(result)
     if out is not None:
-        write_watch(result, Path(out))
+        write_watch(result, Path(out), sheets)
     return result
 
 

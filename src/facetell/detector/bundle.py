@@ -2,8 +2,8 @@
 
 ``detector.json`` says what the detector is and carries the SHA-256 of every other file that matters;
 ``weights.safetensors`` are the network's tensors, ``selftest.safetensors`` two inputs and their logits,
-``metrics.json`` what was measured on validation, ``training.csv`` the epochs or what was tried instead, ``README.md``
-the model card (for people, free to edit).
+``embedding.safetensors`` (where there is one) points of known faces, ``metrics.json`` what was measured on validation,
+``training.csv`` the epochs or what was tried instead, ``README.md`` the model card (for people, free to edit).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from facetell.errors import BundleError, UsageError
 
 __all__ = [
     "DESCRIPTION",
+    "EMBEDDING",
     "FORMAT",
     "SELFTEST",
     "VERSION",
@@ -40,6 +41,7 @@ VERSION = 1
 DESCRIPTION = "detector.json"
 WEIGHTS = "weights.safetensors"
 SELFTEST = "selftest.safetensors"
+EMBEDDING = "embedding.safetensors"
 METRICS = "metrics.json"
 CARD = "README.md"
 REQUIRED = {
@@ -70,12 +72,14 @@ def write_bundle(
     metrics: dict[str, object],
     card: str,
     tables: dict[str, str],
+    embedding: dict[str, Tensor] | None = None,
     fill: Callable[[Path], None] | None = None,
 ) -> None:
     """Write a bundle beside ``path`` and rename it there. ``path`` must not exist.
 
     ``description`` lacks ``format``, ``version`` and ``files``, which are added here. ``tables`` are further text
-    files by name. ``fill`` may put folders into the bundle before it appears; they answer for themselves.
+    files by name; ``embedding`` what `facetell.detector.embedding` keeps, if it keeps any. ``fill`` may put folders into
+    the bundle before it appears; they answer for themselves.
     """
     if path.exists():
         raise UsageError(f"{path} exists", hint="choose another name or remove it")
@@ -83,7 +87,8 @@ def write_bundle(
     folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         folder.chmod(0o755)
-        for name, tensors in ((WEIGHTS, weights), (SELFTEST, selftest)):
+        parts = {WEIGHTS: weights, SELFTEST: selftest, **({EMBEDDING: embedding} if embedding else {})}
+        for name, tensors in parts.items():
             save_file({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, folder / name)
         (folder / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
         for name, text in tables.items():

@@ -18,7 +18,7 @@ from facetell.evaluation.calibration import calibrated
 from facetell.evaluation.drift import Sketch
 from facetell.evaluation.predictions import read_predictions
 
-__all__ = ["KINDS", "Batch", "read_batch", "references", "sketches_of"]
+__all__ = ["KINDS", "Batch", "read_batch", "references", "sketches_of", "table_decisions", "table_rows"]
 
 KINDS = ("face", "video")
 """What a logit is of: one face of a photo, or a whole video. Errors of frames even out, so the two differ."""
@@ -97,16 +97,25 @@ def _of_table(path: Path, calibration: Calibration, seed: int) -> Batch:
     table = read_predictions(path)
     if not table["row"].size:
         raise DataError(f"{path} holds no prediction")
-    order = np.random.default_rng(seed).permutation(table["row"].size)
-    rows = np.sort(order[np.unique(table["group"][order].astype(str), return_index=True)[1]])
+    rows = table_rows(table, seed)
     logits = np.clip(table["logit"][rows].astype(np.float64), *_range(calibration))
-    scores, band, threshold = calibration.curve.scores(logits).tolist(), calibration.band, calibration.threshold
-    called = [
-        band.decision(score, threshold) if band else ("fake" if score >= threshold else "real") for score in scores
-    ]
+    called, band = table_decisions(logits, calibration), calibration.band
     paths = {"face": [str(name) for name in table["path"][rows]], "video": []}
     kinds = {"face": logits, "video": np.zeros(0)}
     return Batch(str(path), Counter(called), Counter(called), band is not None, kinds, paths, table["label"][rows])
+
+
+def table_rows(table: dict[str, npt.NDArray[Any]], seed: int) -> npt.NDArray[np.int64]:
+    """The places (ascending) in a predictions table of one face of each group, drawn by ``seed``."""
+    order = np.random.default_rng(seed).permutation(table["row"].size)
+    return np.sort(order[np.unique(table["group"][order].astype(str), return_index=True)[1]])
+
+
+def table_decisions(logits: Floats, calibration: Calibration) -> list[str]:
+    """What faces of these logits are called."""
+    band, threshold = calibration.band, calibration.threshold
+    scores = calibration.curve.scores(logits).tolist()
+    return [band.decision(score, threshold) if band else ("fake" if score >= threshold else "real") for score in scores]
 
 
 def _of_lines(path: Path, description: dict[str, Any], identity: str) -> Batch:

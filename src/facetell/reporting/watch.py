@@ -5,6 +5,7 @@
     watch.json     every number
     watch.md       the same for people, the conclusion first
     watch.png      scores and share of unsure over the batches (needs matplotlib)
+    cluster-1.png  faces of a suspected new cluster, where faces were looked at
 
 The folder appears whole or not at all.
 """
@@ -12,13 +13,17 @@ The folder appears whole or not at all.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from facetell.errors import MissingExtraError
 from facetell.reporting.folder import check_folder, plain, save_json, whole_folder
 from facetell.reporting.plots import FAKE, INK, REAL, dressed, figure_of, save_figure
 from facetell.reporting.watch_page import render
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 __all__ = ["WATCH_FORMAT", "WATCH_VERSION", "check_watch_destination", "write_watch"]
 
@@ -28,7 +33,7 @@ WATCH_VERSION = 1
 _SIDES = {"face": (REAL, -0.12), "video": (FAKE, 0.12)}
 """Colour of a kind, and where it is drawn beside the other."""
 
-_FILES = ("watch.json", "watch.md", "watch.png")
+_FILES = ("watch.json", "watch.md", "watch.png", *(f"cluster-{number}.png" for number in range(1, 10)))
 
 
 def check_watch_destination(out: Path) -> None:
@@ -36,14 +41,17 @@ def check_watch_destination(out: Path) -> None:
     check_folder(out, "watch", "watch.json", WATCH_FORMAT, _FILES)
 
 
-def write_watch(result: dict[str, Any], out: Path) -> None:
-    """Write what :func:`facetell.watch` found to the folder ``out``."""
+def write_watch(result: dict[str, Any], out: Path, sheets: Sequence[Image.Image] = ()) -> None:
+    """Write what :func:`facetell.watch` found to the folder ``out``; ``sheets`` are pictures of its clusters, at most 9."""
     check_watch_destination(out)
     with whole_folder(out, "watch") as fresh:
         pictures = []
         with contextlib.suppress(MissingExtraError):
             _draw(result, fresh / "watch.png")
             pictures.append("watch.png")
+        for number, sheet in enumerate(sheets, start=1):
+            sheet.save(fresh / f"cluster-{number}.png")
+            pictures.append(f"cluster-{number}.png")
         save_json(fresh / "watch.json", plain(result))
         (fresh / "watch.md").write_text(render(result, pictures), "utf-8")
 

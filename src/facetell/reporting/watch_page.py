@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from facetell.reporting.clusters import NEXT, cluster_sentences, render_look
 from facetell.reporting.comparison_page import p_value
 from facetell.reporting.markdown import table, text
 
@@ -18,7 +19,22 @@ BLIND = "It cannot see a new kind of fake that scores like real faces, nor one t
 
 
 def conclude(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``seen`` (``nothing``, ``little``, ``new``, None without a test), ``sentences`` and ``next`` (or None)."""
+    """Return ``seen`` (``nothing``, ``little``, ``new``, None without a test), ``sentences`` and ``next`` (or None).
+
+    Where faces were looked at, a suspected cluster is new too, and comes first.
+    """
+    found, look = _of_scores(result), result.get("look")
+    if look is None:
+        return found
+    said, clusters = cluster_sentences(look), look["clusters"]
+    if not clusters:
+        return {**found, "sentences": [*found["sentences"], *said]}
+    pictures = " and ".join(cluster["picture"] for cluster in clusters)
+    following = NEXT.format(pictures=pictures, detector=result["detector"])
+    return {"seen": "new", "sentences": [*said, *found["sentences"]], "next": following}
+
+
+def _of_scores(result: Mapping[str, Any]) -> dict[str, Any]:
     whole, batches = result["whole"], result["batches"]
     parts = [whole] if len(batches) == 1 else [whole, *batches]
     if not any(part["tests"] for part in parts):
@@ -40,8 +56,8 @@ def conclude(result: Mapping[str, Any]) -> dict[str, Any]:
     low, high = test["between"]
     following = (
         f"look at the files that score between {low:.2f} and {high:.2f}: another camera, crop or compression does this as "
-        "well as a new kind of fake. If it is a new fake, label a few, prepare them, and fit: facetell fit fdftnet FACESET "
-        f"--set weights={result['detector']} --shots 50 -o NEW"
+        "well as a new kind of fake. If it is a new fake, label a few, put the fakes into a folder, and adapt: facetell adapt "
+        f"{result['detector']} --fake FOLDER -o NEW"
     )
     return {"seen": "new" if new else "little", "sentences": sentences, "next": following if new else None}
 
@@ -57,7 +73,9 @@ def _quiet(whole: Mapping[str, Any], result: Mapping[str, Any]) -> str:
         f"KS distance {test['ks']:.3f}, {p_value(test['p_holm'])}{_fakes(test)}, n = {test['n']:,} {test['kind']}s"
         for test in whole["tests"]
     ]
-    return f"Nothing new is seen in {whole['files']:,} files: their scores look like {_known(result)} ({'; '.join(numbers)})."
+    clusters = result.get("look", {}).get("clusters")
+    seen = "The scores alone show nothing new in" if clusters else "Nothing new is seen in"
+    return f"{seen} {whole['files']:,} files: their scores look like {_known(result)} ({'; '.join(numbers)})."
 
 
 def _fakes(test: Mapping[str, Any]) -> str:
@@ -85,7 +103,12 @@ def render(result: Mapping[str, Any], pictures: Sequence[str]) -> str:
     if result["next"]:
         parts.append(f"Next: {text(result['next'])}.")
     parts += [f"**Warning**: {text(line)}." for line in result["warnings"]]
-    parts += [BLIND, *(f"![{name}]({name})" for name in pictures)]
+    parts += [
+        BLIND if "look" not in result else f"Of the scores: {BLIND[0].lower()}{BLIND[1:]}",
+        *(f"![{name}]({name})" for name in pictures if name == "watch.png"),
+    ]
+    if "look" in result:
+        parts += render_look(result["look"], pictures)
     several = len(result["batches"]) > 1
     rows = [*result["batches"], *([{**result["whole"], "name": "all"}] if several else [])]
     parts += ["## Batches", _counts(rows, result["reference"]["shares"])]

@@ -1,6 +1,6 @@
 """facetell: detect fake face images, and learn a new kind of fake from a few examples.
 
-The verbs of the command are functions here, with the same names and arguments: ``prepare``, ``inspect``, ``fit``,
+The verbs of the command are functions here, with the same names and arguments: ``prepare``, ``inspect``, ``blend``, ``fit``,
 ``threshold``, ``calibrate``, ``evaluate``, ``report``, ``audit``, ``bench``, ``compare``, ``detect``, ``explain``,
 ``stress``, ``verify``, ``sources``, ``demo``; ``methods`` is ``list_methods`` (the package ``facetell.methods`` holds
 them). ``Detector`` and ``FaceSet`` are the two things they work on. Everything is imported on first use.
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from facetell.api import (
         audit,
         bench,
+        blend,
         calibrate,
         compare,
         demo,
@@ -44,6 +45,7 @@ __all__ = [
     "__version__",
     "audit",
     "bench",
+    "blend",
     "calibrate",
     "compare",
     "demo",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from facetell.api.auditing import audit
     from facetell.api.benching import bench
+    from facetell.api.blending import blend
     from facetell.api.comparing import compare
     from facetell.api.datasets import sources
     from facetell.api.demonstration import demo
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "audit",
     "bench",
+    "blend",
     "calibrate",
     "compare",
     "demo",
@@ -47,6 +49,7 @@ _HOMES = {
     "audit": "facetell.api.auditing",
     "calibrate": "facetell.api.operating",
     "bench": "facetell.api.benching",
+    "blend": "facetell.api.blending",
     "compare": "facetell.api.comparing",
     "demo": "facetell.api.demonstration",
     "detect": "facetell.api.detection",

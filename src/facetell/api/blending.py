@@ -38,6 +38,7 @@ def blend(
     seed: int = 0,
     size: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    on_train: Callable[[int, int], None] | None = None,
     overwrite: bool = False,
 ) -> FaceSet:
     """Make a face set at ``out`` of the real faces of another and of fakes made from them.
@@ -56,6 +57,7 @@ def blend(
             also on the networks, and so on the other faces and, in the last digit, on the machine.
         size: longer side in pixels to which larger crops are shrunk; None keeps their own size.
         progress: called with (pictures written, pictures in all).
+        on_train: called with (training steps done, steps in all), for ``generated``.
         overwrite: replace another face set at ``out``.
 
     Returns:
@@ -95,7 +97,7 @@ def blend(
             raise DataError(f"{out} holds another face set", hint="give another folder, or --overwrite to replace it")
     tune_allocator()
     order = Order(KINDS[kind], draws, seed, size)
-    makers = _makers(order, faces, rows)
+    makers = _makers(order, faces, rows, on_train)
     return write_pairs(faces, rows, out, order, makers, made, progress)
 
 
@@ -109,7 +111,9 @@ def _same(one: dict[str, Any] | None, other: dict[str, Any]) -> bool:
 
 def _check(kind: str, draws: int, seed: int, size: int | None) -> None:
     if kind not in KINDS:
-        raise UsageError(f"unknown kind of fakes '{kind}'{near_miss(kind, KINDS)}", hint=f"there are: {', '.join(KINDS)}")
+        raise UsageError(
+            f"unknown kind of fakes '{kind}'{near_miss(kind, KINDS)}", hint=f"there are: {', '.join(KINDS)}"
+        )
     if draws < 1:
         raise UsageError(f"draws is {draws}", hint="at least one")
     if seed < 0:
@@ -118,7 +122,9 @@ def _check(kind: str, draws: int, seed: int, size: int | None) -> None:
         raise UsageError(f"size is {size}", hint=f"at least {SMALLEST} pixels")
 
 
-def _makers(order: Order, faces: FaceSet, rows: NDArray[np.int64]) -> dict[str, Maker]:
+def _makers(
+    order: Order, faces: FaceSet, rows: NDArray[np.int64], on_train: Callable[[int, int], None] | None
+) -> dict[str, Maker]:
     makers = {}
     for kind in order.kinds:
         if kind == "self-blended":
@@ -126,5 +132,5 @@ def _makers(order: Order, faces: FaceSet, rows: NDArray[np.int64]) -> dict[str, 
         else:
             from facetell.training.regenerating import fit_generators
 
-            makers[kind] = pair_maker(fit_generators(faces, rows, order.size, order.seed))
+            makers[kind] = pair_maker(fit_generators(faces, rows, order.size, order.seed, on_train))
     return makers

@@ -25,9 +25,7 @@ __all__ = ["command"]
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all dice.")
 @click.option("--size", type=click.IntRange(16), help="Shrink larger crops to this many pixels.  [default: never]")
 @click.option("--overwrite", is_flag=True, help="Replace a face set that is there.")
-def command(
-    faceset: Path, out: Path, kind: str, draws: int, seed: int, size: int | None, overwrite: bool
-) -> None:
+def command(faceset: Path, out: Path, kind: str, draws: int, seed: int, size: int | None, overwrite: bool) -> None:
     """Make fakes from the real faces of a face set alone, to fit a detector on.
 
     The result is a face set of real and made fake faces in pairs, for `fit` as any other. Fakes of FACESET are not
@@ -41,10 +39,11 @@ def command(
     """
     from facetell.api import blend
 
-    with counting("blending", "pictures") as progress:
+    with counting("training generators", "steps") as training, counting("blending", "pictures") as progress:
         made = blend(
-            faceset, out, kind=kind, draws=draws, seed=seed, size=size, progress=progress, overwrite=overwrite
-        )
+            faceset, out, kind=kind, draws=draws, seed=seed, size=size, progress=progress, on_train=training,
+            overwrite=overwrite,
+        )  # fmt: skip
     what = "made" if made.created else "there already"
     click.echo(f"{out}: {len(made):,} faces, half of them made fakes, splits {', '.join(made.splits)} ({what})")
     if "validation" not in made.splits:

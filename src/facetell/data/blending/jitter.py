@@ -13,7 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-__all__ = ["Colour", "Pixels", "View", "draw_colour", "draw_move", "draw_view", "frequency", "recoloured", "sampled"]
+__all__ = [
+    "Colour",
+    "Pixels",
+    "View",
+    "bearable",
+    "draw_colour",
+    "draw_move",
+    "draw_view",
+    "frequency",
+    "recoloured",
+    "sampled",
+]
 
 Pixels = NDArray[np.uint8]
 
@@ -125,6 +136,13 @@ def draw_colour(rng: np.random.Generator, *, light: float, p: float) -> Colour:
     return Colour(matrix, shift)
 
 
+def bearable(colour: Colour, pixels: Pixels) -> Colour:
+    """``colour``, or none at all where it would clip most of what can be seen in ``pixels``: a dark face to black."""
+    if recoloured(pixels, colour).std() >= 0.5 * pixels.std():
+        return colour
+    return Colour(np.eye(3, dtype=np.float32), np.zeros(3, np.float32))
+
+
 def _turn(angle: float) -> NDArray[np.float32]:
     """The rotation about (1, 1, 1) by ``angle`` (Rodrigues)."""
     axis = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
@@ -136,7 +154,8 @@ def recoloured(pixels: NDArray[np.float32] | Pixels, colour: Colour) -> Pixels:
     """(H, W, 3) in other colours, rounded and clipped to uint8."""
     flat = pixels.reshape(-1, 3).astype(np.float32, copy=False) @ colour.matrix.T
     flat += colour.shift
-    return np.rint(flat, out=flat).clip(0, 255).astype(np.uint8).reshape(pixels.shape)
+    found: Pixels = np.rint(flat, out=flat).clip(0, 255).astype(np.uint8).reshape(pixels.shape)
+    return found
 
 
 def frequency(rng: np.random.Generator, pixels: Pixels) -> Pixels:

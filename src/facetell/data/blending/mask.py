@@ -45,7 +45,9 @@ def frame_of(landmarks: NDArray[np.float64]) -> FaceFrame:
     # A face seen from the side has its eyes close together, yet is about as wide as it is long.
     wide = max(0.95 * float(np.hypot(*between)), 0.6 * long)
     right = np.array([down[1], -down[0]]) / max(long, 1e-6) * wide
-    return FaceFrame((float(eyes[0]), float(eyes[1])), (float(down[0]), float(down[1])), (float(right[0]), float(right[1])))
+    return FaceFrame(
+        (float(eyes[0]), float(eyes[1])), (float(down[0]), float(down[1])), (float(right[0]), float(right[1]))
+    )
 
 
 def default_frame(rng: np.random.Generator, size: tuple[int, int]) -> FaceFrame:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from facetell.data.blending.jitter import Pixels, draw_colour, draw_view, recoloured, sampled
+from facetell.data.blending.jitter import Pixels, bearable, draw_colour, draw_view, recoloured, sampled
 from facetell.data.blending.selfblended import self_blended
 from facetell.data.blending.spectrum import regenerated
 
@@ -17,6 +17,8 @@ __all__ = ["QUALITY", "Maker", "Pixels", "Regenerate", "dice", "pair_maker", "sh
 
 QUALITY = (60, 96)
 """JPEG qualities of the pairs, the last one included, drawn evenly; one for both of a pair."""
+
+_TRIES = 8
 
 Regenerate = Callable[[Pixels, np.random.Generator], NDArray[np.float32]]
 """A generator: uint8 (H, W, 3) to what it draws of it, float32 of the same shape in grey levels."""
@@ -34,17 +36,24 @@ def dice(seed: int, sha256: str, draw: int) -> np.random.Generator:
 def pair_maker(regenerate: Regenerate | None) -> Maker:
     """What makes a pair: self-blended, or drawn again by ``regenerate``. Colours and JPEG are the same for both."""
 
-    def make(pixels: Pixels, landmarks: NDArray[np.float64] | None, rng: np.random.Generator) -> tuple[bytes, bytes]:
+    def pair(pixels: Pixels, landmarks: NDArray[np.float64] | None, rng: np.random.Generator) -> tuple[bytes, bytes]:
         if regenerate is None:
             real, fake, _ = self_blended(pixels, landmarks, rng)
         else:
             real = sampled(pixels, draw_view(rng, (pixels.shape[1], pixels.shape[0])))
             fake = regenerated(real, regenerate(real, rng), rng)
-        colour = draw_colour(rng, light=0.3, p=0.3)
+        colour = bearable(draw_colour(rng, light=0.3, p=0.3), real)
         quality = int(rng.integers(QUALITY[0], QUALITY[1] + 1))
         subsampling = "4:4:4" if rng.random() < 0.5 else "4:2:0"
         first, second = (_jpeg(recoloured(one, colour), quality, subsampling) for one in (real, fake))
         return first, second
+
+    def make(pixels: Pixels, landmarks: NDArray[np.float64] | None, rng: np.random.Generator) -> tuple[bytes, bytes]:
+        for _ in range(_TRIES):  # a blend in a dark picture can vanish under JPEG, and would be a fake with no tell
+            real, fake = pair(pixels, landmarks, rng)
+            if real != fake:
+                break
+        return real, fake
 
     return make
 

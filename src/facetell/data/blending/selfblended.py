@@ -9,7 +9,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from facetell.data.blending.jitter import Pixels, draw_colour, draw_move, draw_view, frequency, recoloured, sampled
+from facetell.data.blending.jitter import (
+    Pixels,
+    bearable,
+    draw_colour,
+    draw_move,
+    draw_view,
+    frequency,
+    recoloured,
+    sampled,
+)
 from facetell.data.blending.mask import Floats, default_frame, draw_mask, frame_of
 
 __all__ = ["RATIOS", "self_blended"]
@@ -38,7 +47,7 @@ def self_blended(
     # Which of the two is changed is a toss-up, and the target is the real face of the pair: else colours and sharpness
     # alone would be the label.
     changed = rng.random() < 0.5
-    colour = draw_colour(rng, light=0.1, p=1.0)
+    colour = bearable(draw_colour(rng, light=0.1, p=1.0), target)
     if changed:
         target = frequency(rng, recoloured(target, colour))
     else:
@@ -50,5 +59,5 @@ def self_blended(
     if not mask.any():  # landmarks of a face outside the picture
         mask = draw_mask(rng, size, default_frame(rng, size))
     mask *= np.float32(rng.choice(RATIOS))
-    blend = target + mask[..., None] * (source.astype(np.float32) - target)
+    blend: Floats = target + mask[..., None] * (source.astype(np.float32) - target)
     return target, blend, mask

@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 
 from facetell.data.blending.jitter import Pixels
 
-__all__ = ["KEPT", "regenerated", "rings_matched"]
+__all__ = ["COARSE", "KEPT", "regenerated", "rings_matched"]
 
 KEPT = (0.1, 0.5)
-"""Share of what the generator lost that is given back, drawn evenly: the real generators draw fine detail well."""
+"""Share of what the generator lost that is given back, drawn evenly: real generators draw fine detail well."""
+COARSE = (0.04, 0.08)
+"""Cycles per pixel: below the first all is the model's, beyond the second it is the generator's. Good generators get
+the coarse things and the colours right; where their up-sampling shows is at 1/4 and 1/2."""
 
 _RINGS = 24
 _GAINS = (0.4, 4.0)
@@ -28,21 +31,22 @@ Floats = NDArray[np.float32]
 
 
 def regenerated(target: Pixels, drawn: Floats, rng: np.random.Generator) -> Floats:
-    """What a generator drew of ``target``, both (H, W, 3) in grey levels of 255, with detail and colours matched.
+    """What a generator drew of ``target``, both (H, W, 3) in grey levels of 255, made as detailed as that.
 
     Part of the lost detail is given back; then every ring of the spectrum of each channel gets the energy that it has in
-    ``target``, and each channel its mean and spread. What differs is where within a ring the energy lies, and its phase.
+    ``target``, and what is coarse is that of ``target``. What differs is the phase, and where within a ring the energy
+    lies.
     """
     wanted = target.astype(np.float32)
     kept = np.float32(rng.uniform(*KEPT))
-    matched = rings_matched(drawn + kept * (wanted - drawn), wanted)
-    middle, spread = matched.mean(axis=(0, 1)), np.maximum(matched.std(axis=(0, 1)), 1e-3)
-    done: Floats = (matched - middle) * (wanted.std(axis=(0, 1)) / spread) + wanted.mean(axis=(0, 1))
-    return done
+    return rings_matched(drawn + kept * (wanted - drawn), wanted)
 
 
 def rings_matched(picture: Floats, wanted: Floats) -> Floats:
-    """``picture`` (H, W, 3) with the energy of ``wanted`` in each ring of its spectrum; gains stay within 0.4 and 4."""
+    """``picture`` (H, W, 3) with the energy of ``wanted`` in each ring of its spectrum; gains stay within 0.4 and 4.
+
+    Coarser than `COARSE` it is ``wanted`` itself.
+    """
     height, width = picture.shape[:2]
     pad = min(_PAD, height - 1, width - 1)
     around = ((pad, pad), (pad, pad), (0, 0))
@@ -54,8 +58,9 @@ def rings_matched(picture: Floats, wanted: Floats) -> Floats:
             np.bincount(rings.number.ravel(), (rings.weight * np.abs(one[..., channel]) ** 2).ravel(), _RINGS)
             for one in (ours, theirs)
         ]
-        gain = np.clip(np.sqrt(energies[1] / np.maximum(energies[0], 1e-9)), *_GAINS)
+        gain = np.clip(np.sqrt(energies[1] / np.maximum(energies[0], 1e-9)), *_GAINS).astype(np.float32)
         ours[..., channel] *= gain[rings.below] * (1 - rings.between) + gain[rings.above] * rings.between
+    ours += rings.coarse[..., None] * (theirs - ours)
     back = np.fft.irfft2(ours, s=(height + 2 * pad, width + 2 * pad), axes=(0, 1))
     found: Floats = back[pad : pad + height, pad : pad + width].astype(np.float32)
     return found
@@ -64,19 +69,21 @@ def rings_matched(picture: Floats, wanted: Floats) -> Floats:
 @dataclass(frozen=True)
 class _Rings:
     """Of each coefficient of a real transform: its ``number``; between the middles of which two rings it lies, and how
-    far on the way; and ``weight``, how often it counts, for half of the coefficients are not stored."""
+    far on the way; ``weight``, how often it counts, for half of the coefficients are not stored; ``coarse``, 0 to 1."""
 
     number: NDArray[np.int64]
     below: NDArray[np.int64]
     above: NDArray[np.int64]
     between: Floats
     weight: Floats
+    coarse: Floats
 
 
 @lru_cache(maxsize=8)
 def _rings(height: int, width: int) -> _Rings:
     down, across = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :]
-    radius = np.hypot(down, across) * np.sqrt(2) * _RINGS  # the corner, 0.5 both ways, is the end of the last ring
+    frequency = np.hypot(down, across)
+    radius = frequency * np.sqrt(2) * _RINGS  # the corner, 0.5 both ways, is the end of the last ring
     number = np.minimum(radius.astype(np.int64), _RINGS - 1)
     place = np.clip(radius - 0.5, 0, _RINGS - 1)
     below = place.astype(np.int64)
@@ -85,4 +92,5 @@ def _rings(height: int, width: int) -> _Rings:
     if width % 2 == 0:
         weight[:, -1] = 1
     above = np.minimum(below + 1, _RINGS - 1)
-    return _Rings(number, below, above, (place - below).astype(np.float32), weight)
+    coarse = np.clip((COARSE[1] - frequency) / (COARSE[1] - COARSE[0]), 0, 1).astype(np.float32)
+    return _Rings(number, below, above, (place - below).astype(np.float32), weight, coarse)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from facetell.data.splits import SPLITS
 from facetell.data.writer import Slices, write_faceset
 from facetell.errors import DataError, ImageError
 
-__all__ = ["Order", "order_of", "real_rows", "write_pairs"]
+__all__ = ["Order", "real_rows", "write_pairs"]
 
 ROWS_PER_SHARD = 4096
 _CHUNK = 8
@@ -118,7 +118,7 @@ class _Work:
         crop = faces.info.get("crop")
         self.geometry = CropGeometry.from_dict(crop["geometry"]) if crop else None
 
-    def images(self, progress: Callable[[int, int], None] | None) -> Iterator[bytes]:
+    def images(self, progress: Callable[[int, int], None] | None) -> Generator[bytes, None, None]:
         """The bytes of all rows in order."""
         done = 0
         with closing(ordered(self._pairs_of, self._chunks())) as chunks:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -39,10 +42,16 @@ def command(faceset: Path, out: Path, kind: str, draws: int, seed: int, size: in
     """
     from facetell.api import blend
 
-    with counting("training generators", "steps") as training, counting("blending", "pictures") as progress:
+    with ExitStack() as bars:
+
+        def counted(label: str, unit: str) -> Callable[[int, int], None]:
+            # Begins to count when it is first told of work: the time of the training is none of the blending.
+            begun = functools.cache(lambda: bars.enter_context(counting(label, unit)))
+            return lambda done, total: begun()(done, total)
+
         made = blend(
-            faceset, out, kind=kind, draws=draws, seed=seed, size=size, progress=progress, on_train=training,
-            overwrite=overwrite,
+            faceset, out, kind=kind, draws=draws, seed=seed, size=size, overwrite=overwrite,
+            progress=counted("blending", "pictures"), on_train=counted("training generators", "steps"),
         )  # fmt: skip
     what = "made" if made.created else "there already"
     click.echo(f"{out}: {len(made):,} faces, half of them made fakes, splits {', '.join(made.splits)} ({what})")

@@ -5,13 +5,15 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["UPSAMPLING", "Regenerator"]
+__all__ = ["DOWN", "UPSAMPLING", "Regenerator"]
+
+DOWN = 4
+"""By how much the encoder shrinks height and width, which is the period of the grid that the decoder leaves."""
 
 UPSAMPLING = ("transposed", "nearest")
 """How a decoder doubles its maps: a transposed convolution, or nearest neighbours and a convolution. GANs use either."""
 
 _WIDTHS = (16, 24, 48)
-_DOWN = 4
 _MARGIN = 8  # pixels repeated around the picture: what zeros beyond its edge do to a network would be seen along it
 
 
@@ -34,13 +36,17 @@ class Regenerator(nn.Module):
             nn.Conv2d(narrow, 3, 3, 1, 1),
         )  # fmt: skip
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) in [0, 1] to what it draws of them, of the same shape, unbounded."""
+    def forward(self, images: Tensor, shift: tuple[int, int] = (0, 0)) -> Tensor:
+        """(N, 3, H, W) in [0, 1] to what it draws of them, of the same shape, unbounded.
+
+        ``shift`` moves the grid that it leaves down and to the right, in pixels: faces are cut out anywhere.
+        """
         height, width = images.shape[-2:]
-        right, below = _MARGIN + -width % _DOWN, _MARGIN + -height % _DOWN
-        padded = F.pad(images, (_MARGIN, right, _MARGIN, below), mode="replicate")
+        top, left = (_MARGIN + one for one in shift)
+        below, right = (_MARGIN + -(_MARGIN + one) % DOWN for one in (top + height, left + width))
+        padded = F.pad(images, (left, right, top, below), mode="replicate")
         drawn: Tensor = self.decoder(self.encoder(padded - 0.5)) + 0.5
-        return drawn[..., _MARGIN:-below, _MARGIN:-right]
+        return drawn[..., top : top + height, left : left + width]
 
 
 def _doubling(upsampling: str, inputs: int, outputs: int) -> nn.Module:

@@ -15,7 +15,7 @@ from facetell.data.blending.pairs import Regenerate, shrunk
 from facetell.data.faceset import FaceSet
 from facetell.data.images import decode
 from facetell.errors import DataError, ImageError
-from facetell.networks.regenerator import UPSAMPLING, Regenerator
+from facetell.networks.regenerator import DOWN, UPSAMPLING, Regenerator
 
 __all__ = ["fit_generators"]
 
@@ -69,7 +69,8 @@ def fit_generators(
                 on_step(number * STEPS + step, len(UPSAMPLING) * STEPS)
 
     def regenerate(pixels: NDArray[np.uint8], dice: np.random.Generator) -> NDArray[np.float32]:
-        return _drawn(kept[int(dice.integers(len(kept)))], pixels)
+        which, (down, right) = int(dice.integers(len(kept))), dice.integers(DOWN, size=2).tolist()
+        return _drawn(kept[which], pixels, (down, right))
 
     return regenerate
 
@@ -89,10 +90,10 @@ def _train(network: nn.Module, patches: Tensor, rng: np.random.Generator) -> Ite
 
 
 @torch.inference_mode()
-def _drawn(network: nn.Module, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _drawn(network: nn.Module, pixels: NDArray[np.uint8], shift: tuple[int, int]) -> NDArray[np.float32]:
     """(H, W, 3) drawn again, in grey levels."""
     images = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float().div_(255)
-    drawn: NDArray[np.float32] = network(images)[0].permute(1, 2, 0).mul(255).numpy()
+    drawn: NDArray[np.float32] = network(images, shift)[0].permute(1, 2, 0).mul(255).numpy()
     return drawn
 
 

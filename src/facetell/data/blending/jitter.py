@@ -36,7 +36,8 @@ RESIZE = 1.05
 """Largest zoom of a source in or out (the paper's, 1 / 0.95)."""
 SHRINK = (1.25, 3.0)
 """By how much a copy is shrunk and enlarged again."""
-_GREY = np.array([0.299, 0.587, 0.114], np.float32)  # luma, ITU-R BT.601
+GREY = np.array([0.299, 0.587, 0.114], np.float32)
+"""Weights of luma, ITU-R BT.601."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def draw_colour(rng: np.random.Generator, *, light: float, p: float) -> Colour:
         shift = shifts.astype(np.float32)
     if dice[1] < p:
         saturation, value = 1 + 0.2 * turns[1], 1 + 0.1 * turns[2]
-        grey = np.tile(_GREY, (3, 1))
+        grey = np.tile(GREY, (3, 1))
         chroma = _turn(math.radians(8) * turns[0]) @ (np.eye(3, dtype=np.float32) - grey)
         hsv = (value * (grey + saturation * chroma)).astype(np.float32)
         matrix, shift = hsv @ matrix, hsv @ shift

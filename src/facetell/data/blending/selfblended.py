@@ -59,5 +59,6 @@ def self_blended(
     if not mask.any():  # landmarks of a face outside the picture
         mask = draw_mask(rng, size, default_frame(rng, size))
     mask *= np.float32(rng.choice(RATIOS))
-    blend: Floats = target + mask[..., None] * (source.astype(np.float32) - target)
+    base = target.astype(np.float32)
+    blend = base + mask[..., None] * (source.astype(np.float32) - base)
     return target, blend, mask

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from facetell.data.blending.jitter import Pixels
+from facetell.data.blending.jitter import GREY, Pixels
 
 __all__ = ["COARSE", "KEPT", "regenerated", "rings_matched"]
 
@@ -24,8 +24,9 @@ COARSE = (0.04, 0.08)
 the coarse things and the colours right; where their up-sampling shows is at 1/4 and 1/2."""
 
 _RINGS = 24
-_GAINS = (0.4, 4.0)
+_GAINS = (0.1, 10.0)
 _PAD = 16  # pixels mirrored around the picture, so that its opposite edges do not meet in the transform
+_EDGE = (2, 10)  # pixels from the border: up to the first the fake is its model, from the second on it is drawn
 
 Floats = NDArray[np.float32]
 
@@ -33,17 +34,25 @@ Floats = NDArray[np.float32]
 def regenerated(target: Pixels, drawn: Floats, rng: np.random.Generator) -> Floats:
     """What a generator drew of ``target``, both (H, W, 3) in grey levels of 255, made as detailed as that.
 
-    Part of the lost detail is given back; then every ring of the spectrum of each channel gets the energy that it has in
+    Part of the lost detail is given back; then every ring of the spectrum gets the energy that it has in
     ``target``, and what is coarse is that of ``target``. What differs is the phase, and where within a ring the energy
     lies.
     """
     wanted = target.astype(np.float32)
     kept = np.float32(rng.uniform(*KEPT))
-    return rings_matched(drawn + kept * (wanted - drawn), wanted)
+    matched = rings_matched(drawn + kept * (wanted - drawn), wanted)
+    # A network cannot know what lies beyond the border, and draws it smoother there: a cue that no cut-out face has.
+    down, across = (
+        np.clip((np.minimum(np.arange(side), np.arange(side)[::-1]) - _EDGE[0]) / (_EDGE[1] - _EDGE[0]), 0, 1)
+        for side in wanted.shape[:2]
+    )
+    inside = np.minimum(down[:, None], across[None, :]).astype(np.float32)[..., None]
+    found: Floats = wanted + inside * (matched - wanted)
+    return found
 
 
 def rings_matched(picture: Floats, wanted: Floats) -> Floats:
-    """``picture`` (H, W, 3) with the energy of ``wanted`` in each ring of its spectrum; gains stay within 0.4 and 4.
+    """``picture`` (H, W, 3) with the energy of ``wanted`` in each ring of its spectrum; gains stay within 0.1 and 10.
 
     Coarser than `COARSE` it is ``wanted`` itself.
     """
@@ -53,13 +62,13 @@ def rings_matched(picture: Floats, wanted: Floats) -> Floats:
     rings = _rings(height + 2 * pad, width + 2 * pad)
     ours = np.fft.rfft2(np.pad(picture, around, mode="reflect"), axes=(0, 1))
     theirs = np.fft.rfft2(np.pad(wanted, around, mode="reflect"), axes=(0, 1))
-    for channel in range(3):
-        energies = [
-            np.bincount(rings.number.ravel(), (rings.weight * np.abs(one[..., channel]) ** 2).ravel(), _RINGS)
-            for one in (ours, theirs)
-        ]
-        gain = np.clip(np.sqrt(energies[1] / np.maximum(energies[0], 1e-9)), *_GAINS).astype(np.float32)
-        ours[..., channel] *= gain[rings.below] * (1 - rings.between) + gain[rings.above] * rings.between
+    # One gain for all channels, of the grey picture: each channel's own would take their detail apart.
+    energies = [
+        np.bincount(rings.number.ravel(), (rings.weight * np.abs(one @ GREY) ** 2).ravel(), _RINGS)
+        for one in (ours, theirs)
+    ]
+    gain = np.clip(np.sqrt(energies[1] / np.maximum(energies[0], 1e-9)), *_GAINS).astype(np.float32)
+    ours *= (gain[rings.below] * (1 - rings.between) + gain[rings.above] * rings.between)[..., None]
     ours += rings.coarse[..., None] * (theirs - ours)
     back = np.fft.irfft2(ours, s=(height + 2 * pad, width + 2 * pad), axes=(0, 1))
     found: Floats = back[pad : pad + height, pad : pad + width].astype(np.float32)
@@ -69,7 +78,7 @@ def rings_matched(picture: Floats, wanted: Floats) -> Floats:
 @dataclass(frozen=True)
 class _Rings:
     """Of each coefficient of a real transform: its ``number``; between the middles of which two rings it lies, and how
-    far on the way; ``weight``, how often it counts, for half of the coefficients are not stored; ``coarse``, 0 to 1."""
+    far on the way; ``weight``, how much it counts; ``coarse``, 0 to 1."""
 
     number: NDArray[np.int64]
     below: NDArray[np.int64]
@@ -91,6 +100,8 @@ def _rings(height: int, width: int) -> _Rings:
     weight[:, 0] = 1
     if width % 2 == 0:
         weight[:, -1] = 1
+    # As a Laplacian sees it, which is how sharpness is measured: what lies along the axes counts less than across.
+    weight *= ((4 - 2 * np.cos(2 * np.pi * down) - 2 * np.cos(2 * np.pi * across)) ** 2).astype(np.float32)
     above = np.minimum(below + 1, _RINGS - 1)
     coarse = np.clip((COARSE[1] - frequency) / (COARSE[1] - COARSE[0]), 0, 1).astype(np.float32)
     return _Rings(number, below, above, (place - below).astype(np.float32), weight, coarse)

@@ -160,7 +160,9 @@ def test_reals_and_fakes_are_written_alike(faces: FaceSet, tmp_path: Path, kind:
     assert len(labels) > 250
     for name in ("bytes", "jpeg", "luma table", "width", "edge spread", "top step", "left step", "red", "laplacian"):
         # A pair shares its file settings, so 4 standard errors of unpaired AUROC are a wide gate for a faithful one.
-        assert abs(auroc(labels, features[:, FEATURES.index(name)]) - 0.5) < 4 * np.sqrt(1 / (6 * len(labels) / 2)), name
+        assert abs(auroc(labels, features[:, FEATURES.index(name)]) - 0.5) < 4 * np.sqrt(1 / (6 * len(labels) / 2)), (
+            name
+        )
 
 
 def test_audit_finds_no_shortcut(blended: FaceSet) -> None:
@@ -397,7 +399,12 @@ def test_the_command(faces: FaceSet, tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_what_is_refused(faces: FaceSet, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for settings, word in (({"draws": 0}, "draws"), ({"seed": -1}, "seed"), ({"size": 8}, "size"), ({"kind": "x"}, "kind")):
+    for settings, word in (
+        ({"draws": 0}, "draws"),
+        ({"seed": -1}, "seed"),
+        ({"size": 8}, "size"),
+        ({"kind": "x"}, "kind"),
+    ):
         with pytest.raises(UsageError, match=word):
             facetell.blend(faces.path, tmp_path / "out", **settings)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="lies inside"):

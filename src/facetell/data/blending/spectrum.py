@@ -73,7 +73,8 @@ def _laplacian(grey: Floats) -> Floats:
     if min(grey.shape) < 3:
         return np.zeros((1, 1), np.float32)
     inner: Floats = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * grey[1:-1, 1:-1]
-    return inner - inner.mean()
+    inner -= inner.mean()
+    return inner
 
 
 def rings_matched(picture: Floats, wanted: Floats) -> Floats:

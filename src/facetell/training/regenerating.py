@@ -38,7 +38,7 @@ def fit_generators(
     seed: int,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Regenerate:
-    """Train a network of each kind of up-sampling to draw real faces again, half a minute each on one core.
+    """Train a network of each kind of up-sampling to draw real faces again, half a minute each or more on one core.
 
     Args:
         faces: whose ``rows``, or 512 of them drawn by ``seed``, are learned from, shrunk to ``size`` as they will be.

@@ -128,7 +128,7 @@ def test_help_is_light() -> None:
 
 def test_public_names() -> None:
     assert set(facetell.__all__) == {
-        "Detector", "FaceSet", "Verdict", "__version__", "audit", "bench", "calibrate",
+        "Detector", "FaceSet", "Verdict", "__version__", "audit", "bench", "blend", "calibrate",
         "compare", "demo", "detect", "evaluate", "explain", "fit", "inspect",
         "list_methods", "prepare", "report", "sources", "stress", "threshold", "verify", "watch",
     }  # fmt: skip

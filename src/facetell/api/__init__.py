@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from facetell.api.adapting import adapt
     from facetell.api.auditing import audit
     from facetell.api.benching import bench
+    from facetell.api.blending import blend
     from facetell.api.comparing import compare
     from facetell.api.datasets import sources
     from facetell.api.demonstration import demo
@@ -28,6 +29,7 @@ __all__ = [
     "adapt",
     "audit",
     "bench",
+    "blend",
     "calibrate",
     "compare",
     "demo",
@@ -53,6 +55,7 @@ _HOMES = {
     "audit": "facetell.api.auditing",
     "calibrate": "facetell.api.operating",
     "bench": "facetell.api.benching",
+    "blend": "facetell.api.blending",
     "compare": "facetell.api.comparing",
     "demo": "facetell.api.demonstration",
     "detect": "facetell.api.detection",

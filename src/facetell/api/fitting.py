@@ -139,6 +139,7 @@ def fit(
             "images": len(training),
             "sources": sorted(set(faces.columns(["source"], split)["source"].to_pylist())),
             "shortcuts": shortcuts,
+            "made": faces.info.get("made"),
         },
         "lineage": {"start": origin},
         "seed": seed,

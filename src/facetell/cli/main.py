@@ -16,6 +16,7 @@ __all__ = ["main"]
 VERBS = {
     "prepare": "Turn face pictures, photos, videos or a data set into a face set.",
     "inspect": "Count a face set and draw a contact sheet.",
+    "blend": "Make fakes from real faces alone, to fit a detector on.",
     "fit": "Fit a detector on a face set.",
     "threshold": "Choose when a detector says fake, and when it is unsure.",
     "calibrate": "Fit anew how a detector's logits become probabilities.",

@@ -85,7 +85,7 @@ def write_faceset(
     out: Path,
     slices: Slices,
     images: Iterator[bytes],
-    info: dict[str, Any],
+    info: dict[str, Any] | Callable[[], dict[str, Any]],
     skipped: list[Skipped],
     rows_per_shard: int,
 ) -> FaceSet:
@@ -93,10 +93,10 @@ def write_faceset(
 
     Args:
         out: `existing_faceset` has looked at it.
-        slices: the metadata.
-            null.
+        slices: the metadata; rows are asked for once their pictures were taken.
         images: the pictures' bytes in the same order.
-        info: goes into ``faceset.json``, completed with format, version and shards.
+        info: goes into ``faceset.json``, completed with format, version and shards; a function is called once all
+            pictures were taken, for those who only know then.
         skipped: goes into ``skipped.csv``.
         rows_per_shard: most rows in one Parquet file.
 
@@ -110,7 +110,7 @@ def write_faceset(
         partial.mkdir()
         shards = list(_write_shards(partial, slices, images, rows_per_shard))
         _write_skipped(partial / SKIPPED_FILE, skipped)
-        full = {"format": FORMAT, "version": VERSION, **info, "shards": shards}
+        full = {"format": FORMAT, "version": VERSION, **(info() if callable(info) else info), "shards": shards}
         (partial / INFO_FILE).write_text(json.dumps(full, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         _move_into_place(partial, out)
     except (OSError, pa.ArrowException) as error:

@@ -38,7 +38,7 @@ It takes face crops at {settings["size"]}×{settings["size"]} pixels and gives t
 - **Temperature, threshold and (where there are epochs) the epoch chosen on**: split *validation* ({n:,} images), never on test
 - **Temperature when made**: {description["temperature"]:.4f}
 - **Threshold when made**: {threshold["value"]:.4f} (rule: {threshold["rule"]}); a score from there on is called fake
-{warned}{learned}
+{warned}{_made(data.get("made"))}{learned}
 Operating points, calibrations and an *unsure* band set later with `facetell threshold` and `facetell calibrate` are in
 `detector.json`; `facetell verify` lists them.
 {table if measured else ""}
@@ -64,4 +64,15 @@ def _learned(event: dict[str, Any]) -> str:
     return (
         f"{new['n_fake']} fake and {new['n_real']} real faces of a new kind, by {event['chosen']}: AUROC on held-out ones "
         f"{new['before']:.3f} → {new['after']:.3f}{kept} (`facetell history`)"
+
+
+def _made(made: dict[str, Any] | None) -> str:
+    """A line that says so where no fake of the data is one that somebody used."""
+    if made is None:
+        return ""
+    origin = made["from"]
+    return (
+        f"- **Fitted on made fakes**: it saw real faces alone ({origin['real']:,} of {origin['faceset']}, fingerprint "
+        f"`{origin['fingerprint'][:16]}`) and fakes made from them ({made['kind']}), in validation too. How well it knows "
+        "fakes as they are met must be measured on some.\n"
     )

@@ -16,7 +16,7 @@ from facetell.data.faces.contract import Face, Landmarks
 from facetell.data.faces.views import scaled
 from facetell.errors import SettingsError, near_miss
 
-__all__ = ["CropGeometry", "crop", "encode"]
+__all__ = ["CropGeometry", "crop", "encode", "landmarks_within"]
 
 _TEMPLATE_SIDE = 112
 _TEMPLATE = np.array(
@@ -95,10 +95,26 @@ def encode(pixels: NDArray[np.uint8], quality: int | None = None) -> bytes:
     return buffer.getvalue()
 
 
-def _upright(pixels: NDArray[np.uint8], face: Face, geometry: CropGeometry) -> NDArray[np.uint8]:
+def landmarks_within(face: Face, geometry: CropGeometry) -> NDArray[np.float64]:
+    """Where a face's landmarks lie in its crop: (5, 2), x and y as shares of the crop's side."""
+    points = np.array(face.landmarks, np.float64)
+    if not geometry.align:
+        x, y, side = _square(face, geometry)
+        return (points - (x, y)) / side
+    corner, step, side = _turned(face.landmarks, geometry)
+    within = (points @ [1, 1j] - corner) / step / side
+    return np.stack([within.real, within.imag], axis=1)
+
+
+def _square(face: Face, geometry: CropGeometry) -> tuple[int, int, int]:
+    """Left, top and side of an upright crop, in pixels of the frame."""
     left, top, width, height = face.box
     side = max(1, round(geometry.margin * max(width, height)))
-    x, y = round(left + width / 2 - side / 2), round(top + height / 2 - side / 2)
+    return round(left + width / 2 - side / 2), round(top + height / 2 - side / 2), side
+
+
+def _upright(pixels: NDArray[np.uint8], face: Face, geometry: CropGeometry) -> NDArray[np.uint8]:
+    x, y, side = _square(face, geometry)
     square = np.zeros((side, side, 3), np.uint8)
     part = pixels[max(0, y) : max(0, y + side), max(0, x) : max(0, x + side)]
     down, right = max(0, -y), max(0, -x)
@@ -106,7 +122,8 @@ def _upright(pixels: NDArray[np.uint8], face: Face, geometry: CropGeometry) -> N
     return square
 
 
-def _aligned(pixels: NDArray[np.uint8], landmarks: Landmarks, geometry: CropGeometry) -> NDArray[np.uint8]:
+def _turned(landmarks: Landmarks, geometry: CropGeometry) -> tuple[complex, complex, int]:
+    """Of an aligned crop its corner in the frame as x + iy, the step from one pixel to the next, and its side."""
     # Points as complex numbers: a similarity is w = turn * z + shift, and least squares has this closed form.
     points = np.array([complex(x, y) for x, y in landmarks])
     template = _TEMPLATE - _TEMPLATE.mean()
@@ -115,7 +132,11 @@ def _aligned(pixels: NDArray[np.uint8], landmarks: Landmarks, geometry: CropGeom
     side = max(1, round(covered * abs(turn)))  # one pixel of the crop per pixel of the frame
     step = turn * covered / side
     centre = complex(points.mean()) + turn * complex(_TEMPLATE_SIDE * (0.5 + 0.5j) - _TEMPLATE.mean())
-    corner = centre - step * side * (0.5 + 0.5j)
+    return centre - step * side * (0.5 + 0.5j), step, side
+
+
+def _aligned(pixels: NDArray[np.uint8], landmarks: Landmarks, geometry: CropGeometry) -> NDArray[np.uint8]:
+    corner, step, side = _turned(landmarks, geometry)
     turned = Image.fromarray(pixels).transform(
         (side, side),
         Image.Transform.AFFINE,

@@ -64,6 +64,7 @@ def _learned(event: dict[str, Any]) -> str:
     return (
         f"{new['n_fake']} fake and {new['n_real']} real faces of a new kind, by {event['chosen']}: AUROC on held-out ones "
         f"{new['before']:.3f} → {new['after']:.3f}{kept} (`facetell history`)"
+    )
 
 
 def _made(made: dict[str, Any] | None) -> str:

@@ -126,7 +126,8 @@ def table(rows: list[dict]) -> str:
     for cell in dict.fromkeys(tuple(row["key"][:2]) for row in rows):
         mine = [row for row in rows if tuple(row["key"][:2]) == cell]
         lines += [
-            f"\n**{cell[0]}, {cell[1]} shots** ({len(mine)} seeds; new: n = {mine[0]['n_test']}, old: n = {mine[0]['n_old']:,})\n",
+            f"\n**{cell[0]}, {cell[1]} shots** ({len(mine)} seeds; new: n = {mine[0]['n_test']}, "
+            f"old: n = {mine[0]['n_old']:,})\n",
             "| | new AUROC | recall | FPR | old AUROC | s |",
             "| --- | --- | --- | --- | --- | --- |",
         ]

@@ -75,7 +75,7 @@ def measure(detector: Path, old: Path, sources: list[str], shots: list[int], see
                 parts = {1: of_label(fakes, 1), 0: of_label(reals, 0)}
                 new = new_faces(parts, count, seed)
                 samples = samples_of(new, SPLIT, size)
-                remembered = adapting._old(memory, known, fabric, seed)
+                remembered = adapting._old(memory, known, new, fabric, seed)
                 rows = {"before": before}
                 with tempfile.TemporaryDirectory() as folder:
                     start = general_backbone(loaded.description, None)

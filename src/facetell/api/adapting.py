@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -108,7 +110,7 @@ def adapt(
     known.network.to(fabric.device)
     size = known.settings.size
     samples = samples_of(new, SPLIT, size)
-    old = _old(memory, known, fabric, seed) if memory else None
+    old = _old(memory, known, new, fabric, seed) if memory else None
     if old is None:
         said.append(
             "the detector keeps no memory of what it was fitted on, so nothing is promised about how it does there "
@@ -185,7 +187,7 @@ def _new(
         parts[0] = of_label(Path(real), 0, on_file)
     elif memory is not None:
         rows = np.flatnonzero(memory.labels("train") == 0) + memory.rows("train").start
-        most = max(len(parts[1].rows), LEAST) if parts else len(rows)
+        most = min(max(len(parts[1].rows), LEAST), len(rows) // 2) if parts else len(rows)  # the rest is learned from
         drawn = np.random.default_rng(seed).permutation(rows)[:most]
         parts[0] = Part(memory, np.sort(drawn), SPLIT)
         if fake is not None:
@@ -225,15 +227,20 @@ def _known(loaded: Detector) -> Known:
     return Known(method.name, resolve(method.settings, loaded.description["settings"]), loaded.network)
 
 
-def _old(memory: FaceSet, known: Known, fabric: Fabric, seed: int) -> _Old:
+def _old(memory: FaceSet, known: Known, new: FaceSet, fabric: Fabric, seed: int) -> _Old:
+    given = pa.array(new.columns(["sha256"])["sha256"].to_pylist())  # held out there, so not learned from here
     size = known.settings.size
-    learn, held = samples_of(memory, "train", size), samples_of(memory, "validation", size)
-    half = deal(held.labels, held.groups, 2, seed)
-    choose, gate = (
-        Samples(held.images, held.rows[half == part], held.labels[half == part], held.groups[half == part])
-        for part in (0, 1)
+    learn, held = (
+        _some(samples_of(memory, name, size), ~np.asarray(pc.is_in(memory.columns(["sha256"], name)["sha256"], given)))
+        for name in ("train", "validation")
     )
+    half = deal(held.labels, held.groups, 2, seed)
+    choose, gate = (_some(held, half == part) for part in (0, 1))
     return _Old(memory, Memory(learn, predict(known.network, learn, fabric)), choose, gate)
+
+
+def _some(samples: Samples, which: NDArray[np.bool_]) -> Samples:
+    return Samples(samples.images, samples.rows[which], samples.labels[which], samples.groups[which])
 
 
 def _lesson(

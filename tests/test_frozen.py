@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
+import subprocess
+import sys
 from collections import Counter, namedtuple
 from collections.abc import Callable
 from pathlib import Path
@@ -154,7 +157,7 @@ def test_nothing_is_left_on_the_disk_and_a_full_one_is_said(
     need = 150 * 3 * 512 * 2 * 1 * 1  # rows, draws, channels of the 1×1 map, bytes
     assert make().maps(np.array([3]), 0).shape == (1, 512, 1, 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9, 2**28 + need - 1))
-    with pytest.raises(DataError, match="keeping 150 maps, 3 times, needs 0.0 GB") as caught:
+    with pytest.raises(DataError, match="keeping 3 × 150 maps needs 0.0 GB") as caught:
         make().maps(np.array([3]), 0)
     assert caught.value.hint
     assert "draws=0" in caught.value.hint
@@ -271,6 +274,35 @@ def test_a_resumed_run_ends_with_the_same_bits(
     facetell.fit(method, faces.path, cut, settings=settings, seed=1, resume=True)
     for name in ("metrics.json", "weights.safetensors", "selftest.safetensors"):
         assert (tmp_path / "whole" / name).read_bytes() == (cut / name).read_bytes()
+
+
+UNDER_TORCHRUN = """
+import os, sys, facetell
+from facetell.networks.backbones import Backbone
+real, seen = Backbone.forward, []
+def counted(self, images):
+    if self._given is None and len(images) > 2:
+        seen.append(len(images))
+    return real(self, images)
+Backbone.forward = counted
+def after(result):
+    open(sys.argv[3] + os.environ["RANK"], "w").write(str(sum(seen)))
+facetell.fit("fdftnet", sys.argv[1], sys.argv[2], settings=SETTINGS, on_epoch=after)
+"""
+
+
+@pytest.mark.slow
+def test_every_process_of_torchrun_computes_its_own_rows(faces: FaceSet, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(UNDER_TORCHRUN.replace("SETTINGS", repr({**FDFTNET, "epochs": 5, "draws": 2})))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    arguments = [str(faces.path), str(tmp_path / "detector"), str(tmp_path / "computed-")]
+    done = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    expected = 2 * COUNTS["train"] + 2 * COUNTS["validation"]  # a half in each of two draws; validation is one block
+    assert [(tmp_path / f"computed-{rank}").read_text() for rank in (0, 1)] == [str(expected)] * 2
+    assert facetell.verify(tmp_path / "detector")["method"] == "fdftnet"
 
 
 def test_a_backbone_that_learns_gets_no_maps(faces: FaceSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

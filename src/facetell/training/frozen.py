@@ -40,7 +40,7 @@ BLOCK = 64
 """Maps are filled by as many neighbours at a time. A row's last bits may depend on who is in the batch with it, and a
 resumed run must find the same ones."""
 HALF_MAX = 6e4
-HINT = "with --set draws=0 nothing is kept and the backbone computed in every epoch; or free some space"
+HINT = "free some space; with --set draws=0 `fit` keeps nothing and computes the backbone in every epoch"
 
 
 @dataclass(frozen=True)

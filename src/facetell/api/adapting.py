@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import logging
 import tempfile
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -20,23 +21,20 @@ from torch import nn
 from facetell.adapting import STRATEGIES, get_strategy
 from facetell.adapting.choosing import Trial, cross_validate, mixed
 from facetell.adapting.contract import Known, Strategy
-from facetell.api.choosing import counted, operating_point, sketched
-from facetell.api.facesets import group_codes, samples_of
+from facetell.api.adapted import write_adapted
+from facetell.api.facesets import samples_of
 from facetell.api.gating import gain_gate, label_gate, old_gate, shortcut_gate
-from facetell.api.newfaces import SPLIT, new_faces, of_label
+from facetell.api.newfaces import SPLIT, new_faces, of_label, with_made_fakes
 from facetell.api.weights import general_backbone
 from facetell.data.faceset import FaceSet, hash_file
-from facetell.data.join import Part, join
-from facetell.detector.bundle import DESCRIPTION, read_bundle, write_bundle
-from facetell.detector.card import model_card
+from facetell.data.join import Part
+from facetell.detector.bundle import DESCRIPTION, read_bundle
 from facetell.detector.detector import Detector
-from facetell.detector.lineage import history_of
-from facetell.detector.memory import FOLDER, described, memory_of
+from facetell.detector.memory import memory_of
 from facetell.errors import DataError, GateError, LeakError, UsageError
-from facetell.evaluation.calibration import calibrated, fit_temperature
-from facetell.evaluation.metrics import auroc, confusion, summary
+from facetell.evaluation.metrics import auroc
 from facetell.evaluation.selection import deal, gain_of_choice
-from facetell.settings import as_dict, resolve
+from facetell.settings import resolve
 from facetell.training.fabric import make_fabric
 from facetell.training.frozen import FrozenMaps
 from facetell.training.loop import Samples, predict
@@ -84,8 +82,9 @@ def adapt(
 ) -> dict[str, Any]:
     """Learn a new kind of fake and write the new detector to ``out``, if it passes the gate.
 
-    ``fake``, ``real``: a folder in which every picture, photo or video has that label, or a face set. ``shots``: at most
-    that many of each, drawn by ``seed``. ``strategy``: a name of ``STRATEGIES`` or ``auto``, which tries all that fit by
+    ``fake``, ``real``: a folder in which every picture, photo or video has that label, or a face set. Without reals the
+    memory's stand in; without fakes they are blended from the reals (``blend``). ``shots``: at most that many of each,
+    drawn by ``seed``. ``strategy``: a name of ``STRATEGIES`` or ``auto``, which tries all that fit by
     cross-validation on the few images. ``weights``: general weights for the strategy ``beside`` (default: what the
     detector itself started from). ``margin``: how far the AUROC on old faces may fall, which only a detector with a
     memory can tell (``facetell remember``).
@@ -111,7 +110,7 @@ def adapt(
     known.network.to(fabric.device)
     size = known.settings.size
     samples = samples_of(new, SPLIT, size)
-    old = _old(memory, known, fabric, seed) if memory else None
+    old = _old(memory, known, new, fabric, seed) if memory else None
     if old is None:
         said.append(
             "the detector keeps no memory of what it was fitted on, so nothing is promised about how it does there "
@@ -162,7 +161,7 @@ def adapt(
             record,
             hint="look at the pictures and their labels, add more of them, or see what else may be learned: --strategy",
         )
-    _write(out, loaded, found, record, new, old, fabric, seed)
+    write_adapted(out, loaded, found, record, new, memory, fabric, seed)
     return record
 
 
@@ -175,24 +174,32 @@ def _new(
     on_file: Callable[[int, int], None] | None,
     said: list[str],
 ) -> FaceSet:
-    """The new faces of both labels; what is missing comes from the memory."""
-    if fake is None:
-        raise UsageError("there are no fakes to learn from", hint="give a folder of them: --fake FOLDER")
-    parts = {1: of_label(Path(fake), 1, on_file)}
-    if real is not None:
-        parts[0] = of_label(Path(real), 0, on_file)
-    elif memory is None:
+    """The new faces of both labels: what is missing comes from the memory, or is made."""
+    if real is None and memory is None:
         raise UsageError(
-            "there are no reals to tell the fakes from, and the detector keeps no memory",
+            "there are no reals to tell fakes from, and the detector keeps no memory",
             hint="give a folder of real faces from where the fakes were found: --real FOLDER",
         )
-    else:
+    parts = {}
+    if fake is not None:
+        parts[1] = of_label(Path(fake), 1, on_file)
+    if real is not None:
+        parts[0] = of_label(Path(real), 0, on_file)
+    elif memory is not None:
         rows = np.flatnonzero(memory.labels("train") == 0) + memory.rows("train").start
-        drawn = np.random.default_rng(seed).permutation(rows)[: max(len(parts[1].rows), LEAST)]
+        most = min(max(len(parts[1].rows), LEAST), len(rows) // 2) if parts else len(rows)  # the rest is learned from
+        drawn = np.random.default_rng(seed).permutation(rows)[:most]
         parts[0] = Part(memory, np.sort(drawn), SPLIT)
+        if fake is not None:
+            said.append(
+                f"no reals were given, so {len(drawn)} of the memory stand in: they come from another place than the "
+                "fakes, and the place may be what is learned; give some from where the fakes were found: --real FOLDER"
+            )
+    if fake is None:
+        parts = with_made_fakes(parts[0], shots, seed)
         said.append(
-            f"no reals were given, so {len(drawn)} of the memory stand in: they come from another place than the fakes, "
-            "and the place may be what is learned; give some from where the fakes were found: --real FOLDER"
+            "no fakes were given, so they are blended from the reals: the numbers on new faces say how well such blends "
+            "are found, not fakes as they are met"
         )
     new = new_faces(parts, shots, seed)
     if memory:
@@ -220,15 +227,20 @@ def _known(loaded: Detector) -> Known:
     return Known(method.name, resolve(method.settings, loaded.description["settings"]), loaded.network)
 
 
-def _old(memory: FaceSet, known: Known, fabric: Fabric, seed: int) -> _Old:
+def _old(memory: FaceSet, known: Known, new: FaceSet, fabric: Fabric, seed: int) -> _Old:
+    given = pa.array(new.columns(["sha256"])["sha256"].to_pylist())  # held out there, so not learned from here
     size = known.settings.size
-    learn, held = samples_of(memory, "train", size), samples_of(memory, "validation", size)
-    half = deal(held.labels, held.groups, 2, seed)
-    choose, gate = (
-        Samples(held.images, held.rows[half == part], held.labels[half == part], held.groups[half == part])
-        for part in (0, 1)
+    learn, held = (
+        _some(samples_of(memory, name, size), ~np.asarray(pc.is_in(memory.columns(["sha256"], name)["sha256"], given)))
+        for name in ("train", "validation")
     )
+    half = deal(held.labels, held.groups, 2, seed)
+    choose, gate = (_some(held, half == part) for part in (0, 1))
     return _Old(memory, Memory(learn, predict(known.network, learn, fabric)), choose, gate)
+
+
+def _some(samples: Samples, which: NDArray[np.bool_]) -> Samples:
+    return Samples(samples.images, samples.rows[which], samples.labels[which], samples.groups[which])
 
 
 def _lesson(
@@ -329,88 +341,3 @@ def _scored(network: nn.Module, pixels: NDArray[np.uint8], fabric: Fabric) -> ND
     with fabric.autocast():
         logits: NDArray[np.float32] = network(images).float().cpu().numpy()
     return logits
-
-
-def _write(
-    out: Path,
-    loaded: Detector,
-    found: Known,
-    record: dict[str, Any],
-    new: FaceSet,
-    old: _Old | None,
-    fabric: Fabric,
-    seed: int,
-) -> None:
-    """The new detector: the old description with what has changed, the memory with the new faces."""
-    parent = loaded.description
-    description = {key: value for key, value in parent.items() if key not in ("format", "version", "files")}
-    if old:  # what was chosen on other logits
-        description = {key: value for key, value in description.items() if key not in ("unsure", "per_file")}
-    held_out = np.asarray(record.pop("held_out"))
-    labels = samples_of(new, SPLIT, loaded.size).labels
-    description |= {
-        "method": found.method,
-        "settings": as_dict(found.settings),
-        "seed": seed,
-        "lineage": {**parent.get("lineage", {}), "history": [*history_of(parent), record]},
-    }
-    metrics: dict[str, Any] = {"seed": seed, "new": record["gate"]["new"]}
-    if old:
-        validation = samples_of(old.faces, "validation", loaded.size)
-        logits = predict(found.network, validation, fabric)
-        description |= _decisions(parent, old.faces, validation, logits)
-        metrics["validation"] = summary(
-            validation.labels,
-            calibrated(logits, description["temperature"]),
-            description["thresholds"]["default"]["value"],
-        )
-    else:
-        metrics["validation"] = {}
-    network = found.network.cpu()
-    fresh = Detector(network, description)
-    scores = fresh.scores(held_out.astype(np.float32))
-    rates = confusion(labels, scores, fresh.calibration.threshold)
-    record["at_threshold"] = {"recall": rates.recall, "fpr": rates.fpr, **counted(labels)}
-    images = np.random.default_rng(0).integers(0, 256, (2, loaded.size, loaded.size, 3), dtype=np.uint8)
-    selftest = {"images": torch.from_numpy(images), "logits": torch.from_numpy(fresh.logits(images))}
-
-    with contextlib.ExitStack() as stack:
-        fill: Callable[[Path], None] | None = None
-        if old:
-            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent)))
-            description["memory"] = described(_remembered(old.faces, new, scratch / FOLDER, seed))
-
-            def fill(folder: Path) -> None:
-                (scratch / FOLDER).rename(folder / FOLDER)
-
-        card = model_card(out.name, description, metrics)
-        write_bundle(out, description, network.state_dict(), selftest, metrics, card, {}, fill)
-
-
-def _decisions(
-    parent: dict[str, Any], memory: FaceSet, validation: Samples, logits: NDArray[np.float32]
-) -> dict[str, Any]:
-    """Temperature, operating points and reference, all from the old validation faces and by the old rules."""
-    where = {"split": "validation", "faceset": "memory", "fingerprint": memory.fingerprint}
-    temperature = fit_temperature(logits, validation.labels)
-    scores = calibrated(logits, temperature)
-    points = {
-        name: operating_point(validation.labels, scores, validation.groups, point["rule"], where)
-        for name, point in parent["thresholds"].items()
-    }
-    return {
-        "temperature": temperature,
-        "calibration": {"method": "temperature", **where, **counted(validation.labels)},
-        "thresholds": points,
-        "reference": {**where, **sketched(validation.labels, logits, validation.groups)},
-    }
-
-
-def _remembered(old: FaceSet, new: FaceSet, out: Path, seed: int) -> FaceSet:
-    """The old memory and the new faces, two thirds of whose groups are to learn from again."""
-    labels, groups = new.labels(SPLIT), group_codes(new, SPLIT)
-    held = deal(labels, groups, 3, seed) == 0
-    rows = np.arange(len(labels)) + new.rows(SPLIT).start
-    parts = [Part(old, np.asarray(old.rows(name)), name) for name in old.splits]
-    parts += [Part(new, rows[~held], "train"), Part(new, rows[held], "validation")]
-    return join(out, parts, {"seed": seed, "crop": old.info.get("crop")})

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from facetell.api.blending import blend
 from facetell.data.cache import cache_dir
 from facetell.data.faceset import INFO_FILE, FaceSet
 from facetell.data.join import Part, join
@@ -17,7 +18,7 @@ from facetell.data.prepare import prepare
 from facetell.data.sources import RowBuilder, walk
 from facetell.errors import DataError
 
-__all__ = ["new_faces", "of_label"]
+__all__ = ["new_faces", "of_label", "with_made_fakes"]
 
 SPLIT = "finetune"
 _NAMES = ("real", "fake")
@@ -46,6 +47,16 @@ def of_label(where: Path, label: int, on_file: Progress | None = None) -> Part:
     if not len(rows):
         raise DataError(f"{where} holds no {_NAMES[label]} face to learn from")
     return Part(faces, rows, SPLIT, prefix=f"{faces.fingerprint[:8]}/")
+
+
+def with_made_fakes(reals: Part, shots: int | None, seed: int) -> dict[int, Part]:
+    """Parts of both labels for ``new_faces`` from real faces alone: the fakes are blended from them, kept in the cache."""
+    alone = new_faces({0: reals}, shots, seed)
+    out = cache_dir() / "facesets" / f"blended-{alone.fingerprint[:24]}-{seed}"
+    made = blend(alone.path, out, draws=1, seed=seed, overwrite=True)
+    labels, prefix = made.labels(SPLIT), f"{alone.fingerprint[:8]}/"
+    first = made.rows(SPLIT).start
+    return {label: Part(made, np.flatnonzero(labels == label) + first, SPLIT, prefix) for label in (0, 1)}
 
 
 def new_faces(parts: Mapping[int, Part], shots: int | None, seed: int) -> FaceSet:

@@ -42,6 +42,8 @@ def command(
     The gate: the AUROC rises on new faces that were held out, falls on old ones by no more than the margin (a detector
     tells that by its memory: facetell remember), and what was learned is no border, colour or compression.
 
+    Without --real the memory's reals stand in; without --fake fakes are blended from the reals.
+
     \b
     Example:
       facetell remember detector faces

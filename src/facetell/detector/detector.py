@@ -14,8 +14,9 @@ from facetell.data.images import as_pixels
 from facetell.detector.bundle import read_bundle
 from facetell.detector.calibration import DEFAULT, calibrations
 from facetell.detector.judging import Judge
+from facetell.detector.memory import memory_of
 from facetell.detector.verdict import Verdict
-from facetell.errors import BundleError, FacetellError, SettingsError, UsageError
+from facetell.errors import BundleError, DataError, FacetellError, SettingsError, UsageError
 from facetell.methods import get_method
 from facetell.networks.tensors import misfit, take_sizes
 from facetell.settings import resolve
@@ -85,10 +86,16 @@ class Detector:
 
     @classmethod
     def verify(cls, path: str | Path) -> dict[str, Any]:
-        """Check a bundle whole: files, tensors, and that the self-test gives its logits again."""
+        """Check a bundle whole: files, tensors, its memory, and that the self-test gives its logits again."""
         path = Path(path)
         detector, selftest = cls._open(path, "cpu")
         description = detector.description
+        memory = memory_of(path, description)
+        if memory is not None:
+            try:
+                memory.verify()
+            except DataError as error:
+                raise BundleError(f"{path}: its memory is damaged: {error.message}", hint=error.hint) from error
         if set(selftest) != {"images", "logits"}:
             raise BundleError(f"{path}: the self-test is damaged")
         found = detector.logits(selftest["images"].numpy())
@@ -105,6 +112,7 @@ class Detector:
             "size": detector.size,
             "parameters": sum(p.numel() for p in detector.network.parameters()),
             "files": len(description["files"]),
+            "memory": len(memory) if memory is not None else 0,
             "operating_points": {name: point["value"] for name, point in description["thresholds"].items()},
             "selftest_difference": difference,
         }

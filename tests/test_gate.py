@@ -59,7 +59,7 @@ def test_few_old_faces_cannot_rule_out_a_fall_that_many_can() -> None:
     passed = {40: 0, 4000: 0}
     for n, seed in itertools.product(passed, range(10)):
         y, before = scores(n, 2, seed)
-        after = before + 0.4 * RNG(100 + seed).normal(size=n)  # costs an AUROC of about 0.01
+        after = before + 0.25 * RNG(100 + seed).normal(size=n)  # costs an AUROC of 0.006
         passed[n] += old_gate(y, np.arange(n), before, after, 0.02)["passed"]
     assert passed[40] <= 5
     assert passed[4000] == 10

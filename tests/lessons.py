@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from toy import toy_picture
 
 from facetell.adapting.contract import Known
@@ -62,6 +63,9 @@ def school(folder: Path, backbone: str = "resnet10t", method: str = "finetune", 
             buffer.normal_(std=0.1)
         if name.endswith("running_var"):
             buffer.uniform_(0.5, 1.5)
+    for name, parameter in network.named_parameters():
+        if name.endswith("weight") and not parameter.any():  # timm's last norm of a block, which would stop gradients
+            nn.init.uniform_(parameter, 0.5, 1.5)
     samples = [pictures(folder / name, count, seed) for name, count, seed in (("new", 12, 1), ("old", 10, 2))]
     (folder / "maps").mkdir()
     return School(Known(method, built, network.eval()), samples[0], samples[1], folder / "maps")

@@ -184,7 +184,7 @@ def test_what_cannot_be_remembered(
     assert memory_of(detector, read_bundle(detector)[0]) is None
 
 
-@pytest.mark.parametrize("damage", ["gone", "other", "cut", "listed"])
+@pytest.mark.parametrize("damage", ["gone", "other", "cut", "deep", "listed"])
 def test_a_memory_that_is_not_what_was_given(damage: str, fitted: Path, detector: Path, tmp_path: Path) -> None:
     facetell.remember(detector, fitted.parent / "faces", faces=40)
     if damage == "gone":
@@ -192,8 +192,8 @@ def test_a_memory_that_is_not_what_was_given(damage: str, fitted: Path, detector
     elif damage == "other":
         shutil.rmtree(detector / FOLDER)
         shutil.copytree(toy_faceset(tmp_path / "other", seed=9).path, detector / FOLDER)
-    elif damage == "cut":
-        (detector / FOLDER / "faceset.json").write_text('{"format": ')
+    elif damage in ("cut", "deep"):
+        (detector / FOLDER / "faceset.json").write_text('{"format": ' if damage == "cut" else "[" * 100_000)
     else:
         description = json.loads((detector / "detector.json").read_text())
         description["memory"] = "all of it"

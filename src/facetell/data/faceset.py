@@ -287,7 +287,7 @@ def _read_info(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} {what}", hint="make one with: facetell prepare SOURCE -o FACESET")
     try:
         info = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{file} cannot be read: {error}") from None
     if not isinstance(info, dict) or info.get("format") != FORMAT:
         raise DataError(f"{file} does not describe a face set")

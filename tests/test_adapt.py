@@ -1,0 +1,110 @@
+"""Adapting from end to end: a detector that knew one kind of fake learns another, and says what it did."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from monday import Monday, fill, monday
+
+import facetell
+from facetell.data.faceset import FaceSet
+from facetell.detector.bundle import read_bundle
+from facetell.detector.memory import FOLDER
+from facetell.evaluation.metrics import auroc
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Monday:
+    return monday(tmp_path_factory.mktemp("monday"))
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACETELL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="module")
+def adapted(made: Monday) -> tuple[Path, dict[str, Any]]:
+    out = made.root / "deep" / "er" / "adapted"  # folders that are not there yet
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACETELL_CACHE", str(made.root / "cache"))
+        return out, facetell.adapt(made.detector, out, fake=made["smooth"], real=made["real"], strategy="whole", seed=2)
+
+
+def area(detector: Path, reals: Path, fakes: Path) -> float:
+    verdicts = facetell.detect(detector, [reals, fakes], faces="crops", device="cpu")
+    scored = [(fakes.name in str(verdict.path), verdict.score) for verdict in verdicts]
+    return auroc([fake for fake, _ in scored], [float(score or 0) for _, score in scored])
+
+
+def test_it_learns_the_new_kind_and_keeps_the_old(
+    made: Monday, adapted: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    """Measured by detect, on pictures that nothing has seen."""
+    out, _ = adapted
+    real, smooth, board = (fill(tmp_path / kind, kind, 40, 99) for kind in ("real", "smooth", "board"))
+    assert area(made.detector, real, smooth) < 0.65
+    assert area(out, real, smooth) > 0.8
+    assert area(out, real, board) > 0.97
+
+
+def test_the_new_detector_is_whole(made: Monday, adapted: tuple[Path, dict[str, Any]]) -> None:
+    out, record = adapted
+    assert facetell.verify(out)["method"] == "finetune"
+    assert [path.name for path in out.parent.iterdir()] == [out.name]  # nothing half-made beside it
+    description = read_bundle(out)[0]
+    memory, old = FaceSet.open(out / FOLDER), FaceSet.open(made.detector / FOLDER)
+    memory.verify()
+    assert len(memory) == len(old) + 48
+    assert description["memory"]["fingerprint"] == memory.fingerprint
+    hashes = set(memory.columns(["sha256"])["sha256"].to_pylist())
+    assert set(old.columns(["sha256"])["sha256"].to_pylist()) < hashes
+    for split in ("train", "validation"):  # the new ones are in both, in both labels
+        assert {"real", "smooth"} <= set(memory.columns(["source"], split)["source"].to_pylist())
+    for point in description["thresholds"].values():
+        assert (point["split"], point["faceset"], point["fingerprint"]) == ("validation", "memory", old.fingerprint)
+    assert description["calibration"]["fingerprint"] == old.fingerprint
+    card = (out / "README.md").read_text()
+    assert "Adapted" in card
+    assert "24 fake and 24 real" in card
+    assert f"{record['gate']['new']['after']:.3f}" in card
+
+
+def test_the_record_says_what_was_tried_and_why(adapted: tuple[Path, dict[str, Any]], made: Monday) -> None:
+    out, record = adapted
+    events = facetell.history(out)
+    assert [event["what"] for event in events] == ["fit", "adapt"]
+    assert json.loads(json.dumps(events[1])) == json.loads(json.dumps(record))
+    assert facetell.history(made.detector) == events[:1]
+    assert {each["candidate"] for each in record["tried"]} == {"whole", "whole × 0.5"}
+    assert record["chosen"] in {"whole", "whole × 0.5"}
+    assert record["gate"]["new"]["gain"] > 0.1
+    assert record["gate"]["old"]["bound"] >= -record["gate"]["old"]["margin"]
+    assert record["new"]["counts"]["finetune"] == {"real": {"real": 24}, "fake": {"smooth": 24}}
+    assert record["sentences"] == []
+    assert "NaN" not in json.dumps(events)
+    assert "Infinity" not in json.dumps(events)
+
+
+def test_the_same_seed_gives_the_same_weights_and_no_path(
+    made: Monday, adapted: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    out, _ = adapted
+    facetell.adapt(made.detector, tmp_path / "again", fake=made["smooth"], real=made["real"], strategy="whole", seed=2)
+    for name in ("weights.safetensors", "metrics.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (out / name).read_bytes()
+    assert str(made.root) not in (out / "detector.json").read_text() + (out / "README.md").read_text()
+
+
+def test_a_second_kind_on_top(made: Monday, adapted: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    out, _ = adapted
+    facetell.adapt(out, tmp_path / "twice", fake=made["flat"], real=fill(tmp_path / "more", "real", 24, 55),
+                   strategy="whole", margin=0.5)  # fmt: skip
+    events = facetell.history(tmp_path / "twice")
+    assert [event["what"] for event in events] == ["fit", "adapt", "adapt"]
+    assert events[:2] == facetell.history(out)
+    assert facetell.verify(tmp_path / "twice")["method"] == "finetune"
+    assert (tmp_path / "twice" / "README.md").read_text().count("**Adapted**") == 2

@@ -1,0 +1,225 @@
+"""The gate of adapting: non-inferiority by hand, labels that look exchanged, and toy detectors that see one thing only."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from facetell.api.gating import gain_gate, label_gate, old_gate, shortcut_gate
+from facetell.data.faceset import FaceSet
+from facetell.data.prepare import prepare
+from facetell.data.transplants import TRANSPLANTS
+from facetell.evaluation.selection import Gain
+
+RNG = np.random.default_rng
+SIZE = 64
+
+
+def scores(n: int, shift: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, half of each, and logits that tell them apart by ``shift`` standard deviations."""
+    y = np.repeat([0, 1], n // 2).astype(np.int8)
+    return y, RNG(seed).normal(size=n) + shift * y
+
+
+def test_equal_scores_pass_and_shuffled_ones_do_not() -> None:
+    y, before = scores(200, 2)
+    found = old_gate(y, np.arange(200), before, before, 0.01)
+    assert found["passed"]
+    assert found["change"] == found["bound"] == 0
+    found = old_gate(y, np.arange(200), before, RNG(1).permutation(before), 0.01)
+    assert not found["passed"]
+    assert found["change"] < -0.3
+    assert "a fall of 0.01 is not ruled out" in found["says"]
+    assert "200 old faces" in found["says"]
+
+
+def test_the_bound_by_hand() -> None:
+    """Four reals and four fakes: DeLong's variance from the structural components, written out."""
+    y = np.array([0, 0, 0, 0, 1, 1, 1, 1], np.int8)
+    before = np.array([1, 2, 3, 4, 5, 6, 7, 8.0])  # perfect
+    after = np.array([1, 2, 3, 5.5, 5, 6, 7, 8.0])  # one pair of sixteen is the wrong way round
+    fake, real = np.array([-1 / 4, 0, 0, 0]), np.array([0, 0, 0, -1 / 4])
+    variance = fake.var(ddof=1) / 4 + real.var(ddof=1) / 4
+    found = old_gate(y, np.arange(8), before, after, 0.25)
+    assert found["change"] == pytest.approx(-1 / 16)
+    assert found["bound"] == pytest.approx(-1 / 16 - 1.6449 * variance**0.5, abs=1e-4)
+    assert found["bound"] == pytest.approx(-0.2079, abs=1e-4)
+    assert found["passed"]
+    assert not old_gate(y, np.arange(8), before, after, 0.2)["passed"]
+
+
+def test_few_old_faces_cannot_rule_out_a_fall_that_many_can() -> None:
+    passed = {40: 0, 4000: 0}
+    for n, seed in itertools.product(passed, range(10)):
+        y, before = scores(n, 2, seed)
+        after = before + 0.25 * RNG(100 + seed).normal(size=n)  # costs an AUROC of 0.006
+        passed[n] += old_gate(y, np.arange(n), before, after, 0.02)["passed"]
+    assert passed[40] <= 5
+    assert passed[4000] == 10
+
+
+def test_dependent_faces_count_as_fewer() -> None:
+    y, before = scores(400, 1.5)
+    group = np.tile(np.arange(20), 20)
+    after = before + RNG(2).normal(size=20)[group] * np.where(y, 0.6, -0.6)  # a group errs as one
+    alone = old_gate(y, np.arange(400), before, after, 0.01)
+    together = old_gate(y, group, before, after, 0.01)
+    assert together["groups"] == 20
+    assert together["bound"] < alone["bound"]
+
+
+@pytest.mark.parametrize(
+    ("difference", "risk", "passed"), [(0.2, 0.0, True), (0.2, 0.1, True), (0.2, 0.11, False), (0.0, 0.05, False)]
+)
+def test_a_gain_must_be_there_and_not_by_luck(difference: float, risk: float, passed: bool) -> None:
+    gain = Gain(0.5, 0.5 + difference, difference, difference - 0.1, difference + 0.1, risk)
+    found = gain_gate(np.repeat([0, 1], [30, 25]).astype(np.int8), gain)
+    assert found["passed"] is passed
+    assert (found["n_real"], found["n_fake"]) == (30, 25)
+    assert "25 fake, 30 real" in found["says"]
+    assert f"from 0.500 to {0.5 + difference:.3f}" in found["says"]
+    assert ("luck" in found["says"]) is not passed
+
+
+def test_exchanged_labels_are_seen_where_the_old_detector_knows_the_kind() -> None:
+    y, logits = scores(60, 2)
+    groups = np.arange(60)
+    assert label_gate(y, groups, logits)["passed"]
+    assert label_gate(y, groups, RNG(3).normal(size=60))["passed"]  # of an unknown kind nothing can be said
+    exchanged = label_gate(1 - y, groups, logits)
+    assert not exchanged["passed"]
+    assert "exchanged" in exchanged["says"]
+    y, logits = scores(12, -0.7)  # below chance, but of twelve: no proof
+    few = label_gate(y, np.arange(12), logits)
+    assert few["auroc"] < 0.5
+    assert few["passed"]
+
+
+Draw = Callable[[np.random.Generator, bool], tuple[np.ndarray, dict[str, Any]]]
+
+
+def plain(rng: np.random.Generator, side: int = SIZE) -> np.ndarray:
+    small = rng.integers(90, 160, (4, 4, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC)).astype(int)
+
+
+def bordered(rng: np.random.Generator, fake: bool) -> tuple[np.ndarray, dict[str, Any]]:
+    pixels = plain(rng)
+    if fake:
+        for edge in (np.s_[:2], np.s_[-2:], np.s_[:, :2], np.s_[:, -2:]):
+            pixels[edge] = 250
+    return pixels, {"format": "PNG"}
+
+
+def reddish(rng: np.random.Generator, fake: bool) -> tuple[np.ndarray, dict[str, Any]]:
+    return plain(rng) + np.array([50 * fake, 0, 0]), {"format": "PNG"}
+
+
+def marked(rng: np.random.Generator, fake: bool) -> tuple[np.ndarray, dict[str, Any]]:
+    pixels = plain(rng)
+    if fake:
+        pixels[24:40, 24:40] += 12 * (np.indices((16, 16)).sum(axis=0) % 2 * 2 - 1)[..., None]
+    return pixels, {"format": "PNG"}
+
+
+def compressed(rng: np.random.Generator, fake: bool) -> tuple[np.ndarray, dict[str, Any]]:
+    pixels = plain(rng) + rng.normal(0, 12, (SIZE, SIZE, 3))
+    return pixels, {"format": "JPEG", "quality": 8 if fake else 95}
+
+
+def shrunk(rng: np.random.Generator, fake: bool) -> tuple[np.ndarray, dict[str, Any]]:
+    side = 16 if fake else SIZE
+    return plain(rng, side) + rng.normal(0, 20, (side, side, 3)), {"format": "PNG"}
+
+
+def border_only(pixels: np.ndarray) -> np.ndarray:
+    return (pixels[:, :2].mean(axis=(1, 2, 3)) / 10).astype(np.float32)
+
+
+def redness(pixels: np.ndarray) -> np.ndarray:
+    return (pixels[..., 0].mean(axis=(1, 2)) / 10).astype(np.float32)
+
+
+def middle_only(pixels: np.ndarray) -> np.ndarray:
+    return np.abs(np.diff(pixels[:, 26:38, 26:38].astype(float), axis=2)).mean(axis=(1, 2, 3)).astype(np.float32)
+
+
+def roughness(pixels: np.ndarray) -> np.ndarray:
+    return -np.abs(np.diff(pixels.astype(float), axis=2)).mean(axis=(1, 2, 3)).astype(np.float32)
+
+
+def faces_of(folder: Path, draw: Draw, each: int = 30) -> FaceSet:
+    rng = RNG(0)
+    for fake in (False, True):
+        (folder / ("fake" if fake else "real")).mkdir(parents=True)
+        for k in range(each):
+            pixels, options = draw(rng, fake)
+            written = io.BytesIO()
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(written, **options)
+            (folder / ("fake" if fake else "real") / f"{k}.{options['format'].lower()}").write_bytes(written.getvalue())
+    return prepare(folder, folder.with_name("faces"), split="finetune")
+
+
+@pytest.mark.parametrize(
+    ("draw", "score", "family"),
+    [
+        (bordered, border_only, "border"),
+        (reddish, redness, "mean colour"),
+        (compressed, roughness, "compression"),
+        (shrunk, roughness, "resolution"),
+        (marked, middle_only, None),
+    ],
+    ids=["border", "colour", "compression", "resolution", "middle"],
+)
+def test_what_closes_the_gap_is_the_shortcut_and_nothing_else(
+    draw: Draw, score: Callable[[np.ndarray], np.ndarray], family: str | None, tmp_path: Path
+) -> None:
+    faces = faces_of(tmp_path / "pictures", draw)
+    found = {check["family"]: check for check in shortcut_gate(faces, SIZE, score, 0)}
+    assert set(found) == set(TRANSPLANTS)
+    for name, check in found.items():
+        assert check["passed"] is (name != family), check
+        assert check["low"] <= check["closes"] <= check["high"]
+        assert check["n"] == 30
+        if name == family:
+            assert check["closes"] == pytest.approx(1, abs=0.15), check
+            assert name in check["says"]
+            assert "shortcut" in check["says"]
+        else:
+            assert abs(check["closes"]) < 0.35, check
+
+
+def test_a_detector_that_tells_nothing_apart_has_learned_no_shortcut(tmp_path: Path) -> None:
+    faces = faces_of(tmp_path / "pictures", bordered, each=8)
+    found = shortcut_gate(faces, SIZE, lambda pixels: np.zeros(len(pixels), np.float32), 0)
+    assert all(check["passed"] for check in found)
+    assert all(np.isfinite([check["closes"], check["low"], check["high"]]).all() for check in found)
+
+
+def test_the_part_of_the_way_by_hand(tmp_path: Path) -> None:
+    """All real borders are 0, all fake ones 250 of 255: a score of half the border and half a mark closes half the gap."""
+
+    def both(rng: np.random.Generator, fake: bool) -> tuple[np.ndarray, dict[str, Any]]:
+        pixels = plain(rng)  # between the border and the mark, so that no two pictures are the same
+        pixels[30:34, 30:34] = 100 + 80 * fake
+        for edge in (np.s_[:2], np.s_[-2:], np.s_[:, :2], np.s_[:, -2:]):
+            pixels[edge] = 250 * fake
+        return pixels, {"format": "PNG"}
+
+    faces = faces_of(tmp_path / "pictures", both, each=6)
+
+    def score(pixels: np.ndarray) -> np.ndarray:
+        edge, middle = pixels[:, 0, 0, 0].astype(np.float32), pixels[:, 32, 32, 0].astype(np.float32)
+        return edge / 250 + 3 * (middle - 100) / 80
+
+    border = next(check for check in shortcut_gate(faces, SIZE, score, 0) if check["family"] == "border")
+    assert border["closes"] == pytest.approx(1 / 4)
+    assert (border["low"], border["high"]) == pytest.approx((1 / 4, 1 / 4))
+    assert border["passed"]

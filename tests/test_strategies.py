@@ -1,0 +1,258 @@
+"""What each strategy of adapting changes, and what it must leave alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from pathlib import Path
+from typing import Any
+
+import lessons
+import numpy as np
+import pytest
+import torch
+from lessons import School, school, tensors
+from torch import nn
+
+from facetell.adapting import STRATEGIES, get_strategy
+from facetell.adapting.choosing import mixed
+from facetell.adapting.contract import Known
+from facetell.adapting.lowrank import LowRank
+from facetell.errors import UsageError
+from facetell.methods import get_method
+from facetell.settings import as_dict, resolve
+from facetell.training.loop import predict
+
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+@pytest.fixture(autouse=True)
+def quick(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three steps of each strategy; pictures in a cache of their own."""
+    monkeypatch.setenv("FACETELL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    for module in map(importlib.import_module, STRATEGIES.values()):
+        if hasattr(module, "PLAN"):
+            few = dataclasses.replace(module.PLAN, most=3, least=3, fresh=8, old=8, averaging=0.5)
+            monkeypatch.setattr(module, "PLAN", few)
+
+
+@pytest.fixture(scope="module")
+def normed(tmp_path_factory: pytest.TempPathFactory) -> School:
+    with pytest.MonkeyPatch.context() as patch:
+        root = tmp_path_factory.mktemp("normed")
+        patch.setenv("FACETELL_CACHE", str(root / "cache"))
+        return school(root)
+
+
+@pytest.fixture(scope="module")
+def normless(tmp_path_factory: pytest.TempPathFactory) -> School:
+    with pytest.MonkeyPatch.context() as patch:
+        root = tmp_path_factory.mktemp("normless")
+        patch.setenv("FACETELL_CACHE", str(root / "cache"))
+        return school(root, "squeezenet1_1")
+
+
+def changed(before: dict[str, torch.Tensor], after: Known) -> set[str]:
+    return {name for name, tensor in tensors(after).items() if not torch.equal(before[name], tensor)}
+
+
+def rebuilt(known: Known) -> nn.Module:
+    """As ``Detector.load`` would: from the method's name, settings that went through JSON, and tensors."""
+    method = get_method(known.method)
+    network = method.build(resolve(method.settings, as_dict(known.settings)))
+    network.load_state_dict(known.network.state_dict())
+    return network.eval()
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("which", ["normed", "normless"])
+def test_the_old_stays_and_the_new_can_be_built_again(
+    name: str, which: str, request: pytest.FixtureRequest
+) -> None:
+    given: School = request.getfixturevalue(which)
+    known, strategy = given.known, get_strategy(name)
+    assert strategy.obstacle(known, given.lesson()) is None
+    before = tensors(known)
+    first = learned(given, name)
+    second = strategy.learn(known, given.lesson())
+    assert changed(before, known) == set()
+    assert not known.network.training
+    assert not first.network.training
+    probe = torch.rand(5, 3, lessons.SIZE, lessons.SIZE, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        logits = first.network(probe)
+        assert logits.shape == (5,)
+        torch.testing.assert_close(rebuilt(first)(probe), logits)
+        assert not torch.allclose(known.network(probe), logits)
+    assert set(tensors(first)) == set(tensors(second))
+    assert changed(tensors(first), second) == set()
+    if name != "classical" and given.known.settings.backbone == "squeezenet1_1":  # logistic regression has one solution
+        assert changed(tensors(first), strategy.learn(known, given.lesson(5))) != set()
+
+
+_LEARNED: dict[tuple[int, str], Known] = {}
+
+
+def learned(given: School, name: str) -> Known:
+    """What a strategy learns with seed 0, once for all tests that look at it."""
+    key = (id(given), name)
+    if key not in _LEARNED:
+        _LEARNED[key] = get_strategy(name).learn(given.known, given.lesson())
+    return _LEARNED[key]
+
+
+def head_names(known: Known) -> set[str]:
+    return {f"head.{name}" for name, _ in known.network.get_submodule("head").named_parameters()}
+
+
+@pytest.mark.parametrize("which", ["normed", "normless"])
+def test_head_changes_the_head_alone(which: str, request: pytest.FixtureRequest) -> None:
+    given: School = request.getfixturevalue(which)
+    found = learned(given, "head")
+    assert changed(tensors(given.known), found) == head_names(given.known)
+
+
+def test_norms_change_scales_and_shifts_and_the_head(normed: School) -> None:
+    network = normed.known.network
+    norms = {
+        f"{name}.{leaf}"
+        for name, part in network.get_submodule("backbone").named_modules(prefix="backbone")
+        if isinstance(part, nn.BatchNorm2d)
+        for leaf in ("weight", "bias")
+    }
+    assert len(norms) > 10
+    found = learned(normed, "norms")
+    assert changed(tensors(normed.known), found) == norms | head_names(normed.known)
+
+
+def test_without_norms_the_biases_change(normless: School) -> None:
+    found = learned(normless, "norms")
+    names = {name for name in tensors(normless.known) if name.startswith("backbone.") and name.endswith(".bias")}
+    assert names
+    moved = changed(tensors(normless.known), found)
+    assert moved <= names | head_names(normless.known)
+    assert len(moved & names) > 0.8 * len(names)  # one behind dead units has no gradient
+
+
+@pytest.mark.parametrize("which", ["normed", "normless"])
+def test_whole_changes_every_parameter_and_no_statistic(which: str, request: pytest.FixtureRequest) -> None:
+    given: School = request.getfixturevalue(which)
+    found = learned(given, "whole")
+    assert changed(tensors(given.known), found) == {name for name, _ in given.known.network.named_parameters()}
+
+
+@pytest.mark.parametrize("which", ["normed", "normless"])
+def test_low_rank_adds_thin_matrices_and_merges_them(which: str, request: pytest.FixtureRequest) -> None:
+    given: School = request.getfixturevalue(which)
+    before = tensors(given.known)
+    found = learned(given, "low-rank")
+    after = tensors(found)
+    assert set(after) == set(before)  # no parametrisation is left
+    layers = [
+        f"backbone.{name}.weight"
+        for name, part in given.known.network.get_submodule("backbone").named_modules()
+        if isinstance(part, nn.Conv2d | nn.Linear)
+    ]
+    assert changed(before, found) == set(layers) | head_names(given.known)
+    ranks = [int(torch.linalg.matrix_rank((after[name] - before[name]).flatten(1), rtol=1e-3)) for name in layers]
+    assert max(ranks) <= 8
+    assert max(min(before[name].flatten(1).shape) for name in layers) > 30  # a full one would have shown
+
+
+def test_a_low_rank_product_begins_as_nothing() -> None:
+    weight = torch.randn(12, 5, 3, 3)
+    product = LowRank(weight, 4)
+    assert torch.equal(product(weight), weight)
+    product.up.data.normal_()
+    by_hand = weight + torch.einsum("or,ri->oi", product.up, product.down).reshape(12, 5, 3, 3)
+    torch.testing.assert_close(product(weight), by_hand)
+
+
+@pytest.mark.parametrize("name", ["norms", "low-rank", "whole", "head", "fdftnet", "classical"])
+def test_running_statistics_of_the_backbone_stay(name: str, normed: School) -> None:
+    before = tensors(normed.known)
+    after = tensors(learned(normed, name))
+    statistics = [key for key in before if key.startswith("backbone.") and key.endswith(STATISTICS)]
+    assert statistics
+    for key in statistics:
+        assert torch.equal(before[key], after[key]), key
+
+
+@pytest.mark.parametrize("name", ["fdftnet", "classical"])
+def test_a_new_end_stands_on_the_same_backbone(name: str, normed: School) -> None:
+    before = tensors(normed.known)
+    found = learned(normed, name)
+    assert found.method == {"fdftnet": "fdftnet", "classical": "features"}[name]
+    after = tensors(found)
+    names = [key for key in before if key.startswith("backbone.")]
+    assert names
+    for key in names:
+        assert torch.equal(before[key], after[key]), key
+
+
+def test_beside_answers_as_the_old_where_the_old_is_at_home(normed: School) -> None:
+    """The gate separates what was shown as new from what was shown as old; where it is shut the old logits come out."""
+    before = tensors(normed.known)
+    lesson = normed.lesson()
+    found = learned(normed, "beside")
+    assert found.method == "beside"
+    after = tensors(found)
+    for key, tensor in before.items():
+        assert torch.equal(after[f"old.{key}"], tensor), key
+    network: Any = found.network
+    gates = {}
+    for name, samples in (("new", normed.new), ("old", normed.old)):
+        images = torch.from_numpy(samples.images.gather(samples.rows)).permute(0, 3, 1, 2).float() / 255
+        with torch.no_grad():
+            gates[name] = torch.sigmoid(network.gate(network.backbone(images))).numpy()
+        mixed_logits = predict(network, samples, lesson.fabric)
+        old, new = predict(normed.known.network, samples, lesson.fabric), None
+        with torch.no_grad():
+            new = network.head(network.backbone(images)).numpy()
+        np.testing.assert_allclose(mixed_logits, (1 - gates[name]) * old + gates[name] * new, rtol=1e-3, atol=1e-4)
+    assert gates["new"].mean() > gates["old"].mean() + 0.1
+
+
+def test_without_a_memory_all_but_beside_can_learn(normless: School) -> None:
+    lesson = normless.lesson(memory=False)
+    for name in STRATEGIES:
+        why = get_strategy(name).obstacle(normless.known, lesson)
+        assert (why is None) is (name != "beside"), name
+        if why is None:
+            get_strategy(name).learn(normless.known, lesson)
+    assert "memory" in str(get_strategy("beside").obstacle(normless.known, lesson))
+    no_start = dataclasses.replace(normless.lesson(), start=None)
+    assert "--weights" in str(get_strategy("beside").obstacle(normless.known, no_start))
+
+
+def test_halfway_is_the_mean_of_the_weights(normed: School) -> None:
+    found = learned(normed, "whole")
+    old, new, half = tensors(normed.known), tensors(found), tensors(mixed(normed.known, found, 0.5))
+    for name, tensor in half.items():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(tensor, (old[name] + new[name]) / 2)
+    assert mixed(normed.known, found, 1.0) is found
+
+
+def test_an_unknown_strategy_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match="did you mean 'norms'"):
+        get_strategy("norm")
+
+
+@pytest.mark.parametrize(("method", "settings"), [("siamese", {"backbone": "cffn_icip"}), ("features", {})])
+def test_detectors_of_other_methods_can_adapt_or_it_is_said_why(
+    method: str, settings: dict[str, object], tmp_path: Path
+) -> None:
+    given = school(tmp_path, **{"backbone": "squeezenet1_1", **settings}, method=method)
+    learned = 0
+    for name in STRATEGIES:
+        strategy, lesson = get_strategy(name), given.lesson()
+        why = strategy.obstacle(given.known, lesson)
+        if why is None:
+            found = strategy.learn(given.known, lesson)
+            assert np.isfinite(predict(found.network, given.new, lesson.fabric)).all(), name
+            rebuilt(found)
+            learned += 1
+        else:
+            assert len(why) > 20
+    assert learned >= 3

@@ -60,7 +60,9 @@ def test_the_formula_face_by_face(fitted: Path) -> None:
     found = network(batch)
     for k in range(6):
         vector = network.backbone(batch[k : k + 1]).mean(dim=(2, 3))[0].double()
-        gate = 1 / (1 + np.exp(-(float(vector @ network.gate.dense.weight[0].double()) + float(network.gate.dense.bias))))
+        gate = 1 / (
+            1 + np.exp(-(float(vector @ network.gate.dense.weight[0].double()) + float(network.gate.dense.bias)))
+        )
         new = float(vector @ network.head.dense.weight[0].double()) + float(network.head.dense.bias)
         old = float(network.old(batch[k : k + 1]))
         assert float(found[k]) == pytest.approx((1 - gate) * old + gate * new, abs=1e-4)
@@ -148,9 +150,7 @@ def test_an_unknown_old_method_is_said(fitted: Path, tmp_path: Path) -> None:
         facetell.Detector.load(tmp_path / "detector", "cpu")
 
 
-def test_it_is_made_by_adapt_and_not_by_fit(
-    fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_it_is_made_by_adapt_and_not_by_fit(fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "beside" not in METHODS
     with pytest.raises(UsageError, match="adapt"):
         facetell.fit("beside", fitted.parent / "faces", tmp_path / "out")

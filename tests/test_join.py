@@ -37,7 +37,10 @@ def table(faces: FaceSet) -> list[dict[str, object]]:
 
 def test_rows_are_what_they_were(faces: FaceSet, tmp_path: Path) -> None:
     train, validation = rows_of(faces, "train", 9)[::-1], rows_of(faces, "validation", 6)
-    parts = [Part(faces, validation, "validation"), Part(faces, train, "train")]  # neither in the order of splits nor of rows
+    parts = [
+        Part(faces, validation, "validation"),
+        Part(faces, train, "train"),
+    ]  # neither in the order of splits nor of rows
     made = join(tmp_path / "joined", parts, {"seed": 7, "crop": None})
     again = FaceSet.open(tmp_path / "joined")
     again.verify()

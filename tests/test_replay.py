@@ -138,7 +138,9 @@ def test_a_frozen_backbone_learns_from_its_maps_as_from_the_images(
             parameter.requires_grad_(True)
         replay(network, [{"params": head}], lesson, PLAN, still=[network], frozen=frozen)
         ends.append(torch.cat([parameter.detach().flatten() for parameter in head]))
-    start = torch.cat([parameter.detach().flatten() for parameter in given.known.network.get_submodule("head").parameters()])
+    start = torch.cat(
+        [parameter.detach().flatten() for parameter in given.known.network.get_submodule("head").parameters()]
+    )
     assert (ends[0] - ends[1]).norm() < 0.05 * (ends[0] - start).norm()
 
 

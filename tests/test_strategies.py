@@ -66,9 +66,7 @@ def rebuilt(known: Known) -> nn.Module:
 
 @pytest.mark.parametrize("name", STRATEGIES)
 @pytest.mark.parametrize("which", ["normed", "normless"])
-def test_the_old_stays_and_the_new_can_be_built_again(
-    name: str, which: str, request: pytest.FixtureRequest
-) -> None:
+def test_the_old_stays_and_the_new_can_be_built_again(name: str, which: str, request: pytest.FixtureRequest) -> None:
     given: School = request.getfixturevalue(which)
     known, strategy = given.known, get_strategy(name)
     assert strategy.obstacle(known, given.lesson()) is None

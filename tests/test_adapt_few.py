@@ -7,18 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from monday import Monday, fill, monday
+from monday import Monday, fill
 
 import facetell
 from facetell.api.newfaces import new_faces, of_label
 from facetell.cli.main import main
 from facetell.data.faceset import FaceSet
 from facetell.errors import DataError, GateError
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Monday:
-    return monday(tmp_path_factory.mktemp("monday"))
 
 
 @pytest.fixture(autouse=True)

@@ -9,19 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from monday import Monday, fill, monday
+from monday import Monday, fill
 
 import facetell
 from facetell.cli.main import main
 from facetell.detector.bundle import read_bundle
 from facetell.errors import BundleError, DataError, GateError, LeakError, UsageError
 
-HEAD = {"strategy": "head"}
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Monday:
-    return monday(tmp_path_factory.mktemp("monday"))
+HEAD: dict[str, Any] = {"strategy": "head"}
 
 
 @pytest.fixture(autouse=True)
@@ -136,7 +131,7 @@ def test_pictures_of_one_or_two_persons_alone(which: str, groups: int, made: Mon
     folder = tmp_path / which
     for group in range(groups):
         fill(folder / f"person {group}", "smooth" if which == "fake" else "real", 8, 10 + group)
-    given = {"fake": made["smooth"], "real": made["real"], which: folder}
+    given: dict[str, Any] = {"fake": made["smooth"], "real": made["real"], which: folder}
     with pytest.raises(DataError, match="group"):
         facetell.adapt(made.detector, tmp_path / "out", **given, **HEAD)
 
@@ -151,7 +146,9 @@ def test_a_corrupt_file_among_them_is_left_out(made: Monday, tmp_path: Path) -> 
     assert refused.value.record["new"]["counts"]["finetune"]["fake"] == {"fakes": 24}
 
 
-@pytest.mark.parametrize("broken", ["card", "weights", "memory"])
+@pytest.mark.parametrize(
+    "broken", [pytest.param("card", marks=pytest.mark.slow), pytest.param("weights", marks=pytest.mark.slow), "memory"]
+)
 def test_a_failure_while_writing_leaves_nothing(
     broken: str, made: Monday, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

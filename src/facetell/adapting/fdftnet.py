@@ -11,7 +11,7 @@ from facetell.training.replay import Lesson, Plan, replay
 
 __all__ = ["STRATEGY"]
 
-PLAN = Plan(lr=1e-3)
+PLAN = Plan(lr=1e-3, passes=8, fresh=16, old=16)
 
 
 def learn(known: Known, lesson: Lesson) -> Known:

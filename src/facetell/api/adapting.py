@@ -76,6 +76,7 @@ def adapt(
     strategy: str = "auto",
     weights: str | None = None,
     margin: float = MARGIN,
+    trust_labels: bool = False,
     seed: int = 0,
     on_file: Callable[[int, int], None] | None = None,
     on_fit: Callable[[int, int, str], None] | None = None,
@@ -87,7 +88,8 @@ def adapt(
     drawn by ``seed``. ``strategy``: a name of ``STRATEGIES`` or ``auto``, which tries all that fit by
     cross-validation on the few images. ``weights``: general weights for the strategy ``beside`` (default: what the
     detector itself started from). ``margin``: how far the AUROC on old faces may fall, which only a detector with a
-    memory can tell (``facetell remember``).
+    memory can tell (``facetell remember``). ``trust_labels``: do not refuse labels that the old detector ranks the wrong
+    way round.
 
     Returns what the new detector's history says of this: ``tried``, ``chosen``, ``gate`` and ``sentences``.
 
@@ -162,7 +164,9 @@ def adapt(
         "sentences": said,
         **record,
     }
-    if not record["passed"]:
+    if trust_labels:
+        record["refused"] = [says for says in record["refused"] if says != record["gate"]["labels"]["says"]]
+    if record["refused"]:
         raise GateError(
             "the gate is not passed, nothing is written: " + "; ".join(record["refused"]),
             record,
@@ -328,7 +332,6 @@ def _judged(
         "before": auroc(labels, before),
         "gate": gate,
         "refused": refused,
-        "passed": not refused,
         "held_out": best.held_out.mean(axis=0).tolist(),
     }
 

@@ -23,6 +23,7 @@ __all__ = ["command"]
 @click.option("--strategy", default="auto", show_default=True, help="How to learn; auto tries all by cross-validation.")
 @click.option("--weights", help="General weights for the strategy beside: library, FILE.safetensors or a detector.")
 @click.option("--margin", default=0.01, show_default=True, help="How far the AUROC on old faces may fall.")
+@click.option("--trust-labels", is_flag=True, help="Also learn labels that the old detector ranks the wrong way round.")
 @click.option("--seed", default=0, show_default=True, help="Draws shots, folds, order and augmentation.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def command(
@@ -34,6 +35,7 @@ def command(
     strategy: str,
     weights: str | None,
     margin: float,
+    trust_labels: bool,
     seed: int,
     as_json: bool,
 ) -> None:
@@ -65,6 +67,7 @@ def command(
                 strategy=strategy,
                 weights=weights,
                 margin=margin,
+                trust_labels=trust_labels,
                 seed=seed,
                 on_file=on_file,
                 on_fit=on_fit,

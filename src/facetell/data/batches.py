@@ -17,12 +17,18 @@ __all__ = ["balanced_order", "draw_shots", "epoch_order", "iterate"]
 _NAMES = ("real", "fake")
 
 
-def epoch_order(n: int, seed: int, epoch: int, rank: int = 0, world: int = 1) -> NDArray[np.int64]:
+def epoch_order(
+    n: int, seed: int, epoch: int, rank: int = 0, world: int = 1, *, apart: bool = False
+) -> NDArray[np.int64]:
     """The order in which one process of ``world`` visits ``n`` rows in an epoch.
 
     All processes together visit a permutation that depends on seed and epoch alone. Each gets ceil(n / world) rows, so
-    that none waits for another: where n is not divisible, the permutation starts again from its beginning.
+    that none waits for another: where n is not divisible, the permutation starts again from its beginning. ``apart``:
+    every process keeps the rows of its first epoch, so that it can remember something of each.
     """
+    if apart and world > 1:
+        own = np.sort(epoch_order(n, seed, 0, rank, world))
+        return own[np.random.default_rng([seed, epoch]).permutation(len(own))]
     order = np.random.default_rng([seed, epoch]).permutation(n)
     length = -(-n // world)
     return np.resize(order, length * world)[rank::world].astype(np.int64) if n else order.astype(np.int64)

@@ -27,7 +27,7 @@ from facetell.data.faceset import FaceSet
 from facetell.data.images import decode_resized
 from facetell.errors import DataError, ImageError, UsageError
 
-__all__ = ["PREPROCESSING", "DecodedImages", "alone", "cache_dir", "decoded", "prune", "writing"]
+__all__ = ["PREPROCESSING", "DecodedImages", "alone", "cache_dir", "check_room", "decoded", "prune", "writing"]
 
 PREPROCESSING = 1
 """Version of `decode_resized`'s pixels, part of a cache file's name: raise it whenever they change."""
@@ -145,13 +145,8 @@ def _decode(
 ) -> DecodedImages:
     folder, need = target.parent, count * size * size * 3
     with writing(target, coming=need) as partial:
-        free = shutil.disk_usage(folder).free
-        if need + _RESERVE > free:
-            raise DataError(
-                f"decoding {count:,} pictures at {size}x{size} needs {need / _GB:.1f} GB in {folder}, "
-                f"{free / _GB:.1f} GB are free",
-                hint="free some space, or set FACETELL_CACHE to a folder on a larger disk",
-            )
+        hint = "free some space, or set FACETELL_CACHE to a folder on a larger disk"
+        check_room(folder, need, f"decoding {count:,} pictures at {size}x{size}", hint)
         with partial.open("wb") as file:
             header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
             npy.write_array_header_1_0(file, header)
@@ -161,6 +156,20 @@ def _decode(
                     if progress:
                         progress(done, count)
     return DecodedImages(target)
+
+
+def check_room(folder: Path, need: int, task: str, hint: str) -> None:
+    """Refuse, with ``hint``, a ``task`` that would write ``need`` bytes to ``folder`` and fill its disk.
+
+    Raises:
+        DataError: fewer bytes are free, or it would leave next to none.
+    """
+    free = shutil.disk_usage(folder).free
+    if need + _RESERVE > free:
+        raise DataError(
+            f"{task} needs {need / _GB:.1f} GB in {folder}, {free / _GB:.1f} GB are free",
+            hint=hint,
+        )
 
 
 @contextlib.contextmanager

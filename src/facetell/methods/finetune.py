@@ -32,6 +32,7 @@ RESNET50: dict[str, object] = {
     "averaging": 0.0,
     "epochs": 10,
     "batch_size": 32,
+    "draws": 0,
 }
 """Kroiß and Reschke, sections II.A to II.C: ResNet-50 at 299, flatten, one neuron, Adam (AdamW without decay is Adam) at
 1e-3, all layers. What they leave open is in ``docs/paper-and-code.md``."""
@@ -71,6 +72,8 @@ class FinetuneSettings(Recipe):
 
 class Classifier(nn.Module):
     """Backbone, then head: images (N, 3, S, S) in [0, 1] to logits (N,)."""
+
+    sees_only_maps = True
 
     def __init__(self, backbone: Backbone, head: nn.Module) -> None:
         super().__init__()

@@ -74,6 +74,11 @@ class Backbone(nn.Module):
         finally:
             self._given = None
 
+    @property
+    def frozen(self) -> bool:
+        """Whether ``freeze`` stopped all of it."""
+        return bool(self._held) and not any(parameter.requires_grad for parameter in self.parameters())
+
     def vector(self, images: Tensor) -> Tensor:
         """The vector (N, D) that the library's own classifier would see: pooled, with the norm or token it reads."""
         x = (images - self.mean) / self.std

@@ -28,6 +28,11 @@ class FDFtNet(nn.Module):
         self.ftt = ftt
         self.head = TwoWay(features)
 
+    @property
+    def sees_only_maps(self) -> bool:
+        """Whether nothing beside the backbone looks at the images."""
+        return self.ftt is None
+
     def forward(self, images: Tensor) -> Tensor:  # noqa: D102
         vector = self.mb(self.backbone(images))
         if self.ftt is not None:

@@ -63,6 +63,9 @@ def _part(run: Run, recipe: Recipe, number: int, count: int, epochs_done: int) -
 
     def on_step(step: Step) -> None:
         assert run.on_step is not None
+        if step.stage != "epoch":  # what is done before an epoch has a bar of its own
+            run.on_step(step)
+            return
         counted = replace(
             step,
             step=step.step + (number - 1) * step.steps,

@@ -10,7 +10,7 @@ import copy
 import csv
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -28,6 +28,7 @@ from facetell.errors import DataError, FacetellError
 from facetell.evaluation.calibration import calibrated
 from facetell.evaluation.metrics import auroc, log_loss
 from facetell.training.checkpoint import flatten_optimizer, load_checkpoint, restore_optimizer, save_checkpoint
+from facetell.training.frozen import Filling, Frozen, FrozenMaps, given
 from facetell.training.recipe import Recipe, build_optimizer, learning_rate_factor
 from facetell.training.runtime import channels_last
 
@@ -221,13 +222,14 @@ def train(
     if run.resume and (run.folder / CHECKPOINT).exists():
         state.restore(run.folder / CHECKPOINT, identity)
     plan = _Plan.of(recipe, len(run.training), fabric.world_size)
+    frozen = Frozen.of(network, run, recipe, plan.passes * recipe.epochs, fabric, _shown(run))
     for epoch in range(len(state.history), recipe.epochs):
         if recipe.patience and state.stale >= recipe.patience:
             break
-        loss, images_per_s = _train_epoch(epoch, module, optimizer, state, run, recipe, plan, fabric)
+        loss, images_per_s = _train_epoch(epoch, module, optimizer, state, run, recipe, plan, fabric, frozen)
         if not math.isfinite(loss):
             raise FacetellError(f"the loss is {loss} in epoch {epoch + 1}", hint="lower --set lr=…")
-        logits = predict(state.kept, run.validation, fabric)
+        logits = predict(state.kept, run.validation, fabric, maps=frozen.validation if frozen else None)
         result = EpochResult(
             epoch=epoch + 1,
             lr=recipe.lr * learning_rate_factor((epoch + 1) * plan.steps_per_epoch - 1, plan.steps, recipe.warmup),
@@ -256,26 +258,33 @@ def _train_epoch(
     recipe: Recipe,
     plan: _Plan,
     fabric: Fabric,
+    frozen: Frozen | None,
 ) -> tuple[float, float]:
     """One epoch; returns the mean loss over all processes and the images per second."""
     rank, world = fabric.global_rank, fabric.world_size
     draws = seed_epoch(run.seed, epoch, rank)
     passes = range(epoch * plan.passes, (epoch + 1) * plan.passes)
-    order = np.concatenate([epoch_order(len(run.training), run.seed, each, rank, world) for each in passes])
+    orders = [epoch_order(len(run.training), run.seed, each, rank, world, apart=bool(frozen)) for each in passes]
+    order, turns = np.concatenate(orders), np.repeat(passes, len(orders[0]))
     if len(order) % plan.batch_size == 1:  # a lone image has no batch statistics
-        order = np.append(order, order[0])
+        order, turns = np.append(order, order[0]), np.append(turns, turns[0])
+    rows = run.training.rows[order]
     truths = torch.from_numpy(run.training.labels[order]).float().to(fabric.device)
     total, seen = torch.zeros((), device=fabric.device), 0
     began = last_shown = time.perf_counter()
     module.train()
-    batches = iterate(run.training.images, run.training.rows[order], plan.batch_size, fabric.device)
-    for index, (pixels, rows) in enumerate(batches):
+    batches = (
+        frozen.training.batches(rows, turns, plan.batch_size)
+        if frozen
+        else _augmented(run.training, rows, plan.batch_size, recipe, draws, fabric)
+    )
+    for index, (images, maps) in enumerate(batches):
         step = epoch * plan.steps_per_epoch + index
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr * learning_rate_factor(step, plan.steps, recipe.warmup) * group["factor"]
-        planes = pixels.contiguous().float().div_(255)  # resampling is quickest on whole planes
-        images = apply(planes, draw(len(rows), run.training.images.size, recipe.augmentation, draws))
-        loss = F.binary_cross_entropy_with_logits(module(images).float(), truths[seen : seen + len(rows)])
+        with given(state.network, maps):
+            logits = module(images).float()
+        loss = F.binary_cross_entropy_with_logits(logits, truths[seen : seen + len(images)])
         optimizer.zero_grad()
         fabric.backward(loss)
         if recipe.clip:
@@ -285,8 +294,8 @@ def _train_epoch(
         optimizer.step()
         if state.average:
             state.average.update(state.network, step)
-        total += loss.detach() * len(rows)
-        seen += len(rows)
+        total += loss.detach() * len(images)
+        seen += len(images)
         now = time.perf_counter()
         if run.on_step and (now - last_shown > 0.2 or step + 1 == plan.steps):  # reading the loss waits for the device
             last_shown, pace = now, (now - began) / (index + 1)
@@ -306,19 +315,55 @@ def _train_epoch(
     return float(cast(Tensor, fabric.all_reduce(total / seen, reduce_op="mean"))), images_per_s
 
 
+def _augmented(
+    samples: Samples,
+    rows: npt.NDArray[np.int64],
+    batch_size: int,
+    recipe: Recipe,
+    draws: torch.Generator,
+    fabric: Fabric,
+) -> Iterator[tuple[Tensor, None]]:
+    """Batches of images as a network that learns as a whole sees them, each in a way it never was before."""
+    for pixels, chosen in iterate(samples.images, rows, batch_size, fabric.device):
+        planes = pixels.contiguous().float().div_(255)  # resampling is quickest on whole planes
+        yield apply(planes, draw(len(chosen), samples.images.size, recipe.augmentation, draws)), None
+
+
+def _shown(run: Run) -> Callable[[Filling], None] | None:
+    def on_fill(fill: Filling) -> None:
+        assert run.on_step is not None
+        left = (fill.rows - fill.done) / max(1e-9, fill.images_per_s)
+        run.on_step(
+            Step(fill.done, fill.rows, fill.draw, fill.draws, math.nan, math.nan, fill.images_per_s, left, "maps")
+        )
+
+    return run.on_step and on_fill
+
+
 @torch.no_grad()
-def predict(network: nn.Module, samples: Samples, fabric: Fabric, batch_size: int = 256) -> npt.NDArray[np.float32]:
-    """Logits (N,) of ``samples`` in order, in evaluation mode; the work is divided over processes."""
+def predict(
+    network: nn.Module, samples: Samples, fabric: Fabric, batch_size: int = 256, maps: FrozenMaps | None = None
+) -> npt.NDArray[np.float32]:
+    """Logits (N,) of ``samples`` in order, in evaluation mode; the work is divided over processes.
+
+    ``maps``, if given, are those of the network's backbone for ``samples`` as they are.
+    """
     was_training = network.training
     network.eval()
     share = math.ceil(len(samples) / fabric.world_size)
     mine = samples.rows[fabric.global_rank * share : (fabric.global_rank + 1) * share]
     logits = torch.zeros(share, device=fabric.device)
     done = 0
-    for images, rows in iterate(samples.images, mine, batch_size, fabric.device):
-        with fabric.autocast():
-            logits[done : done + len(rows)] = network(images.float().div_(255)).float()
-        done += len(rows)
+    batches: Iterator[tuple[Tensor, Tensor | None]]
+    if maps:
+        batches = maps.batches(mine, 0, batch_size)
+    else:
+        pixels = iterate(samples.images, mine, batch_size, fabric.device)
+        batches = ((images.float().div_(255), None) for images, _ in pixels)
+    for images, known in batches:
+        with fabric.autocast(), given(network, known):
+            logits[done : done + len(images)] = network(images).float()
+        done += len(images)
     gathered = cast(Tensor, fabric.all_gather(logits)) if fabric.world_size > 1 else logits
     network.train(was_training)
     return gathered.flatten()[: len(samples)].cpu().numpy()

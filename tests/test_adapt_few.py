@@ -35,7 +35,7 @@ def test_without_a_memory_nothing_is_promised_of_the_old(made: Monday, tmp_path:
     assert "facetell remember" in record["sentences"][0]
     assert "old" not in record["gate"]
     assert {each["fall"] for each in record["tried"]} == {None}
-    assert record["passed"]
+    assert not record["refused"]
     description = json.loads((tmp_path / "out" / "detector.json").read_text())
     parent = json.loads((made.bare / "detector.json").read_text())
     assert "memory" not in description

@@ -53,7 +53,6 @@ def test_shuffled_labels_end_with_7_and_write_nothing(
     record = json.loads(out)
     assert code == GateError.exit_code == 7
     assert "the gate is not passed, nothing is written" in err
-    assert not record["passed"]
     assert not record["gate"]["new"]["passed"]
     assert record["refused"]
     assert sorted(tmp_path.iterdir()) == before
@@ -72,6 +71,12 @@ def test_exchanged_labels_of_a_kind_it_knows(made: Monday, tmp_path: Path) -> No
     with pytest.raises(GateError, match="exchanged") as refused:
         facetell.adapt(made.detector, tmp_path / "out", fake=made["real"], real=made["board"], **HEAD)
     assert not refused.value.record["gate"]["labels"]["passed"]
+    with pytest.raises(GateError) as other:  # still for what else is wrong with them
+        facetell.adapt(
+            made.detector, tmp_path / "out", fake=made["real"], real=made["board"], trust_labels=True, **HEAD
+        )
+    assert other.value.record["refused"]
+    assert not any("exchanged" in each for each in other.value.record["refused"])
     assert not (tmp_path / "out").exists()
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image
+
+if TYPE_CHECKING:
+    from monday import Monday
 
 
 def picture_bytes(seed: int = 0, size: tuple[int, int] = (24, 20), kind: str = "PNG", **options: object) -> bytes:
@@ -44,3 +48,11 @@ def make_folder(tmp_path: Path) -> Callable[..., Path]:
         return tiny_folder(tmp_path / name, per_label, **options)  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Monday:
+    """A small detector with a memory and pictures of a new kind, which tests of adapting share and do not change."""
+    from monday import monday  # a fit, for those alone who ask for it
+
+    return monday(tmp_path_factory.mktemp("monday"))

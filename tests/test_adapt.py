@@ -7,18 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from monday import Monday, fill, monday
+from monday import Monday, fill
 
 import facetell
 from facetell.data.faceset import FaceSet
 from facetell.detector.bundle import read_bundle
 from facetell.detector.memory import FOLDER
 from facetell.evaluation.metrics import auroc
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Monday:
-    return monday(tmp_path_factory.mktemp("monday"))
 
 
 @pytest.fixture(autouse=True)
@@ -89,6 +84,7 @@ def test_the_record_says_what_was_tried_and_why(adapted: tuple[Path, dict[str, A
     assert "Infinity" not in json.dumps(events)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_and_no_path(
     made: Monday, adapted: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -99,6 +95,7 @@ def test_the_same_seed_gives_the_same_weights_and_no_path(
     assert str(made.root) not in (out / "detector.json").read_text() + (out / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_second_kind_on_top(made: Monday, adapted: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     out, _ = adapted
     facetell.adapt(out, tmp_path / "twice", fake=made["flat"], real=fill(tmp_path / "more", "real", 24, 55),

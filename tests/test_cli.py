@@ -128,9 +128,9 @@ def test_help_is_light() -> None:
 
 def test_public_names() -> None:
     assert set(facetell.__all__) == {
-        "Detector", "FaceSet", "Verdict", "__version__", "audit", "bench", "blend", "calibrate",
-        "compare", "demo", "detect", "evaluate", "explain", "fit", "inspect",
-        "list_methods", "prepare", "report", "sources", "stress", "threshold", "verify", "watch",
+        "Detector", "FaceSet", "Verdict", "__version__", "adapt", "audit", "bench", "blend", "calibrate",
+        "compare", "demo", "detect", "evaluate", "explain", "fit", "history", "inspect",
+        "list_methods", "prepare", "remember", "report", "sources", "stress", "threshold", "verify", "watch",
     }  # fmt: skip
     for name in facetell.__all__:
         assert getattr(facetell, name) is not None

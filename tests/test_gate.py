@@ -140,19 +140,19 @@ def shrunk(rng: np.random.Generator, fake: bool) -> tuple[np.ndarray, dict[str, 
 
 
 def border_only(pixels: np.ndarray) -> np.ndarray:
-    return (pixels[:, :2].mean(axis=(1, 2, 3)) / 10).astype(np.float32)
+    return np.asarray((pixels[:, :2].mean(axis=(1, 2, 3)) / 10), np.float32)
 
 
 def redness(pixels: np.ndarray) -> np.ndarray:
-    return (pixels[..., 0].mean(axis=(1, 2)) / 10).astype(np.float32)
+    return np.asarray((pixels[..., 0].mean(axis=(1, 2)) / 10), np.float32)
 
 
 def middle_only(pixels: np.ndarray) -> np.ndarray:
-    return np.abs(np.diff(pixels[:, 26:38, 26:38].astype(float), axis=2)).mean(axis=(1, 2, 3)).astype(np.float32)
+    return np.asarray(np.abs(np.diff(pixels[:, 26:38, 26:38].astype(float), axis=2)).mean(axis=(1, 2, 3)), np.float32)
 
 
 def roughness(pixels: np.ndarray) -> np.ndarray:
-    return -np.abs(np.diff(pixels.astype(float), axis=2)).mean(axis=(1, 2, 3)).astype(np.float32)
+    return np.asarray(-np.abs(np.diff(pixels.astype(float), axis=2)).mean(axis=(1, 2, 3)), np.float32)
 
 
 def faces_of(folder: Path, draw: Draw, each: int = 30) -> FaceSet:

@@ -7,7 +7,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pyarrow as pa
 import pytest
@@ -106,10 +106,11 @@ def test_counts_are_as_equal_as_the_sizes_allow(sizes: list[int], most: int, see
     cells[("real", "camera")] = [1] * sizes[0]
     found = drawn(faceset_of(cells), most, seed)
     assert len(found) == min(most, sum(sizes))
-    for counts, room in (
+    both: list[tuple[Counter[Any], dict[Any, int]]] = [
         (Counter(label for label, _, _ in found), {0: sizes[0], 1: sum(sizes[1:])}),
         (Counter(s for label, s, _ in found if label), {f"s{k}": size for k, size in enumerate(sizes[1:])}),
-    ):
+    ]
+    for counts, room in both:
         full = {each for each in room if counts[each] == room[each]}
         others = [counts[each] for each in room if each not in full]
         assert all(counts[each] <= size for each, size in room.items())

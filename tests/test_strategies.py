@@ -237,11 +237,15 @@ def test_an_unknown_strategy_is_refused_with_the_nearest() -> None:
         get_strategy("norm")
 
 
-@pytest.mark.parametrize(("method", "settings"), [("siamese", {"backbone": "cffn_icip"}), ("features", {})])
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [pytest.param("siamese", {"backbone": "cffn_icip"}, marks=pytest.mark.slow), ("features", {})],
+)
 def test_detectors_of_other_methods_can_adapt_or_it_is_said_why(
     method: str, settings: dict[str, object], tmp_path: Path
 ) -> None:
-    given = school(tmp_path, **{"backbone": "squeezenet1_1", **settings}, method=method)
+    arguments: dict[str, Any] = {"backbone": "squeezenet1_1", **settings}
+    given = school(tmp_path, method=method, **arguments)
     learned = 0
     for name in STRATEGIES:
         strategy, lesson = get_strategy(name), given.lesson()

@@ -123,6 +123,13 @@ def adapt(
         raise DataError(
             f"{fakes} fake and {reals} real faces are too few to hold some out", hint=f"at least {LEAST} of each"
         )
+    for label, name in enumerate(("real", "fake")):
+        persons = len(np.unique(samples.groups[samples.labels == label]))
+        if persons < FOLDS:
+            raise DataError(
+                f"the {name} faces are of {persons} group{'s' * (persons > 1)}: some of at least {FOLDS} must be held out",
+                hint="a sub-folder, and a video, is one group; give more of them, or pictures without sub-folders",
+            )
     repeats = REPEATS if fakes < FEW else 1
     if fakes < FEW:
         said.append(

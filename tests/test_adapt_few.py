@@ -1,0 +1,142 @@
+"""Few pictures, no memory, a label missing: what adapting does then, and what it says of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from monday import Monday, fill
+
+import facetell
+from facetell.api.newfaces import new_faces, of_label
+from facetell.cli.main import main
+from facetell.data.faceset import FaceSet
+from facetell.errors import DataError, GateError
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACETELL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def outcome(detector: Path, out: Path, **arguments: Any) -> dict[str, Any]:
+    """The record, whether the gate was passed or not."""
+    try:
+        return facetell.adapt(detector, out, **arguments)
+    except GateError as refused:
+        assert not out.exists()
+        return refused.record
+
+
+def test_without_a_memory_nothing_is_promised_of_the_old(made: Monday, tmp_path: Path) -> None:
+    record = outcome(made.bare, tmp_path / "out", fake=made["smooth"], real=made["real"], strategy="whole", seed=2)
+    assert "facetell remember" in record["sentences"][0]
+    assert "old" not in record["gate"]
+    assert {each["fall"] for each in record["tried"]} == {None}
+    assert not record["refused"]
+    description = json.loads((tmp_path / "out" / "detector.json").read_text())
+    parent = json.loads((made.bare / "detector.json").read_text())
+    assert "memory" not in description
+    assert description["thresholds"] == parent["thresholds"]  # there is nothing to choose others on
+    facetell.verify(tmp_path / "out")
+
+
+def test_eight_fakes_are_tried_again_and_again_and_said_to_be_few(made: Monday, tmp_path: Path) -> None:
+    fits: list[tuple[int, int, str]] = []
+    record = outcome(
+        made.detector,
+        tmp_path / "out",
+        fake=fill(tmp_path / "fakes", "smooth", 8, 4),
+        real=made["real"],
+        strategy="classical",
+        on_fit=lambda *fit: fits.append(fit),
+    )
+    assert "with 8 fakes no number is sure" in record["sentences"][0]
+    assert len(fits) == 3 * 5
+    assert [done for done, _, _ in fits] == list(range(15))
+    assert {name for _, _, name in fits} == {"classical"}
+    assert fits[-1][1] == 15
+
+
+def test_reals_of_the_memory_stand_in(made: Monday, tmp_path: Path) -> None:
+    record = outcome(made.detector, tmp_path / "out", fake=made["smooth"], strategy="classical")
+    assert "of the memory stand in" in record["sentences"][0]
+    counts = record["new"]["counts"]["finetune"]
+    assert counts["real"] == {"camera": 20}  # half of the 40 reals it may learn from again
+    assert counts["fake"] == {"smooth": 24}
+
+
+def test_shots_are_nested_and_drawn_by_seed(made: Monday) -> None:
+    parts = {label: of_label(made[name], label) for label, name in ((1, "smooth"), (0, "real"))}
+
+    def drawn(shots: int | None, seed: int) -> dict[int, set[str]]:
+        faces = new_faces(parts, shots, seed)
+        rows = faces.columns(["sha256", "label"]).to_pylist()
+        return {label: {row["sha256"] for row in rows if row["label"] == label} for label in (0, 1)}
+
+    few, more, others, every = drawn(6, 1), drawn(15, 1), drawn(6, 2), drawn(None, 1)
+    for label in (0, 1):
+        assert [len(each[label]) for each in (few, more, others, every)] == [6, 15, 6, 24]
+        assert few[label] < more[label] < every[label]
+        assert few[label] != others[label]
+    assert drawn(6, 1) == few
+
+
+def test_a_face_set_gives_its_own_label_and_never_what_is_measured_on(made: Monday) -> None:
+    fakes = of_label(made.faces, 1)
+    faces = FaceSet.open(made.faces)
+    own = set(faces.columns(["sha256"], "finetune")["sha256"].to_pylist())
+    found = new_faces({1: fakes, 0: of_label(made["real"], 0)}, None, 0)
+    rows = [row for row in found.columns(["sha256", "label", "group"]).to_pylist() if row["label"]]
+    assert len(rows) == 4
+    assert {row["sha256"] for row in rows} <= own
+    assert all(row["group"].startswith(faces.fingerprint[:8]) for row in rows)
+
+
+def test_a_folder_is_one_label_and_its_sub_folders_are_groups(tmp_path: Path) -> None:
+    fill(tmp_path / "found" / "real" / "anna", "smooth", 3, 1)  # the name of a folder says nothing
+    fill(tmp_path / "found" / "ben", "smooth", 2, 2)
+    part = of_label(tmp_path / "found", 1)
+    rows = part.faces.columns(["label", "group", "source"]).to_pylist()
+    assert [row["label"] for row in rows] == [1] * 5
+    assert sorted(row["group"] for row in rows) == ["ben"] * 2 + ["real/anna"] * 3
+    assert {row["source"] for row in rows} == {"found"}
+    before = part.faces.fingerprint
+    fill(tmp_path / "found" / "carl", "smooth", 1, 3)
+    again = of_label(tmp_path / "found", 1)
+    assert (len(again.rows), again.faces.fingerprint != before) == (6, True)
+    with pytest.raises(DataError, match="is a file"):
+        of_label(tmp_path / "found" / "ben" / "00.png", 1)
+
+
+@pytest.mark.slow
+def test_auto_tries_all_that_fit_and_the_commands_say_it(
+    made: Monday, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return int(stop.value.code or 0), said.out, said.err
+
+    out = tmp_path / "out"
+    given = ("--fake", made["smooth"], "--real", made["real"], "-o", out)
+    code, said, _ = run("adapt", made.detector, *given)
+    assert code == 0
+    assert "← chosen" in said
+    assert "passed" in said
+    assert "beside: no general weights" in said  # that detector started from random ones
+    code, listed, _ = run("history", out, "--json")
+    events = json.loads(listed)
+    assert (code, [event["what"] for event in events]) == (0, ["fit", "adapt"])
+    tried = {each["candidate"] for each in events[1]["tried"]}
+    assert {"head", "norms", "low-rank", "whole", "whole × 0.5", "fdftnet", "classical"} <= tried
+    assert set(events[1]["unfit"]) == {"beside"}
+    code, said, _ = run("history", out)
+    assert code == 0
+    assert said.startswith("1. fitted by finetune")
+    assert "2. adapted" in said
+    assert f"chose {events[1]['chosen']}" in said
+    facetell.verify(out)

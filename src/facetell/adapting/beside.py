@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["STRATEGY"]
 
-PLAN = Plan(lr=2e-4, passes=20, least=50)
+PLAN = Plan(lr=2e-4, passes=20, least=40)
 """The rate is that of `finetune`'s preset few-shot, as this is the same task: few images, general weights."""
 PENALTY = 1.0
 """Of the gate's ridge."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from facetell.networks.beside import Beside
 from facetell.training.replay import Lesson
 
 __all__ = ["Known", "Strategy", "head_of", "no_head", "norms_of"]
@@ -23,8 +24,11 @@ class Known:
     network: nn.Module
 
     def copied(self) -> nn.Module:
-        """A copy of the network in which everything may learn."""
-        return copy.deepcopy(self.network).requires_grad_(True)
+        """A copy of the network in which everything may learn, but for an older one within it."""
+        network = copy.deepcopy(self.network).requires_grad_(True)
+        if isinstance(network, Beside):
+            network.old.requires_grad_(False)
+        return network
 
 
 @dataclass(frozen=True)

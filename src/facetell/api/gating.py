@@ -17,6 +17,8 @@ from facetell.evaluation.selection import Gain
 
 __all__ = ["CLOSES", "RISK", "WRONG_WAY", "gain_gate", "label_gate", "old_gate", "shortcut_gate"]
 
+KNOWN = 0.95
+"""AUROC of the old detector from which a kind is no new one."""
 RISK = 0.1
 """Share of resamples without a gain up to which a gain is believed."""
 CLOSES = 0.25
@@ -78,6 +80,8 @@ def gain_gate(labels: npt.NDArray[np.int8], gain: Gain) -> dict[str, Any]:
             + (
                 f"{gain.risk:.0%} of resamples show no gain"
                 if passed
+                else "the detector tells these apart already"
+                if gain.before >= KNOWN
                 else f"that may be luck: {gain.risk:.0%} of resamples show no gain, {RISK:.0%} are allowed"
             )
         ),

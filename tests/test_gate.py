@@ -217,9 +217,9 @@ def test_the_part_of_the_way_by_hand(tmp_path: Path) -> None:
 
     def score(pixels: np.ndarray) -> np.ndarray:
         edge, middle = pixels[:, 0, 0, 0].astype(np.float32), pixels[:, 32, 32, 0].astype(np.float32)
-        return edge / 250 + 3 * (middle - 100) / 80
+        return edge / 250 + 4 * (middle - 100) / 80
 
     border = next(check for check in shortcut_gate(faces, SIZE, score, 0) if check["family"] == "border")
-    assert border["closes"] == pytest.approx(1 / 4)
-    assert (border["low"], border["high"]) == pytest.approx((1 / 4, 1 / 4))
+    assert border["closes"] == pytest.approx(1 / 5)
+    assert (border["low"], border["high"]) == pytest.approx((1 / 5, 1 / 5))
     assert border["passed"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -78,8 +79,20 @@ def test_one_candidate_is_the_out_of_bag_bootstrap() -> None:
     gain = gain_of_choice(y, groups, before, after[None, None], 5, repetitions=300)
     slow = np.array(out_of_bag(y, groups, before, after, 5))
     assert gain.difference == pytest.approx(slow.mean(), abs=1e-12)
-    assert (gain.low, gain.high) == pytest.approx(tuple(np.quantile(slow, [0.025, 0.975])), abs=1e-12)
-    assert gain.risk == pytest.approx(np.mean(slow <= 0))
+    likely = slow.mean() + np.sqrt(0.368 / 0.632) * (slow - slow.mean())
+    assert (gain.low, gain.high) == pytest.approx(tuple(np.quantile(likely, [0.025, 0.975])), abs=1e-12)
+    assert gain.risk == pytest.approx(np.mean(likely <= 0))
+
+
+def test_the_interval_holds_the_true_gain_as_often_as_it_says() -> None:
+    true = NormalDist().cdf(0.8 / 2**0.5) - 0.5  # AUROC of two normals 0.8 apart, less that of nothing
+    y, held = np.repeat([0, 1], 25), 0
+    for seed in range(120):
+        rng = np.random.default_rng(seed)
+        before, after = rng.normal(size=50), rng.normal(size=50) + 0.8 * y
+        gain = gain_of_choice(y, np.arange(50), before, after[None, None], seed, 200)
+        held += gain.low <= true <= gain.high
+    assert 106 <= held <= 119  # 95% of 120 are 114; between three standard errors below and one above, but never all
     assert gain.after - gain.before == pytest.approx(gain.difference)
 
 

@@ -20,6 +20,8 @@ from facetell.training.replay import Lesson
 
 __all__ = ["SHARES", "Candidate", "Trial", "cross_validate", "mixed"]
 
+ENOUGH = 15
+"""Held-out faces of each label from which one fold may end a candidate: with eight of each a good one was lost."""
 SHARES = (1.0, 0.5)
 """How far from the old weights to the learned ones a strategy that mixes may go."""
 
@@ -80,8 +82,8 @@ def cross_validate(
 ) -> list[Trial]:
     """Try every strategy: learn from all folds but one, judge that one, and ``old`` faces that nothing was learned from.
 
-    Groups stay whole. One trial for each strategy and share of `SHARES`. After the first fold only strategies go on that
-    may still win: a race (Maron and Moore 1994), as one fit is all the time there is. ``old`` is judged in the first
+    Groups stay whole. One trial for each strategy and share of `SHARES`. After the first fold, if it is not too small,
+    only strategies go on that may still win: a race (Maron and Moore 1994), as there is little time. ``old`` is judged in the first
     repetition alone. ``on_fit`` is told (fits done, fits in all, the strategy's name).
     """
     labels, groups = lesson.new.labels, lesson.new.groups
@@ -107,7 +109,7 @@ def cross_validate(
                     trial.held_out[repeat, held] = predict(network, lesson.part(held).new, lesson.fabric)
                     if old and repeat == 0:
                         trial.drops.append(before - auroc(old.labels, predict(network, old, lesson.fabric)))
-            if repeat == part == 0:
+            if repeat == part == 0 and np.bincount(labels[held], minlength=2).min() >= ENOUGH:
                 running = _may_win(trials, labels[held], held, margin)
     return trials
 

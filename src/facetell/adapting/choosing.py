@@ -83,8 +83,8 @@ def cross_validate(
     """Try every strategy: learn from all folds but one, judge that one, and ``old`` faces that nothing was learned from.
 
     Groups stay whole. One trial for each strategy and share of `SHARES`. After the first fold, if it is not too small,
-    only strategies go on that may still win: a race (Maron and Moore 1994), as there is little time. ``old`` is judged in the first
-    repetition alone. ``on_fit`` is told (fits done, fits in all, the strategy's name).
+    only strategies go on that may still win: a race (Maron and Moore 1994), as there is little time. ``old`` is judged in
+    the first repetition alone. ``on_fit`` is told (fits done, fits in all, the strategy's name).
     """
     labels, groups = lesson.new.labels, lesson.new.groups
     trials = [

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["STRATEGY"]
 
-PLAN = Plan(lr=2e-4, passes=20, least=40)
-"""The rate is that of `finetune`'s preset few-shot, as this is the same task: few images, general weights."""
+PLAN = Plan(lr=2e-4, passes=16, least=34, fresh=32)
+"""Rate, passes and batch are those of `finetune`'s preset few-shot, as this is the same task: few images, general weights."""
 PENALTY = 1.0
 """Of the gate's ridge."""
 

@@ -11,7 +11,7 @@ from facetell.training.replay import Lesson, Plan, replay
 
 __all__ = ["STRATEGY"]
 
-PLAN = Plan(lr=1e-3, passes=6, least=24, fresh=16, old=16)
+PLAN = Plan(lr=1e-3, passes=5, least=20, fresh=16, old=16)
 """Small steps and few, as the Transformer costs ten times what the others do."""
 
 

@@ -52,11 +52,11 @@ class Plan:
     """
 
     lr: float
-    passes: int = 12
+    passes: int = 10
     least: int = 30
     most: int = 400
-    fresh: int = 32
-    old: int = 32
+    fresh: int = 24
+    old: int = 24
     hold: float = 0.05
     pull: float = 0.0
     weight_decay: float = 0.05

@@ -8,7 +8,7 @@ from facetell.training.replay import Lesson, Plan, replay
 
 __all__ = ["STRATEGY"]
 
-PLAN = Plan(lr=4e-4, pull=0.01)
+PLAN = Plan(lr=4e-4, passes=12, fresh=32, old=32, pull=0.01)
 DECAY = 0.8
 """Factor on the learning rate from one block to the one before it."""
 

@@ -167,3 +167,11 @@ def test_too_few_groups_are_refused() -> None:
         novelty(known_points(1, 30), known_points(2, 60), np.zeros(60))
     with pytest.raises(DataError, match="too few groups"):
         novelty(known_points(1, 30), known_points(2, 8), np.arange(8))
+
+
+def test_files_that_are_known_faces_crowd_nowhere() -> None:
+    known = np.random.default_rng(0).normal(size=(60, 8)) * 1e3  # large, so that distances of 0 are rounding
+    found = novelty(
+        known[:30].copy(), known, groups=np.arange(60), labels=np.tile([0, 1], 30)
+    )  # warnings are errors here
+    assert not found.clusters

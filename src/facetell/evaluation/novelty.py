@@ -110,7 +110,8 @@ def _crowded(between: Floats, to_known: Floats, k: int) -> Floats:
     lowest = np.ones(n)
     for scale in scales:
         radius = radii[:, scale - 1]
-        crowd = np.sum(between < radius[:, None], axis=1) - (radius > 0)  # a file is no neighbour of its own
+        # A file is no neighbour of its own; one that is a known face has a radius of nothing but rounding.
+        crowd = np.maximum(np.sum(between < radius[:, None], axis=1) - (radius > 0), 0)
         lowest = np.minimum(lowest, crowding_p(crowd, scale, n - 1, m) * len(scales) * n)
     return lowest
 

@@ -170,8 +170,6 @@ def test_too_few_groups_are_refused() -> None:
 
 
 def test_files_that_are_known_faces_crowd_nowhere() -> None:
-    known = np.random.default_rng(0).normal(size=(60, 8)) * 1e3  # large, so that distances of 0 are rounding
-    found = novelty(
-        known[:30].copy(), known, groups=np.arange(60), labels=np.tile([0, 1], 30)
-    )  # warnings are errors here
+    known = RNG(0).normal(size=(60, 8)) * 1e3  # large, so that distances of 0 are rounding
+    found = labelled(known[:30].copy(), known, np.arange(60), np.tile([0, 1], 30))  # warnings are errors here
     assert not found.clusters

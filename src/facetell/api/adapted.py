@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from facetell.adapting.contract import Known
@@ -52,7 +51,7 @@ def write_adapted(
     if memory:  # what was chosen on other logits
         description = {key: value for key, value in description.items() if key not in ("unsure", "per_file")}
     held_out = np.asarray(record.pop("held_out"))
-    labels = samples_of(new, SPLIT, loaded.size).labels
+    labels = new.labels(SPLIT)
     description |= {
         "method": found.method,
         "settings": as_dict(found.settings),
@@ -78,8 +77,6 @@ def write_adapted(
     scores = fresh.scores(held_out.astype(np.float32))
     rates = confusion(labels, scores, fresh.calibration.threshold)
     record["at_threshold"] = {"recall": rates.recall, "fpr": rates.fpr, **counted(labels)}
-    images = np.random.default_rng(0).integers(0, 256, (2, loaded.size, loaded.size, 3), dtype=np.uint8)
-    selftest = {"images": torch.from_numpy(images), "logits": torch.from_numpy(fresh.logits(images))}
 
     with contextlib.ExitStack() as stack:
         fill: Callable[[Path], None] | None = None
@@ -92,7 +89,7 @@ def write_adapted(
                 (scratch / FOLDER).rename(folder / FOLDER)
 
         card = model_card(out.name, description, metrics)
-        write_bundle(out, description, network.state_dict(), selftest, metrics, card, {}, embedding, fill)
+        write_bundle(out, description, network.state_dict(), fresh.selftest(), metrics, card, {}, embedding, fill)
 
 
 def _decisions(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import logging
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -45,8 +44,6 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 __all__ = ["MARGIN", "adapt"]
-
-log = logging.getLogger("facetell")
 
 MARGIN = 0.01
 DRAWS = 2
@@ -242,16 +239,12 @@ def _old(memory: FaceSet, known: Known, new: FaceSet, fabric: Fabric, seed: int)
     given = pa.array(new.columns(["sha256"])["sha256"].to_pylist())  # held out there, so not learned from here
     size = known.settings.size
     learn, held = (
-        _some(samples_of(memory, name, size), ~np.asarray(pc.is_in(memory.columns(["sha256"], name)["sha256"], given)))
+        samples_of(memory, name, size).some(~np.asarray(pc.is_in(memory.columns(["sha256"], name)["sha256"], given)))
         for name in ("train", "validation")
     )
     half = deal(held.labels, held.groups, 2, seed)
-    choose, gate = (_some(held, half == part) for part in (0, 1))
+    choose, gate = (held.some(half == part) for part in (0, 1))
     return _Old(memory, Memory(learn, predict(known.network, learn, fabric)), choose, gate)
-
-
-def _some(samples: Samples, which: NDArray[np.bool_]) -> Samples:
-    return Samples(samples.images, samples.rows[which], samples.labels[which], samples.groups[which])
 
 
 def _lesson(

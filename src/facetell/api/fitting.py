@@ -11,7 +11,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from facetell.api.auditing import training_shortcuts
@@ -162,13 +161,11 @@ def fit(
     detector = Detector(network.cpu(), description)
     metrics = {"validation": summary(validation.labels, scores, point["value"]), "seed": seed}
     if fabric.is_global_zero:
-        images = np.random.default_rng(0).integers(0, 256, (2, resolved.size, resolved.size, 3), dtype=np.uint8)
-        selftest = {"images": torch.from_numpy(images), "logits": torch.from_numpy(detector.logits(images))}
         write_bundle(
             out,
             description,
             network.state_dict(),
-            selftest,
+            detector.selftest(),
             metrics,
             model_card(out.name, description, metrics),
             {name: (folder / name).read_text(encoding="utf-8") for name in TABLES if (folder / name).exists()},

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facetell.data.faceset import FaceSet
+from facetell.data.images import decode_resized
 from facetell.data.transplants import TRANSPLANTS, transplanted
 from facetell.evaluation.comparison import delong
 from facetell.evaluation.metrics import auroc
@@ -120,7 +121,6 @@ def shortcut_gate(
     real, fake = (np.sort(rng.permutation(np.flatnonzero(labels == label))[:_DONORS]) for label in (0, 1))
     reals, fakes = ([picture for _, some in faces.pick(rows, 64) for picture in some] for rows in (real, fake))
     donors = [fakes[k % len(fakes)] for k in rng.permutation(len(reals))]
-    from facetell.data.images import decode_resized
 
     plain = score(np.stack([decode_resized(picture, size) for picture in reals])).astype(np.float64)
     gap = float(score(np.stack([decode_resized(picture, size) for picture in fakes])).mean() - plain.mean())

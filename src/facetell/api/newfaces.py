@@ -68,11 +68,9 @@ def new_faces(parts: Mapping[int, Part], shots: int | None, seed: int) -> FaceSe
     for part in chosen:
         key.update(part.faces.fingerprint.encode() + part.rows.tobytes())
     out = cache_dir() / "facesets" / f"adapt-{key.hexdigest()[:24]}"
-    if (out / INFO_FILE).is_file():
-        try:
-            return FaceSet.open(out)
-        except DataError:  # damaged: make it again
-            pass
+    kept = FaceSet.open_if_whole(out)
+    if kept is not None:
+        return kept
     crop = next((part.faces.info.get("crop") for part in chosen), None)
     return join(out, chosen, {"seed": seed, "crop": crop})
 
@@ -100,11 +98,9 @@ def _prepared(where: Path, label: int, on_file: Progress | None) -> FaceSet:
     if not lines:
         raise DataError(f"{where} holds no file", hint="give a folder of pictures, photos or videos")
     out = cache_dir() / "facesets" / f"{_NAMES[label]}-{key.hexdigest()[:24]}"
-    if (out / INFO_FILE).is_file():
-        try:
-            return FaceSet.open(out)
-        except DataError:
-            pass
+    kept = FaceSet.open_if_whole(out)
+    if kept is not None:
+        return kept
     out.parent.mkdir(parents=True, exist_ok=True)
     index = out.with_name(f"{out.name}.csv")
     with index.open("w", newline="", encoding="utf-8") as file:

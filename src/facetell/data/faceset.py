@@ -105,6 +105,16 @@ class FaceSet:
                 raise DataError(f"face set {path}: shard {min(names)}{more} {what}", hint=again)
         return cls(path, info)
 
+    @classmethod
+    def open_if_whole(cls, path: Path) -> FaceSet | None:
+        """Open a face set that can be made again; None where there is none, or a damaged one."""
+        if not (path / INFO_FILE).is_file():
+            return None
+        try:
+            return cls.open(path)
+        except DataError:
+            return None
+
     @property
     def fingerprint(self) -> str:
         """Sha-256 over all rows' content and metadata: equal for equal data, wherever it lies."""

@@ -171,11 +171,9 @@ def open_or_prepare(
         key.update(repr((*stamp, *said)).encode())
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", source.resolve().name)[:40]
     out = cache_dir() / "facesets" / f"{name}-{key.hexdigest()[:24]}"
-    if (out / INFO_FILE).is_file():
-        try:
-            return FaceSet.open(out)
-        except DataError:  # damaged: make it again
-            pass
+    kept = FaceSet.open_if_whole(out)
+    if kept is not None:
+        return kept
     return prepare(source, out, seed=seed, subfolders=subfolders, split=split, progress=progress, overwrite=True)
 
 

@@ -117,6 +117,11 @@ class Detector:
             "selftest_difference": difference,
         }
 
+    def selftest(self) -> dict[str, Tensor]:
+        """Two inputs and their logits, which `verify` replays."""
+        images = np.random.default_rng(0).integers(0, 256, (2, self.size, self.size, 3), dtype=np.uint8)
+        return {"images": torch.from_numpy(images), "logits": torch.from_numpy(self.logits(images))}
+
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Logits (N,) of crops (N, size, size, 3), uint8 RGB; higher = more fake. Raises ``UsageError`` for others."""
         if images.shape[1:] != (self.size, self.size, 3) or images.dtype != np.uint8:

@@ -27,7 +27,10 @@ Floats = NDArray[np.float64]
 
 
 def deal(labels: NDArray[Any], groups: ArrayLike, folds: int, seed: int) -> NDArray[np.int64]:
-    """The fold (N,) of each row: groups stay whole, and each kind of group (real, fake, both) is dealt out in turn."""
+    """The fold (N,) of each row: groups stay whole, and each kind of group (real, fake, both) is dealt out in turn.
+
+    So no fold lacks a label that has as many groups as there are folds.
+    """
     n_groups, members = group_members(groups, len(labels))
     kinds = np.zeros(n_groups, np.int64)
     np.bitwise_or.at(kinds, members, 1 << labels.astype(np.int64))

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from facetell.evaluation.bootstrap import group_members
 from facetell.evaluation.comparison import auroc_covariance
+from facetell.evaluation.selection import deal
 
 __all__ = ["MIN_GROUPS", "SOME", "STRONG", "crossfit", "enough", "learn_and_score", "logistic_ridge", "tells"]
 
@@ -119,14 +119,7 @@ def crossfit(
     Returns:
         (families, N) logits.
     """
-    n_groups, members = group_members(groups, len(labels))
-    # In turn by what labels a group has, so that no fold lacks one.
-    kinds = np.zeros(n_groups, np.int64)
-    np.bitwise_or.at(kinds, members, 1 << labels.astype(np.int64))
-    shuffled = np.random.default_rng(seed).permutation(n_groups)
-    fold = np.empty(n_groups, np.int64)
-    fold[shuffled[np.argsort(kinds[shuffled], kind="stable")]] = np.arange(n_groups) % folds
-    of_row = fold[members]
+    of_row = deal(labels, groups, folds, seed)
     scores = np.empty((len(families), len(labels)))
     for part in range(folds):
         own = of_row == part

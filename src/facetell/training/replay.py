@@ -93,9 +93,7 @@ class Lesson:
 
     def part(self, positions: NDArray[np.int64]) -> Lesson:
         """The same with some of the new images."""
-        new = self.new
-        chosen = Samples(new.images, new.rows[positions], new.labels[positions], new.groups[positions])
-        return replace(self, new=chosen)
+        return replace(self, new=self.new.some(positions))
 
 
 Objective = Callable[[Any, list[Tensor], Tensor | None, Plan], Tensor]

@@ -1,6 +1,8 @@
 """Every strategy of `facetell adapt`, and its own choice, on new kinds of fakes: before and after, new faces and old.
 
-    python benchmarks/adapting.py DETECTOR OLD NEW... --shots 10 25 50 100 --seeds 0 1 2 -o rows.jsonl
+    python benchmarks/adapting.py DETECTOR OLD NEW... --shots 10 25 50 100 400 --seeds 0 1 2 -o rows.jsonl
+    python benchmarks/adapting.py DETECTOR OLD NEW... -o rows.jsonl --strategies beside --size 256 \
+        --backbone mobilenet_v2_tf --weights mobilenet_v2-imagenet.safetensors
     python benchmarks/adapting.py --table rows.jsonl --plot adapting.png
 
 DETECTOR has a memory (`facetell remember`). OLD is the face set it was fitted on, of which the split *test* measures. Each
@@ -17,14 +19,15 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from facetell.adapting import STRATEGIES, get_strategy
 from facetell.adapting.choosing import SHARES, cross_validate, mixed
 from facetell.api import adapting
 from facetell.api.facesets import samples_of
-from facetell.api.gating import old_gate
 from facetell.api.newfaces import SPLIT, new_faces, of_label
-from facetell.api.weights import general_backbone
+from facetell.api.weights import second_backbone
+from facetell.data.cache import decoded
 from facetell.data.faceset import FaceSet
 from facetell.detector.detector import Detector
 from facetell.detector.memory import memory_of
@@ -33,42 +36,59 @@ from facetell.evaluation.metrics import auroc
 from facetell.training.fabric import make_fabric
 from facetell.training.loop import predict
 from facetell.training.runtime import tune_allocator
+from facetell.training.second import Second
 
 
-def measure(detector: Path, old: Path, sources: list[str], shots: list[int], seeds: list[int], out: Path) -> None:
+def measure(given: argparse.Namespace) -> None:
     tune_allocator()
     fabric = make_fabric("auto")
-    loaded = Detector.load(detector, "cpu")
+    loaded = Detector.load(given.detector, "cpu")
     known = adapting._known(loaded)
-    memory = memory_of(detector, loaded.description)
+    memory = memory_of(given.detector, loaded.description)
     size = loaded.size
-    old_test = samples_of(FaceSet.open(old), "test", size)
-    done = {json.dumps(row["key"]) for row in read(out)}
-    for spec in sources:
+    old_test = samples_of(FaceSet.open(given.old), "test", size)
+    general = second_backbone(loaded, given.backbone, given.weights, given.size)
+    views = {old_test.images.path: decoded(FaceSet.open(given.old), "test", general.size)}
+    done = {json.dumps(row["key"]) for row in read(given.out)}
+    for spec in given.new:
         name, _, paths = spec.partition("=")
         fakes, reals = (Path(path) for path in paths.split(","))
         tests = [(samples_of(FaceSet.open(path), "test", size), label) for path, label in ((fakes, 1), (reals, 0))]
+        views |= {
+            samples.images.path: decoded(FaceSet.open(path), "test", general.size)
+            for (samples, _), path in zip(tests, (fakes, reals), strict=True)
+        }
+        tested = Second(general.name, general.weights, general.size, general.statistics, views, fabric)
+        by_old: dict[Path, np.ndarray] = {}
 
-        def logits(network, tests=tests):
-            found = [(predict(network, samples, fabric), samples.labels == label) for samples, label in tests]
-            return np.concatenate([scores[own] for scores, own in found])
+        def predicted(found, samples, tested=tested, by_old=by_old):
+            """As the network does; of experts the statistics, and what the old network says, are computed once."""
+            if found.method != "beside":
+                return predict(found.network, samples, fabric)
+            path = samples.images.path
+            if path not in by_old:
+                by_old[path] = predict(found.network.old, tested.samples(samples), fabric)
+            seen = (torch.from_numpy(each) for each in (by_old[path], tested.vectors(samples)))
+            with torch.no_grad():
+                return found.network.mix(*seen).numpy()
 
-        truth = np.concatenate([np.full((samples.labels == label).sum(), label) for samples, label in tests])
-
-        def judged(network, truth=truth, logits=logits):
-            scores = logits(network)
+        def judged(found, tests=tests, predicted=predicted):
+            found.network.to(fabric.device)
+            own = [predicted(found, samples)[samples.labels == label] for samples, label in tests]
+            truth = np.repeat([1, 0], [len(each) for each in own])
+            scores = np.concatenate(own)
             called = calibrated(scores, loaded.temperature) >= loaded.threshold
             return {
                 "new": auroc(truth, scores),
                 "recall": float(called[truth == 1].mean()),
                 "fpr": float(called[truth == 0].mean()),
-                "old": auroc(old_test.labels, predict(network, old_test, fabric)),
+                "old": auroc(old_test.labels, predicted(found, old_test)),
             }
 
-        before = judged(known.network)
-        for count in shots:
-            for seed in seeds:
-                key = [name, count, seed]
+        before = judged(known)
+        for count in given.shots:
+            for seed in given.seeds:
+                key = [name, count, f"{general.name} at {general.size}", seed]
                 if json.dumps(key) in done:
                     continue
                 began = time.perf_counter()
@@ -78,40 +98,37 @@ def measure(detector: Path, old: Path, sources: list[str], shots: list[int], see
                 remembered = adapting._old(memory, known, new, fabric, seed)
                 rows = {"before": before}
                 with tempfile.TemporaryDirectory() as folder:
-                    start = general_backbone(loaded.description, None)
-                    lesson = adapting._lesson(known, samples, remembered, start, seed, fabric, Path(folder))
+                    second = adapting._second(general, known, new, samples, memory, remembered, fabric)
+                    lesson = adapting._lesson(known, samples, remembered, second, seed, fabric, Path(folder))
                     found = {}
-                    for each in STRATEGIES:
+                    for each in given.strategies:
                         strategy, at = get_strategy(each), time.perf_counter()
                         found[each] = strategy.learn(known, lesson)
                         seconds = time.perf_counter() - at
                         for share in SHARES if strategy.mixes else (1.0,):
                             label = each if share == 1 else f"{each} × {share:g}"
-                            rows[label] = judged(mixed(known, found[each], share).network) | {"seconds": seconds}
+                            rows[label] = judged(mixed(known, found[each], share)) | {"seconds": seconds}
                     at = time.perf_counter()
                     fakes_given = int(samples.labels.sum())
                     trials = cross_validate(
                         known,
                         lesson,
-                        [get_strategy(each) for each in STRATEGIES],
+                        [get_strategy(each) for each in given.strategies],
                         remembered.choose,
                         folds=adapting.FOLDS,
                         repeats=adapting.REPEATS if fakes_given < adapting.FEW else 1,
                         margin=adapting.MARGIN,
                     )
-                allowed = adapting._allowed(trials, adapting.MARGIN)
-                best = max(allowed, key=lambda trial: trial.auroc(samples.labels))
-                network = mixed(known, found[best.candidate.strategy.name], best.candidate.share).network
-                gate = remembered.gate
-                scores = [predict(each, gate, fabric).astype(float) for each in (known.network, network)]
+                best = max(adapting._allowed(trials, adapting.MARGIN), key=lambda trial: trial.auroc(samples.labels))
                 rows["automatic"] = rows[best.candidate.name] | {
                     "seconds": time.perf_counter() - at,
                     "chosen": best.candidate.name,
                     "held_out": best.auroc(samples.labels),
-                    "old gate": old_gate(gate.labels, gate.groups, *scores, adapting.MARGIN)["passed"],
                 }
-                row = {"key": key, "n_fake": fakes_given, "n_test": len(truth), "n_old": len(old_test), "rows": rows}
-                with out.open("a", encoding="utf-8") as file:
+                counts = {"n_fake": fakes_given, "n_real": len(samples) - fakes_given}
+                counts |= {"n_test": sum(int((part.labels == label).sum()) for part, label in tests)}
+                row = {"key": key, **counts, "n_old": len(old_test), "rows": rows}
+                with given.out.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
                 print(key, rows["automatic"], f"{time.perf_counter() - began:.0f} s", flush=True)
 
@@ -123,23 +140,22 @@ def read(path: Path) -> list[dict]:
 def table(rows: list[dict]) -> str:
     """Markdown: mean over seeds (sd) of each strategy, by source and shots."""
     lines = []
-    for cell in dict.fromkeys(tuple(row["key"][:2]) for row in rows):
-        mine = [row for row in rows if tuple(row["key"][:2]) == cell]
+    for cell in dict.fromkeys(tuple(row["key"][:3]) for row in rows):
+        mine = [row for row in rows if tuple(row["key"][:3]) == cell]
         lines += [
-            f"\n**{cell[0]}, {cell[1]} shots** ({len(mine)} seeds; new: n = {mine[0]['n_test']}, "
-            f"old: n = {mine[0]['n_old']:,})\n",
-            "| | new AUROC | recall | FPR | old AUROC | s |",
-            "| --- | --- | --- | --- | --- | --- |",
+            f"\n**{cell[0]}, {cell[1]} fakes and {mine[0]['n_real']} reals, second backbone {cell[2]}** "
+            f"({len(mine)} seeds; new: n = {mine[0]['n_test']}, old: n = {mine[0]['n_old']:,})\n",
+            "| | new AUROC | recall | FPR | old AUROC |",
+            "| --- | --- | --- | --- | --- |",
         ]
         for name in mine[0]["rows"]:
             each = [row["rows"][name] for row in mine]
             values = {key: np.array([one[key] for one in each]) for key in ("new", "recall", "fpr", "old")}
             spread = f" ± {values['new'].std(ddof=1):.3f}" if len(each) > 1 and name != "before" else ""
-            seconds = f"{np.mean([one['seconds'] for one in each]):.0f}" if "seconds" in each[0] else ""
             chosen = f" ({', '.join(dict.fromkeys(one['chosen'] for one in each))})" if name == "automatic" else ""
             lines.append(
                 f"| {name}{chosen} | {values['new'].mean():.3f}{spread} | {values['recall'].mean():.2f} | "
-                f"{values['fpr'].mean():.2f} | {values['old'].mean():.3f} | {seconds} |"
+                f"{values['fpr'].mean():.2f} | {values['old'].mean():.3f} |"
             )
     return "\n".join(lines)
 
@@ -150,22 +166,29 @@ def plot(rows: list[dict], path: Path) -> None:
 
     name = rows[0]["key"][0]
     mine = [row for row in rows if row["key"][0] == name]
-    shots = sorted({row["key"][1] for row in mine})
-    figure = figure_of(3.6)
+    every = [row for row in mine if len(row["rows"]) > len(STRATEGIES)]
+    own = every[0]["key"][2]
+    styles = {"before": ("grey", ":", 1.5), "automatic": ("black", "-", 3.2), "beside": ("C9", "--", 1.4)}
+    styles = {
+        each: styles.get(each, (f"C{k}", "--", 1.2)) for k, each in enumerate(["before", *STRATEGIES, "automatic"])
+    }
+    figure = figure_of(3.8)
     panels = figure.subplots(1, 2)
     for panel, key, title in ((panels[0], "new", f"{name}: the new kind"), (panels[1], "old", "the old kinds")):
-        dressed(panel, title, "shots (images of each label)", "AUROC on test faces", pad=6)
-        for strategy in ("before", *list(STRATEGIES)[:-1], "automatic", "beside"):
-            means = [np.mean([row["rows"][strategy][key] for row in mine if row["key"][1] == n]) for n in shots]
-            style = {"before": ("grey", ":", 1.5), "automatic": ("black", "-", 3.2), "beside": ("C9", "--", 1.4)}
-            colour, line, width = style.get(
-                strategy, (f"C{list(STRATEGIES).index(strategy)}" if strategy in STRATEGIES else "k", "--", 1.2)
-            )
-            panel.plot(shots, means, line, color=colour, linewidth=width, label=strategy, marker=".")
+        dressed(panel, title, "fakes to learn from", "AUROC on test faces", pad=6)
+        lines = [(each, every, each, *style) for each, style in styles.items()]
+        for second in dict.fromkeys(row["key"][2] for row in mine if row["key"][2] != own):
+            other = [row for row in mine if row["key"][2] == second]
+            lines.append((f"beside, {second}", other, "beside", "C3", "-", 2.0))
+        for label, among, strategy, colour, line, width in lines:
+            shots = sorted({row["key"][1] for row in among})
+            means = [np.mean([row["rows"][strategy][key] for row in among if row["key"][1] == n]) for n in shots]
+            panel.plot(shots, means, line, color=colour, linewidth=width, label=label, marker=".")
+        shots = sorted({row["key"][1] for row in mine})
         panel.set_xscale("log")
         panel.set_xticks(shots, [str(n) for n in shots])
         panel.minorticks_off()
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     save_figure(figure, path)
 
 
@@ -174,8 +197,12 @@ if __name__ == "__main__":
     parser.add_argument("detector", nargs="?", type=Path)
     parser.add_argument("old", nargs="?", type=Path)
     parser.add_argument("new", nargs="*")
-    parser.add_argument("--shots", type=int, nargs="+", default=[10, 25, 50, 100])
+    parser.add_argument("--shots", type=int, nargs="+", default=[10, 25, 50, 100, 400])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES))
+    for each in ("--backbone", "--weights"):
+        parser.add_argument(each)
+    parser.add_argument("--size", type=int)
     parser.add_argument("-o", "--out", type=Path, default=Path("adapting.jsonl"))
     parser.add_argument("--table", type=Path)
     parser.add_argument("--plot", type=Path)
@@ -185,4 +212,4 @@ if __name__ == "__main__":
         if given.plot:
             plot(read(given.table), given.plot)
     else:
-        measure(given.detector, given.old, given.new, given.shots, given.seeds, given.out)
+        measure(given)

@@ -16,11 +16,13 @@ from facetell.data.cache import decoded
 from facetell.data.prepare import prepare
 from facetell.methods import get_method
 from facetell.networks.backbones import Backbone, build_backbone
+from facetell.networks.depth import DepthStatistics
 from facetell.settings import resolve
 from facetell.training.fabric import make_fabric
 from facetell.training.frozen import FrozenMaps
 from facetell.training.loop import Samples, predict
-from facetell.training.replay import RANGES, Lesson, Memory, Origin
+from facetell.training.replay import RANGES, Lesson, Memory
+from facetell.training.second import Second
 
 SIZE = 32
 
@@ -43,8 +45,9 @@ class School:
             FrozenMaps(backbone, part.images, part.rows, RANGES, seed, fabric, self.folder)
             for part in (self.new, self.old)
         ]
-        start = Origin("squeezenet1_1", "general weights", general())
-        return Lesson(self.new, kept, seed, fabric, (maps[0], maps[1] if memory else None), start)
+        views = {part.images.path: part.images for part in (self.new, self.old)}
+        second = Second("squeezenet1_1", "general weights", SIZE, DepthStatistics(general(), SIZE), views, fabric)
+        return Lesson(self.new, kept, seed, fabric, (maps[0], maps[1] if memory else None), second)
 
 
 def general() -> Backbone:

@@ -10,6 +10,7 @@ import pytest
 from monday import Monday, fill
 
 import facetell
+from facetell.api import newfaces
 from facetell.api.newfaces import new_faces, of_label
 from facetell.cli.main import main
 from facetell.data.faceset import FaceSet
@@ -68,20 +69,25 @@ def test_reals_of_the_memory_stand_in(made: Monday, tmp_path: Path) -> None:
     assert counts["fake"] == {"smooth": 24}
 
 
-def test_shots_are_nested_and_drawn_by_seed(made: Monday) -> None:
+def test_shots_are_nested_and_drawn_by_seed(made: Monday, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the fakes. All reals are used, up to a number that grows with the fakes."""
     parts = {label: of_label(made[name], label) for label, name in ((1, "smooth"), (0, "real"))}
 
-    def drawn(shots: int | None, seed: int) -> dict[int, set[str]]:
+    def drawn(shots: int | None, seed: int) -> tuple[set[str], set[str]]:
         faces = new_faces(parts, shots, seed)
         rows = faces.columns(["sha256", "label"]).to_pylist()
-        return {label: {row["sha256"] for row in rows if row["label"] == label} for label in (0, 1)}
+        real, fake = ({row["sha256"] for row in rows if row["label"] == label} for label in (0, 1))
+        return real, fake
 
     few, more, others, every = drawn(6, 1), drawn(15, 1), drawn(6, 2), drawn(None, 1)
-    for label in (0, 1):
-        assert [len(each[label]) for each in (few, more, others, every)] == [6, 15, 6, 24]
-        assert few[label] < more[label] < every[label]
-        assert few[label] != others[label]
+    assert [len(fake) for _, fake in (few, more, others, every)] == [6, 15, 6, 24]
+    assert few[1] < more[1] < every[1]
+    assert few[1] != others[1]
+    assert all(len(real) == 24 for real, _ in (few, more, others, every))
     assert drawn(6, 1) == few
+    monkeypatch.setattr(newfaces, "REALS", 10)
+    assert [len(real) for real, _ in (drawn(6, 3), drawn(15, 3))] == [10, 15]
+    assert drawn(6, 3)[0] < drawn(15, 3)[0]
 
 
 def test_a_face_set_gives_its_own_label_and_never_what_is_measured_on(made: Monday) -> None:

@@ -1,4 +1,4 @@
-"""An old network and a second one beside it: the mixture's formula, and its way to disk and back."""
+"""An old network and experts beside it: the mixture's formula, and its way to disk and back."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from toy import toy_detector
+from torch import nn
+from toy import toy_detector, toy_picture
 
 import facetell
 from facetell.adapting.contract import Known
 from facetell.cli.main import main
+from facetell.data.images import resize
 from facetell.detector.bundle import read_bundle, write_bundle
 from facetell.errors import BundleError, SettingsError, UsageError
 from facetell.methods import METHODS, get_method
 from facetell.networks.backbones import build_backbone
-from facetell.networks.beside import Beside
+from facetell.networks.beside import AtSize, Beside, Probe
 from facetell.settings import as_dict, resolve
 
 SIZE = 32
@@ -33,60 +35,103 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return toy_detector(root)
 
 
-def mixture(fitted: Path) -> Known:
+def mixture(fitted: Path, size: int = SIZE) -> Known:
     detector = facetell.Detector.load(fitted, "cpu")
     given = {
         "backbone": "squeezenet1_1",
         "weights": "none",
-        "size": SIZE,
+        "size": size,
         "old_method": detector.description["method"],
         "old_settings": json.dumps(detector.description["settings"]),
     }
     settings: Any = resolve(get_method("beside").settings, given)
     torch.manual_seed(5)
-    network = Beside(detector.network, build_backbone("squeezenet1_1", SIZE), SIZE)
+    network = Beside(detector.network, SIZE, build_backbone("squeezenet1_1", size), size)
     return Known("beside", settings, network.eval())
 
 
-def images(count: int) -> torch.Tensor:
-    return torch.rand(count, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(3))
+def images(count: int, size: int = SIZE) -> torch.Tensor:
+    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(3))
+
+
+def learned_by_chance(probe: Probe, seed: int) -> Probe:
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        probe.centre.normal_()
+        probe.spread.uniform_(0.05, 2)
+        probe.dense.weight.normal_(std=0.05)
+        probe.dense.bias.normal_()
+    return probe
+
+
+def neuron(probe: Probe, vector: torch.Tensor) -> float:
+    total = float(probe.dense.bias)
+    for x, centre, spread, weight in zip(vector, probe.centre, probe.spread, probe.dense.weight[0], strict=True):
+        total += float(weight) * min(max((float(x) - float(centre)) / float(spread), -5.0), 5.0)
+    return total
 
 
 @torch.no_grad()
 def test_the_formula_face_by_face(fitted: Path) -> None:
-    network: Any = mixture(fitted).network
-    network.gate.dense.weight.normal_(std=2)
-    batch = images(6)
+    """Two experts: each moves the logit of what stands before it by its gate."""
+    network = mixture(fitted).network.with_expert().eval()  # type: ignore[operator]
+    for k, expert in enumerate(network.experts):
+        learned_by_chance(expert.head, 2 * k)
+        learned_by_chance(expert.gate, 2 * k + 1)
+    batch = images(3)
     found = network(batch)
-    for k in range(6):
-        vector = network.backbone(batch[k : k + 1]).mean(dim=(2, 3))[0].double()
-        gate = 1 / (
-            1 + np.exp(-(float(vector @ network.gate.dense.weight[0].double()) + float(network.gate.dense.bias)))
-        )
-        new = float(vector @ network.head.dense.weight[0].double()) + float(network.head.dense.bias)
-        old = float(network.old(batch[k : k + 1]))
-        assert float(found[k]) == pytest.approx((1 - gate) * old + gate * new, abs=1e-4)
+    for k in range(3):
+        vector = network.statistics(batch[k : k + 1])[0]
+        logit = float(network.old.network(batch[k : k + 1]))
+        for expert in network.experts:
+            gate = 1 / (1 + np.exp(-neuron(expert.gate, vector)))
+            logit = (1 - gate) * logit + gate * neuron(expert.head, vector)
+        assert float(found[k]) == pytest.approx(logit, abs=1e-3)
 
 
 @torch.no_grad()
 def test_a_shut_gate_is_the_old_network_and_an_open_one_the_new(fitted: Path) -> None:
     network: Any = mixture(fitted).network
+    expert = network.experts[0]
+    learned_by_chance(expert.head, 0)
     batch = images(5)
-    network.gate.dense.weight.zero_()
-    network.gate.dense.bias.fill_(-60)
-    torch.testing.assert_close(network(batch), network.old(batch), rtol=0, atol=1e-6)
-    network.gate.dense.bias.fill_(60)
-    torch.testing.assert_close(network(batch), network.head(network.backbone(batch)), rtol=0, atol=1e-6)
+    expert.gate.dense.bias.fill_(-60)
+    torch.testing.assert_close(network(batch), network.old.network(batch), rtol=0, atol=1e-6)
+    expert.gate.dense.bias.fill_(60)
+    torch.testing.assert_close(network(batch), expert.head(network.statistics(batch)), rtol=0, atol=1e-6)
 
 
-def test_the_old_part_learns_nothing_and_always_evaluates(fitted: Path) -> None:
+def test_the_old_network_sees_its_own_size_as_a_file_would_be_resized() -> None:
+    rng = np.random.default_rng(4)
+    large = np.stack([np.asarray(toy_picture(rng, fake=True, side=5 * SIZE // 2)) for _ in range(4)])
+    small = np.stack([resize(each, SIZE) for each in large])
+    seen, own = (torch.from_numpy(each).permute(0, 3, 1, 2).float() / 255 for each in (large, small))
+    old = AtSize(nn.Identity(), SIZE)
+    torch.testing.assert_close(old(seen), own, rtol=0, atol=1 / 255)  # pixels are rounded in between
+    assert torch.equal(old(own), own)
+
+
+def test_another_expert_changes_nothing_until_it_learns(fitted: Path) -> None:
+    network: Any = mixture(fitted).network
+    learned_by_chance(network.experts[0].head, 0)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    grown = network.with_expert()
+    assert len(grown.experts) == 2
+    assert len(network.experts) == 1
+    for name, tensor in before.items():
+        assert torch.equal(grown.state_dict()[name], tensor), name
+    added = sum(tensor.numel() for name, tensor in grown.state_dict().items() if name not in before)
+    assert added == 2 * (3 * network.statistics.length + 1)
+
+
+def test_the_old_part_and_the_backbone_learn_nothing_and_always_evaluate(fitted: Path) -> None:
     network: Any = mixture(fitted).network.train()
     assert network.training
-    assert network.backbone.training
-    assert not any(part.training for part in network.old.modules())
+    assert not any(part.training for part in (*network.old.modules(), *network.statistics.modules()))
     network(images(4)).sum().backward()
-    assert all(parameter.grad is None for parameter in network.old.parameters())
-    assert network.head.dense.weight.grad.abs().sum() > 0
+    learning = {name for name, parameter in network.named_parameters() if parameter.grad is not None}
+    assert learning
+    assert all(name.startswith("experts.0.") for name in learning)
 
 
 def written(fitted: Path, out: Path) -> tuple[Known, np.ndarray, np.ndarray]:
@@ -138,6 +183,12 @@ def test_a_description_nested_too_deep_is_damaged(text: str, fitted: Path, tmp_p
     (tmp_path / "detector" / "detector.json").write_text(text)
     with pytest.raises(BundleError, match="damaged"):
         facetell.Detector.load(tmp_path / "detector", "cpu")
+
+
+def test_an_old_detector_of_larger_images_is_refused() -> None:
+    settings = resolve(get_method("beside").settings, {"size": 32, "old_settings": '{"size": 64}'})
+    with pytest.raises(SettingsError, match="64 pixels a side, more than 32"):
+        get_method("beside").build(settings)
 
 
 def test_an_unknown_old_method_is_said(fitted: Path, tmp_path: Path) -> None:

@@ -86,7 +86,8 @@ def test_half_of_each_label_in_every_batch(given: School, monkeypatch: pytest.Mo
 
     network = given.known.copied()
     plan = dataclasses.replace(PLAN, least=7, most=7)
-    replay(network, [{"params": list(network.parameters())}], lesson, plan, still=[], objective=watching)
+    monkeypatch.setattr(module, "remembering", watching)
+    replay(network, [{"params": list(network.parameters())}], lesson, plan, still=[])
     assert len(seen) == 7
     assert {int(each.sum()) for labels in seen for each in labels} == {4}
     assert {len(each) for labels in seen for each in labels} == {8}
@@ -103,7 +104,9 @@ def test_half_of_each_label_in_every_batch(given: School, monkeypatch: pytest.Mo
 
 def test_there_are_passes_over_the_new_images_within_bounds() -> None:
     plan = Plan(lr=1e-3, passes=12, least=30, most=400, fresh=32)
-    assert [plan.steps(n) for n in (10, 80, 400, 100_000)] == [30, 30, 150, 400]
+    labels = [np.repeat([0, 1], [n // 2, n // 2]).astype(np.int8) for n in (10, 80, 400, 100_000)]
+    assert [plan.steps(each) for each in labels] == [30, 30, 150, 400]
+    assert plan.steps(np.repeat([0, 1], [5000, 200]).astype(np.int8)) == 150  # as many as for 200 of each
 
 
 def test_still_parts_evaluate_and_the_rest_trains(given: School) -> None:

@@ -23,6 +23,17 @@ def test_the_regression_is_scikit_learns(penalty: float) -> None:
     np.testing.assert_allclose(intercept, theirs.intercept_[0], rtol=1e-4, atol=1e-5)
 
 
+def test_rows_that_count_more_than_once() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(120, 4))
+    y = rng.random(120) < 1 / (1 + np.exp(-x[:, 0] + 2))
+    counts = rng.uniform(0.1, 4, 120)
+    weights, intercept = logistic_ridge(x, y, 2.0, counts)
+    theirs = LogisticRegression(C=0.5, tol=1e-10, max_iter=1000).fit(x, y, sample_weight=counts)
+    np.testing.assert_allclose(weights, theirs.coef_[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(intercept, theirs.intercept_[0], rtol=1e-4, atol=1e-5)
+
+
 def test_the_regression_survives_separable_labels() -> None:
     x = np.r_[np.full((40, 1), -3.0), np.full((40, 1), 3.0)]
     weights, intercept = logistic_ridge(x, x[:, 0] > 0)

@@ -84,7 +84,9 @@ def test_the_old_stays_and_the_new_can_be_built_again(name: str, which: str, req
         assert not torch.allclose(known.network(probe), logits)
     assert set(tensors(first)) == set(tensors(second))
     assert changed(tensors(first), second) == set()
-    if name != "classical" and given.known.settings.backbone == "squeezenet1_1":  # logistic regression has one solution
+    if (
+        name not in ("classical", "beside") and given.known.settings.backbone == "squeezenet1_1"
+    ):  # logistic regression has one solution
         assert changed(tensors(first), strategy.learn(known, given.lesson(5))) != set()
 
 
@@ -188,29 +190,6 @@ def test_a_new_end_stands_on_the_same_backbone(name: str, normed: School) -> Non
         assert torch.equal(before[key], after[key]), key
 
 
-def test_beside_answers_as_the_old_where_the_old_is_at_home(normed: School) -> None:
-    """The gate separates what was shown as new from what was shown as old; where it is shut the old logits come out."""
-    before = tensors(normed.known)
-    lesson = normed.lesson()
-    found = learned(normed, "beside")
-    assert found.method == "beside"
-    after = tensors(found)
-    for key, tensor in before.items():
-        assert torch.equal(after[f"old.{key}"], tensor), key
-    network: Any = found.network
-    gates = {}
-    for name, samples in (("new", normed.new), ("old", normed.old)):
-        images = torch.from_numpy(samples.images.gather(samples.rows)).permute(0, 3, 1, 2).float() / 255
-        with torch.no_grad():
-            gates[name] = torch.sigmoid(network.gate(network.backbone(images))).numpy()
-        mixed_logits = predict(network, samples, lesson.fabric)
-        old, new = predict(normed.known.network, samples, lesson.fabric), None
-        with torch.no_grad():
-            new = network.head(network.backbone(images)).numpy()
-        np.testing.assert_allclose(mixed_logits, (1 - gates[name]) * old + gates[name] * new, rtol=1e-3, atol=1e-4)
-    assert gates["new"].mean() > gates["old"].mean() + 0.1
-
-
 def test_without_a_memory_all_but_beside_can_learn(normless: School) -> None:
     lesson = normless.lesson(memory=False)
     for name in STRATEGIES:
@@ -219,8 +198,8 @@ def test_without_a_memory_all_but_beside_can_learn(normless: School) -> None:
         if why is None:
             get_strategy(name).learn(normless.known, lesson)
     assert "memory" in str(get_strategy("beside").obstacle(normless.known, lesson))
-    no_start = dataclasses.replace(normless.lesson(), start=None)
-    assert "--weights" in str(get_strategy("beside").obstacle(normless.known, no_start))
+    no_second = dataclasses.replace(normless.lesson(), second=None)
+    assert "--weights" in str(get_strategy("beside").obstacle(normless.known, no_second))
 
 
 def test_halfway_is_the_mean_of_the_weights(normed: School) -> None:

@@ -1,7 +1,8 @@
-"""``beside``: a second backbone with general weights learns the new kind, and a gate learns when to ask it.
+"""``beside``: the old network stays what it was, and an expert beside it learns the new kind and when to be asked.
 
-The old network stays what it was. What it had to forget of general pictures to become a detector is what a new kind of
-fake needs: of 100 StyleGAN faces a network learns more when it starts from ImageNet than from a detector of face swaps.
+What a network had to forget of general pictures to become a detector is what a new kind of fake needs. So the expert
+reads a backbone that has forgotten nothing: statistics of its maps at every depth, on which few images and a logistic
+regression go further than training does (docs/results.md).
 """
 
 from __future__ import annotations
@@ -9,98 +10,152 @@ from __future__ import annotations
 import copy
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from facetell.adapting.contract import Known, Strategy, norms_of
-from facetell.data.batches import iterate
+from facetell.adapting.contract import Known, Strategy
+from facetell.evaluation.selection import deal
 from facetell.evaluation.shortcuts import logistic_ridge
 from facetell.methods import get_method
-from facetell.networks.beside import Beside
-from facetell.networks.heads import PooledLinear
+from facetell.networks.beside import CLIP, Beside, Probe
 from facetell.settings import as_dict, resolve
-from facetell.training.loop import Samples
-from facetell.training.replay import Lesson, Plan, replay
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
+from facetell.training.loop import Samples, predict
+from facetell.training.replay import Lesson
+from facetell.training.second import Second
 
 __all__ = ["STRATEGY"]
 
-PLAN = Plan(lr=2e-4, passes=16, least=34, fresh=32)
-"""Rate, passes and batch are those of `finetune`'s preset few-shot, as this is the same task: few images, general weights."""
-PENALTY = 1.0
-"""Of the gate's ridge."""
+Floats = NDArray[np.float64]
 
-
-class _Alone(nn.Module):
-    """The new part by itself, which learns as if there were no other."""
-
-    def __init__(self, network: Beside) -> None:
-        super().__init__()
-        self.backbone, self.head = network.backbone, network.head
-
-    def forward(self, images: Tensor) -> Tensor:
-        logit: Tensor = self.head(self.backbone(images))
-        return logit
+PENALTY = 100.0
+"""Of the ridge, where every row counts once on average."""
+FOLDS = 5
+MOST = 1000
+"""Faces of each label, new or remembered, that an expert learns from: more would cost more than they teach."""
 
 
 def learn(known: Known, lesson: Lesson) -> Known:
-    """Train the second backbone on the new images, then fit the gate to tell these from the memory."""
-    assert lesson.start is not None
-    assert lesson.memory is not None
-    torch.manual_seed(lesson.seed)
-    old, origin = known.settings, lesson.start
+    """Fit an expert's head to tell the new fakes from the new reals, and its gate to tell both from the memory."""
+    second, memory = lesson.second, lesson.memory
+    assert second is not None
+    assert memory is not None
+    new, old = (_some(samples, lesson.seed) for samples in (lesson.new, memory.samples))
+    fresh, remembered = second.vectors(new), second.vectors(old)
+    found = _with_expert(known, second, lesson.fabric.device)
+    network: Any = found.network
+    expert = network.experts[-1]
+    products = _fit(expert.head, fresh, new.labels == 1)
+    _calibrate(expert.head, products, new, lesson.seed)
+    _fit(expert.gate, np.concatenate([remembered, fresh]), np.repeat([False, True], [len(old), len(new)]))
+    return found
+
+
+def _with_expert(known: Known, second: Second, device: torch.device) -> Known:
+    """The detector with one expert more: on the second backbone it has, if that is the one at hand, else on a new one."""
+    old = known.settings
+    if isinstance(known.network, Beside) and known.network.statistics is second.statistics:
+        grown = known.network.with_expert()
+        return Known(known.method, replace(old, experts=old.experts + 1), grown.to(device).eval())
     given = {
-        "backbone": origin.backbone,
-        "weights": origin.weights,
-        "size": old.size,
+        "backbone": second.backbone,
+        "weights": second.weights,
+        "size": second.size,
         "old_method": known.method,
         "old_settings": json.dumps(as_dict(old)),
     }
     settings: Any = resolve(get_method("beside").settings, given)
-    network = Beside(copy.deepcopy(known.network), copy.deepcopy(origin.body), old.size)
-    alone = _Alone(network)
-    groups = [{"params": list(alone.parameters())}]
-    replay(alone, groups, replace(lesson, memory=None), PLAN, still=norms_of(alone))
-    vectors = [_pooled(network, samples, lesson.fabric) for samples in (lesson.memory.samples, lesson.new)]
-    _fit_gate(network.gate, vectors[0], vectors[1])
-    return Known("beside", settings, network.eval())
+    network = Beside(known.copied(), old.size, copy.deepcopy(second.statistics.backbone), second.size)
+    return Known("beside", settings, network.to(device).eval())
+
+
+def _some(samples: Samples, seed: int) -> Samples:
+    rng = np.random.default_rng([seed, 5])
+    drawn = [rng.permutation(np.flatnonzero(samples.labels == label))[:MOST] for label in (0, 1)]
+    return samples.some(np.sort(np.concatenate(drawn)))
+
+
+def _fit(probe: Probe, vectors: NDArray[np.float32], truth: NDArray[np.bool_]) -> Floats:
+    """A ridge-penalised logistic regression on scaled numbers, either side weighing the same; gives the rows' products."""
+    centre, spread = vectors.mean(axis=0), vectors.std(axis=0)
+    spread = np.where(spread > 1e-6, spread, 1)
+    scaled = ((vectors - centre) / spread).clip(-CLIP, CLIP).astype(np.float64)
+    products: Floats = scaled @ scaled.T
+    along, intercept = _solve(products, truth)
+    probe.centre.copy_(torch.from_numpy(centre))
+    probe.spread.copy_(torch.from_numpy(spread))
+    probe.dense.weight.data.copy_(torch.from_numpy(along @ scaled)[None])
+    probe.dense.bias.data.fill_(intercept)
+    return products
+
+
+def _solve(products: Floats, truth: NDArray[np.bool_]) -> tuple[Floats, float]:
+    """The regression from the images' products (N, N): weights (N,) of the images, and the intercept.
+
+    There are more numbers than images, and the solution lies in the span of the latter: it is found there.
+    """
+    squares, axes = np.linalg.eigh(products)
+    kept = squares > 1e-9 * squares[-1]
+    root = np.sqrt(squares[kept])
+    weights, intercept = logistic_ridge(axes[:, kept] * root, truth, PENALTY, _even(truth))
+    return axes[:, kept] @ (weights / root), intercept
+
+
+def _calibrate(head: Probe, products: Floats, samples: Samples, seed: int) -> None:
+    """Stretch and shift the head's logits so that they fit images that were held out (Platt scaling).
+
+    Where there are more numbers than images, those that are learned from say little of those that are not: with eight
+    reals for a fake, most held-out fakes would count as real.
+    """
+    truth = samples.labels == 1
+    folds = min(FOLDS, *(len(np.unique(samples.groups[truth == label])) for label in (False, True)))
+    if folds < 2:
+        return
+    fold = deal(samples.labels, samples.groups, folds, seed)
+    held_out = np.empty(len(truth))
+    for part in range(folds):
+        held, learned = np.flatnonzero(fold == part), np.flatnonzero(fold != part)
+        along, intercept = _solve(products[np.ix_(learned, learned)], truth[learned])
+        held_out[held] = products[np.ix_(held, learned)] @ along + intercept
+    unit = float(held_out.std()) or 1.0
+    slope, shift = logistic_ridge(held_out[:, None] / unit, truth, 1.0, _even(truth))
+    factor = max(float(slope[0]) / unit, 1e-3)  # what ranks the wrong way round is not turned
+    head.dense.weight.data.mul_(factor)
+    head.dense.bias.data.mul_(factor).add_(shift)
+
+
+def _even(truth: NDArray[np.bool_]) -> Floats:
+    """How often each row counts (N,), so that both sides weigh the same, and once on average."""
+    share = float(truth.mean())
+    return np.where(truth, 0.5 / share, 0.5 / (1 - share))
 
 
 @torch.no_grad()
-def _pooled(network: Beside, samples: Samples, fabric: Fabric) -> NDArray[np.float64]:
-    """What the gate sees (N, C)."""
-    found = []
-    for pixels, _ in iterate(samples.images, samples.rows, 256, fabric.device):
-        with fabric.autocast():
-            found.append(network.backbone(pixels.float().div_(255)).mean(dim=(2, 3)).double().cpu().numpy())
-    return np.concatenate(found)
-
-
-def _fit_gate(gate: PooledLinear, old: NDArray[np.float64], new: NDArray[np.float64]) -> None:
-    """A ridge-penalised logistic regression, new from old, as if there were as many of either."""
-    x, y = np.concatenate([old, new]), np.repeat([False, True], [len(old), len(new)])
-    centre, spread = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-6)
-    weights, intercept = logistic_ridge((x - centre) / spread, y, PENALTY)
-    weights = weights / spread
-    intercept -= float(weights @ centre) + np.log(len(new) / len(old))
-    gate.dense.weight.data.copy_(torch.from_numpy(weights)[None])
-    gate.dense.bias.data.fill_(intercept)
+def _judge(found: Known, samples: Samples, lesson: Lesson) -> NDArray[np.float32]:
+    """As the network does, but for the statistics, which are computed once."""
+    network: Any = found.network
+    assert lesson.second is not None
+    known = predict(network.old, samples, lesson.fabric)
+    seen = (torch.from_numpy(each).to(lesson.fabric.device) for each in (known, lesson.second.vectors(samples)))
+    logits: NDArray[np.float32] = network.mix(*seen).cpu().numpy()
+    return logits
 
 
 def _obstacle(_known: Known, lesson: Lesson) -> str | None:
     if lesson.memory is None:
         return "without a memory nothing tells when the old network is to be asked"
-    if lesson.start is None:
+    if lesson.second is None:
         return "no general weights to begin with: give --weights FILE.safetensors"
     return None
 
 
 STRATEGY = Strategy(
-    "beside", "a second backbone beside the old network, and a gate between them", _obstacle, learn, mixes=False
+    "beside",
+    "an expert on a second backbone, beside the untouched network",
+    _obstacle,
+    learn,
+    mixes=False,
+    judge=_judge,
 )

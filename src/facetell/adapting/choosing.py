@@ -105,10 +105,10 @@ def cross_validate(
                 found = strategy.learn(known, lesson.part(learned))
                 done += 1
                 for trial in (trial for trial in trials if trial.candidate.strategy is strategy):
-                    network = mixed(known, found, trial.candidate.share).network
-                    trial.held_out[repeat, held] = predict(network, lesson.part(held).new, lesson.fabric)
+                    learner = mixed(known, found, trial.candidate.share)
+                    trial.held_out[repeat, held] = strategy.judge(learner, lesson.part(held).new, lesson)
                     if old and repeat == 0:
-                        trial.drops.append(before - auroc(old.labels, predict(network, old, lesson.fabric)))
+                        trial.drops.append(before - auroc(old.labels, strategy.judge(learner, old, lesson)))
             if repeat == part == 0 and np.bincount(labels[held], minlength=2).min() >= ENOUGH:
                 running = _may_win(trials, labels[held], held, margin)
     return trials

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from facetell.adapting.contract import Known, Strategy
+from facetell.adapting.contract import Known, Strategy, grown
 from facetell.methods import get_method
 from facetell.networks.backbones import Backbone
 from facetell.settings import resolve
@@ -40,10 +40,10 @@ def learn(known: Known, lesson: Lesson) -> Known:
     return Known(method.name, settings, network.eval())
 
 
-def _obstacle(_known: Known, _lesson: Lesson) -> str | None:
+def _obstacle(known: Known, lesson: Lesson) -> str | None:
     if importlib.util.find_spec("sklearn") is None:
         return "scikit-learn is missing: pip install 'facetell[features]'"
-    return None
+    return grown(known, lesson)
 
 
 STRATEGY = Strategy("classical", "logistic regression on the frozen backbone's vectors", _obstacle, learn, mixes=False)

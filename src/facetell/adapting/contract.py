@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
-from facetell.networks.beside import Beside
+from facetell.training.loop import Samples, predict
 from facetell.training.replay import Lesson
 
-__all__ = ["Known", "Strategy", "head_of", "no_head", "norms_of"]
+__all__ = ["Known", "Strategy", "grown", "head_of", "no_head", "norms_of"]
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,13 @@ class Known:
     network: nn.Module
 
     def copied(self) -> nn.Module:
-        """A copy of the network in which everything may learn, but for an older one within it."""
-        network = copy.deepcopy(self.network).requires_grad_(True)
-        if isinstance(network, Beside):
-            network.old.requires_grad_(False)
-        return network
+        """A copy of the network in which everything may learn."""
+        return copy.deepcopy(self.network).requires_grad_(True)
+
+
+def judge(known: Known, samples: Samples, lesson: Lesson) -> NDArray[np.float32]:
+    """Logits (N,) of ``samples`` by the network."""
+    return predict(known.network, samples, lesson.fabric)
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,8 @@ class Strategy:
 
     ``obstacle(known, lesson)`` says in words why it cannot be used, or None. ``learn(known, lesson)`` returns the
     network that has learned; the old one stays as it is. ``mixes``: the result has the old network's tensors, so that a
-    weighted mean of both is a network as well (WiSE-FT: Wortsman et al. 2022).
+    weighted mean of both is a network as well (WiSE-FT: Wortsman et al. 2022). ``judge(learned, samples, lesson)`` gives
+    the logits of faces while strategies are compared.
     """
 
     name: str
@@ -45,6 +50,7 @@ class Strategy:
     obstacle: Callable[[Known, Lesson], str | None]
     learn: Callable[[Known, Lesson], Known]
     mixes: bool = True
+    judge: Callable[[Known, Samples, Lesson], NDArray[np.float32]] = judge
 
 
 def head_of(network: Any) -> list[nn.Parameter]:
@@ -57,6 +63,12 @@ def norms_of(network: nn.Module) -> Sequence[nn.Module]:
     return [part for part in network.modules() if isinstance(part, nn.modules.batchnorm._NormBase)]
 
 
-def no_head(known: Known, _lesson: Lesson) -> str | None:
-    """Why a strategy that trains the head cannot: the head is a classical classifier."""
-    return None if head_of(known.network) else f"the classifier of {known.method} does not learn by gradients"
+def grown(known: Known, _lesson: Lesson) -> str | None:
+    """Why a strategy that changes a network cannot change one that has experts beside it."""
+    return "the detector has experts beside it and takes another one: beside" if known.method == "beside" else None
+
+
+def no_head(known: Known, lesson: Lesson) -> str | None:
+    """Why a strategy that trains the head cannot: there are experts, or the head is a classical classifier."""
+    why = grown(known, lesson)
+    return why or (None if head_of(known.network) else f"the classifier of {known.method} does not learn by gradients")

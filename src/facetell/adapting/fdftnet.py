@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from facetell.adapting.contract import Known, Strategy
+from facetell.adapting.contract import Known, Strategy, grown
 from facetell.methods import get_method
 from facetell.settings import resolve
 from facetell.training.replay import Lesson, Plan, replay
@@ -37,7 +37,7 @@ def learn(known: Known, lesson: Lesson) -> Known:
 STRATEGY = Strategy(
     "fdftnet",
     "Fine-Tune Transformer and MobileNet head on the frozen backbone",
-    lambda _known, _lesson: None,
+    grown,
     learn,
     mixes=False,
 )

@@ -35,9 +35,10 @@ def _affine(backbone: nn.Module) -> list[nn.Parameter]:
 
 
 def _obstacle(known: Known, lesson: Lesson) -> str | None:
-    if not _affine(known.network.get_submodule("backbone")):
+    why = no_head(known, lesson)
+    if why is None and not _affine(known.network.get_submodule("backbone")):
         return "the backbone has neither norms nor biases"
-    return no_head(known, lesson)
+    return why
 
 
 STRATEGY = Strategy("norms", "norms (where there are none: biases) and the head", _obstacle, learn)

@@ -55,13 +55,14 @@ def write_adapted(
     description |= {
         "method": found.method,
         "settings": as_dict(found.settings),
+        "input": {**parent["input"], "size": found.settings.size},
         "seed": seed,
         "lineage": {**parent.get("lineage", {}), "history": [*history_of(parent), record]},
     }
     metrics: dict[str, Any] = {"seed": seed, "new": record["gate"]["new"]}
     embedding = None
     if memory:
-        validation = samples_of(memory, "validation", loaded.size)
+        validation = samples_of(memory, "validation", found.settings.size)
         logits = predict(found.network, validation, fabric)
         embedding = embedding_reference(found.network, validation, seed)
         description |= _decisions(parent, memory, validation, logits)

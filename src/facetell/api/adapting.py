@@ -24,7 +24,8 @@ from facetell.api.adapted import write_adapted
 from facetell.api.facesets import samples_of
 from facetell.api.gating import gain_gate, label_gate, old_gate, shortcut_gate
 from facetell.api.newfaces import SPLIT, new_faces, of_label, with_made_fakes
-from facetell.api.weights import general_backbone
+from facetell.api.weights import General, second_backbone
+from facetell.data.cache import decoded
 from facetell.data.faceset import FaceSet, hash_file
 from facetell.data.join import Part
 from facetell.detector.bundle import DESCRIPTION
@@ -37,8 +38,9 @@ from facetell.settings import resolve
 from facetell.training.fabric import make_fabric
 from facetell.training.frozen import FrozenMaps
 from facetell.training.loop import Samples, predict
-from facetell.training.replay import RANGES, Lesson, Memory, Origin
+from facetell.training.replay import RANGES, Lesson, Memory
 from facetell.training.runtime import tune_allocator
+from facetell.training.second import Second
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -73,7 +75,9 @@ def adapt(
     real: str | Path | None = None,
     shots: int | None = None,
     strategy: str = "auto",
+    backbone: str | None = None,
     weights: str | None = None,
+    size: int | None = None,
     margin: float = MARGIN,
     trust_labels: bool = False,
     seed: int = 0,
@@ -83,10 +87,11 @@ def adapt(
     """Learn a new kind of fake and write the new detector to ``out``, if it passes the gate.
 
     ``fake``, ``real``: a folder in which every picture, photo or video has that label, or a face set. Without reals the
-    memory's stand in; without fakes they are blended from the reals (``blend``). ``shots``: at most that many of each,
-    drawn by ``seed``. ``strategy``: a name of ``STRATEGIES`` or ``auto``, which tries all that fit by
-    cross-validation on the few images. ``weights``: general weights for the strategy ``beside`` (default: what the
-    detector itself started from). ``margin``: how far the AUROC on old faces may fall, which only a detector with a
+    memory's stand in; without fakes they are blended from the reals (``blend``). ``shots``: at most that many fakes,
+    drawn by ``seed``; of the reals at most 1,000 are used. ``strategy``: a name of ``STRATEGIES`` or ``auto``, which tries
+    all that fit by cross-validation on the few images. ``backbone``, ``weights``, ``size``: the second backbone of the
+    strategy ``beside``, its general weights, and the side of its images (default: the detector's own backbone, what that
+    started from, and its size). ``margin``: how far the AUROC on old faces may fall, which only a detector with a
     memory can tell (``facetell remember``). ``trust_labels``: do not refuse labels that the old detector ranks the wrong
     way round.
 
@@ -109,8 +114,7 @@ def adapt(
     known = _known(loaded)
     fabric = make_fabric("auto")
     known.network.to(fabric.device)
-    size = known.settings.size
-    samples = samples_of(new, SPLIT, size)
+    samples = samples_of(new, SPLIT, known.settings.size)
     old = _old(memory, known, new, fabric, seed) if memory else None
     if old is None:
         said.append(
@@ -136,7 +140,9 @@ def adapt(
             "until more are found"
         )
     with tempfile.TemporaryDirectory(prefix="facetell-") as folder:
-        lesson = _lesson(known, samples, old, general_backbone(description, weights), seed, fabric, Path(folder))
+        general = second_backbone(loaded, backbone, weights, size)
+        second = _second(general, known, new, samples, memory, old, fabric) if general else None
+        lesson = _lesson(known, samples, old, second, seed, fabric, Path(folder))
         usable, unfit = _usable(strategies, known, lesson, strategy)
         trials = cross_validate(
             known,
@@ -151,7 +157,7 @@ def adapt(
         allowed = _allowed(trials, margin)
         best = max(allowed, key=lambda trial: trial.auroc(samples.labels))
         found = mixed(known, best.candidate.strategy.learn(known, lesson), best.candidate.share)
-    record = _judged(known, found, new, samples, old, trials, allowed, best, margin, trust_labels, seed, fabric)
+    record = _judged(known, found, new, samples, old, second, trials, allowed, best, margin, trust_labels, seed, fabric)
     record = {
         "what": "adapt",
         "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -247,8 +253,28 @@ def _old(memory: FaceSet, known: Known, new: FaceSet, fabric: Fabric, seed: int)
     return _Old(memory, Memory(learn, predict(known.network, learn, fabric)), choose, gate)
 
 
+def _second(
+    general: General,
+    known: Known,
+    new: FaceSet,
+    samples: Samples,
+    memory: FaceSet | None,
+    old: _Old | None,
+    fabric: Fabric,
+) -> Second:
+    """The second backbone with the pictures as it sees them."""
+    parts = [(samples, new, SPLIT)]
+    if old and memory:
+        parts += [(old.learn.samples, memory, "train"), (old.gate, memory, "validation")]
+    same = general.size == known.settings.size
+    views = {
+        seen.images.path: seen.images if same else decoded(faces, split, general.size) for seen, faces, split in parts
+    }
+    return Second(general.name, general.weights, general.size, general.statistics, views, fabric)
+
+
 def _lesson(
-    known: Known, samples: Samples, old: _Old | None, start: Origin | None, seed: int, fabric: Fabric, folder: Path
+    known: Known, samples: Samples, old: _Old | None, second: Second | None, seed: int, fabric: Fabric, folder: Path
 ) -> Lesson:
     backbone: Any = known.network.get_submodule("backbone")
     memory = old.learn if old else None
@@ -259,7 +285,7 @@ def _lesson(
         for part in (samples, memory.samples if memory else None)
     ]
     assert maps[0] is not None
-    return Lesson(samples, memory, seed, fabric, (maps[0], maps[1]), start)
+    return Lesson(samples, memory, seed, fabric, (maps[0], maps[1]), second)
 
 
 def _usable(
@@ -291,6 +317,7 @@ def _judged(
     new: FaceSet,
     samples: Samples,
     old: _Old | None,
+    second: Second | None,
     trials: list[Trial],
     allowed: list[Trial],
     best: Trial,
@@ -306,10 +333,14 @@ def _judged(
     gain = gain_of_choice(labels, groups, before, held_out, seed)
     gate: dict[str, Any] = {"labels": label_gate(labels, groups, before), "new": gain_gate(labels, gain)}
     if old:
-        logits = [predict(network, old.gate, fabric).astype(np.float64) for network in (known.network, found.network)]
+        seen = second.samples(old.gate) if second and found.settings.size != known.settings.size else old.gate
+        logits = [
+            predict(each.network, faces, fabric).astype(np.float64)
+            for each, faces in ((known, old.gate), (found, seen))
+        ]
         gate["old"] = old_gate(old.gate.labels, old.gate.groups, logits[0], logits[1], margin)
     network = found.network.to(fabric.device).eval()
-    gate["shortcuts"] = shortcut_gate(new, known.settings.size, lambda pixels: _scored(network, pixels, fabric), seed)
+    gate["shortcuts"] = shortcut_gate(new, found.settings.size, lambda pixels: _scored(network, pixels, fabric), seed)
     checks = [
         *([] if trust_labels else [gate["labels"]]),
         gate["new"],

@@ -21,6 +21,8 @@ from facetell.errors import DataError
 __all__ = ["new_faces", "of_label", "with_made_fakes"]
 
 SPLIT = "finetune"
+REALS = 1000
+"""Reals used at most, where there are fewer fakes: they cost little and help much, and more would only take longer."""
 _NAMES = ("real", "fake")
 Progress = Callable[[int, int], None]
 
@@ -50,8 +52,12 @@ def of_label(where: Path, label: int, on_file: Progress | None = None) -> Part:
 
 
 def with_made_fakes(reals: Part, shots: int | None, seed: int) -> dict[int, Part]:
-    """Parts of both labels for ``new_faces`` from real faces alone: the fakes are blended from them, kept in the cache."""
-    alone = new_faces({0: reals}, shots, seed)
+    """Parts of both labels for ``new_faces`` from real faces alone: the fakes are blended from them, kept in the cache.
+
+    Of ``shots`` reals a fake each.
+    """
+    drawn = Part(reals.faces, _drawn(reals.rows, 0, shots, seed), SPLIT, reals.prefix)
+    alone = new_faces({0: drawn}, None, seed)
     out = cache_dir() / "facesets" / f"blended-{alone.fingerprint[:24]}-{seed}"
     made = blend(alone.path, out, draws=1, seed=seed, overwrite=True)
     labels, prefix = made.labels(SPLIT), f"{alone.fingerprint[:8]}/"
@@ -60,10 +66,14 @@ def with_made_fakes(reals: Part, shots: int | None, seed: int) -> dict[int, Part
 
 
 def new_faces(parts: Mapping[int, Part], shots: int | None, seed: int) -> FaceSet:
-    """One face set of the parts by label, of each at most ``shots`` drawn by ``seed``, kept in the cache folder."""
-    chosen = [
-        Part(part.faces, _drawn(part.rows, label, shots, seed), SPLIT, part.prefix) for label, part in parts.items()
-    ]
+    """One face set of the parts by label, kept in the cache folder: at most ``shots`` fakes, and `REALS` or as many reals.
+
+    Drawn by ``seed``.
+    """
+    rows = {label: _drawn(part.rows, label, shots if label else None, seed) for label, part in parts.items()}
+    if 0 in rows:
+        rows[0] = _drawn(parts[0].rows, 0, max(REALS, len(rows.get(1, ()))), seed)
+    chosen = [Part(part.faces, rows[label], SPLIT, part.prefix) for label, part in parts.items()]
     key = hashlib.sha256()
     for part in chosen:
         key.update(part.faces.fingerprint.encode() + part.rows.tobytes())

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from facetell.detector.bundle import is_bundle, read_bundle
+from facetell.detector.detector import Detector
 from facetell.errors import DataError, FacetellError, UsageError
 from facetell.methods.contract import Start
 from facetell.methods.start import start_backbone
-from facetell.training.replay import Origin
+from facetell.networks.beside import Beside
+from facetell.networks.depth import DepthStatistics
 
-__all__ = ["general_backbone", "read_start"]
+__all__ = ["General", "read_start", "second_backbone"]
 
 
 def read_start(weights: str) -> tuple[Start | None, str, dict[str, object]]:
@@ -44,20 +46,42 @@ def read_start(weights: str) -> tuple[Start | None, str, dict[str, object]]:
     )
 
 
-def general_backbone(description: dict[str, Any], weights: str | None) -> Origin | None:
-    """A backbone like the detector's with ``weights``, or by default with those that its own began with, if they are here.
+@dataclass(frozen=True)
+class General:
+    """A second backbone to put beside a detector: its name, where its weights are from, and its images' size."""
 
-    Raises what reading ``weights`` raises; what is only tried gives None.
+    name: str
+    weights: str
+    size: int
+    statistics: DepthStatistics
+
+
+def second_backbone(loaded: Detector, name: str | None, weights: str | None, size: int | None) -> General | None:
+    """The second backbone that was asked for, or by default the detector's own: the one it has beside it already, or
+    one like its first with the weights that began with, if they are here.
+
+    Raises what reading ``weights`` raises and ``UsageError`` for a size below the detector's; what is only tried gives
+    None.
     """
-    settings = description["settings"]
-    tried = weights or str(settings.get("weights", "none"))
-    if weights is None and (tried == "none" or is_bundle(Path(tried))):
+    settings = loaded.description["settings"]
+    if size is not None and size < loaded.size:
+        raise UsageError(
+            f"the detector sees {loaded.size} pixels a side, a second backbone cannot see {size}",
+            hint=f"give at least {loaded.size}",
+        )
+    if isinstance(loaded.network, Beside) and not (name or weights or size):
+        return General(settings["backbone"], settings["weights"], loaded.size, loaded.network.statistics)
+    asked = bool(name or weights)
+    tried = weights or ("library" if name else str(settings.get("weights", "none")))
+    if not asked and (tried == "none" or is_bundle(Path(tried))):
         return None  # a detector's own backbone is no general one
     try:
-        start, name, inherited = read_start(tried)
-        backbone = str(inherited.get("backbone", settings["backbone"]))
-        return Origin(backbone, name, start_backbone(backbone, settings["size"], tried, start))
+        start, said, inherited = read_start(tried)
+        chosen = name or str(inherited.get("backbone", settings["backbone"]))
+        side = size or loaded.size
+        body = start_backbone(chosen, side, tried, start)
+        return General(chosen, said, side, DepthStatistics(body, side))
     except FacetellError:
-        if weights is not None:
+        if asked:
             raise
         return None

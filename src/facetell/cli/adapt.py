@@ -18,10 +18,12 @@ __all__ = ["command"]
     "--fake", type=click.Path(path_type=Path), help="Folder of new fakes (pictures, photos, videos), or a face set."
 )
 @click.option("--real", type=click.Path(path_type=Path), help="Folder of reals from where the fakes were found.")
-@click.option("--shots", type=click.IntRange(min=1), help="Learn from this many of each only.")
+@click.option("--shots", type=click.IntRange(min=1), help="Learn from this many fakes only.")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Where the new detector goes.")
 @click.option("--strategy", default="auto", show_default=True, help="How to learn; auto tries all by cross-validation.")
-@click.option("--weights", help="General weights for the strategy beside: library, FILE.safetensors or a detector.")
+@click.option("--backbone", help="Second backbone of the strategy beside. Default: the detector's own.")
+@click.option("--weights", help="Its general weights: library, FILE.safetensors or a detector.")
+@click.option("--size", type=click.IntRange(16, 1024), help="Side of its images. Default: the detector's.")
 @click.option("--margin", default=0.01, show_default=True, help="How far the AUROC on old faces may fall.")
 @click.option("--trust-labels", is_flag=True, help="Also learn labels that the old detector ranks the wrong way round.")
 @click.option("--seed", default=0, show_default=True, help="Draws shots, folds, order and augmentation.")
@@ -33,7 +35,9 @@ def command(
     shots: int | None,
     out: Path,
     strategy: str,
+    backbone: str | None,
     weights: str | None,
+    size: int | None,
     margin: float,
     trust_labels: bool,
     seed: int,
@@ -65,7 +69,9 @@ def command(
                 real=real,
                 shots=shots,
                 strategy=strategy,
+                backbone=backbone,
                 weights=weights,
+                size=size,
                 margin=margin,
                 trust_labels=trust_labels,
                 seed=seed,

@@ -35,13 +35,16 @@ _MOST = 40_000  # rows learned from; more change nothing in a few dozen weights
 Floats = NDArray[np.float64]
 
 
-def logistic_ridge(x: Floats, y: NDArray[np.bool_], penalty: float = 1.0) -> tuple[Floats, float]:
+def logistic_ridge(
+    x: Floats, y: NDArray[np.bool_], penalty: float = 1.0, counts: Floats | None = None
+) -> tuple[Floats, float]:
     """Fit a logistic regression by Newton's method (IRLS): minimise the log loss summed + penalty / 2 · |w|².
 
     Args:
         x: (N, P) features of comparable spread.
         y: (N,) labels of both kinds.
         penalty: above 0; it does not apply to the intercept.
+        counts: (N,) how often each row counts; by default once.
 
     Returns:
         Weights (P,) and intercept of the logit.
@@ -49,16 +52,17 @@ def logistic_ridge(x: Floats, y: NDArray[np.bool_], penalty: float = 1.0) -> tup
     design = np.column_stack([x, np.ones(len(x))])
     ridge = np.append(np.full(x.shape[1], penalty), 0.0)
     weights = np.zeros(design.shape[1])
+    times = np.ones(len(x)) if counts is None else counts
 
     def loss(at: Floats) -> float:
         logits = design @ at
-        return float(np.sum(np.logaddexp(0, logits) - y * logits) + np.sum(ridge * at**2) / 2)
+        return float(np.sum(times * (np.logaddexp(0, logits) - y * logits)) + np.sum(ridge * at**2) / 2)
 
     now = loss(weights)
     for _ in range(_STEPS):
         p = 1 / (1 + np.exp(-np.clip(design @ weights, -30, 30)))
-        gradient = design.T @ (p - y) + ridge * weights
-        curvature = (design * (p * (1 - p))[:, None]).T @ design + np.diag(ridge + 1e-9)
+        gradient = design.T @ (times * (p - y)) + ridge * weights
+        curvature = (design * (times * p * (1 - p))[:, None]).T @ design + np.diag(ridge + 1e-9)
         step = np.linalg.solve(curvature, gradient)
         size = 1.0
         while (then := loss(weights - size * step)) > now and size > 1e-6:

@@ -52,6 +52,8 @@ class Explainer:
         if explains_by_gradient(network, size):
             found = places_of(network, size)
             self.places = {"grad_cam" if part == "backbone" else f"grad_cam_{part}": found[part] for part in found}
+            if not found:
+                self.without = "no Grad-CAM: experts read maps at every depth of their backbone; occlusion needs none"
         else:
             self.without = "no Grad-CAM: the logit of decision trees has no gradient; occlusion needs none"
         self.gamma = {

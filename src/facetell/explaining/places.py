@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from facetell.networks.beside import Beside
 from facetell.networks.cffn import CFFN
 from facetell.networks.classical import FeatureClassifier
 
@@ -29,8 +30,11 @@ class Place:
 def places_of(network: nn.Module, size: int) -> dict[str, Place]:
     """The places to explain of a network for ``size`` × ``size`` images, by the name of the part they lie in.
 
-    ``backbone``, and ``ftt`` where a Fine-Tune Transformer works beside it.
+    ``backbone``, and ``ftt`` where a Fine-Tune Transformer works beside it. None where experts stand beside a detector: they
+    read maps at every depth, so that no place is passed by all information.
     """
+    if isinstance(network, Beside):
+        return {}
     backbone = network.get_submodule("backbone")
     # A classifier on features reads what the library's own classifier would read: for many transformers one token.
     end = backbone.vector if isinstance(network, FeatureClassifier) else backbone

@@ -23,8 +23,8 @@ LEVELS = ("head", "all")
 LIMIT = 0.5
 """Mean rank correlation from which on a map is not to be believed."""
 
-_BODY = ("backbone.", "ftt.")
-_KEPT = ("mean", "std", "scale", "running_mean", "running_var")
+_BODY = ("backbone.", "ftt.", "statistics.")
+_KEPT = ("mean", "std", "scale", "running_mean", "running_var", "centre", "spread")
 """Statistics of the data, which are no weights."""
 
 

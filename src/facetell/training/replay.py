@@ -25,11 +25,12 @@ from facetell.training.frozen import FrozenMaps
 from facetell.training.loop import Samples, WeightAverage, seed_epoch
 from facetell.training.recipe import Recipe, build_optimizer, learning_rate_factor
 from facetell.training.runtime import channels_last
+from facetell.training.second import Second
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["RANGES", "Lesson", "Memory", "Origin", "Plan", "remembering", "replay"]
+__all__ = ["RANGES", "Lesson", "Memory", "Plan", "remembering", "replay"]
 
 RANGES = Recipe().augmentation
 
@@ -46,9 +47,9 @@ class Memory:
 class Plan:
     """How long and how hard: what a strategy says of its training.
 
-    A step takes ``fresh`` new images and ``old`` of the memory, half of each label; there are ``passes`` over the new
-    ones, but at least ``least`` steps. ``hold`` weighs the squared distance to the old logits, ``pull`` that to the old
-    weights.
+    A step takes ``fresh`` new images and ``old`` of the memory, half of each label; there are ``passes`` over the rarer
+    label of the new, but at least ``least`` steps. ``hold`` weighs the squared distance to the old logits, ``pull`` that
+    to the old weights.
     """
 
     lr: float
@@ -62,25 +63,17 @@ class Plan:
     weight_decay: float = 0.05
     averaging: float = 0.98
 
-    def steps(self, images: int) -> int:
-        """Steps for that many new images."""
-        return min(max(self.least, math.ceil(self.passes * images / self.fresh)), self.most)
-
-
-@dataclass(frozen=True)
-class Origin:
-    """A backbone with general weights, which a second network may begin with; ``weights`` says where they are from."""
-
-    backbone: str
-    weights: str
-    body: Backbone
+    def steps(self, labels: NDArray[np.int8]) -> int:
+        """Steps for new images with these labels (N,)."""
+        rarer = int(np.bincount(labels, minlength=2).min())
+        return min(max(self.least, math.ceil(self.passes * 2 * rarer / self.fresh)), self.most)
 
 
 @dataclass(frozen=True)
 class Lesson:
     """The new images, the memory (None: there is none), and where maps of the old backbone are kept for either.
 
-    ``start`` is None where no general weights are at hand.
+    ``second`` is None where no general weights are at hand.
     """
 
     new: Samples
@@ -88,17 +81,12 @@ class Lesson:
     seed: int
     fabric: Fabric
     maps: tuple[FrozenMaps, FrozenMaps | None]
-    start: Origin | None = None
+    second: Second | None = None
     on_step: Callable[[int, int], None] | None = None
 
     def part(self, positions: NDArray[np.int64]) -> Lesson:
         """The same with some of the new images."""
         return replace(self, new=self.new.some(positions))
-
-
-Objective = Callable[[Any, list[Tensor], Tensor | None, Plan], Tensor]
-"""What is minimised: of a network's outputs for a step, the labels of its new and of its old images, and the old logits
-of the latter."""
 
 
 def remembering(logits: Tensor, labels: list[Tensor], known: Tensor | None, plan: Plan) -> Tensor:
@@ -118,7 +106,6 @@ def replay(
     plan: Plan,
     still: Iterable[nn.Module],
     frozen: bool = False,
-    objective: Objective = remembering,
 ) -> None:
     """Train ``network`` in place; ``groups`` as ``build_optimizer`` takes them.
 
@@ -126,7 +113,7 @@ def replay(
     the lesson has its maps.
     """
     fabric, memory = lesson.fabric, lesson.memory
-    steps = plan.steps(len(lesson.new))
+    steps = plan.steps(lesson.new.labels)
     recipe = Recipe(lr=plan.lr, weight_decay=plan.weight_decay)
     channels_last(network.to(fabric.device))
     learning: list[nn.Parameter] = [parameter for group in groups for parameter in group["params"]]
@@ -157,7 +144,7 @@ def replay(
             outputs = module(
                 torch.cat([_images(samples, rows, generator) for samples, _, rows in chosen]).to(fabric.device)
             )
-        loss = objective(outputs, labels, known, plan)
+        loss = remembering(outputs, labels, known, plan)
         for parameter, anchor in zip(learning, anchors, strict=False):
             loss = loss + plan.pull * (parameter - anchor).square().sum()
         optimizer.zero_grad()

@@ -1,4 +1,4 @@
-"""Feature vectors of a frozen backbone: computed once for a set of rows, then read from the cache."""
+"""Feature vectors of a frozen backbone, or statistics of its maps: computed once for a set of rows, then read from the cache."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from facetell.data.cache import DecodedImages
 from facetell.data.vectors import keep_vectors, kept_vectors, making
 from facetell.errors import FacetellError
 from facetell.networks.backbones import Backbone
+from facetell.networks.depth import DepthStatistics
 from facetell.training.loop import Samples, Step
 from facetell.training.runtime import fast_inference
 
@@ -44,7 +45,10 @@ class _Vectors(nn.Module):
 
 
 def extract(
-    backbone: Backbone, samples: Samples, fabric: Fabric, on_step: Callable[[Step], None] | None = None
+    backbone: Backbone | DepthStatistics,
+    samples: Samples,
+    fabric: Fabric,
+    on_step: Callable[[Step], None] | None = None,
 ) -> NDArray[np.float32]:
     """Vectors (N, D) of ``samples`` in order, from the cache or computed now and kept.
 
@@ -64,7 +68,7 @@ def extract(
     return vectors[place]
 
 
-def _key(backbone: Backbone, images: DecodedImages, rows: NDArray[np.int64], precision: str) -> str:
+def _key(backbone: Backbone | DepthStatistics, images: DecodedImages, rows: NDArray[np.int64], precision: str) -> str:
     pictures = [VERSION, images.path.name, backbone.name, precision]
     digest = hashlib.sha256(json.dumps(pictures).encode())
     digest.update(rows.tobytes())
@@ -76,16 +80,21 @@ def _key(backbone: Backbone, images: DecodedImages, rows: NDArray[np.int64], pre
 
 @torch.no_grad()
 def _compute(
-    backbone: Backbone,
+    backbone: Backbone | DepthStatistics,
     images: DecodedImages,
     rows: NDArray[np.int64],
     fabric: Fabric,
     on_step: Callable[[Step], None] | None,
 ) -> NDArray[np.float32]:
-    network = fast_inference(_Vectors(backbone).to(fabric.device), images.size)
-    vectors = np.empty((len(rows), backbone.vector_length(images.size)), np.float32)
+    reads: nn.Module
+    if isinstance(backbone, DepthStatistics):  # its maps are large
+        reads, length, batch = backbone, backbone.length, min(BATCH, max(BATCH * 128**2 // images.size**2, 8))
+    else:
+        reads, length, batch = _Vectors(backbone), backbone.vector_length(images.size), BATCH
+    network = fast_inference(reads.to(fabric.device), images.size)
+    vectors = np.empty((len(rows), length), np.float32)
     began, done = time.perf_counter(), 0
-    for pixels, chosen in iterate(images, rows, BATCH, fabric.device):
+    for pixels, chosen in iterate(images, rows, batch, fabric.device):
         with fabric.autocast():
             vectors[done : done + len(chosen)] = network(pixels.float().div_(255)).float().cpu().numpy()
         done += len(chosen)

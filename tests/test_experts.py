@@ -1,0 +1,237 @@
+"""The strategy ``beside``: its regressions against scikit-learn, its calibration, and one Monday after another."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import lessons
+import numpy as np
+import pytest
+import torch
+from lessons import School, school, tensors
+from monday import Monday, fill, monday
+from safetensors.torch import save_file
+from sklearn.linear_model import LogisticRegression
+
+import facetell
+from facetell.adapting import STRATEGIES, get_strategy
+from facetell.adapting import beside as strategy
+from facetell.adapting.contract import Known
+from facetell.api import gating
+from facetell.api.weights import second_backbone
+from facetell.cli.main import main
+from facetell.data.faceset import FaceSet
+from facetell.detector.bundle import read_bundle
+from facetell.errors import FacetellError, UsageError
+from facetell.networks.backbones import build_backbone
+from facetell.networks.beside import CLIP
+from facetell.networks.depth import DepthStatistics
+from facetell.training.loop import Samples, predict
+from facetell.training.replay import Lesson
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> School:
+    with pytest.MonkeyPatch.context() as patch:
+        root = tmp_path_factory.mktemp("experts")
+        patch.setenv("FACETELL_CACHE", str(root / "cache"))
+        return school(root, "squeezenet1_1")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACETELL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def lopsided(given: School) -> Lesson:
+    """All reals, four fakes."""
+    labels = given.new.labels
+    few = np.concatenate([np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)[:4]])
+    return given.lesson().part(few)
+
+
+def learned(given: School, lesson: Lesson) -> Any:
+    return get_strategy("beside").learn(given.known, lesson).network
+
+
+def theirs(vectors: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The scaled numbers, and scikit-learn's logits of them."""
+    centre, spread = vectors.mean(axis=0), vectors.std(axis=0)
+    scaled = ((vectors - centre) / np.where(spread > 1e-6, spread, 1)).clip(-CLIP, CLIP).astype(np.float64)
+    model = LogisticRegression(C=1 / strategy.PENALTY, class_weight="balanced", tol=1e-10, max_iter=5000)
+    return scaled, model.fit(scaled, truth).decision_function(scaled)
+
+
+def test_head_and_gate_are_scikit_learns(given: School) -> None:
+    """The gate is; the head is up to the stretch and shift that calibrate it."""
+    lesson = lopsided(given)
+    network = learned(given, lesson)
+    assert lesson.second is not None
+    new, old = (lesson.second.vectors(samples) for samples in (lesson.new, given.old))
+    expert = network.experts[0]
+    both = np.concatenate([old, new])
+    _, logits = theirs(both, np.repeat([False, True], [len(old), len(new)]))
+    with torch.no_grad():
+        gate, head = expert.gate(torch.from_numpy(both)).numpy(), expert.head(torch.from_numpy(new)).numpy()
+    np.testing.assert_allclose(gate, logits, rtol=1e-3, atol=2e-3)
+    _, logits = theirs(new, lesson.new.labels == 1)
+    assert np.corrcoef(head, logits)[0, 1] > 0.99999
+
+
+def test_held_out_faces_set_the_scale_of_the_head(given: School) -> None:
+    """Stretched and shifted as scikit-learn does it with logits of faces that were held out."""
+    lesson = lopsided(given)
+    network = learned(given, lesson)
+    assert lesson.second is not None
+    vectors, truth = lesson.second.vectors(lesson.new), lesson.new.labels == 1
+    scaled, own = theirs(vectors, truth)
+    fold = strategy.deal(lesson.new.labels, lesson.new.groups, 4, lesson.seed)  # four fakes: as many folds
+    held_out = np.empty(len(truth))
+    for part in range(4):
+        here = fold == part
+        model = LogisticRegression(C=1 / strategy.PENALTY, tol=1e-10, max_iter=5000)
+        share = truth[~here].mean()
+        counts = np.where(truth[~here], 0.5 / share, 0.5 / (1 - share))
+        held_out[here] = model.fit(scaled[~here], truth[~here], sample_weight=counts).decision_function(scaled[here])
+    unit = held_out.std()
+    platt = LogisticRegression(C=1.0, class_weight="balanced", tol=1e-10).fit(held_out[:, None] / unit, truth)
+    slope, shift = float(platt.coef_[0, 0]) / unit, float(platt.intercept_[0])
+    with torch.no_grad():
+        head = network.experts[0].head(torch.from_numpy(vectors)).numpy()
+    np.testing.assert_allclose(head, max(slope, 1e-3) * own + shift, rtol=1e-2, atol=2e-2)
+
+
+def test_what_ranks_the_wrong_way_round_is_not_turned(given: School) -> None:
+    head = learned(given, given.lesson()).experts[0].head
+    before = head.dense.weight.detach().clone()
+    labels = given.new.labels
+    upside = np.where(labels == 1, 1.0, -1.0)
+    against = -np.outer(upside, upside) + 30 * np.eye(len(labels))  # whoever is held out looks like the other side
+    strategy._calibrate(head, against, given.new, 0)
+    assert float((head.dense.weight.detach() * before).sum()) > 0
+
+
+def test_few_groups_leave_the_head_as_it_is(given: School) -> None:
+    head = learned(given, given.lesson()).experts[0].head
+    before = head.dense.weight.detach().clone()
+    one = Samples(given.new.images, given.new.rows, given.new.labels, np.zeros_like(given.new.groups))
+    strategy._calibrate(head, np.eye(len(one)), one, 0)
+    assert torch.equal(head.dense.weight, before)
+
+
+def test_it_is_judged_as_the_network_judges(given: School) -> None:
+    lesson = given.lesson()
+    found = get_strategy("beside").learn(given.known, lesson)
+    for samples in (given.new, given.old):
+        quick = get_strategy("beside").judge(found, samples, lesson)
+        np.testing.assert_allclose(quick, predict(found.network, samples, lesson.fabric), rtol=1e-3, atol=1e-3)
+    before = tensors(given.known)
+    for name, tensor in before.items():
+        assert torch.equal(tensors(found)[f"old.network.{name}"], tensor), name
+
+
+def test_a_gate_tells_the_new_from_the_remembered(given: School) -> None:
+    lesson = given.lesson()
+    network = learned(given, lesson)
+    assert lesson.second is not None
+    with torch.no_grad():
+        new, old = (
+            torch.sigmoid(network.experts[0].gate(torch.from_numpy(lesson.second.vectors(samples))))
+            for samples in (given.new, given.old)
+        )
+    assert float(new.mean()) > float(old.mean()) + 0.1
+
+
+def test_experts_learn_from_some_thousand_faces_at_most(given: School, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strategy, "MOST", 5)
+    drawn = strategy._some(given.new, 3)
+    assert np.bincount(drawn.labels).tolist() == [5, 5]
+    assert (
+        drawn.rows.tolist() == strategy._some(given.new, 3).rows.tolist() != strategy._some(given.new, 4).rows.tolist()
+    )
+
+
+def test_a_detector_with_experts_takes_another_one_and_nothing_else(given: School) -> None:
+    lesson = given.lesson()
+    first = get_strategy("beside").learn(given.known, lesson)
+    network: Any = first.network
+    second = lesson.second
+    assert second is not None
+    second.statistics = network.statistics
+    for name in STRATEGIES:
+        why = get_strategy(name).obstacle(first, lesson)
+        assert (why is None) is (name == "beside"), name
+    twice = get_strategy("beside").learn(first, lesson)
+    assert (twice.settings.experts, len(twice.network.experts)) == (2, 2)  # type: ignore[arg-type]
+    for name, tensor in tensors(first).items():
+        assert torch.equal(tensors(twice)[name], tensor), name
+    quick = get_strategy("beside").judge(twice, given.new, lesson)
+    np.testing.assert_allclose(quick, predict(twice.network, given.new, lesson.fabric), rtol=1e-3, atol=1e-3)
+    second.statistics = DepthStatistics(lessons.general(), lessons.SIZE)  # another backbone: a network beside both
+    nested: Known = get_strategy("beside").learn(twice, lesson)
+    assert (nested.settings.experts, nested.settings.old_method) == (1, "beside")
+    assert json.loads(nested.settings.old_settings)["experts"] == 2
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Monday:
+    root = tmp_path_factory.mktemp("mondays")
+    made = monday(root)
+    torch.manual_seed(8)
+    body = build_backbone("squeezenet1_1", 48).body
+    save_file({f"features.{name}": tensor for name, tensor in body.state_dict().items()}, root / "general.safetensors")
+    return made
+
+
+def test_one_monday_after_another(
+    made: Monday, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the command, at more pixels than the detector's; the second time on the backbone that is there already."""
+    monkeypatch.setattr(gating, "CLOSES", 2.0)  # by their mean colours these toys could be told apart
+
+    def run(*arguments: object) -> str:
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        assert not stop.value.code, said.err
+        return said.out
+
+    real = ("--real", made["real"], "--margin", 0.5, "--strategy", "beside")
+    second = ("--backbone", "squeezenet1_1", "--weights", made.root / "general.safetensors", "--size", 48)
+    run("adapt", made.detector, "--fake", made["smooth"], *real, *second, "-o", tmp_path / "once")
+    description = read_bundle(tmp_path / "once")[0]
+    assert description["input"]["size"] == description["settings"]["size"] == 48
+    assert facetell.verify(tmp_path / "once")["method"] == "beside"
+    more = fill(tmp_path / "more", "real", 24, 5)
+    run("adapt", tmp_path / "once", "--fake", made["flat"], "--real", more, *real[2:], "-o", tmp_path / "twice")
+    events = facetell.history(tmp_path / "twice")
+    assert [event["what"] for event in events] == ["fit", "adapt", "adapt"]
+    loaded = facetell.Detector.load(tmp_path / "twice", "cpu")
+    assert loaded.description["settings"]["experts"] == 2
+    once, twice = ((tmp_path / name / "weights.safetensors").stat().st_size for name in ("once", "twice"))
+    assert twice - once < 0.2 * once
+    memory = FaceSet.open(tmp_path / "twice" / "memory")
+    assert len(memory) == len(FaceSet.open(made.detector / "memory")) + 96
+
+    verdicts = facetell.detect(tmp_path / "twice", [made["smooth"]], faces="crops", device="cpu")
+    assert len(list(verdicts)) == 24
+    run("evaluate", tmp_path / "twice", made.faces, "-o", tmp_path / "evaluated")
+    told = facetell.explain(tmp_path / "twice", made.faces, tmp_path / "explained", limit=1, sanity=1)
+    assert any("no Grad-CAM" in warning for warning in told["warnings"])
+
+
+def test_what_second_backbones_there_are(made: Monday) -> None:
+    loaded = facetell.Detector.load(made.detector, "cpu")
+    file = str(made.root / "general.safetensors")
+    assert second_backbone(loaded, None, None, None) is None  # it began with random weights
+    found = second_backbone(loaded, None, file, None)
+    assert found is not None
+    assert (found.name, found.size) == ("squeezenet1_1", loaded.size)
+    with pytest.raises(UsageError, match="cannot see 16"):
+        second_backbone(loaded, None, file, 16)
+    with pytest.raises(FacetellError):
+        second_backbone(loaded, "resnet10t", file, None)
+    with pytest.raises(FacetellError):
+        second_backbone(loaded, "no_such_net", "none", None)

@@ -144,6 +144,14 @@ def test_a_gate_tells_the_new_from_the_remembered(given: School) -> None:
     assert float(new.mean()) > float(old.mean()) + 0.1
 
 
+def test_looking_is_told_face_by_face(given: School) -> None:
+    lesson, told = given.lesson(), list[tuple[int, int]]()
+    assert lesson.second is not None
+    lesson.second.statistics = DepthStatistics(build_backbone("squeezenet1_1", lessons.SIZE), lessons.SIZE)  # not kept
+    lesson.second.look(lambda done, total: told.append((done, total)))
+    assert told == [(24, 44), (44, 44)]
+
+
 def test_experts_learn_from_some_thousand_faces_at_most(given: School, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strategy, "MOST", 5)
     drawn = strategy._some(given.new, 3)

@@ -82,6 +82,7 @@ def adapt(
     trust_labels: bool = False,
     seed: int = 0,
     on_file: Callable[[int, int], None] | None = None,
+    on_face: Callable[[int, int], None] | None = None,
     on_fit: Callable[[int, int, str], None] | None = None,
 ) -> dict[str, Any]:
     """Learn a new kind of fake and write the new detector to ``out``, if it passes the gate.
@@ -93,7 +94,8 @@ def adapt(
     strategy ``beside``, its general weights, and the side of its images (default: the detector's own backbone, what that
     started from, and its size). ``margin``: how far the AUROC on old faces may fall, which only a detector with a
     memory can tell (``facetell remember``). ``trust_labels``: do not refuse labels that the old detector ranks the wrong
-    way round.
+    way round. ``on_file``, ``on_face``, ``on_fit`` are told how far it is: (files read, all), (faces seen by the second
+    backbone, all), (fits done, all, strategy).
 
     Returns what the new detector's history says of this: ``tried``, ``chosen``, ``gate`` and ``sentences``.
 
@@ -144,6 +146,8 @@ def adapt(
         second = _second(general, known, new, samples, memory, old, fabric) if general else None
         lesson = _lesson(known, samples, old, second, seed, fabric, Path(folder))
         usable, unfit = _usable(strategies, known, lesson, strategy)
+        if second and any(each.name == "beside" for each in usable):
+            second.look(on_face)
         trials = cross_validate(
             known,
             lesson,

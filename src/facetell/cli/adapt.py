@@ -61,7 +61,11 @@ def command(
     from facetell.errors import GateError
 
     try:
-        with counting("finding faces", "files") as on_file, trying() as on_fit:
+        with (
+            counting("finding faces", "files") as on_file,
+            counting("looking at faces", "faces") as on_face,
+            trying() as on_fit,
+        ):
             record = adapt(
                 detector,
                 out,
@@ -76,6 +80,7 @@ def command(
                 trust_labels=trust_labels,
                 seed=seed,
                 on_file=on_file,
+                on_face=on_face,
                 on_fit=on_fit,
             )
     except GateError as refused:

@@ -58,15 +58,16 @@ class Counting:
 
     def __init__(self, label: str, unit: str) -> None:
         self.label, self.unit = label, unit
-        self.began = time.monotonic()
-        self.before: int | None = None
+        self.began: float | None = None
+        self.before = 0
         self.line = _Line()
 
     def __call__(self, done: int, total: int) -> None:
-        """Show ``done`` of ``total``; what was done at the first call (by an earlier run) makes no rate."""
-        if self.before is None:
-            self.before = done if done > 1 else 0
-        rate = (done - self.before) / max(1e-9, time.monotonic() - self.began)
+        """Show ``done`` of ``total``; what was done at the first call, and how long that took, makes no rate."""
+        now = time.monotonic()
+        if self.began is None:
+            self.began, self.before = now, done
+        rate = (done - self.before) / max(1e-9, now - self.began)
         left = _duration((total - done) / rate) if rate else "?"
         digits = 0 if rate >= 10 else 1
         self.line.show(
@@ -87,10 +88,11 @@ def counting(label: str, unit: str) -> Iterator[Counting]:
 @contextmanager
 def trying() -> Iterator[Callable[[int, int, str], None]]:
     """Give a callback ``(fits done, fits in all, what is tried)``, and take its line away at the end."""
-    line, began = _Line(), time.monotonic()
+    line, began = _Line(), list[float]()
 
     def show(done: int, total: int, name: str) -> None:
-        left = _duration((time.monotonic() - began) / done * (total - done)) if done else "?"
+        began.append(time.monotonic())
+        left = _duration((began[-1] - began[0]) / done * (total - done)) if done else "?"
         line.show(f"trying {_bar(done / max(1, total))} {done}/{total}  {name}  {left} left")
 
     try:

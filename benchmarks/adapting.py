@@ -95,7 +95,7 @@ def measure(given: argparse.Namespace) -> None:
                 parts = {1: of_label(fakes, 1), 0: of_label(reals, 0)}
                 new = new_faces(parts, count, seed)
                 samples = samples_of(new, SPLIT, size)
-                remembered = adapting._old(memory, known, new, fabric, seed)
+                remembered = adapting._old(memory, known, new, set(), fabric, seed)
                 rows = {"before": before}
                 with tempfile.TemporaryDirectory() as folder:
                     second = adapting._second(general, known, new, samples, memory, remembered, fabric)

@@ -12,7 +12,7 @@ from monday import Monday, fill
 import facetell
 from facetell.data.faceset import FaceSet
 from facetell.detector.bundle import read_bundle
-from facetell.detector.memory import FOLDER
+from facetell.detector.memory import FOLDER, taught
 from facetell.evaluation.metrics import auroc
 
 
@@ -57,6 +57,9 @@ def test_the_new_detector_is_whole(made: Monday, adapted: tuple[Path, dict[str, 
     assert description["memory"]["fingerprint"] == memory.fingerprint
     hashes = set(memory.columns(["sha256"])["sha256"].to_pylist())
     assert set(old.columns(["sha256"])["sha256"].to_pylist()) < hashes
+    learned_from = {split: taught(memory, split) for split in ("train", "validation")}
+    assert [int(learned_from[split].sum()) for split in learned_from] == [32, 16]
+    assert description["thresholds"]["default"]["n"] == (~learned_from["validation"]).sum() == 80
     for split in ("train", "validation"):  # the new ones are in both, in both labels
         assert {"real", "smooth"} <= set(memory.columns(["source"], split)["source"].to_pylist())
     for point in description["thresholds"].values():
@@ -103,5 +106,8 @@ def test_a_second_kind_on_top(made: Monday, adapted: tuple[Path, dict[str, Any]]
     events = facetell.history(tmp_path / "twice")
     assert [event["what"] for event in events] == ["fit", "adapt", "adapt"]
     assert events[:2] == facetell.history(out)
+    gate = events[2]["gate"]["old"]
+    assert gate["taught"] == 8
+    assert "(but 8 by an earlier adapt)" in gate["says"]
     assert facetell.verify(tmp_path / "twice")["method"] == "finetune"
     assert (tmp_path / "twice" / "README.md").read_text().count("**Adapted**") == 2

@@ -10,7 +10,7 @@ import pytest
 from monday import Monday, fill
 
 import facetell
-from facetell.api import newfaces
+from facetell.api import adapting, newfaces
 from facetell.api.newfaces import new_faces, of_label
 from facetell.cli.main import main
 from facetell.data.faceset import FaceSet
@@ -61,12 +61,24 @@ def test_eight_fakes_are_tried_again_and_again_and_said_to_be_few(made: Monday, 
     assert fits[-1][1] == 15
 
 
-def test_reals_of_the_memory_stand_in(made: Monday, tmp_path: Path) -> None:
+def test_reals_of_the_memory_stand_in(made: Monday, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their groups are not learned from as old faces: some of them are held out."""
+    real, seen = adapting._old, list[tuple[Any, ...]]()
+
+    def watched(memory: FaceSet, known: Any, new: FaceSet, lent: set[str], *rest: Any) -> Any:
+        seen.append((memory, lent, real(memory, known, new, lent, *rest)))
+        return seen[-1][-1]
+
+    monkeypatch.setattr(adapting, "_old", watched)
     record = outcome(made.detector, tmp_path / "out", fake=made["smooth"], strategy="classical")
     assert "of the memory stand in" in record["sentences"][0]
     counts = record["new"]["counts"]["finetune"]
     assert counts["real"] == {"camera": 20}  # half of the 40 reals it may learn from again
     assert counts["fake"] == {"smooth": 24}
+    memory, lent, old = seen[0]
+    names = memory.columns(["group"], "train")["group"].to_pylist()
+    assert len(lent) == 20
+    assert lent.isdisjoint({names[row] for row in old.learn.samples.rows})
 
 
 def test_shots_are_nested_and_drawn_by_seed(made: Monday, monkeypatch: pytest.MonkeyPatch) -> None:

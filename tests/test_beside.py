@@ -19,6 +19,7 @@ from facetell.cli.main import main
 from facetell.data.images import resize
 from facetell.detector.bundle import read_bundle, write_bundle
 from facetell.errors import BundleError, SettingsError, UsageError
+from facetell.explaining.sanity import randomised
 from facetell.methods import METHODS, get_method
 from facetell.networks.backbones import build_backbone
 from facetell.networks.beside import AtSize, Beside, Probe
@@ -122,6 +123,15 @@ def test_another_expert_changes_nothing_until_it_learns(fitted: Path) -> None:
         assert torch.equal(grown.state_dict()[name], tensor), name
     added = sum(tensor.numel() for name, tensor in grown.state_dict().items() if name not in before)
     assert added == 2 * (3 * network.statistics.length + 1)
+
+
+def test_random_heads_leave_what_experts_stand_on(fitted: Path) -> None:
+    network = mixture(fitted).network
+    learned_by_chance(network.experts[0].head, 1)  # type: ignore[index, union-attr]
+    before = network.state_dict()
+    after = randomised(network, "head", 0).state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"experts.0.head.dense.weight"}
 
 
 def test_the_old_part_and_the_backbone_learn_nothing_and_always_evaluate(fitted: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,16 @@ from facetell.adapting.contract import Known
 from facetell.api import gating
 from facetell.api.weights import second_backbone
 from facetell.cli.main import main
+from facetell.data.cache import decoded
 from facetell.data.faceset import FaceSet
 from facetell.detector.bundle import read_bundle
-from facetell.errors import FacetellError, UsageError
+from facetell.errors import FacetellError, SettingsError, UsageError
 from facetell.networks.backbones import build_backbone
 from facetell.networks.beside import CLIP
 from facetell.networks.depth import DepthStatistics
 from facetell.training.loop import Samples, predict
 from facetell.training.replay import Lesson
+from facetell.training.second import Second
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +116,19 @@ def test_what_ranks_the_wrong_way_round_is_not_turned(given: School) -> None:
     assert float((head.dense.weight.detach() * before).sum()) > 0
 
 
+@pytest.mark.parametrize("persons", [3, 4, 5])
+def test_persons_with_both_labels(persons: int, given: School) -> None:
+    """Whichever groups they come in, calibration holds some out or leaves the head as it is."""
+    rng = np.random.default_rng(persons)
+    head = learned(given, given.lesson()).experts[0].head
+    products = np.eye(len(given.new))
+    for _ in range(30):
+        groups = rng.integers(0, persons, len(given.new))
+        mixed = Samples(given.new.images, given.new.rows, given.new.labels, groups)
+        strategy._calibrate(head, products, mixed, 0)
+        assert torch.isfinite(head.dense.weight).all()
+
+
 def test_few_groups_leave_the_head_as_it_is(given: School) -> None:
     head = learned(given, given.lesson()).experts[0].head
     before = head.dense.weight.detach().clone()
@@ -130,6 +146,25 @@ def test_it_is_judged_as_the_network_judges(given: School) -> None:
     before = tensors(given.known)
     for name, tensor in before.items():
         assert torch.equal(tensors(found)[f"old.network.{name}"], tensor), name
+
+
+def test_at_more_pixels_it_is_judged_by_what_the_network_sees(given: School) -> None:
+    """The old network too: a crop that was enlarged and is reduced again is not what it was."""
+    lesson, fabric = given.lesson(), given.lesson().fabric
+    views = {}
+    for part, name in ((given.new, "new"), (given.old, "old")):
+        faces = FaceSet.open(given.folder.parent / f"{name}-faces")
+        views[part.images.path] = decoded(faces, "train", 48)
+    general = build_backbone("squeezenet1_1", 48)
+    second = Second("squeezenet1_1", "general", 48, DepthStatistics(general, 48), views, fabric)
+    lesson = dataclasses.replace(lesson, second=second)
+    found = get_strategy("beside").learn(given.known, lesson)
+    assert found.settings.size == 48
+    for samples in (given.new, given.old):
+        quick = get_strategy("beside").judge(found, samples, lesson)
+        wide = second.samples(samples)
+        assert wide.images.size == 48
+        np.testing.assert_allclose(quick, predict(found.network, wide, fabric), rtol=1e-3, atol=1e-3)
 
 
 def test_a_gate_tells_the_new_from_the_remembered(given: School) -> None:
@@ -218,6 +253,23 @@ def test_one_monday_after_another(
     assert [event["what"] for event in events] == ["fit", "adapt", "adapt"]
     loaded = facetell.Detector.load(tmp_path / "twice", "cpu")
     assert loaded.description["settings"]["experts"] == 2
+    assert loaded.description["lineage"]["start"] == "the weights general.safetensors"
+    for name, weights, size in (
+        (None, None, None),
+        (None, None, 48),
+        ("squeezenet1_1", None, None),
+        (None, str(made.root / "general.safetensors"), 48),
+    ):
+        again = second_backbone(loaded, name, weights, size)
+        assert again is not None
+        assert again.statistics is loaded.network.statistics
+    larger = second_backbone(loaded, None, None, 64)
+    assert larger is not None
+    assert (larger.size, larger.statistics is loaded.network.statistics) == (64, False)
+    for tensor, other in zip(
+        larger.statistics.state_dict().values(), loaded.network.statistics.state_dict().values(), strict=True
+    ):
+        assert torch.equal(tensor, other)
     once, twice = ((tmp_path / name / "weights.safetensors").stat().st_size for name in ("once", "twice"))
     assert twice - once < 0.2 * once
     memory = FaceSet.open(tmp_path / "twice" / "memory")
@@ -234,6 +286,10 @@ def test_what_second_backbones_there_are(made: Monday) -> None:
     loaded = facetell.Detector.load(made.detector, "cpu")
     file = str(made.root / "general.safetensors")
     assert second_backbone(loaded, None, None, None) is None  # it began with random weights
+    with pytest.raises(UsageError, match="general weights"):
+        second_backbone(loaded, None, None, 64)
+    with pytest.raises(UsageError, match="random weights"):
+        second_backbone(loaded, None, "none", None)
     found = second_backbone(loaded, None, file, None)
     assert found is not None
     assert (found.name, found.size) == ("squeezenet1_1", loaded.size)
@@ -242,4 +298,9 @@ def test_what_second_backbones_there_are(made: Monday) -> None:
     with pytest.raises(FacetellError):
         second_backbone(loaded, "resnet10t", file, None)
     with pytest.raises(FacetellError):
-        second_backbone(loaded, "no_such_net", "none", None)
+        second_backbone(loaded, "no_such_net", file, None)
+    for backbone, size in (("mvitv2_tiny", 224), ("mvitv2_tiny", 240), ("crossvit_tiny_240", 240)):
+        with pytest.raises(SettingsError):  # blocks that give tuples; a size it cannot take; no map at all
+            DepthStatistics(build_backbone(backbone, size), size)
+    with pytest.raises(UsageError, match="no second backbone to choose"):
+        facetell.adapt(made.detector, made.root / "out", fake=made["smooth"], strategy="whole", size=64)

@@ -111,9 +111,9 @@ def _calibrate(head: Probe, products: Floats, samples: Samples, seed: int) -> No
     """
     truth = samples.labels == 1
     folds = min(FOLDS, *(len(np.unique(samples.groups[truth == label])) for label in (False, True)))
-    if folds < 2:
-        return
     fold = deal(samples.labels, samples.groups, folds, seed)
+    if any(len(np.unique(truth[fold != part])) < 2 for part in range(folds)):
+        return  # too few groups to hold some out
     held_out = np.empty(len(truth))
     for part in range(folds):
         held, learned = np.flatnonzero(fold == part), np.flatnonzero(fold != part)
@@ -134,10 +134,10 @@ def _even(truth: NDArray[np.bool_]) -> Floats:
 
 @torch.no_grad()
 def _judge(found: Known, samples: Samples, lesson: Lesson) -> NDArray[np.float32]:
-    """As the network does, but for the statistics, which are computed once."""
+    """As the network does at its own size, but for the statistics, which are computed once."""
     network: Any = found.network
     assert lesson.second is not None
-    known = predict(network.old, samples, lesson.fabric)
+    known = predict(network.old, lesson.second.samples(samples), lesson.fabric)
     seen = (torch.from_numpy(each).to(lesson.fabric.device) for each in (known, lesson.second.vectors(samples)))
     logits: NDArray[np.float32] = network.mix(*seen).cpu().numpy()
     return logits

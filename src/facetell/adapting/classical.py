@@ -37,7 +37,7 @@ def learn(known: Known, lesson: Lesson) -> Known:
     share = np.concatenate([np.full(len(samples), 1 / len(samples)) for samples in parts])
     point = {"C": C}
     network.head = fit_head(CLASSIFIERS["logistic"], vectors, labels, point, lesson.seed, True, share)
-    return Known(method.name, settings, network.eval())
+    return Known(method.name, settings, network.to(lesson.fabric.device).eval())
 
 
 def _obstacle(known: Known, lesson: Lesson) -> str | None:

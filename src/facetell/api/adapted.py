@@ -22,7 +22,7 @@ from facetell.detector.card import model_card
 from facetell.detector.detector import Detector
 from facetell.detector.embedding import embedding_reference
 from facetell.detector.lineage import history_of
-from facetell.detector.memory import FOLDER, described
+from facetell.detector.memory import FOLDER, TAUGHT, described, taught
 from facetell.evaluation.calibration import calibrated, fit_temperature
 from facetell.evaluation.metrics import confusion, summary
 from facetell.evaluation.selection import deal
@@ -52,19 +52,21 @@ def write_adapted(
         description = {key: value for key, value in description.items() if key not in ("unsure", "per_file")}
     held_out = np.asarray(record.pop("held_out"))
     labels = new.labels(SPLIT)
+    second = {"start": found.settings.weights} if found.method == "beside" else {}
     description |= {
         "method": found.method,
         "settings": as_dict(found.settings),
         "input": {**parent["input"], "size": found.settings.size},
         "seed": seed,
-        "lineage": {**parent.get("lineage", {}), "history": [*history_of(parent), record]},
+        "lineage": {**parent.get("lineage", {}), "history": [*history_of(parent), record]} | second,
     }
     metrics: dict[str, Any] = {"seed": seed, "new": record["gate"]["new"]}
     embedding = None
     if memory:
-        validation = samples_of(memory, "validation", found.settings.size)
+        every = samples_of(memory, "validation", found.settings.size)
+        embedding = embedding_reference(found.network, every, seed)
+        validation = every.some(~taught(memory, "validation"))
         logits = predict(found.network, validation, fabric)
-        embedding = embedding_reference(found.network, validation, seed)
         description |= _decisions(parent, memory, validation, logits)
         metrics["validation"] = summary(
             validation.labels,
@@ -96,7 +98,7 @@ def write_adapted(
 def _decisions(
     parent: dict[str, Any], memory: FaceSet, validation: Samples, logits: NDArray[np.float32]
 ) -> dict[str, Any]:
-    """Temperature, operating points and reference, all from the old validation faces and by the old rules."""
+    """Temperature, operating points and reference, all from old validation faces, never learned from, by the old rules."""
     where = {"split": "validation", "faceset": "memory", "fingerprint": memory.fingerprint}
     temperature = fit_temperature(logits, validation.labels)
     scores = calibrated(logits, temperature)
@@ -118,5 +120,5 @@ def _remembered(old: FaceSet, new: FaceSet, out: Path, seed: int) -> FaceSet:
     held = deal(labels, groups, 3, seed) == 0
     rows = np.arange(len(labels)) + new.rows(SPLIT).start
     parts = [Part(old, np.asarray(old.rows(name)), name) for name in old.splits]
-    parts += [Part(new, rows[~held], "train"), Part(new, rows[held], "validation")]
+    parts += [Part(new, rows[~held], "train", TAUGHT), Part(new, rows[held], "validation", TAUGHT)]
     return join(out, parts, {"seed": seed, "crop": old.info.get("crop")})

@@ -23,14 +23,14 @@ from facetell.adapting.contract import Known, Strategy
 from facetell.api.adapted import write_adapted
 from facetell.api.facesets import samples_of
 from facetell.api.gating import gain_gate, label_gate, old_gate, shortcut_gate
-from facetell.api.newfaces import SPLIT, new_faces, of_label, with_made_fakes
+from facetell.api.newfaces import REALS, SPLIT, new_faces, of_label, with_made_fakes
 from facetell.api.weights import General, second_backbone
 from facetell.data.cache import decoded
 from facetell.data.faceset import FaceSet, hash_file
 from facetell.data.join import Part
 from facetell.detector.bundle import DESCRIPTION
 from facetell.detector.detector import Detector
-from facetell.detector.memory import memory_of
+from facetell.detector.memory import memory_of, taught
 from facetell.errors import DataError, GateError, LeakError, UsageError
 from facetell.evaluation.metrics import auroc
 from facetell.evaluation.selection import deal, gain_of_choice
@@ -65,6 +65,8 @@ class _Old:
     learn: Memory
     choose: Samples
     gate: Samples
+    taught: int
+    """Of the gate's, those that an earlier `adapt` learned from."""
 
 
 def adapt(
@@ -107,17 +109,22 @@ def adapt(
         raise UsageError(f"{out} exists", hint="choose another name or remove it")
     chosen = list(STRATEGIES) if strategy == "auto" else [strategy]
     strategies = [get_strategy(name) for name in chosen]
+    if "beside" not in chosen and (backbone or weights or size):
+        raise UsageError(
+            f"the strategy {strategy} has no second backbone to choose",
+            hint="--strategy beside, or leave out the options",
+        )
     tune_allocator()
     loaded = Detector.load(path, "cpu")
     description = loaded.description
     memory = memory_of(path, description)
     said: list[str] = []
-    new = _new(fake, real, memory, shots, seed, on_file, said)
+    new, lent = _new(fake, real, memory, shots, seed, on_file, said)
     known = _known(loaded)
     fabric = make_fabric("auto")
     known.network.to(fabric.device)
     samples = samples_of(new, SPLIT, known.settings.size)
-    old = _old(memory, known, new, fabric, seed) if memory else None
+    old = _old(memory, known, new, lent, fabric, seed) if memory else None
     if old is None:
         said.append(
             "the detector keeps no memory of what it was fitted on, so nothing is promised about how it does there "
@@ -142,11 +149,11 @@ def adapt(
             "until more are found"
         )
     with tempfile.TemporaryDirectory(prefix="facetell-") as folder:
-        general = second_backbone(loaded, backbone, weights, size)
+        general = second_backbone(loaded, backbone, weights, size) if "beside" in chosen else None
         second = _second(general, known, new, samples, memory, old, fabric) if general else None
         lesson = _lesson(known, samples, old, second, seed, fabric, Path(folder))
         usable, unfit = _usable(strategies, known, lesson, strategy)
-        if second and any(each.name == "beside" for each in usable):
+        if second and "beside" not in unfit:
             second.look(on_face)
         trials = cross_validate(
             known,
@@ -191,23 +198,24 @@ def _new(
     seed: int,
     on_file: Callable[[int, int], None] | None,
     said: list[str],
-) -> FaceSet:
-    """The new faces of both labels: what is missing comes from the memory, or is made."""
+) -> tuple[FaceSet, set[str]]:
+    """The new faces of both labels: what is missing comes from the memory, or is made. And the groups the memory lends."""
     if real is None and memory is None:
         raise UsageError(
             "there are no reals to tell fakes from, and the detector keeps no memory",
             hint="give a folder of real faces from where the fakes were found: --real FOLDER",
         )
-    parts = {}
+    parts, lent = {}, set[str]()
     if fake is not None:
         parts[1] = of_label(Path(fake), 1, on_file)
     if real is not None:
         parts[0] = of_label(Path(real), 0, on_file)
     elif memory is not None:
         rows = np.flatnonzero(memory.labels("train") == 0) + memory.rows("train").start
-        most = min(max(len(parts[1].rows), LEAST), len(rows) // 2) if parts else len(rows)  # the rest is learned from
-        drawn = np.random.default_rng(seed).permutation(rows)[:most]
-        parts[0] = Part(memory, np.sort(drawn), SPLIT)
+        most = min(max(len(parts[1].rows) if parts else REALS, LEAST), len(rows) // 2)  # the rest is learned from
+        drawn = np.sort(np.random.default_rng(seed).permutation(rows)[:most])
+        parts[0] = Part(memory, drawn, SPLIT)
+        lent = set(memory.columns(["group"])["group"].take(pa.array(drawn)).to_pylist())
         if fake is not None:
             said.append(
                 f"no reals were given, so {len(drawn)} of the memory stand in: they come from another place than the "
@@ -222,7 +230,7 @@ def _new(
     new = new_faces(parts, shots, seed)
     if memory:
         _refuse_contradiction(new, memory)
-    return new
+    return new, lent
 
 
 def _refuse_contradiction(new: FaceSet, memory: FaceSet) -> None:
@@ -245,16 +253,27 @@ def _known(loaded: Detector) -> Known:
     return Known(method.name, resolve(method.settings, loaded.description["settings"]), loaded.network)
 
 
-def _old(memory: FaceSet, known: Known, new: FaceSet, fabric: Fabric, seed: int) -> _Old:
-    given = pa.array(new.columns(["sha256"])["sha256"].to_pylist())  # held out there, so not learned from here
-    size = known.settings.size
-    learn, held = (
-        samples_of(memory, name, size).some(~np.asarray(pc.is_in(memory.columns(["sha256"], name)["sha256"], given)))
-        for name in ("train", "validation")
-    )
+def _old(memory: FaceSet, known: Known, new: FaceSet, lent: set[str], fabric: Fabric, seed: int) -> _Old:
+    """The memory without what is among the new faces, which hold some out, and without the groups it lends to them."""
+    given = pa.array(new.columns(["sha256"])["sha256"].to_pylist())
+    groups = pa.array(sorted(lent), pa.string())
+    parts, learned_from = [], []
+    for name in ("train", "validation"):
+        columns = memory.columns(["sha256", "group"], name)
+        among = pc.or_(pc.is_in(columns["sha256"], given), pc.is_in(columns["group"], groups))
+        rest = ~np.asarray(among)
+        parts.append(samples_of(memory, name, known.settings.size).some(rest))
+        learned_from.append(taught(memory, name)[rest])
+    learn, held = parts
+    if lent and len(np.unique(learn.labels)) < 2:
+        raise DataError(
+            "the memory's faces are of too few groups to lend some as reals and learn from others",
+            hint="give reals from where the fakes were found: --real FOLDER",
+        )
     half = deal(held.labels, held.groups, 2, seed)
     choose, gate = (held.some(half == part) for part in (0, 1))
-    return _Old(memory, Memory(learn, predict(known.network, learn, fabric)), choose, gate)
+    again = int(learned_from[1][half == 1].sum())
+    return _Old(memory, Memory(learn, predict(known.network, learn, fabric)), choose, gate, again)
 
 
 def _second(
@@ -342,7 +361,7 @@ def _judged(
             predict(each.network, faces, fabric).astype(np.float64)
             for each, faces in ((known, old.gate), (found, seen))
         ]
-        gate["old"] = old_gate(old.gate.labels, old.gate.groups, logits[0], logits[1], margin)
+        gate["old"] = old_gate(old.gate.labels, old.gate.groups, logits[0], logits[1], margin, old.taught)
     network = found.network.to(fabric.device).eval()
     gate["shortcuts"] = shortcut_gate(new, found.settings.size, lambda pixels: _scored(network, pixels, fabric), seed)
     checks = [

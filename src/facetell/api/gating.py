@@ -34,14 +34,23 @@ Floats = npt.NDArray[np.float64]
 
 
 def old_gate(
-    labels: npt.NDArray[np.int8], groups: npt.NDArray[Any], before: Floats, after: Floats, margin: float
+    labels: npt.NDArray[np.int8],
+    groups: npt.NDArray[Any],
+    before: Floats,
+    after: Floats,
+    margin: float,
+    taught: int = 0,
 ) -> dict[str, Any]:
-    """Non-inferiority on old faces: the 95% lower bound (one-sided) of the change of AUROC must be above ``-margin``."""
+    """Non-inferiority on old faces: the 95% lower bound (one-sided) of the change of AUROC must be above ``-margin``.
+
+    ``taught``: how many of them an earlier `adapt` learned from; the new network learned from none.
+    """
     change = delong(labels, after, before, groups)
     bound = change.difference - NormalDist().inv_cdf(0.95) * change.standard_error
     passed = bound >= -margin
     found: dict[str, Any] = {
         "n": len(labels),
+        "taught": taught,
         "groups": change.groups,
         "before": auroc(labels, before),
         "after": auroc(labels, after),
@@ -52,9 +61,10 @@ def old_gate(
         "margin": margin,
         "passed": passed,
     }
+    again = f" (but {taught:,} by an earlier adapt)" if taught else ""
     verb = "rose" if change.difference > 0 else "fell"
     found["says"] = (
-        f"on {len(labels):,} old faces that nothing was learned from the AUROC {verb} from {found['before']:.3f} to "
+        f"on {len(labels):,} old faces that nothing was learned from{again} the AUROC {verb} from {found['before']:.3f} to "
         f"{found['after']:.3f} ({change.low:+.3f} to {change.high:+.3f}); "
         + (f"a fall of more than {margin:g} is ruled out" if passed else f"a fall of {margin:g} is not ruled out")
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -60,28 +61,57 @@ def second_backbone(loaded: Detector, name: str | None, weights: str | None, siz
     """The second backbone that was asked for, or by default the detector's own: the one it has beside it already, or
     one like its first with the weights that began with, if they are here.
 
-    Raises what reading ``weights`` raises and ``UsageError`` for a size below the detector's; what is only tried gives
-    None.
+    The one that it has beside it already is used again where the same is asked for. Raises what reading ``weights``
+    raises and ``UsageError`` for a size below the detector's; what is only tried gives None.
     """
-    settings = loaded.description["settings"]
     if size is not None and size < loaded.size:
         raise UsageError(
             f"the detector sees {loaded.size} pixels a side, a second backbone cannot see {size}",
             hint=f"give at least {loaded.size}",
         )
-    if isinstance(loaded.network, Beside) and not (name or weights or size):
-        return General(settings["backbone"], settings["weights"], loaded.size, loaded.network.statistics)
-    asked = bool(name or weights)
-    tried = weights or ("library" if name else str(settings.get("weights", "none")))
-    if not asked and (tried == "none" or is_bundle(Path(tried))):
-        return None  # a detector's own backbone is no general one
+    if weights == "none":
+        raise UsageError("a second backbone with random weights knows nothing", hint="--weights FILE.safetensors")
     try:
-        start, said, inherited = read_start(tried)
-        chosen = name or str(inherited.get("backbone", settings["backbone"]))
-        side = size or loaded.size
-        body = start_backbone(chosen, side, tried, start)
-        return General(chosen, said, side, DepthStatistics(body, side))
+        return _own(loaded, name, size) if weights is None else _given(loaded, name, weights, size)
     except FacetellError:
-        if asked:
+        if name or weights or size:
             raise
         return None
+
+
+def _own(loaded: Detector, name: str | None, size: int | None) -> General | None:
+    """With the weights that are at hand: those of a backbone beside it, the library's, or what its own began with."""
+    settings = loaded.description["settings"]
+    if isinstance(loaded.network, Beside) and name in (None, settings["backbone"]):
+        statistics = loaded.network.statistics
+        if size in (None, loaded.size):
+            return General(settings["backbone"], settings["weights"], loaded.size, statistics)
+        start = Start("detector", statistics.backbone.state_dict())
+        body = start_backbone(settings["backbone"], size, "none", start)
+        return General(settings["backbone"], settings["weights"], size, DepthStatistics(body, size))
+    tried = "library" if name else str(settings.get("weights", "none"))
+    if tried == "none" or is_bundle(Path(tried)):  # a detector's own backbone is no general one
+        if size:
+            raise UsageError(
+                "the detector's backbone did not begin with general weights",
+                hint="--weights FILE.safetensors or library",
+            )
+        return None
+    return _given(loaded, name, tried, size)
+
+
+def _given(loaded: Detector, name: str | None, weights: str, size: int | None) -> General:
+    start, said, inherited = read_start(weights)
+    chosen = name or str(inherited.get("backbone", loaded.description["settings"]["backbone"]))
+    side = size or loaded.size
+    statistics = DepthStatistics(start_backbone(chosen, side, weights, start), side)
+    if isinstance(loaded.network, Beside) and side == loaded.size and _same(loaded.network.statistics, statistics):
+        statistics = loaded.network.statistics
+    return General(chosen, said, side, statistics)
+
+
+def _same(one: DepthStatistics, other: DepthStatistics) -> bool:
+    mine, theirs = one.state_dict(), other.state_dict()
+    return mine.keys() == theirs.keys() and all(
+        torch.equal(tensor.cpu(), theirs[name]) for name, tensor in mine.items()
+    )

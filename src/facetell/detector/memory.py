@@ -5,12 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
 from facetell.data.faceset import FaceSet
 from facetell.errors import BundleError, DataError
 
-__all__ = ["FOLDER", "described", "memory_of"]
+__all__ = ["FOLDER", "TAUGHT", "described", "memory_of", "taught"]
 
 FOLDER = "memory"
+TAUGHT = "adapted/"
+"""Stands before the groups of faces that `adapt` learned from, all of them, those of the split *validation* too."""
 
 
 def memory_of(path: Path, description: dict[str, Any]) -> FaceSet | None:
@@ -29,6 +35,11 @@ def memory_of(path: Path, description: dict[str, Any]) -> FaceSet | None:
     if not isinstance(listed, dict) or memory.fingerprint != listed.get("fingerprint"):
         raise BundleError(f"{path}: its memory is not the one it was given", hint=again)
     return memory
+
+
+def taught(memory: FaceSet, split: str) -> NDArray[np.bool_]:
+    """Which faces (N,) of a split an `adapt` learned from; those of *train* were learned from in any case."""
+    return np.asarray(pc.starts_with(memory.columns(["group"], split)["group"], TAUGHT))
 
 
 def described(memory: FaceSet) -> dict[str, Any]:

@@ -18,12 +18,12 @@ from facetell.explaining.explainer import Explainer, Maps
 __all__ = ["LEVELS", "LIMIT", "Similarity", "randomised", "sanity"]
 
 LEVELS = ("head", "all")
-"""What is randomised: all but backbone and Transformer; everything."""
+"""What is randomised: all but backbone, Transformer and what experts stand beside; everything."""
 
 LIMIT = 0.5
 """Mean rank correlation from which on a map is not to be believed."""
 
-_BODY = ("backbone.", "ftt.", "statistics.")
+_BODY = ("backbone.", "ftt.", "statistics.", "old.")
 _KEPT = ("mean", "std", "scale", "running_mean", "running_var", "centre", "spread")
 """Statistics of the data, which are no weights."""
 

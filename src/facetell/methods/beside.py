@@ -26,7 +26,6 @@ class BesideSettings:
     experts: int = setting(1, "kinds learned on the second backbone", low=1, high=1000)
     old_method: str = setting("finetune", "method of the older detector")
     old_settings: str = setting("{}", "its settings, as JSON")
-    precision: str = setting("auto", "arithmetic of the second backbone", choices=("auto", "32-true", "bf16-mixed"))
 
 
 def build(settings: BesideSettings) -> Beside:

@@ -163,9 +163,13 @@ def build_backbone(name: str, size: int, *, library_weights: bool = False) -> Ba
         ) from error
     try:
         backbone.map_shape(size)
-    except (RuntimeError, AssertionError, ValueError) as error:
+    except (RuntimeError, AssertionError, ValueError, IndexError) as error:
         raise SettingsError(
-            f"{name} cannot take {size}×{size} images: {_first_line(error)}", hint="give a larger --set size=…"
+            f"{name} cannot take {size}×{size} images: {_first_line(error)}", hint="give a larger size"
+        ) from error
+    except (AttributeError, TypeError) as error:
+        raise SettingsError(
+            f"{name} gives no map of features: {_first_line(error)}", hint=f"choose another, such as {NAMED[0]}"
         ) from error
     return backbone
 

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor, nn
 
+from facetell.errors import SettingsError
 from facetell.networks.backbones import Backbone
 
 __all__ = ["DepthStatistics", "DepthVectors"]
@@ -46,7 +47,7 @@ class DepthStatistics(nn.Module):
     """Images (N, 3, S, S) in [0, 1] to vectors (N, D) in single precision: `statistics` of every block's map.
 
     Means over the image and its mirror image, which is as real or as fake. Blocks as in `DepthVectors`, the first 85% of
-    them without the stem. The backbone does not learn.
+    them without the stem. The backbone does not learn. Raises ``SettingsError`` where there are no such blocks.
     """
 
     def __init__(self, backbone: Backbone, size: int) -> None:
@@ -54,11 +55,17 @@ class DepthStatistics(nn.Module):
         self.backbone = backbone.eval().requires_grad_(False)
         inner = _used_once(backbone, size)[1:]
         self.names = inner[: max(round(SHALLOW * len(inner)), 1)]
+        if not self.names:
+            raise SettingsError(
+                f"{backbone.name} has no blocks whose maps could be read",
+                hint="choose another --backbone, or --strategy",
+            )
         with torch.no_grad():
             self.length = int(self(torch.zeros(1, 3, size, size, device=backbone.mean.device)).shape[1])
 
     def forward(self, images: Tensor) -> Tensor:  # noqa: D102
         with torch.autocast(images.device.type, enabled=False):  # differences of maps do not bear half the digits
+            # One after the other: `fast_inference` folds no norm into what is used twice, so every map stays what it is.
             return (self._of(images) + self._of(images.flip(3))) / 2
 
     def _of(self, images: Tensor) -> Tensor:

@@ -172,23 +172,24 @@ def plot(rows: list[dict], path: Path) -> None:
     styles = {
         each: styles.get(each, (f"C{k}", "--", 1.2)) for k, each in enumerate(["before", *STRATEGIES, "automatic"])
     }
-    figure = figure_of(3.8)
+    figure = figure_of(4.0)
     panels = figure.subplots(1, 2)
     for panel, key, title in ((panels[0], "new", f"{name}: the new kind"), (panels[1], "old", "the old kinds")):
         dressed(panel, title, "fakes to learn from", "AUROC on test faces", pad=6)
         lines = [(each, every, each, *style) for each, style in styles.items()]
         for second in dict.fromkeys(row["key"][2] for row in mine if row["key"][2] != own):
             other = [row for row in mine if row["key"][2] == second]
-            lines.append((f"beside, {second}", other, "beside", "C3", "-", 2.0))
+            lines.append((f"beside, {second}", other, "beside", "navy", "-", 2.0))
         for label, among, strategy, colour, line, width in lines:
             shots = sorted({row["key"][1] for row in among})
             means = [np.mean([row["rows"][strategy][key] for row in among if row["key"][1] == n]) for n in shots]
-            panel.plot(shots, means, line, color=colour, linewidth=width, label=label, marker=".")
+            above = 4 if label == "beside" else 3  # where it is the one chosen
+            panel.plot(shots, means, line, color=colour, linewidth=width, label=label, marker=".", zorder=above)
         shots = sorted({row["key"][1] for row in mine})
         panel.set_xscale("log")
         panel.set_xticks(shots, [str(n) for n in shots])
         panel.minorticks_off()
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     save_figure(figure, path)
 
 

@@ -203,6 +203,19 @@ def test_a_detector_that_tells_nothing_apart_has_learned_no_shortcut(tmp_path: P
     assert all(np.isfinite([check["closes"], check["low"], check["high"]]).all() for check in found)
 
 
+def test_a_difference_within_the_noise_is_no_way_to_take_a_part_of(tmp_path: Path) -> None:
+    """A border moves the score by 1, noise by 10: where little was learned, parts of it mean nothing, and it is said."""
+    faces = faces_of(tmp_path / "pictures", bordered, each=12)
+
+    def score(pixels: np.ndarray) -> np.ndarray:
+        noise = [10 * RNG(int(each.sum(dtype=np.int64))).normal() for each in pixels]
+        return (np.array(noise) + pixels[:, 0, 0, 0] / 255).astype(np.float32)
+
+    for check in shortcut_gate(faces, SIZE, score, 0):
+        assert check["passed"]
+        assert f"too near to each other to tell whether the {check['family']} was learned" in check["says"]
+
+
 def test_the_part_of_the_way_by_hand(tmp_path: Path) -> None:
     """All real borders are 0, all fake ones 250 of 255: a score of half the border and half a mark closes half the gap."""
 

@@ -20,7 +20,7 @@ from facetell.adapting.contract import Known, Strategy
 from facetell.evaluation.selection import deal
 from facetell.evaluation.shortcuts import logistic_ridge
 from facetell.methods import get_method
-from facetell.networks.beside import CLIP, Beside, Probe
+from facetell.networks.beside import Beside, Probe
 from facetell.settings import as_dict, resolve
 from facetell.training.loop import Samples, predict
 from facetell.training.replay import Lesson
@@ -80,12 +80,11 @@ def _some(samples: Samples, seed: int) -> Samples:
 def _fit(probe: Probe, vectors: NDArray[np.float32], truth: NDArray[np.bool_]) -> Floats:
     """A ridge-penalised logistic regression on scaled numbers, either side weighing the same; gives the rows' products."""
     centre, spread = vectors.mean(axis=0), vectors.std(axis=0)
-    spread = np.where(spread > 1e-6, spread, 1)
-    scaled = ((vectors - centre) / spread).clip(-CLIP, CLIP).astype(np.float64)
+    probe.centre.copy_(torch.from_numpy(centre))
+    probe.spread.copy_(torch.from_numpy(np.where(spread > 1e-6, spread, 1)))
+    scaled = probe.scaled(torch.from_numpy(vectors).to(probe.centre.device)).double().cpu().numpy()
     products: Floats = scaled @ scaled.T
     along, intercept = _solve(products, truth)
-    probe.centre.copy_(torch.from_numpy(centre))
-    probe.spread.copy_(torch.from_numpy(spread))
     probe.dense.weight.data.copy_(torch.from_numpy(along @ scaled)[None])
     probe.dense.bias.data.fill_(intercept)
     return products

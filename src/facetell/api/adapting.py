@@ -150,7 +150,7 @@ def adapt(
         )
     with tempfile.TemporaryDirectory(prefix="facetell-") as folder:
         general = second_backbone(loaded, backbone, weights, size) if "beside" in chosen else None
-        second = _second(general, known, new, samples, memory, old, fabric) if general else None
+        second = _second(general, known, new, samples, memory, old, fabric) if general and memory and old else None
         lesson = _lesson(known, samples, old, second, seed, fabric, Path(folder))
         usable, unfit = _usable(strategies, known, lesson, strategy)
         if second and "beside" not in unfit:
@@ -257,14 +257,14 @@ def _old(memory: FaceSet, known: Known, new: FaceSet, lent: set[str], fabric: Fa
     """The memory without what is among the new faces, which hold some out, and without the groups it lends to them."""
     given = pa.array(new.columns(["sha256"])["sha256"].to_pylist())
     groups = pa.array(sorted(lent), pa.string())
-    parts, learned_from = [], []
-    for name in ("train", "validation"):
-        columns = memory.columns(["sha256", "group"], name)
-        among = pc.or_(pc.is_in(columns["sha256"], given), pc.is_in(columns["group"], groups))
-        rest = ~np.asarray(among)
-        parts.append(samples_of(memory, name, known.settings.size).some(rest))
-        learned_from.append(taught(memory, name)[rest])
-    learn, held = parts
+
+    def rest(split: str) -> NDArray[np.bool_]:
+        columns = memory.columns(["sha256", "group"], split)
+        return ~np.asarray(pc.or_(pc.is_in(columns["sha256"], given), pc.is_in(columns["group"], groups)))
+
+    size, others = known.settings.size, rest("validation")
+    learn = samples_of(memory, "train", size).some(rest("train"))
+    held = samples_of(memory, "validation", size).some(others)
     if lent and len(np.unique(learn.labels)) < 2:
         raise DataError(
             "the memory's faces are of too few groups to lend some as reals and learn from others",
@@ -272,7 +272,7 @@ def _old(memory: FaceSet, known: Known, new: FaceSet, lent: set[str], fabric: Fa
         )
     half = deal(held.labels, held.groups, 2, seed)
     choose, gate = (held.some(half == part) for part in (0, 1))
-    again = int(learned_from[1][half == 1].sum())
+    again = int(taught(memory, "validation")[others][half == 1].sum())
     return _Old(memory, Memory(learn, predict(known.network, learn, fabric)), choose, gate, again)
 
 
@@ -281,14 +281,12 @@ def _second(
     known: Known,
     new: FaceSet,
     samples: Samples,
-    memory: FaceSet | None,
-    old: _Old | None,
+    memory: FaceSet,
+    old: _Old,
     fabric: Fabric,
 ) -> Second:
     """The second backbone with the pictures as it sees them."""
-    parts = [(samples, new, SPLIT)]
-    if old and memory:
-        parts += [(old.learn.samples, memory, "train"), (old.gate, memory, "validation")]
+    parts = [(samples, new, SPLIT), (old.learn.samples, memory, "train"), (old.gate, memory, "validation")]
     same = general.size == known.settings.size
     views = {
         seen.images.path: seen.images if same else decoded(faces, split, general.size) for seen, faces, split in parts

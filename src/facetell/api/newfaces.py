@@ -70,8 +70,10 @@ def new_faces(parts: Mapping[int, Part], shots: int | None, seed: int) -> FaceSe
 
     Drawn by ``seed``.
     """
-    rows = {label: _drawn(part.rows, label, shots if label else None, seed) for label, part in parts.items()}
-    if 0 in rows:
+    rows = {}
+    if 1 in parts:
+        rows[1] = _drawn(parts[1].rows, 1, shots, seed)
+    if 0 in parts:
         rows[0] = _drawn(parts[0].rows, 0, max(REALS, len(rows.get(1, ()))), seed)
     chosen = [Part(part.faces, rows[label], SPLIT, part.prefix) for label, part in parts.items()]
     key = hashlib.sha256()

@@ -88,11 +88,14 @@ def counting(label: str, unit: str) -> Iterator[Counting]:
 @contextmanager
 def trying() -> Iterator[Callable[[int, int, str], None]]:
     """Give a callback ``(fits done, fits in all, what is tried)``, and take its line away at the end."""
-    line, began = _Line(), list[float]()
+    line = _Line()
+    began: float | None = None
 
     def show(done: int, total: int, name: str) -> None:
-        began.append(time.monotonic())
-        left = _duration((began[-1] - began[0]) / done * (total - done)) if done else "?"
+        nonlocal began
+        now = time.monotonic()
+        began = now if began is None else began
+        left = _duration((now - began) / done * (total - done)) if done else "?"
         line.show(f"trying {_bar(done / max(1, total))} {done}/{total}  {name}  {left} left")
 
     try:

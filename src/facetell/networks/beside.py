@@ -32,8 +32,12 @@ class Probe(nn.Module):
         nn.init.zeros_(self.dense.bias)
 
     def forward(self, vectors: Tensor) -> Tensor:  # noqa: D102
-        logit: Tensor = self.dense(((vectors - self.centre) / self.spread).clamp(-CLIP, CLIP)).squeeze(1)
+        logit: Tensor = self.dense(self.scaled(vectors)).squeeze(1)
         return logit
+
+    def scaled(self, vectors: Tensor) -> Tensor:
+        """What the neuron sees (N, D)."""
+        return ((vectors - self.centre) / self.spread).clamp(-CLIP, CLIP)
 
 
 class Expert(nn.Module):

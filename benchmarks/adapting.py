@@ -21,22 +21,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from facetell.adapting import STRATEGIES, get_strategy
-from facetell.adapting.choosing import SHARES, cross_validate, mixed
-from facetell.api import adapting
-from facetell.api.facesets import samples_of
-from facetell.api.newfaces import SPLIT, new_faces, of_label
-from facetell.api.weights import second_backbone
-from facetell.data.cache import decoded
-from facetell.data.faceset import FaceSet
+from facetell.adaptation import run as adapting
+from facetell.adaptation.cross_validation import SHARES, cross_validate, mixed
+from facetell.adaptation.new_faces import SPLIT, new_faces, of_label
+from facetell.adaptation.second_backbone import Second
+from facetell.adaptation.strategies import STRATEGIES, get_strategy
 from facetell.detector.detector import Detector
-from facetell.detector.memory import memory_of
-from facetell.evaluation.calibration import calibrated
+from facetell.detector.replay_buffer import memory_of
 from facetell.evaluation.metrics import auroc
+from facetell.evaluation.score_curves import calibrated
+from facetell.faceset.decoded import decoded
+from facetell.faceset.table import FaceSet
+from facetell.methods.pretrained import second_backbone
+from facetell.networks.acceleration import tune_allocator
 from facetell.training.fabric import make_fabric
 from facetell.training.loop import predict
-from facetell.training.runtime import tune_allocator
-from facetell.training.second import Second
+from facetell.training.samples import samples_of
 
 
 def measure(given: argparse.Namespace) -> None:

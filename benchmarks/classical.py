@@ -33,7 +33,7 @@ CLASSIFIERS = {
 """Each with one point of its grid: a whole grid takes longer, and what caching saves is then a smaller part."""
 TRIPLETS = """
 import sys, time, torch
-from facetell.api.benching.work import peak_memory
+from facetell.benching.cell import peak_memory
 from facetell.training.triplets import squared_distances, triplet_loss
 
 def cube(x, labels, margin):
@@ -61,11 +61,11 @@ def extraction(folder: Path, faces: Any) -> dict[str, Any]:
     import numpy as np
     import torch
 
-    from facetell.api.facesets import samples_of
+    from facetell.networks.acceleration import fast_inference, tune_allocator
     from facetell.networks.backbones import build_backbone
     from facetell.training import vectors
     from facetell.training.fabric import make_fabric
-    from facetell.training.runtime import fast_inference, tune_allocator
+    from facetell.training.samples import samples_of
 
     tune_allocator()
     samples = samples_of(faces, "train", SIZE)
@@ -153,7 +153,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         os.environ["FACETELL_CACHE"] = str(folder / "cache")
-        from facetell.data.prepare import prepare
+        from facetell.ingest.prepare import prepare
 
         faces = prepare(write_pictures(folder / "pictures", 3000), folder / "faces")
         for part, work in (("extraction", extraction), ("grid", grid)):

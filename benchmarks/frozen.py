@@ -31,11 +31,11 @@ def speed(rounds: int) -> dict[str, Any]:
     """Seconds per epoch of each case: anew, first round, later, floor."""
     import numpy as np
 
-    from facetell.data.cache import DecodedImages
+    from facetell.faceset.decoded import DecodedImages
     from facetell.methods import get_method
     from facetell.methods.contract import Task
+    from facetell.networks.acceleration import tune_allocator
     from facetell.training.loop import Samples
-    from facetell.training.runtime import tune_allocator
 
     tune_allocator()
     results = {}
@@ -74,9 +74,9 @@ def floor(network: Any, labels: Any, epochs: int = 3) -> list[float]:
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits as loss_of
 
+    from facetell.networks.acceleration import channels_last
     from facetell.training.fabric import make_fabric
     from facetell.training.loop import WeightAverage
-    from facetell.training.runtime import channels_last
 
     fabric = make_fabric()
     network = channels_last(network)

@@ -92,7 +92,7 @@ def write_clip(path: Path, width: int, height: int, times: int = 1) -> Path:
 def write_detector(folder: Path) -> Path:
     """A detector of the usual network, hardly trained: its verdicts mean nothing, what they cost is the same."""
     import facetell
-    from facetell.data.drawn import write_drawn_faces
+    from facetell.drawn import write_drawn_faces
 
     pictures = write_drawn_faces(folder / "drawn", people=40, seed=0, size=64)
     settings = {"weights": "none", "epochs": 1}
@@ -103,9 +103,9 @@ def write_detector(folder: Path) -> Path:
 
 
 def plan_of(source: Path, frames: str = "32") -> Any:
-    from facetell.data.extract import Extraction, Plan
-    from facetell.data.media.choice import parse
-    from facetell.data.sources import find_rows
+    from facetell.ingest.extract import Extraction, Plan
+    from facetell.ingest.sources import find_rows
+    from facetell.media.frame_choice import parse
 
     return Plan(find_rows(source), Extraction(frames=parse(frames)))
 
@@ -147,7 +147,7 @@ def peaks() -> tuple[float, float]:
 
 def extracting(source: Path, folder: Path, workers: int, skip: int) -> tuple[float, float, float]:
     """Seconds until ``skip`` files were done, starting the workers included; then seconds a file, and processor time."""
-    from facetell.data.extract import extract
+    from facetell.ingest.extract import extract
 
     plan = plan_of(source)
     stamps = [(time.perf_counter(), 0.0)]
@@ -255,8 +255,8 @@ _DETECTORS: list[Any] = []
 
 def bare_faces(pictures: list[Any]) -> tuple[float, float]:
     """Seconds to detect, and to cut and encode."""
-    from facetell.data.faces.crop import CropGeometry, crop, encode
-    from facetell.data.faces.models import load_face_detector
+    from facetell.faces.crop import CropGeometry, crop, encode
+    from facetell.faces.load import load_face_detector
 
     _DETECTORS or _DETECTORS.append(load_face_detector())
     began = time.perf_counter()
@@ -274,11 +274,11 @@ import json, statistics, sys, time
 began = time.perf_counter()
 from pathlib import Path
 import torch
-from facetell.data.media.choice import Spread
-from facetell.data.media.limits import Limits
-from facetell.data.media.video import frames
+from facetell.media.frame_choice import Spread
+from facetell.media.limits import Limits
+from facetell.media.video import frames
 from facetell.detector.detector import Detector
-from facetell.detector.judging import Judge
+from facetell.detector.judge import Judge
 imported, imported_busy = time.perf_counter() - began, time.process_time()
 torch.set_num_threads(2)
 judge = Judge(Detector.load(sys.argv[1]), threads=2)
@@ -298,7 +298,7 @@ for _ in range(int(sys.argv[3])):
     shots = took("decoding", lambda: list(frames(clip, Spread(32), Limits(), threads=2)))
     found = took("finding, one thread", lambda: [judge.finder.look(shot.pixels) for shot in shots])
     import numpy as np
-    from facetell.data.images import resize
+    from facetell.pixels.decode import resize
     crops = np.stack([resize(face.crop, judge.detector.size) for faces in found for face in faces])
     took("scoring", lambda: judge.detector.logits(crops))
 medians = {name: statistics.median(values) for name, values in times.items()}
@@ -336,9 +336,9 @@ if __name__ == "__main__":
     from media import peaks
     seen = []
     if action == "prepare":
-        from facetell.data.extract import Extraction, Plan, extract
-        from facetell.data.media.choice import parse
-        from facetell.data.sources import find_rows
+        from facetell.ingest.extract import Extraction, Plan, extract
+        from facetell.media.frame_choice import parse
+        from facetell.ingest.sources import find_rows
         plan = Plan(find_rows(Path(source)), Extraction(frames=parse(frames)))
         extract(plan, Path(out), workers=1, on_file=lambda *_: seen.append(peaks()))
         seen.append((peaks()[0], 0.0))

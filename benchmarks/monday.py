@@ -16,7 +16,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from facetell.errors import GateError
+from facetell.errors import AcceptanceError
 
 
 def command(detector: Path, fakes: Path, reals: Path, shots: int, seed: int) -> tuple[float, int]:
@@ -47,7 +47,7 @@ def parts(detector: Path, fakes: Path, reals: Path, shots: int, seed: int) -> di
                 detector, f"{folder}/new", fake=fakes, real=reals, shots=shots, seed=seed,
                 on_fit=lambda _done, _total, name: tick(f"trying {name}"),
             )  # fmt: skip
-        except GateError as refused:
+        except AcceptanceError as refused:
             print(f"refused: {refused.message}")
         tick("")
     return dict(spent)

@@ -56,13 +56,13 @@ def training(folder: Path) -> dict[str, Any]:
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits as loss_of
 
-    from facetell.data.cache import decoded
-    from facetell.data.prepare import prepare
+    from facetell.faceset.decoded import decoded
+    from facetell.ingest.prepare import prepare
     from facetell.methods.finetune import FinetuneSettings, build
+    from facetell.networks.acceleration import channels_last, tune_allocator
     from facetell.training.fabric import make_fabric
     from facetell.training.loop import Run, Samples, train
     from facetell.training.recipe import parameter_groups
-    from facetell.training.runtime import channels_last, tune_allocator
 
     tune_allocator()
     faces = prepare(write_pictures(folder / "pictures", 3000), folder / "faces")
@@ -111,13 +111,13 @@ def scoring(folder: Path, crops: int = 10_000) -> dict[str, Any]:
     import numpy as np
     import torch
 
-    from facetell.api.evaluating import BATCH as SCORE_BATCH
-    from facetell.api.evaluating import predictions
-    from facetell.data.prepare import prepare
+    from facetell.api._evaluate import BATCH as SCORE_BATCH
+    from facetell.api._evaluate import predictions
     from facetell.detector.detector import Detector
+    from facetell.ingest.prepare import prepare
     from facetell.methods import get_method
+    from facetell.networks.acceleration import tune_allocator
     from facetell.settings import as_dict
-    from facetell.training.runtime import tune_allocator
 
     tune_allocator()
     faces = prepare(write_pictures(folder / "pictures", crops * 40 // 38), folder / "faces")
@@ -161,11 +161,11 @@ def scoring(folder: Path, crops: int = 10_000) -> dict[str, Any]:
 MEASURED = """
 import re, sys
 from pathlib import Path
-from facetell.training.runtime import tune_allocator
+from facetell.networks.acceleration import tune_allocator
 action, source, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
 tune_allocator()
 if action == "prepare":
-    from facetell.data.prepare import prepare
+    from facetell.ingest.prepare import prepare
     prepare(source, out)
 else:
     import facetell

@@ -87,11 +87,11 @@ def _network(options: dict[str, Any]) -> Any:
         from naive import NaiveFDFtNet
 
         return NaiveFDFtNet(backbone, 64)
+    from facetell.networks.acceleration import channels_last
     from facetell.networks.backbones import build_backbone
     from facetell.networks.fdftnet import FDFtNet
     from facetell.networks.ftt import FineTuneTransformer
     from facetell.networks.mbblock import MobileNetHead
-    from facetell.training.runtime import channels_last
 
     body = build_backbone(backbone, 64)
     channels = body.map_shape(64)[0]
@@ -108,7 +108,7 @@ def _images(batch: int, options: dict[str, Any]) -> Any:
 def _autocast(options: dict[str, Any]) -> Any:
     import torch
 
-    from facetell.training.runtime import preferred_precision
+    from facetell.networks.acceleration import preferred_precision
 
     chosen = "32-true" if options.get("naive") else options.get("precision", preferred_precision("cpu"))
     return torch.autocast("cpu", torch.bfloat16, enabled=chosen == "bf16-mixed")
@@ -140,7 +140,7 @@ def score(batch: int, options: dict[str, Any]) -> Step:
 
     network, images = _network(options).eval(), _images(batch, options)
     if not options.get("naive"):
-        from facetell.training.runtime import fast_inference
+        from facetell.networks.acceleration import fast_inference
 
         network = fast_inference(network, 64)
 
@@ -172,7 +172,7 @@ def work(case: Case) -> None:
 
     torch.set_num_threads(1)
     if case.options.get("tuned"):
-        from facetell.training.runtime import tune_allocator
+        from facetell.networks.acceleration import tune_allocator
 
         tune_allocator()
     step = WORKERS[case.worker](case.batch, case.options)

@@ -43,8 +43,8 @@ def write_pictures(folder: Path, count: int, side: int) -> Path:
 
 def each(faces: Any, count: int = 40) -> dict[str, float]:
     """Milliseconds of processor time a crop for each corruption, over its five strengths."""
-    from facetell.data.corruptions import CORRUPTIONS, STRENGTHS, corrupt
-    from facetell.data.images import decode
+    from facetell.pixels.corruptions import CORRUPTIONS, STRENGTHS, corrupt
+    from facetell.pixels.decode import decode
 
     crops = [decode(faces.image(row)) for row in range(count)]
     spent = {}

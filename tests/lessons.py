@@ -11,18 +11,18 @@ import torch
 from torch import nn
 from toy import toy_picture
 
-from facetell.adapting.contract import Known
-from facetell.data.cache import decoded
-from facetell.data.prepare import prepare
+from facetell.adaptation.replay import RANGES, Lesson, Memory
+from facetell.adaptation.second_backbone import Second
+from facetell.adaptation.task import Known
+from facetell.faceset.decoded import decoded
+from facetell.ingest.prepare import prepare
 from facetell.methods import get_method
 from facetell.networks.backbones import Backbone, build_backbone
 from facetell.networks.depth import DepthStatistics
 from facetell.settings import resolve
 from facetell.training.fabric import make_fabric
-from facetell.training.frozen import FrozenMaps
+from facetell.training.feature_maps import FrozenMaps
 from facetell.training.loop import Samples, predict
-from facetell.training.replay import RANGES, Lesson, Memory
-from facetell.training.second import Second
 
 SIZE = 32
 

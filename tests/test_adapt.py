@@ -10,10 +10,10 @@ import pytest
 from monday import Monday, fill
 
 import facetell
-from facetell.data.faceset import FaceSet
 from facetell.detector.bundle import read_bundle
-from facetell.detector.memory import FOLDER, taught
+from facetell.detector.replay_buffer import FOLDER, taught
 from facetell.evaluation.metrics import auroc
+from facetell.faceset.table import FaceSet
 
 
 @pytest.fixture(autouse=True)

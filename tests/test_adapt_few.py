@@ -10,11 +10,12 @@ import pytest
 from monday import Monday, fill
 
 import facetell
-from facetell.api import adapting, newfaces
-from facetell.api.newfaces import new_faces, of_label
+from facetell.adaptation import new_faces as newfaces
+from facetell.adaptation import run as adapting
+from facetell.adaptation.new_faces import new_faces, of_label
 from facetell.cli.main import main
-from facetell.data.faceset import FaceSet
-from facetell.errors import DataError, GateError
+from facetell.errors import AcceptanceError, DataError
+from facetell.faceset.table import FaceSet
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +27,7 @@ def outcome(detector: Path, out: Path, **arguments: Any) -> dict[str, Any]:
     """The record, whether the gate was passed or not."""
     try:
         return facetell.adapt(detector, out, **arguments)
-    except GateError as refused:
+    except AcceptanceError as refused:
         assert not out.exists()
         return refused.record
 

@@ -14,7 +14,7 @@ from monday import Monday, fill
 import facetell
 from facetell.cli.main import main
 from facetell.detector.bundle import read_bundle
-from facetell.errors import BundleError, DataError, GateError, LeakError, UsageError
+from facetell.errors import AcceptanceError, BundleError, DataError, LeakError, UsageError
 
 HEAD: dict[str, Any] = {"strategy": "head"}
 
@@ -51,14 +51,14 @@ def test_shuffled_labels_end_with_7_and_write_nothing(
     arguments = ("adapt", made.detector, "--fake", fakes, "--real", reals, "-o", tmp_path / "out", "--strategy", "head")
     code, out, err = run(capsys, *arguments, "--json")
     record = json.loads(out)
-    assert code == GateError.exit_code == 7
+    assert code == AcceptanceError.exit_code == 7
     assert "the gate is not passed, nothing is written" in err
     assert not record["gate"]["new"]["passed"]
     assert record["refused"]
     assert sorted(tmp_path.iterdir()) == before
 
     def refuse(*_: object, **__: object) -> None:
-        raise GateError("not passed", record)
+        raise AcceptanceError("not passed", record)
 
     monkeypatch.setattr("facetell.api.adapt", refuse)
     code, out, _ = run(capsys, *arguments)
@@ -68,7 +68,7 @@ def test_shuffled_labels_end_with_7_and_write_nothing(
 
 
 def test_exchanged_labels_of_a_kind_it_knows(made: Monday, tmp_path: Path) -> None:
-    with pytest.raises(GateError, match="exchanged") as refused:
+    with pytest.raises(AcceptanceError, match="exchanged") as refused:
         facetell.adapt(made.detector, tmp_path / "out", fake=made["real"], real=made["board"], **HEAD)
     assert not refused.value.record["gate"]["labels"]["passed"]
     assert not (tmp_path / "out").exists()
@@ -76,14 +76,14 @@ def test_exchanged_labels_of_a_kind_it_knows(made: Monday, tmp_path: Path) -> No
         record = facetell.adapt(
             made.detector, tmp_path / "out", fake=made["real"], real=made["board"], trust_labels=True, **HEAD
         )
-    except GateError as other:
+    except AcceptanceError as other:
         record = other.record
     assert not record["gate"]["labels"]["passed"]
     assert not any("exchanged" in each for each in record["refused"])
 
 
 def test_a_planted_border(made: Monday, tmp_path: Path) -> None:
-    with pytest.raises(GateError, match="border") as refused:
+    with pytest.raises(AcceptanceError, match="border") as refused:
         facetell.adapt(made.detector, tmp_path / "out", fake=made["framed"], real=made["real"], strategy="norms")
     found = {check["family"]: check for check in refused.value.record["gate"]["shortcuts"]}
     assert found["border"]["closes"] > 0.8
@@ -148,7 +148,7 @@ def test_a_corrupt_file_among_them_is_left_out(made: Monday, tmp_path: Path) -> 
     (fakes / "broken.png").write_bytes((fakes / "00.png").read_bytes()[:60])
     (fakes / "empty.jpg").write_bytes(b"")
     (fakes / "notes.txt").write_text("found on Monday")
-    with pytest.raises(GateError) as refused:  # it knows this kind, so that there is no gain
+    with pytest.raises(AcceptanceError) as refused:  # it knows this kind, so that there is no gain
         facetell.adapt(made.detector, tmp_path / "out", fake=fakes, real=made["real"], **HEAD)
     assert refused.value.record["new"]["counts"]["finetune"]["fake"] == {"fakes": 24}
 
@@ -165,7 +165,7 @@ def test_a_failure_while_writing_leaves_nothing(
     place = {
         "card": "facetell.detector.bundle.os.fsync",
         "weights": "facetell.detector.bundle.save_file",
-        "memory": "facetell.data.writer.pq.ParquetWriter",
+        "memory": "facetell.faceset.writing.pq.ParquetWriter",
     }[broken]
     home = tmp_path / "home"
     home.mkdir()
@@ -177,7 +177,7 @@ def test_a_failure_while_writing_leaves_nothing(
 
 def test_nothing_of_the_old_detector_changes(made: Monday, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in made.detector.rglob("*") if path.is_file()}
-    with pytest.raises(GateError):
+    with pytest.raises(AcceptanceError):
         facetell.adapt(made.detector, tmp_path / "out", fake=made["framed"], real=made["real"], strategy="head")
     assert {path: path.read_bytes() for path in made.detector.rglob("*") if path.is_file()} == before
     assert read_bundle(made.detector)[0]["memory"]["faces"] == 160

@@ -16,10 +16,10 @@ from toy import TINY
 
 import facetell
 from facetell.cli.main import main
-from facetell.data.faceset import FaceSet
-from facetell.data.images import decode
-from facetell.data.traces import FEATURES, features_of
 from facetell.errors import DataError, UsageError
+from facetell.faceset.table import FaceSet
+from facetell.pixels.decode import decode
+from facetell.pixels.image_statistics import FEATURES, features_of
 
 Encode = Callable[[np.ndarray, bool, np.random.Generator], bytes]
 COUNTS = {"train": 50, "validation": 24, "test": 50}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from facetell.data.augment import Augmentation, apply, draw
+from facetell.training.augment import Augmentation, apply, draw
 
 NOTHING = Augmentation(flip=False, translate=0, zoom=0, rotate=0, cutout_holes=0)
 

@@ -11,9 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facetell.data.batches import draw_shots, epoch_order, iterate
-from facetell.data.cache import DecodedImages
 from facetell.errors import DataError
+from facetell.faceset.decoded import DecodedImages
+from facetell.training.batches import draw_shots, epoch_order, iterate
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import pytest
 from toy import toy_source
 
 import facetell
-from facetell.api.benching.spec import read_spec, shipped_specs
-from facetell.api.benching.work import peak_memory
+from facetell.benching.cell import peak_memory
+from facetell.benching.spec import read_spec, shipped_specs
 from facetell.errors import SettingsError, UsageError
 from facetell.evaluation.metrics import auroc
 from facetell.evaluation.predictions import read_predictions
@@ -247,7 +247,7 @@ def test_another_folder_is_left_alone(tmp_path: Path) -> None:
 
 def test_peak_memory_is_of_this_process() -> None:
     script = (
-        "import numpy as np; from facetell.api.benching.work import peak_memory as p; a = p(); "
+        "import numpy as np; from facetell.benching.cell import peak_memory as p; a = p(); "
         "x = np.ones(50_000_000); print(p() - a)"
     )
     grown = int(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout)

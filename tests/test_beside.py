@@ -14,15 +14,15 @@ from torch import nn
 from toy import toy_detector, toy_picture
 
 import facetell
-from facetell.adapting.contract import Known
+from facetell.adaptation.task import Known
 from facetell.cli.main import main
-from facetell.data.images import resize
 from facetell.detector.bundle import read_bundle, write_bundle
 from facetell.errors import BundleError, SettingsError, UsageError
-from facetell.explaining.sanity import randomised
+from facetell.explanation.sanity import randomised
 from facetell.methods import METHODS, get_method
 from facetell.networks.backbones import build_backbone
 from facetell.networks.beside import AtSize, Beside, Probe
+from facetell.pixels.decode import resize
 from facetell.settings import as_dict, resolve
 
 SIZE = 32

@@ -16,14 +16,15 @@ from PIL import Image
 from toy import tiny
 
 import facetell
+from facetell.blending import writing
 from facetell.cli.main import main
-from facetell.data.blending import writing
-from facetell.data.drawn import write_drawn_faces
-from facetell.data.faceset import FaceSet
-from facetell.data.images import decode, open_header
-from facetell.data.traces import FEATURES, survey
+from facetell.drawn import write_drawn_faces
 from facetell.errors import DataError, UsageError
 from facetell.evaluation import auroc
+from facetell.faceset.survey import survey
+from facetell.faceset.table import FaceSet
+from facetell.pixels.decode import decode, open_header
+from facetell.pixels.image_statistics import FEATURES
 from facetell.training import regenerating
 
 PEOPLE = 40

@@ -9,14 +9,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from facetell.data.blending import jitter, pairs, spectrum
-from facetell.data.blending.jitter import Colour, View, bearable, draw_colour, draw_view, frequency, recoloured, sampled
-from facetell.data.blending.mask import default_frame, draw_mask, frame_of, softened
-from facetell.data.blending.pairs import dice
-from facetell.data.blending.selfblended import self_blended
-from facetell.data.faces.contract import Face
-from facetell.data.faces.crop import CropGeometry, crop, landmarks_within
-from facetell.data.images import decode
+from facetell.blending import jitter, pairs, spectrum
+from facetell.blending.jitter import Colour, View, bearable, draw_colour, draw_view, frequency, recoloured, sampled
+from facetell.blending.mask import default_frame, draw_mask, frame_of, softened
+from facetell.blending.pairs import dice
+from facetell.blending.selfblended import self_blended
+from facetell.faces.crop import CropGeometry, crop, landmarks_within
+from facetell.faces.face import Face
+from facetell.pixels.decode import decode
 
 
 def face_of(seed: int = 0, size: tuple[int, int] = (96, 80)) -> NDArray[Any]:

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from conftest import tiny_folder
 
-from facetell.data import cache
-from facetell.data.cache import DecodedImages, cache_dir, decoded, prune
-from facetell.data.faceset import FaceSet
-from facetell.data.images import decode_resized
-from facetell.data.prepare import prepare
 from facetell.errors import DataError, UsageError
+from facetell.faceset import decoded as cache
+from facetell.faceset.decoded import DecodedImages, cache_dir, decoded, prune
+from facetell.faceset.table import FaceSet
+from facetell.ingest.prepare import prepare
+from facetell.pixels.decode import decode_resized
 
 
 @pytest.fixture(scope="module")

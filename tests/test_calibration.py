@@ -10,7 +10,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from facetell.errors import DataError
 from facetell.evaluation import auroc, calibrated, ece, fit_temperature, log_loss
-from facetell.evaluation.calibration import (
+from facetell.evaluation.score_curves import (
     TEMPERATURE_RANGE,
     Curve,
     fit_isotonic,

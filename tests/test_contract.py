@@ -11,9 +11,9 @@ import torch
 from toy import COUNTS, UNTRAINED, tiny, toy_faceset, toy_picture
 
 import facetell
-from facetell.data.faceset import FaceSet
-from facetell.data.prepare import prepare
 from facetell.errors import DataError, FacetellError, UsageError
+from facetell.faceset.table import FaceSet
+from facetell.ingest.prepare import prepare
 from facetell.methods import METHODS
 
 

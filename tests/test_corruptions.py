@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facetell.data import corruptions
-from facetell.data.corruptions import CORRUPTIONS, STRENGTHS, check_codec, choose, corrupt
 from facetell.errors import MissingExtraError, UsageError
+from facetell.pixels import corruptions
+from facetell.pixels.corruptions import CORRUPTIONS, STRENGTHS, check_codec, choose, corrupt
 
 Pixels = np.ndarray
 

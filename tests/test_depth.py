@@ -11,7 +11,7 @@ from lessons import SIZE, pictures
 from scipy import stats
 from torch import nn
 
-from facetell.data.cache import DecodedImages
+from facetell.faceset.decoded import DecodedImages
 from facetell.networks.backbones import build_backbone
 from facetell.networks.depth import DepthStatistics, statistics
 from facetell.training.fabric import make_fabric

@@ -17,7 +17,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from facetell.data.drawn import KINDS, Person, Shot, blended, camera, draw_face, upsampled, write_drawn_faces
+from facetell.drawn import KINDS, Person, Shot, blended, camera, draw_face, upsampled, write_drawn_faces
 from facetell.errors import DataError, SettingsError
 
 PEOPLE = 40

@@ -17,22 +17,22 @@ from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression
 
 import facetell
-from facetell.adapting import STRATEGIES, get_strategy
-from facetell.adapting import beside as strategy
-from facetell.adapting.contract import Known
-from facetell.api import gating
-from facetell.api.weights import second_backbone
+from facetell.adaptation import acceptance
+from facetell.adaptation.replay import Lesson
+from facetell.adaptation.second_backbone import Second
+from facetell.adaptation.strategies import STRATEGIES, get_strategy
+from facetell.adaptation.strategies import beside as strategy
+from facetell.adaptation.task import Known
 from facetell.cli.main import main
-from facetell.data.cache import decoded
-from facetell.data.faceset import FaceSet
 from facetell.detector.bundle import read_bundle
 from facetell.errors import FacetellError, SettingsError, UsageError
+from facetell.faceset.decoded import decoded
+from facetell.faceset.table import FaceSet
+from facetell.methods.pretrained import second_backbone
 from facetell.networks.backbones import build_backbone
 from facetell.networks.beside import CLIP
 from facetell.networks.depth import DepthStatistics
 from facetell.training.loop import Samples, predict
-from facetell.training.replay import Lesson
-from facetell.training.second import Second
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +232,7 @@ def test_one_monday_after_another(
     made: Monday, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the command, at more pixels than the detector's; the second time on the backbone that is there already."""
-    monkeypatch.setattr(gating, "CLOSES", 2.0)  # by their mean colours these toys could be told apart
+    monkeypatch.setattr(acceptance, "CLOSES", 2.0)  # by their mean colours these toys could be told apart
 
     def run(*arguments: object) -> str:
         with pytest.raises(SystemExit) as stop:

@@ -17,12 +17,12 @@ pytest.importorskip("captum")
 pytest.importorskip("matplotlib")
 
 import facetell
-from facetell.api import detection
+from facetell.api import _detect
 from facetell.cli.main import main
-from facetell.detector.judging import Judge
+from facetell.detector.judge import Judge
 from facetell.errors import DataError, UsageError
-from facetell.explaining.explainer import Explainer
-from facetell.reporting.explanation import CENTRE_AREA, centre_share
+from facetell.explanation.explainer import Explainer
+from facetell.explanation.folder import CENTRE_AREA, centre_share
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +45,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(autouse=True)
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def here(*arguments: Any, **options: Any) -> Any:
-        detection._Worker.judge = None
+        _detect._Worker.judge = None
         return inline.here(*arguments, **options)
 
-    monkeypatch.setattr(detection, "guarded_map", here)
+    monkeypatch.setattr(_detect, "guarded_map", here)
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

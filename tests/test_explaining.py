@@ -11,14 +11,14 @@ from torch import Tensor, nn
 pytest.importorskip("captum")
 
 from facetell.evaluation.concentration import spearman
-from facetell.explaining import attention
-from facetell.explaining.attention import attended, received
-from facetell.explaining.explainer import Explainer, enlarged
-from facetell.explaining.gradcam import grad_cam
-from facetell.explaining.occlusion import occlusion, window_of
-from facetell.explaining.places import Place, places_of, tapped
-from facetell.explaining.pointing import peak, pointing_game, wilson
-from facetell.explaining.sanity import LIMIT, randomised, sanity
+from facetell.explanation import attention
+from facetell.explanation.attention_maps import attended, received
+from facetell.explanation.explainer import Explainer, enlarged
+from facetell.explanation.gradcam import grad_cam
+from facetell.explanation.occlusion import occlusion, window_of
+from facetell.explanation.places import Place, places_of, tapped
+from facetell.explanation.pointing import peak, pointing_game, wilson
+from facetell.explanation.sanity import LIMIT, randomised, sanity
 from facetell.methods import get_method
 from facetell.networks.attention import SelfAttention, attend
 from facetell.settings import resolve
@@ -254,7 +254,7 @@ def test_a_map_that_only_shows_the_picture_is_caught():
             return {"occlusion": images.mean(dim=1).numpy()}
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("facetell.explaining.sanity.Explainer", Edges)
+        patch.setattr("facetell.explanation.sanity.Explainer", Edges)
         found = sanity(network, 32, images, {"occlusion": brightness})
     assert found["occlusion"]["all"].strength == pytest.approx(1)
 

@@ -20,18 +20,19 @@ from inline import here, worked
 from PIL import Image
 
 from facetell.cli.main import main
-from facetell.data import extract as extracting
-from facetell.data import parts, writer
-from facetell.data.extract import Extraction
-from facetell.data.faces.centerface import CenterFace
-from facetell.data.faces.crop import CropGeometry, crop
-from facetell.data.faceset import FaceSet
-from facetell.data.images import read_picture
-from facetell.data.media.choice import All, Spread
-from facetell.data.media.limits import Limits
-from facetell.data.media.video import frames
-from facetell.data.prepare import prepare
 from facetell.errors import DataError
+from facetell.faces.centerface import CenterFace
+from facetell.faces.crop import CropGeometry, crop
+from facetell.faceset import writing
+from facetell.faceset.table import FaceSet
+from facetell.ingest import extract as extracting
+from facetell.ingest import parts
+from facetell.ingest.extract import Extraction
+from facetell.ingest.prepare import prepare
+from facetell.media.frame_choice import All, Spread
+from facetell.media.limits import Limits
+from facetell.media.video import frames
+from facetell.pixels.decode import read_picture
 
 needs_media()
 
@@ -375,7 +376,7 @@ def test_a_full_disk_is_said_and_the_run_goes_on_later(
         elif where == "ledger":
             patch.setattr(parts.Workplace, "note", full)
         else:
-            patch.setattr(writer.pq, "ParquetWriter", full)
+            patch.setattr(writing.pq, "ParquetWriter", full)
         with pytest.raises(DataError, match="the disk is full"):
             prepare(few, tmp_path / "faces", extraction=FOUR)
     assert not (tmp_path / "faces").exists()

@@ -22,12 +22,12 @@ KILLS = 20
 CLIPS = 12
 NURSERY = """
 import multiprocessing, os, signal, sys
-import facetell.data.extract, facetell.data.prepare
+import facetell.ingest.extract, facetell.ingest.prepare
 from facetell.cli.main import main
-from facetell.data.media import sandbox
+from facetell.media import workers
 
 # Forked from here, a run starts in no time: the twenty kills fall on its work and not on its imports.
-sandbox._context = lambda preload: multiprocessing.get_context("fork")
+workers._context = lambda preload: multiprocessing.get_context("fork")
 source = sys.argv[1]
 pid = 0
 print("ready", flush=True)

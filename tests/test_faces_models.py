@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from facetell.data.faces.centerface import CenterFace, shipped_model
-from facetell.data.faces.models import load_face_detector
-from facetell.data.faces.mtcnn import MTCNN
-from facetell.data.faces.yunet import OUTPUTS, YuNet
 from facetell.errors import UsageError
+from facetell.faces.centerface import CenterFace, shipped_model
+from facetell.faces.load import load_face_detector
+from facetell.faces.mtcnn import MTCNN
+from facetell.faces.yunet import OUTPUTS, YuNet
 
 onnx = pytest.importorskip("onnx", reason="needs the extra 'media'")
 pytest.importorskip("onnxruntime", reason="needs the extra 'media'")

@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from facetell.data.faces.contract import Face, Landmarks
-from facetell.data.faces.quality import FaceRule, judge
 from facetell.errors import SettingsError
+from facetell.faces.face import Face, Landmarks
+from facetell.faces.quality import FaceRule, judge
 
 FRONTAL: Landmarks = ((80, 90), (120, 90), (100, 110), (85, 135), (115, 135))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from facetell.data.faces.contract import Face
-from facetell.data.faces.tracks import link
+from facetell.faces.face import Face
+from facetell.faces.tracks import link
 
 
 def face(x: float, y: float = 100, side: float = 50) -> Face:

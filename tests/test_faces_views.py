@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from facetell.data.faces.contract import Face, in_order
-from facetell.data.faces.views import Found, find, scaled
+from facetell.faces.face import Face, in_order
+from facetell.faces.scales import Found, find, scaled
 
 POINTS = ((0.0, 0.0),) * 5
 

@@ -12,10 +12,10 @@ import pytest
 from conftest import tiny_folder
 from PIL import Image
 
-from facetell.data.faceset import FINGERPRINTED, SCHEMA, FaceSet, fingerprint
-from facetell.data.inspect import contact_sheet, summarise
-from facetell.data.prepare import prepare
 from facetell.errors import DataError, UsageError
+from facetell.faceset.inspection import contact_sheet, summarise
+from facetell.faceset.table import FINGERPRINTED, SCHEMA, FaceSet, fingerprint
+from facetell.ingest.prepare import prepare
 
 
 @pytest.fixture(scope="module")

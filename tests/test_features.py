@@ -18,11 +18,10 @@ from safetensors.torch import load_file, save_file
 from toy import OWN, TINY, toy_faceset
 
 import facetell
-from facetell.data.cache import DecodedImages, decoded
-from facetell.data.faceset import FaceSet
-from facetell.data.vectors import keep_vectors, kept_vectors
 from facetell.detector.bundle import _sha256
 from facetell.errors import BundleError, DataError, MissingExtraError, SettingsError
+from facetell.faceset.decoded import DecodedImages, decoded
+from facetell.faceset.table import FaceSet
 from facetell.networks.backbones import build_backbone
 from facetell.networks.classical import Forest
 from facetell.networks.tensors import misfit, take_sizes
@@ -31,6 +30,7 @@ from facetell.training.classifiers import CLASSIFIERS, balanced_weights, fit_hea
 from facetell.training.fabric import make_fabric
 from facetell.training.loop import Samples
 from facetell.training.search import Candidate, best_of, folds_of
+from facetell.training.vector_cache import keep_vectors, kept_vectors
 
 SMALL = OWN["features"]
 POINTS: dict[str, dict[str, Any]] = {

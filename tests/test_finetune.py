@@ -15,8 +15,8 @@ from torch import nn
 from toy import TINY, toy_faceset
 
 import facetell
-from facetell.data.faceset import FaceSet
 from facetell.errors import SettingsError, UsageError
+from facetell.faceset.table import FaceSet
 from facetell.methods import get_method
 from facetell.methods.finetune import Classifier, FinetuneSettings, _begin
 from facetell.networks.backbones import NAMED, build_backbone, default_head

@@ -18,8 +18,8 @@ from safetensors.torch import save_file
 from toy import TINY, toy_faceset, toy_source
 
 import facetell
-from facetell.data.faceset import FaceSet
 from facetell.errors import DataError, FacetellError, SettingsError, UsageError
+from facetell.faceset.table import FaceSet
 from facetell.methods import get_method
 from facetell.networks.backbones import build_backbone
 from facetell.settings import resolve

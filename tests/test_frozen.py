@@ -19,16 +19,16 @@ from lightning_fabric import Fabric
 from toy import COUNTS, TINY, toy_faceset
 
 import facetell
-from facetell.data.augment import Augmentation
-from facetell.data.batches import epoch_order
-from facetell.data.cache import DecodedImages, decoded
-from facetell.data.faceset import FaceSet
-from facetell.data.halves import HalfRows
 from facetell.errors import DataError
+from facetell.faceset.decoded import DecodedImages, decoded
+from facetell.faceset.table import FaceSet
 from facetell.methods import get_method
 from facetell.networks.backbones import Backbone, build_backbone
 from facetell.settings import resolve
-from facetell.training.frozen import BLOCK, STILL, FrozenMaps
+from facetell.training.augment import Augmentation
+from facetell.training.batches import epoch_order
+from facetell.training.feature_maps import BLOCK, STILL, FrozenMaps
+from facetell.training.half_rows import HalfRows
 
 RANGES = Augmentation(translate=3.0, rotate=10.0, cutout_holes=1)
 HEAD = {**TINY, "backbone": "resnet10t", "train": "head", "lr": 0.01}

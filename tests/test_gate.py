@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facetell.api.gating import gain_gate, label_gate, old_gate, shortcut_gate
-from facetell.data.faceset import FaceSet
-from facetell.data.prepare import prepare
-from facetell.data.transplants import TRANSPLANTS
-from facetell.evaluation.selection import Gain
+from facetell.adaptation.acceptance import gain_gate, label_gate, old_gate, shortcut_gate
+from facetell.adaptation.transplants import TRANSPLANTS
+from facetell.evaluation.choice_gain import Gain
+from facetell.faceset.table import FaceSet
+from facetell.ingest.prepare import prepare
 
 RNG = np.random.default_rng
 SIZE = 64

@@ -15,10 +15,10 @@ from faceclips import needs_media
 from toy import toy_detector
 
 import facetell
-from facetell.data.extract import Extraction
-from facetell.data.media.choice import Spread
-from facetell.data.prepare import prepare
 from facetell.detector.verdict import STATUSES, Verdict
+from facetell.ingest.extract import Extraction
+from facetell.ingest.prepare import prepare
+from facetell.media.frame_choice import Spread
 
 needs_media()
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="makes pipes and odd names")]

@@ -12,9 +12,9 @@ import pytest
 from conftest import picture_bytes
 from PIL import Image, ImageOps
 
-from facetell.data import images
-from facetell.data.images import ImageInfo, decode, decode_resized, probe
 from facetell.errors import ImageError
+from facetell.pixels import decode as images
+from facetell.pixels.decode import ImageInfo, decode, decode_resized, probe
 
 
 def encode(image: Image.Image, kind: str, **options: object) -> bytes:

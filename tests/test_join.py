@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from toy import toy_faceset
 
-from facetell.data.faceset import FINGERPRINTED, SCHEMA, FaceSet
-from facetell.data.faceset import fingerprint as fingerprint_of
-from facetell.data.join import Part, join
-from facetell.data.prepare import prepare
 from facetell.errors import DataError, LeakError
+from facetell.faceset.join import Part, join
+from facetell.faceset.table import FINGERPRINTED, SCHEMA, FaceSet
+from facetell.faceset.table import fingerprint as fingerprint_of
+from facetell.ingest.prepare import prepare
 
 CHANGED = ("group", "split")
 KEPT = [name for name in SCHEMA.names if name not in CHANGED]

@@ -20,16 +20,16 @@ from schema import errors
 from toy import toy_detector
 
 import facetell
-from facetell.api import detection
+from facetell.api import _detect
 from facetell.cli.main import main
-from facetell.data.images import read_picture
-from facetell.data.media.choice import All, Spread
-from facetell.data.media.limits import Limits
-from facetell.data.media.video import frames
 from facetell.detector import verdict as verdicts
-from facetell.detector.judging import Judge
+from facetell.detector.judge import Judge
 from facetell.detector.verdict import STATUSES, FaceVerdict, TrackVerdict, Verdict
 from facetell.errors import BundleError, UsageError
+from facetell.media.frame_choice import All, Spread
+from facetell.media.limits import Limits
+from facetell.media.video import frames
+from facetell.pixels.decode import read_picture
 from facetell.reporting.annotate import annotate, annotated_names
 
 needs_media()
@@ -95,11 +95,11 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Judge in this process, which is quick; gives the paths that were judged."""
 
     def here(*arguments: Any, **options: Any) -> Any:
-        detection._Worker.judge = None  # it may be of another detector
+        _detect._Worker.judge = None  # it may be of another detector
         return inline.here(*arguments, **options)
 
     inline.worked.clear()
-    monkeypatch.setattr(detection, "guarded_map", here)
+    monkeypatch.setattr(_detect, "guarded_map", here)
     return inline.worked
 
 
@@ -152,9 +152,9 @@ def test_a_file_is_judged_by_the_rule(found: facetell.Detector, inbox: Path) -> 
 
 def test_faces_are_cut_as_in_training(found: facetell.Detector, inbox: Path) -> None:
     """The crop is the recorded one, at the detector's size: its logit by hand is the verdict's."""
-    from facetell.data.faces.centerface import CenterFace
-    from facetell.data.faces.crop import CropGeometry, crop
-    from facetell.data.images import resize
+    from facetell.faces.centerface import CenterFace
+    from facetell.faces.crop import CropGeometry, crop
+    from facetell.pixels.decode import resize
 
     pixels = read_picture((inbox / "photo.png").read_bytes()).pixels
     (face,) = CenterFace().detect(pixels)
@@ -314,7 +314,7 @@ def test_stdin_patterns_and_folders(
 
 def test_a_name_that_no_file_can_have(found: facetell.Detector) -> None:
     for name in ("x" * 5000, "a\0b"):
-        (path,) = detection.find_files([name])
+        (path,) = _detect.find_files([name])
         assert found.detect(path).status in ("missing", "unreadable")
 
 

@@ -9,11 +9,11 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from facetell.data.faces.contract import Face
-from facetell.data.finding import FoundFace, Shot
 from facetell.detector.calibration import Calibration
-from facetell.detector.judging import BATCH, Judge
-from facetell.evaluation.calibration import Curve
+from facetell.detector.judge import BATCH, Judge
+from facetell.evaluation.score_curves import Curve
+from facetell.faces.face import Face
+from facetell.faces.finding import FoundFace, Shot
 
 FACE = Face((0, 0, 40, 40), ((1, 1), (2, 1), (2, 2), (1, 3), (2, 3)), 0.9)
 

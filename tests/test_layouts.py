@@ -26,11 +26,11 @@ from layout_trees import (
 
 import facetell
 from facetell.cli.main import main
-from facetell.data.layouts import LAYOUTS, find_layout, get_layout
-from facetell.data.layouts.people import Circles, celebdf_people, dfd_actors, faceforensics_sequences
-from facetell.data.sources import Rows
-from facetell.data.splits import SPLITS, assign, check_groups
 from facetell.errors import DataError, FacetellError, LeakError, UsageError
+from facetell.faceset.rows import Rows
+from facetell.faceset.splits import SPLITS, assign, check_groups
+from facetell.ingest.layouts import LAYOUTS, find_layout, get_layout
+from facetell.ingest.layouts.people import Circles, celebdf_people, dfd_actors, faceforensics_sequences
 
 
 def said(rows: Rows) -> dict[str, tuple[int, str, str, str]]:

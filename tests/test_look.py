@@ -18,17 +18,17 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import facetell
-from facetell.api import detection, looking
+from facetell.api import _detect, _look
 from facetell.cli.main import main
-from facetell.data.faceset import FaceSet, hash_file
-from facetell.data.images import decode_resized
-from facetell.data.prepare import prepare
 from facetell.detector.bundle import EMBEDDING, read_bundle, update_description
-from facetell.detector.embedding import _drawn, read_embedding
-from facetell.detector.judged import draw_judged
+from facetell.detector.known_faces import _drawn, read_embedding
+from facetell.detector.traffic_sample import draw_judged
 from facetell.errors import BundleError, DataError, UsageError
+from facetell.faceset.table import FaceSet, hash_file
+from facetell.ingest.prepare import prepare
 from facetell.networks.backbones import build_backbone
 from facetell.networks.depth import DepthVectors
+from facetell.pixels.decode import decode_resized
 from facetell.reporting.clusters import SIDE, contact_sheet
 
 RNG = np.random.default_rng
@@ -61,10 +61,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(autouse=True)
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def here(*arguments: Any, **options: Any) -> Any:
-        detection._Worker.judge = None
+        _detect._Worker.judge = None
         return inline.here(*arguments, **options)
 
-    monkeypatch.setattr(detection, "guarded_map", here)
+    monkeypatch.setattr(_detect, "guarded_map", here)
 
 
 def judged(made: dict[str, Path], path: Path, *folders: Path) -> Path:
@@ -87,7 +87,7 @@ def test_what_a_detector_keeps(made: dict[str, Path]) -> None:
     # The points are those of the validation faces, in whatever order.
     faces = FaceSet.open(made["faces"])
     detector = facetell.Detector.load(made["detector"], "cpu")
-    embed = looking._embedder(made["detector"], detector, known)
+    embed = _look._embedder(made["detector"], detector, known)
     pixels = np.stack([decode_resized(faces.image(row), 32) for row in faces.rows("validation")])
     np.testing.assert_allclose(embed(pixels), known.points, atol=2e-3)
     assert facetell.Detector.verify(made["detector"])["files"] == len(description["files"])
@@ -168,8 +168,8 @@ def test_without_look_no_picture_is_opened(
     made: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     day = judged(made, tmp_path / "day.jsonl", made["old"])
-    monkeypatch.setattr(detection, "guarded_map", None)
-    monkeypatch.setattr(looking, "look_at", None)
+    monkeypatch.setattr(_detect, "guarded_map", None)
+    monkeypatch.setattr(_look, "look_at", None)
     found = facetell.watch(made["detector"], [day], tmp_path / "out")
     assert "look" not in found
     assert not list((tmp_path / "out").glob("cluster*"))

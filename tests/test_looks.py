@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facetell.data.duplicates import equal_runs
-from facetell.data.images import decode
-from facetell.data.looks import ALIKE, RADIUS, close_pairs, difference, look_of, near_twins
+from facetell.faceset.duplicates import equal_runs
+from facetell.pixels.decode import decode
+from facetell.pixels.perceptual_hash import ALIKE, RADIUS, close_pairs, difference, look_of, near_twins
 
 
 def picture(seed: int, side: int = 96) -> Image.Image:
@@ -84,7 +84,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     hashes = np.random.default_rng(0).integers(0, 8, 200).astype(np.uint64)
     parts = (np.arange(200) % 2).astype(np.int8)
     whole = {pair for a, b in close_pairs(hashes, parts) for pair in zip(a.tolist(), b.tolist(), strict=True)}
-    monkeypatch.setattr("facetell.data.looks._PAIRS", 7)
+    monkeypatch.setattr("facetell.pixels.perceptual_hash._PAIRS", 7)
     found = [pair for a, b in close_pairs(hashes, parts) for pair in zip(a.tolist(), b.tolist(), strict=True)]
     assert len(found) == len(whole) == 100 * 100
     assert set(found) == whole

@@ -13,11 +13,11 @@ import pytest
 from clips import HEIGHT, WIDTH, av, clip, numbered, silence
 from conftest import picture_bytes
 
-from facetell.data.media.choice import All, Choice, Spread
-from facetell.data.media.kind import kind_of, kind_of_bytes
-from facetell.data.media.limits import Limits
-from facetell.data.media.video import Account, Frame, frames, open_video
 from facetell.errors import MediaError
+from facetell.media.frame_choice import All, Choice, Spread
+from facetell.media.kind import kind_of, kind_of_bytes
+from facetell.media.limits import Limits
+from facetell.media.video import Account, Frame, frames, open_video
 
 
 def read(path: Path, choice: Choice | None = None, **options: Any) -> tuple[list[Frame], Account]:
@@ -243,7 +243,7 @@ def test_a_later_frame_may_not_be_larger_than_the_limit(tmp_path: Path) -> None:
 
 def test_the_caller_s_time_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("facetell.data.media.container.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("facetell.media.container.time.monotonic", lambda: now[0])
     video = frames(clip(tmp_path / "clip.mp4"), All(), Limits(decode_seconds=5))
     for _ in video:
         now[0] += 60

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facetell.data.media.choice import All, Choice, Every, Spread, parse
 from facetell.errors import UsageError
+from facetell.media.frame_choice import All, Choice, Every, Spread, parse
 
 
 def taken(choice: Choice, times: list[Fraction], duration: Fraction) -> list[int]:

@@ -12,8 +12,8 @@ import pytest
 from conftest import picture_bytes
 from PIL import Image
 
-from facetell.data.images import decode, probe, read_picture
 from facetell.errors import ImageError, MediaError
+from facetell.pixels.decode import decode, probe, read_picture
 
 SIZE = (60, 240)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from facetell.data.media.sandbox import Failure, guarded_map
 from facetell.errors import FacetellError, ImageError, MissingExtraError
+from facetell.media.workers import Failure, guarded_map
 
 GIVEN: list[int] = []
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from clips import HEIGHT, RATE, WIDTH, av, clip, number_of, numbered
 
-from facetell.data.media.choice import All, Choice, Every, Spread
-from facetell.data.media.kind import kind_of
-from facetell.data.media.video import Account, Frame, Frames, frames, open_video
 from facetell.errors import MissingExtraError
+from facetell.media.frame_choice import All, Choice, Every, Spread
+from facetell.media.kind import kind_of
+from facetell.media.video import Account, Frame, Frames, frames, open_video
 
 
 def read(path: Path, choice: Choice | None = None, **options: Any) -> tuple[list[Frame], Account]:

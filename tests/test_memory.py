@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from toy import toy_detector, toy_faceset
 
 import facetell
+from facetell.adaptation.replay_choice import remembered
 from facetell.cli.main import main
-from facetell.data.faceset import FaceSet
-from facetell.data.memory import remembered
-from facetell.data.prepare import prepare
 from facetell.detector.bundle import read_bundle
-from facetell.detector.memory import FOLDER, memory_of
+from facetell.detector.replay_buffer import FOLDER, memory_of
 from facetell.errors import BundleError, DataError, UsageError
+from facetell.faceset.table import FaceSet
+from facetell.ingest.prepare import prepare
 
 Cells = dict[tuple[str, str], list[int]]
 """Faces of each group, by label and source."""

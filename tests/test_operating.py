@@ -16,15 +16,15 @@ import pytest
 from toy import tiny, toy_faceset
 
 import facetell
-from facetell.api import operating
-from facetell.api.choosing import Videos
+from facetell.api import _threshold
 from facetell.cli.main import main
-from facetell.data.faceset import FaceSet
 from facetell.detector.bundle import read_bundle, update_description
 from facetell.detector.calibration import calibrations
+from facetell.detector.measured import Videos
 from facetell.errors import BundleError, DataError, SettingsError, UsageError
 from facetell.evaluation import calibration as curves
 from facetell.evaluation import choose_threshold, read_predictions
+from facetell.faceset.table import FaceSet
 
 LEARNS = {"epochs": 14, "lr": 2e-3, "zoom": 0, "rotate": 0, "translate": 0}
 
@@ -190,7 +190,7 @@ def test_what_cannot_be_chosen_changes_nothing(
 
 def scored_as(monkeypatch: pytest.MonkeyPatch, logits: list[float], labels: list[int]) -> None:
     """Let the next choices see these logits, each face a group of its own."""
-    real = operating.predictions
+    real = _threshold.predictions
 
     def fake(detector: facetell.Detector, *arguments: Any, **options: Any) -> dict[str, Any]:
         table = real(detector, *arguments, **options)
@@ -198,7 +198,7 @@ def scored_as(monkeypatch: pytest.MonkeyPatch, logits: list[float], labels: list
         score = detector.calibration.curve.scores(logit)
         return table | {"logit": logit, "score": score, "label": np.array(labels), "group": np.arange(len(logits))}
 
-    monkeypatch.setattr(operating, "predictions", fake)
+    monkeypatch.setattr(_threshold, "predictions", fake)
 
 
 def test_a_point_that_finds_no_fake_is_refused(detector: Path, faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,14 +302,14 @@ def test_whole_videos_are_chosen_on_as_well(detector: Path, faces: Path, monkeyp
     where = {"split": "validation", "faceset": "old", "fingerprint": "0"}
     stored = {"calibration": {"temperature": 2.0, "threshold": 0.4}, "n_real": 9, "n_fake": 9, **where}
     update_description(detector, lambda d: d.update(per_file=copy.deepcopy(stored)))
-    monkeypatch.setattr(operating, "videos_of", lambda *_: None)
+    monkeypatch.setattr(_threshold, "videos_of", lambda *_: None)
     found = facetell.threshold(detector, faces, at="youden", coverage=0.8, device="cpu")
     assert found["warnings"] == [
         "faces has too few videos: nothing was chosen for whole videos; their operating points stay"
     ]
     assert described(detector)["per_file"] == stored
 
-    monkeypatch.setattr(operating, "videos_of", lambda *_: videos)
+    monkeypatch.setattr(_threshold, "videos_of", lambda *_: videos)
     for name in ("strict", "default"):
         facetell.threshold(detector, faces, at="youden", name=name, coverage=0.8, device="cpu")
     part = described(detector)["per_file"]

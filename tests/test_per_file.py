@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from facetell.api.choosing import per_file
+from facetell.detector.measured import per_file
 from facetell.detector.pooling import pool
-from facetell.evaluation.calibration import calibrated, fit_temperature
+from facetell.evaluation.score_curves import calibrated, fit_temperature
 from facetell.evaluation.thresholds import choose_threshold
 
 FRAMES = 6

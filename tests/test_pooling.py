@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from facetell.data.faces.contract import Face
-from facetell.data.faces.tracks import link_rows
 from facetell.detector.pooling import pool, pool_files, tracks_of
+from facetell.faces.face import Face
+from facetell.faces.tracks import link_rows
 
 
 def face(x: float, side: float = 50, y: float = 100) -> Face:

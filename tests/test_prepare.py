@@ -17,10 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import picture_bytes, tiny_folder, write_picture
 
-from facetell.data import ready, writer
-from facetell.data.faceset import FaceSet
-from facetell.data.prepare import open_or_prepare, prepare
 from facetell.errors import DataError, LeakError, UsageError
+from facetell.faceset import writing
+from facetell.faceset.table import FaceSet
+from facetell.ingest import ready
+from facetell.ingest.prepare import open_or_prepare, prepare
 
 Make = Callable[..., Path]
 
@@ -241,7 +242,7 @@ def test_a_stop_leaves_the_old_face_set(make_folder: Make, tmp_path: Path, monke
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(writer, "_write_skipped", fail)
+    monkeypatch.setattr(writing, "_write_skipped", fail)
     with pytest.raises(DataError, match="disk is full"):
         prepare(source, tmp_path / "fs", overwrite=True)
     assert tree(tmp_path / "fs") == before
@@ -281,8 +282,8 @@ def test_shards_and_row_groups_stay_small(make_folder: Make, tmp_path: Path, mon
     source = make_folder(60)
     faceset = prepare(source, tmp_path / "a", rows_per_shard=32)
     assert [shard["rows"] for shard in faceset.info["shards"]] == [32, 32, 20, 18, 18]
-    monkeypatch.setattr(writer, "ROW_GROUP_BYTES", 3000)
-    monkeypatch.setattr(writer, "SHARD_BYTES", 20_000)
+    monkeypatch.setattr(writing, "ROW_GROUP_BYTES", 3000)
+    monkeypatch.setattr(writing, "SHARD_BYTES", 20_000)
     small = prepare(source, tmp_path / "b")
     assert small.fingerprint == faceset.fingerprint
     for shard in small.info["shards"]:
@@ -323,7 +324,7 @@ def test_info_says_how_it_was_made(make_folder: Make, tmp_path: Path) -> None:
 PEAK = """
 import resource, sys
 from pathlib import Path
-from facetell.data.prepare import prepare
+from facetell.ingest.prepare import prepare
 prepare(Path(sys.argv[1]), Path(sys.argv[2]))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

@@ -13,13 +13,13 @@ import torch
 from lessons import SIZE, School, school, tensors
 from torch import Tensor, nn
 
-from facetell.data.augment import Augmentation
+from facetell.adaptation.replay import Plan, remembering, replay
 from facetell.networks.backbones import Backbone
 from facetell.training import replay as module
+from facetell.training.augment import Augmentation
 from facetell.training.fabric import make_fabric
-from facetell.training.frozen import STILL, FrozenMaps
+from facetell.training.feature_maps import STILL, FrozenMaps
 from facetell.training.loop import predict
-from facetell.training.replay import Plan, remembering, replay
 
 PLAN = Plan(lr=2e-3, least=30, most=30, fresh=8, old=8, averaging=0.0)
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facetell.evaluation.bootstrap import draw_groups
+from facetell.evaluation.choice_gain import deal, gain_of_choice
 from facetell.evaluation.metrics import auroc
-from facetell.evaluation.selection import deal, gain_of_choice
 
 RNG = np.random.default_rng
 

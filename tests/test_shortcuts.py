@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
 
-from facetell.detector.shortcuts import shortcut_warnings
+from facetell.detector.shortcut_warnings import shortcut_warnings
 from facetell.evaluation.concentration import error_rates, following, rank_correlation, worst_groups
 from facetell.evaluation.shortcuts import MIN_GROUPS, crossfit, enough, logistic_ridge, tells
 

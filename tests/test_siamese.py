@@ -16,19 +16,19 @@ from torch import nn
 from toy import OWN, tiny, toy_faceset, toy_source
 
 import facetell
-from facetell.data.batches import balanced_order
-from facetell.data.colour import jitter
-from facetell.data.faceset import FaceSet
-from facetell.data.prepare import prepare
 from facetell.errors import DataError, SettingsError
-from facetell.evaluation.embedding import nearness, plane, spread
+from facetell.evaluation.embedding_quality import nearness, plane, spread
 from facetell.evaluation.metrics import auroc
+from facetell.faceset.table import FaceSet
+from facetell.ingest.prepare import prepare
 from facetell.methods import get_method
 from facetell.methods.siamese import SiameseSettings
 from facetell.networks.backbones import build_backbone
 from facetell.networks.cffn import CFFN, LAYOUTS, Layout
 from facetell.networks.count import keras_count
 from facetell.networks.siamese import Embedding, SiameseNet
+from facetell.training.batches import balanced_order
+from facetell.training.colour_jitter import jitter
 from facetell.training.phases import PhaseResult, learning_rate
 from facetell.training.triplets import squared_distances, triplet_loss
 

@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 from conftest import write_picture
 
-from facetell.data.sources import Rows, find_rows, label_of, split_of
-from facetell.data.splits import SPLITS
 from facetell.errors import DataError, UsageError
+from facetell.faceset.rows import Rows
+from facetell.faceset.splits import SPLITS
+from facetell.ingest.sources import find_rows
+from facetell.ingest.words import label_of, split_of
 
 Tree = Callable[..., Path]
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from facetell.data.splits import FRACTIONS, SPLITS, assign, check_groups, make_splits
 from facetell.errors import DataError, LeakError
+from facetell.faceset.splits import FRACTIONS, SPLITS, assign, check_groups, make_splits
 
 MADE = ("train", "validation", "test")
 

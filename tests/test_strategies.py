@@ -14,10 +14,10 @@ import torch
 from lessons import School, school, tensors
 from torch import nn
 
-from facetell.adapting import STRATEGIES, get_strategy
-from facetell.adapting.choosing import mixed
-from facetell.adapting.contract import Known
-from facetell.adapting.lowrank import LowRank
+from facetell.adaptation.cross_validation import mixed
+from facetell.adaptation.strategies import STRATEGIES, get_strategy
+from facetell.adaptation.strategies.lora import LowRank
+from facetell.adaptation.task import Known
 from facetell.errors import UsageError
 from facetell.methods import get_method
 from facetell.settings import as_dict, resolve

@@ -13,11 +13,11 @@ import pytest
 from toy import COUNTS, toy_detector
 
 import facetell
-from facetell.api import stressing
+from facetell.api import _stress
 from facetell.cli.main import main
-from facetell.data import corruptions
 from facetell.errors import DataError, UsageError
 from facetell.evaluation import auroc, paired_bootstrap, read_predictions
+from facetell.pixels import corruptions
 from facetell.reporting import stress as reporting
 from facetell.reporting.stress import robustness
 
@@ -105,14 +105,14 @@ def test_the_folder_is_whole_and_the_bar_moves(toy: SimpleNamespace) -> None:
 def test_workers_batches_and_the_choice_of_corruptions_do_not_matter(
     toy: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stressing, "_PIECE", 5)
+    monkeypatch.setattr(_stress, "_PIECE", 5)
     facetell.stress(toy.detector, toy.faces, tmp_path / "out", only=["noise"], workers=3)
     mine = pq.read_table(tmp_path / "out" / "predictions.parquet").to_pandas()
     first = pq.read_table(toy.out / "predictions.parquet").to_pandas()
     both = mine.merge(first, on=["row", "corruption", "strength"])
     assert len(both) == FACES * 6
     assert (both.logit_x == both.logit_y).all()
-    monkeypatch.setattr(stressing, "BATCH", 7)  # rows keep their noise in whatever batch they are
+    monkeypatch.setattr(_stress, "BATCH", 7)  # rows keep their noise in whatever batch they are
     facetell.stress(toy.detector, toy.faces, tmp_path / "out", only=["noise"], workers=2)
     again = pq.read_table(tmp_path / "out" / "predictions.parquet").to_pandas()
     assert np.allclose(again.logit, mine.logit, atol=1e-4)
@@ -124,9 +124,9 @@ def test_workers_batches_and_the_choice_of_corruptions_do_not_matter(
 
 @pytest.mark.usefixtures("no_plots")
 def test_every_crop_is_decoded_once(toy: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read, decode = [], stressing.decode
-    monkeypatch.setattr(stressing, "decode", lambda data: read.append(data) or decode(data))
-    monkeypatch.setattr(stressing, "_sample", lambda *_: {})
+    read, decode = [], _stress.decode
+    monkeypatch.setattr(_stress, "decode", lambda data: read.append(data) or decode(data))
+    monkeypatch.setattr(_stress, "_sample", lambda *_: {})
     facetell.stress(toy.detector, toy.faces, tmp_path / "out", only=["gamma", "resize"])
     assert len(read) == len(set(read)) == FACES
 
@@ -136,7 +136,7 @@ def test_without_the_extra_h264_is_left_out_with_a_warning(
     toy: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
-    monkeypatch.setattr(stressing, "choose", lambda only: corruptions.choose(only or ["gamma", "h264"]))
+    monkeypatch.setattr(_stress, "choose", lambda only: corruptions.choose(only or ["gamma", "h264"]))
     found = facetell.stress(toy.detector, toy.faces, tmp_path / "out")
     assert [entry["name"] for entry in found["corruptions"]] == ["gamma"]
     assert "h264 is left out" in found["warnings"][0]

@@ -9,9 +9,9 @@ import pytest
 from conftest import picture_bytes
 from PIL import Image
 
-from facetell.data.images import decode, decode_resized
-from facetell.data.traces import FAMILIES
-from facetell.data.transplants import TRANSPLANTS, transplanted
+from facetell.adaptation.transplants import TRANSPLANTS, transplanted
+from facetell.pixels.decode import decode, decode_resized
+from facetell.pixels.image_statistics import FAMILIES
 
 RNG = np.random.default_rng
 

@@ -15,8 +15,8 @@ from torchvision.io import decode_jpeg as library_decode
 from torchvision.ops import nms
 from torchvision.transforms.v2 import functional as tvf
 
-from facetell.data import vision
-from facetell.data.faces import views
+from facetell.faces import scales
+from facetell.pixels import vision
 
 RNG = np.random.default_rng(0)
 
@@ -52,20 +52,20 @@ def test_overlaps(count: int) -> None:
         start = RNG.uniform(-20, 200, (count, 2))
         boxes = np.concatenate([start, start + RNG.uniform(0, 60, (count, 2))], axis=1).astype(np.float32)
         scores = RNG.integers(0, 20, count).astype(np.float32) / 20  # many are equal: then the first goes first
-        expected = nms(torch.from_numpy(boxes), torch.from_numpy(scores), views.OVERLAP).numpy()
-        np.testing.assert_array_equal(views._without_overlaps(boxes, scores), expected)
+        expected = nms(torch.from_numpy(boxes), torch.from_numpy(scores), scales.OVERLAP).numpy()
+        np.testing.assert_array_equal(scales._without_overlaps(boxes, scores), expected)
 
 
 def test_boxes_without_an_area_do_not_overlap() -> None:
     boxes, scores = np.zeros((3, 4), np.float32), np.ones(3, np.float32)
-    assert views._without_overlaps(boxes, scores).tolist() == [0, 1, 2]
+    assert scales._without_overlaps(boxes, scores).tolist() == [0, 1, 2]
 
 
 def test_finding_faces_and_decoding_need_no_torchvision() -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8)).save(buffer, "JPEG")
     code = (
-        "import sys; from facetell.data import extract, images;"
+        "import sys; from facetell.ingest import extract; from facetell.pixels import decode;"
         f"images.resize(images.decode({buffer.getvalue()!r}), 4);"
         "sys.exit('torchvision' in sys.modules or 'torch._dynamo' in sys.modules)"
     )
@@ -76,7 +76,7 @@ def test_finding_faces_and_decoding_need_no_torchvision() -> None:
 def test_judging_imports_neither_torchs_compiler_nor_what_only_training_needs(method: str) -> None:
     """Each of them takes longer to import than torch, and every ``detect`` would wait for it."""
     code = (
-        f"import sys, facetell.detector.detector, facetell.data.finding, facetell.methods.{method}; "
+        f"import sys, facetell.detector.detector, facetell.faces.finding, facetell.methods.{method}; "
         "print([m for m in ('torch._dynamo', 'torchvision', 'lightning_fabric', 'timm', 'sklearn') if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -15,13 +15,13 @@ from toy import toy_detector
 
 import facetell
 from facetell.cli.main import main
-from facetell.data.faceset import hash_file
 from facetell.detector.bundle import update_description
 from facetell.detector.calibration import calibrations
 from facetell.detector.verdict import FaceVerdict, TrackVerdict, Verdict
 from facetell.errors import BundleError, DataError, MissingExtraError, UsageError
 from facetell.evaluation import calibrated, write_predictions
 from facetell.evaluation.drift import Sketch
+from facetell.faceset.table import hash_file
 from facetell.reporting import watch as reporting
 
 RNG = np.random.default_rng

@@ -11,8 +11,8 @@ from inline import here
 from PIL import Image
 
 import facetell
-from facetell.data.faceset import FaceSet
-from facetell.data.prepare import prepare
+from facetell.faceset.table import FaceSet
+from facetell.ingest.prepare import prepare
 from facetell.methods import get_method
 from facetell.settings import describe
 
@@ -82,7 +82,7 @@ def toy_detector(folder: Path, source: Path | None = None) -> Path:
         faces = toy_faceset(folder)
     else:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("facetell.data.extract.guarded_map", here)
+            patch.setattr("facetell.ingest.extract.guarded_map", here)
             faces = prepare(source, folder / "faces", faces="find")
     facetell.fit("finetune", faces.path, folder / "detector", settings={**TINY, "epochs": 1})
     return folder / "detector"

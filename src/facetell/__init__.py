@@ -38,9 +38,9 @@ if TYPE_CHECKING:
         verify,
         watch,
     )
-    from facetell.data.faceset import FaceSet
     from facetell.detector.detector import Detector
     from facetell.detector.verdict import Verdict
+    from facetell.faceset.table import FaceSet
 
 __all__ = [
     "Detector",
@@ -75,7 +75,7 @@ __version__ = metadata.version("facetell")
 
 _ELSEWHERE = {
     "Detector": "facetell.detector.detector",
-    "FaceSet": "facetell.data.faceset",
+    "FaceSet": "facetell.faceset.table",
     "Verdict": "facetell.detector.verdict",
 }
 

@@ -11,7 +11,7 @@
     │       └── ImageError       3   one picture that cannot be read
     ├── BundleError              4   a detector bundle that is damaged, incomplete, foreign or swapped
     ├── MissingExtraError        5   an optional part that is not installed
-    └── GateError                7   an adapted detector that was not written, for it failed its gate
+    └── AcceptanceError                7   an adapted detector that was not written, for it failed its gate
 
 ``detect`` ends with 6 when some paths could not be judged, and Ctrl-C ends every command with 130.
 """
@@ -23,10 +23,10 @@ from collections.abc import Iterable
 from typing import Any
 
 __all__ = [
+    "AcceptanceError",
     "BundleError",
     "DataError",
     "FacetellError",
-    "GateError",
     "ImageError",
     "LeakError",
     "MediaError",
@@ -103,7 +103,7 @@ class MissingExtraError(FacetellError):
         return type(self), self._arguments  # pickled by its arguments, or it could not cross from a worker process
 
 
-class GateError(FacetellError):
+class AcceptanceError(FacetellError):
     """An adapted detector failed its gate, so it was not written; ``record`` is all that was tried and measured."""
 
     exit_code = 7

@@ -6,24 +6,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from facetell.api.adapting import adapt
-    from facetell.api.auditing import audit
-    from facetell.api.benching import bench
-    from facetell.api.blending import blend
-    from facetell.api.comparing import compare
-    from facetell.api.datasets import sources
-    from facetell.api.demonstration import demo
-    from facetell.api.detection import detect
-    from facetell.api.evaluating import evaluate
-    from facetell.api.explaining import explain
-    from facetell.api.fitting import fit
-    from facetell.api.information import history, inspect, list_methods, verify
-    from facetell.api.operating import calibrate, threshold
-    from facetell.api.remembering import remember
-    from facetell.api.showing import report
-    from facetell.api.stressing import stress
-    from facetell.api.watching import watch
-    from facetell.data.prepare import prepare
+    from facetell.adaptation.run import adapt
+    from facetell.api._audit import audit
+    from facetell.api._blend import blend
+    from facetell.api._compare import compare
+    from facetell.api._demo import demo
+    from facetell.api._detect import detect
+    from facetell.api._evaluate import evaluate
+    from facetell.api._explain import explain
+    from facetell.api._fit import fit
+    from facetell.api._information import history, inspect, list_methods, verify
+    from facetell.api._remember import remember
+    from facetell.api._report import report
+    from facetell.api._sources import sources
+    from facetell.api._stress import stress
+    from facetell.api._threshold import calibrate, threshold
+    from facetell.api._watch import watch
+    from facetell.benching import bench
+    from facetell.ingest.prepare import prepare
 
 __all__ = [
     "adapt",
@@ -51,28 +51,28 @@ __all__ = [
 ]
 
 _HOMES = {
-    "adapt": "facetell.api.adapting",
-    "audit": "facetell.api.auditing",
-    "calibrate": "facetell.api.operating",
-    "bench": "facetell.api.benching",
-    "blend": "facetell.api.blending",
-    "compare": "facetell.api.comparing",
-    "demo": "facetell.api.demonstration",
-    "detect": "facetell.api.detection",
-    "evaluate": "facetell.api.evaluating",
-    "explain": "facetell.api.explaining",
-    "fit": "facetell.api.fitting",
-    "history": "facetell.api.information",
-    "inspect": "facetell.api.information",
-    "list_methods": "facetell.api.information",
-    "prepare": "facetell.data.prepare",
-    "remember": "facetell.api.remembering",
-    "report": "facetell.api.showing",
-    "threshold": "facetell.api.operating",
-    "sources": "facetell.api.datasets",
-    "stress": "facetell.api.stressing",
-    "verify": "facetell.api.information",
-    "watch": "facetell.api.watching",
+    "adapt": "facetell.adaptation.run",
+    "audit": "facetell.api._audit",
+    "calibrate": "facetell.api._threshold",
+    "bench": "facetell.benching",
+    "blend": "facetell.api._blend",
+    "compare": "facetell.api._compare",
+    "demo": "facetell.api._demo",
+    "detect": "facetell.api._detect",
+    "evaluate": "facetell.api._evaluate",
+    "explain": "facetell.api._explain",
+    "fit": "facetell.api._fit",
+    "history": "facetell.api._information",
+    "inspect": "facetell.api._information",
+    "list_methods": "facetell.api._information",
+    "prepare": "facetell.ingest.prepare",
+    "remember": "facetell.api._remember",
+    "report": "facetell.api._report",
+    "threshold": "facetell.api._threshold",
+    "sources": "facetell.api._sources",
+    "stress": "facetell.api._stress",
+    "verify": "facetell.api._information",
+    "watch": "facetell.api._watch",
 }
 
 

@@ -58,7 +58,7 @@ def command(
     """
     from facetell.api import adapt
     from facetell.cli.tables import print_adaptation
-    from facetell.errors import GateError
+    from facetell.errors import AcceptanceError
 
     try:
         with (
@@ -83,7 +83,7 @@ def command(
                 on_face=on_face,
                 on_fit=on_fit,
             )
-    except GateError as refused:
+    except AcceptanceError as refused:
         if as_json:
             click.echo(json.dumps(refused.record, indent=2))
         else:

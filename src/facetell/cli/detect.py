@@ -71,8 +71,8 @@ def command(
       find inbox -name '*.mp4' | facetell detect detector - -o verdicts.jsonl --annotate pictures
     """
     from facetell.api import detect
-    from facetell.api.detection import find_files
-    from facetell.data.faceset import hash_file
+    from facetell.api._detect import find_files
+    from facetell.faceset.table import hash_file
 
     files = [str(path) for path in find_files(_listed(paths))]
     identity = hash_file(detector / "detector.json")[:16] if (detector / "detector.json").is_file() else ""

@@ -80,11 +80,11 @@ def command(
       facetell prepare FaceForensics++ -o faces --option compression=c23 --largest
     """
     from facetell.api import prepare
-    from facetell.data.extract import Extraction
-    from facetell.data.faces.crop import CropGeometry
-    from facetell.data.faces.quality import FaceRule
-    from facetell.data.finding import Finding
-    from facetell.data.media.choice import parse
+    from facetell.faces.crop import CropGeometry
+    from facetell.faces.finding import Finding
+    from facetell.faces.quality import FaceRule
+    from facetell.ingest.extract import Extraction
+    from facetell.media.frame_choice import parse
 
     geometry = CropGeometry(margin=margin, align=align, size=crop_size or None)
     finding = Finding(geometry, FaceRule(min_side=min_face, min_quality=min_quality), face_model)

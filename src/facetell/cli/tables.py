@@ -64,7 +64,7 @@ def print_comparison(comparison: dict[str, Any], out: Path) -> None:
 
 def print_explanation(explanation: dict[str, Any], out: Path) -> None:
     """Print how many faces were explained, whether the maps can be believed, and where the pictures are."""
-    from facetell.reporting.explanation_page import pointed
+    from facetell.explanation.page import pointed
 
     count, kinds = len(explanation["faces"]), explanation["kinds"]
     click.echo(f"{count:,} face{'s' * (count != 1)}: {', '.join(kind['title'] for kind in kinds.values())}")

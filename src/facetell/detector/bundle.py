@@ -78,7 +78,7 @@ def write_bundle(
     """Write a bundle beside ``path`` and rename it there. ``path`` must not exist.
 
     ``description`` lacks ``format``, ``version`` and ``files``, which are added here. ``tables`` are further text
-    files by name; ``embedding`` what `facetell.detector.embedding` keeps, if it keeps any. ``fill`` may put folders into
+    files by name; ``embedding`` what `facetell.detector.known_faces` keeps, if it keeps any. ``fill`` may put folders into
     the bundle before it appears; they answer for themselves.
     """
     if path.exists():

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from facetell.errors import UsageError, near_miss
-from facetell.evaluation.calibration import Curve, calibrated, log_odds, prior_shift
 from facetell.evaluation.conformal import Band
 from facetell.evaluation.rates import check_prevalence
+from facetell.evaluation.score_curves import Curve, calibrated, log_odds, prior_shift
 
 __all__ = ["DEFAULT", "Calibration", "band_of", "calibrations", "curve_of", "file_thresholds"]
 

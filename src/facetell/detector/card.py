@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from facetell.detector.lineage import history_of
-from facetell.detector.shortcuts import shortcut_warnings
+from facetell.detector.shortcut_warnings import shortcut_warnings
 
 __all__ = ["model_card"]
 

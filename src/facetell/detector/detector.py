@@ -10,22 +10,22 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from facetell.data.images import as_pixels
 from facetell.detector.bundle import read_bundle
 from facetell.detector.calibration import DEFAULT, calibrations
-from facetell.detector.judging import Judge
-from facetell.detector.memory import memory_of
+from facetell.detector.judge import Judge
+from facetell.detector.replay_buffer import memory_of
 from facetell.detector.verdict import Verdict
 from facetell.errors import BundleError, DataError, FacetellError, SettingsError, UsageError
 from facetell.methods import get_method
+from facetell.networks.acceleration import fast_inference
 from facetell.networks.tensors import misfit, take_sizes
+from facetell.pixels.decode import as_pixels
 from facetell.settings import resolve
-from facetell.training.runtime import fast_inference
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from facetell.data.media.choice import Choice
+    from facetell.media.frame_choice import Choice
 
 __all__ = ["Detector"]
 

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from facetell.data.faces.contract import Face, as_landmarks
-from facetell.data.faces.tracks import link_rows
+from facetell.faces.face import Face, as_landmarks
+from facetell.faces.tracks import link_rows
 
 __all__ = ["RULE", "pool", "pool_files", "tracks_of"]
 

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from facetell.detector.calibration import DEFAULT, SATURATED, Calibration, calibrations
 from facetell.detector.verdict import STATUSES
 from facetell.errors import DataError, UsageError
-from facetell.evaluation.calibration import calibrated
 from facetell.evaluation.drift import Sketch
 from facetell.evaluation.predictions import read_predictions
+from facetell.evaluation.score_curves import calibrated
 
 __all__ = ["KINDS", "Batch", "read_batch", "references", "sketches_of", "table_decisions", "table_rows"]
 

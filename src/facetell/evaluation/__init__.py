@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from facetell.evaluation.bootstrap import Intervals, grouped_bootstrap
-from facetell.evaluation.calibration import Curve, calibrated, fit_isotonic, fit_temperature
 from facetell.evaluation.comparison import (
     BootstrapComparison,
     Comparison,
@@ -30,6 +29,7 @@ from facetell.evaluation.metrics import (
 )
 from facetell.evaluation.predictions import read_predictions, write_predictions
 from facetell.evaluation.rates import operating_rates, precision_at, rate_interval
+from facetell.evaluation.score_curves import Curve, calibrated, fit_isotonic, fit_temperature
 from facetell.evaluation.thresholds import THRESHOLD_RULES, choose_threshold
 
 __all__ = [

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from facetell.evaluation.bootstrap import draw_groups, group_members, percentiles
-from facetell.evaluation.calibration import calibrated, log_odds
 from facetell.evaluation.metrics import Ranking, checked
+from facetell.evaluation.score_curves import calibrated, log_odds
 from facetell.evaluation.thresholds import cuts_of
 
 __all__ = ["LOG_ODDS_LIMIT", "density", "ideal_thresholds", "on_axis", "silverman"]

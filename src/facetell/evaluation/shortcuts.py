@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from facetell.evaluation.choice_gain import deal
 from facetell.evaluation.comparison import auroc_covariance
-from facetell.evaluation.selection import deal
 
 __all__ = ["MIN_GROUPS", "SOME", "STRONG", "crossfit", "enough", "learn_and_score", "logistic_ridge", "tells"]
 

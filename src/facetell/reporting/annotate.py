@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from facetell.data.images import read_picture
 from facetell.detector.verdict import FaceVerdict, Verdict
 from facetell.errors import MediaError, MissingExtraError
+from facetell.pixels.decode import read_picture
 from facetell.reporting.timeline import scores_over_time
 
 if TYPE_CHECKING:
-    from facetell.data.media.video import Frame
+    from facetell.media.video import Frame
 
 __all__ = ["annotate", "annotated_names"]
 
@@ -61,9 +61,9 @@ def _picture(verdict: Verdict, out: Path) -> Path:
 
 
 def _video(verdict: Verdict, strip_out: Path, clip_out: Path) -> list[Path]:
-    from facetell.data.media.choice import All
-    from facetell.data.media.limits import Limits
-    from facetell.data.media.video import frames
+    from facetell.media.frame_choice import All
+    from facetell.media.limits import Limits
+    from facetell.media.video import frames
 
     by_frame: dict[int, list[FaceVerdict]] = defaultdict(list)
     for face in verdict.faces:

@@ -17,11 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from facetell.data.faceset import FaceSet
-from facetell.data.inspect import pair_sheet
-from facetell.detector.shortcuts import suspicious
+from facetell.detector.shortcut_warnings import suspicious
 from facetell.errors import MissingExtraError
 from facetell.evaluation.shortcuts import SOME, STRONG
+from facetell.faceset.inspection import pair_sheet
+from facetell.faceset.table import FaceSet
 from facetell.reporting.audit_page import findings, render
 from facetell.reporting.folder import check_folder, plain, save_json, whole_folder
 from facetell.reporting.plots import FAINT, FAKE, INK, REAL, dressed, figure_of, save_figure

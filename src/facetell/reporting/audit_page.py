@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from facetell.detector.shortcuts import EXPLAINS, suspicious
+from facetell.detector.shortcut_warnings import EXPLAINS, suspicious
 from facetell.reporting.markdown import shown, table, text
 
 __all__ = ["findings", "render"]

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 
 from facetell.errors import DataError, MissingExtraError, SettingsError
 from facetell.evaluation.bootstrap import Intervals, grouped_bootstrap
-from facetell.evaluation.calibration import calibrated
 from facetell.evaluation.conformal import Band
 from facetell.evaluation.metrics import SUMMARY_KEYS, confusion, summary
 from facetell.evaluation.predictions import checked_predictions, write_predictions
+from facetell.evaluation.score_curves import calibrated
 from facetell.reporting import plots
 from facetell.reporting.folder import check_folder, number, plain, save_json, whole_folder
 from facetell.reporting.html import FOOT, Section, evaluation_cards, html_page

@@ -30,7 +30,7 @@ from facetell.reporting.stress_page import render
 from facetell.reporting.stress_plots import draw_curves, draw_sample
 
 if TYPE_CHECKING:
-    from facetell.data.corruptions import Corruption
+    from facetell.pixels.corruptions import Corruption
 
 __all__ = ["CLEAN", "STRESS_FORMAT", "Conditions", "check_stress", "robustness", "write_stress"]
 

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facetell.evaluation.bootstrap import grouped_bootstrap
-from facetell.evaluation.calibration import calibrated
 from facetell.evaluation.conformal import Band
 from facetell.evaluation.densities import ideal_thresholds
 from facetell.evaluation.metrics import ece, log_loss
 from facetell.evaluation.rates import effective_share, operating_rates, precision_at, rate_interval
+from facetell.evaluation.score_curves import calibrated
 from facetell.reporting.folder import plain
 
 __all__ = ["operating_points", "verdict_sections"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from facetell.training.runtime import preferred_precision
+from facetell.networks.acceleration import preferred_precision
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -21,16 +21,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facetell.data.augment import apply, draw
-from facetell.data.batches import epoch_order, iterate
-from facetell.data.cache import DecodedImages
 from facetell.errors import DataError, FacetellError
-from facetell.evaluation.calibration import calibrated
 from facetell.evaluation.metrics import auroc, log_loss
+from facetell.evaluation.score_curves import calibrated
+from facetell.faceset.decoded import DecodedImages
+from facetell.networks.acceleration import channels_last
+from facetell.training.augment import apply, draw
+from facetell.training.batches import epoch_order, iterate
 from facetell.training.checkpoint import flatten_optimizer, load_checkpoint, restore_optimizer, save_checkpoint
-from facetell.training.frozen import Filling, Frozen, FrozenMaps, given
+from facetell.training.feature_maps import Filling, Frozen, FrozenMaps, given
 from facetell.training.recipe import Recipe, build_optimizer, learning_rate_factor
-from facetell.training.runtime import channels_last
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -21,16 +21,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facetell.data.augment import Augmentation, apply, draw
-from facetell.data.batches import balanced_order, epoch_order, iterate
-from facetell.data.colour import jitter
 from facetell.errors import DataError, FacetellError
-from facetell.evaluation.calibration import calibrated
-from facetell.evaluation.embedding import nearness, plane, spread
+from facetell.evaluation.embedding_quality import nearness, plane, spread
 from facetell.evaluation.metrics import auroc, log_loss
+from facetell.evaluation.score_curves import calibrated
+from facetell.networks.acceleration import channels_last
 from facetell.networks.siamese import SiameseNet
 from facetell.settings import setting
+from facetell.training.augment import Augmentation, apply, draw
+from facetell.training.batches import balanced_order, epoch_order, iterate
 from facetell.training.checkpoint import flatten_optimizer, load_checkpoint, restore_optimizer, save_checkpoint
+from facetell.training.colour_jitter import jitter
 from facetell.training.loop import (
     CHECKPOINT,
     TABLE,
@@ -43,7 +44,6 @@ from facetell.training.loop import (
     seed_epoch,
     write_table,
 )
-from facetell.training.runtime import channels_last
 from facetell.training.triplets import triplet_loss
 
 if TYPE_CHECKING:

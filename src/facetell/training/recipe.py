@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from facetell.data.augment import Augmentation
 from facetell.settings import setting
+from facetell.training.augment import Augmentation
 
 __all__ = ["DRAWS", "FEW_SHOT", "PAPER", "Recipe", "build_optimizer", "learning_rate_factor", "parameter_groups"]
 

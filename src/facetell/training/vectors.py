@@ -14,14 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from facetell.data.batches import iterate
-from facetell.data.cache import DecodedImages
-from facetell.data.vectors import keep_vectors, kept_vectors, making
 from facetell.errors import FacetellError
+from facetell.faceset.decoded import DecodedImages
+from facetell.networks.acceleration import fast_inference
 from facetell.networks.backbones import Backbone
 from facetell.networks.depth import DepthStatistics
+from facetell.training.batches import iterate
 from facetell.training.loop import Samples, Step
-from facetell.training.runtime import fast_inference
+from facetell.training.vector_cache import keep_vectors, kept_vectors, making
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -1,0 +1,152 @@
+"""``audit``: whether a face set, or a detector on it, could be right for the wrong reason."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facetell.api._evaluate import predictions
+from facetell.detector.detector import Detector
+from facetell.evaluation.concentration import error_rates, following, worst_groups
+from facetell.evaluation.shortcuts import enough, tells
+from facetell.faceset.leaks import find_leaks
+from facetell.faceset.survey import sample_features, survey
+from facetell.faceset.table import FaceSet
+from facetell.ingest.prepare import open_or_prepare
+from facetell.pixels.image_statistics import CONTROLS, FAMILIES, Floats
+from facetell.reporting.audit import AUDIT_FORMAT, AUDIT_VERSION, check_audit_destination, findings, write_audit
+from facetell.training.samples import check_split, group_codes
+
+__all__ = ["audit", "training_shortcuts"]
+
+log = logging.getLogger("facetell")
+
+SAMPLE = 2000
+"""Most training rows that ``fit`` measures."""
+PIXELS = 150_000_000
+"""Of them together, so that large crops take no longer; but never fewer rows than `LEAST`."""
+LEAST = 400
+
+
+def audit(
+    faceset: str | Path,
+    out: str | Path | None = None,
+    *,
+    detector: Detector | str | Path | None = None,
+    split: str = "test",
+    seed: int = 0,
+    device: str = "auto",
+    on_decode: Callable[[int, int], None] | None = None,
+    on_score: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Look for leaks between splits and shortcuts to the label, and for a detector's errors where they cluster.
+
+    ``faceset``: a face set, or a picture folder or index. ``out``: a folder to write ``audit.json``, ``audit.md`` and
+    pictures to. ``split`` is what shortcuts are measured on, learned from *train* (else *finetune*); where neither is
+    another split with enough groups, on itself in five folds, groups apart. ``detector`` is evaluated on it as well, at
+    its own threshold. ``seed`` draws folds and permutations.
+
+    Returns what ``audit.json`` holds: ``leaks`` (see :func:`facetell.faceset.leaks.find_leaks`), ``shortcuts``
+    (``learned_on``, ``measured_on``, ``families``: see :func:`facetell.evaluation.shortcuts.tells`; no families where a
+    label has fewer than 20 groups), ``detector`` (``sources``, ``worst_groups``, ``follows``; None without one) and
+    ``findings``, sentences that a person should read, empty when all is quiet.
+
+    Raises ``DataError`` for a split that is not there or a picture that does not decode, ``UsageError`` when ``out``
+    holds something else.
+    """
+    if out is not None:
+        check_audit_destination(Path(out))
+    name = "detector" if isinstance(detector, Detector) else Path(detector).name if detector else None
+    if detector is not None and not isinstance(detector, Detector):
+        detector = Detector.load(detector, device)
+    faces = open_or_prepare(Path(faceset))
+    check_split(faces, split, "audit")
+    seen = survey(faces, on_decode)
+    leaks = find_leaks(faces, seen)
+    shortcuts, scores = _shortcuts(faces, seen.features, split, seed)
+    result: dict[str, Any] = {
+        "format": AUDIT_FORMAT,
+        "version": AUDIT_VERSION,
+        "faceset": faces.path.name,
+        "fingerprint": faces.fingerprint,
+        "rows": len(faces),
+        "split": split,
+        "seed": seed,
+        "leaks": leaks,
+        "shortcuts": shortcuts,
+        "detector": None,
+    }
+    if detector is not None:
+        table = predictions(detector, faces, split, on_score=on_score)
+        result["detector"] = {"name": name, **_errors(detector, table, shortcuts["families"], scores, seed)}
+    result["findings"] = findings(result)
+    if out is not None:
+        write_audit(result, faces, Path(out))
+    return result
+
+
+def training_shortcuts(faces: FaceSet, rows: NDArray[np.int64], seed: int) -> list[dict[str, Any]]:
+    """How well each family of features alone tells the labels of training rows, from a sample; [] when they are few."""
+    sizes = faces.columns(["width", "height"])
+    middle = float(np.median(sizes["width"].to_numpy()[rows].astype(np.int64) * sizes["height"].to_numpy()[rows]))
+    most = int(np.clip(PIXELS / middle, LEAST, SAMPLE))
+    labels, groups = faces.labels(), group_codes(faces)
+    if not enough(labels[rows], groups[rows]):
+        return []
+    drawn, features = sample_features(faces, rows, most, seed)
+    if not enough(labels[drawn], groups[drawn]):
+        return []
+    return tells(_families(features), labels[drawn], groups[drawn], None, seed, CONTROLS)[0]
+
+
+def _families(features: Floats) -> dict[str, Floats]:
+    stops = np.cumsum([len(names) for names in FAMILIES.values()])
+    return {
+        family: features[:, stop - len(names) : stop]
+        for (family, names), stop in zip(FAMILIES.items(), stops.tolist(), strict=True)
+    }
+
+
+def _shortcuts(
+    faces: FaceSet, features: Floats, split: str, seed: int
+) -> tuple[dict[str, Any], NDArray[np.float64] | None]:
+    labels, groups = faces.labels(), group_codes(faces)
+    own = np.asarray(faces.rows(split))
+    if not enough(labels[own], groups[own]):
+        return {"learned_on": None, "measured_on": split, "families": []}, None
+    learned_on, learned = split, None
+    for name in ("train", "finetune"):
+        if name in faces.splits and name != split:
+            there = np.asarray(faces.rows(name))
+            if enough(labels[there], groups[there]):
+                learned_on, learned = name, (_families(features[there]), labels[there])
+                break
+    found, scores = tells(_families(features[own]), labels[own], groups[own], learned, seed, CONTROLS)
+    return {"learned_on": learned_on, "measured_on": split, "families": found}, scores
+
+
+def _errors(
+    detector: Detector,
+    table: dict[str, NDArray[Any]],
+    families: list[dict[str, Any]],
+    scores: NDArray[np.float64] | None,
+    seed: int,
+) -> dict[str, Any]:
+    threshold = detector.calibration.threshold
+    labels, groups = table["label"], table["group"]
+    wrong = (table["score"].astype(np.float64) >= threshold) != (labels == 1)
+    return {
+        "threshold": float(threshold),
+        "n": len(labels),
+        "errors": int(wrong.sum()),
+        "sources": error_rates(labels, wrong, groups, table["source"]),
+        "worst_groups": worst_groups(labels, wrong, groups, seed),
+        "follows": []
+        if scores is None
+        else following([one["family"] for one in families], scores, table["logit"], labels, groups),
+    }

@@ -1,0 +1,157 @@
+"""``evaluate``: what a detector says of a labelled face set."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from facetell.api._report import pictures_of
+from facetell.detector.calibration import DEFAULT, calibrations
+from facetell.detector.detector import Detector
+from facetell.detector.shortcut_warnings import shortcut_warnings
+from facetell.evaluation.rates import check_prevalence
+from facetell.faceset.table import FaceSet
+from facetell.ingest.prepare import open_or_prepare
+from facetell.methods import get_method
+from facetell.networks.acceleration import tune_allocator
+from facetell.reporting.report import check_destination, write_report
+from facetell.training.batches import iterate
+from facetell.training.fabric import make_fabric
+from facetell.training.loop import Samples
+from facetell.training.samples import check_split, samples_of
+
+__all__ = ["evaluate", "opened", "predictions", "warn_of_other_crops"]
+
+log = logging.getLogger("facetell")
+
+BATCH = 256
+FEW = 200
+"""Faces of a class below which a temperature is a rough guess."""
+
+
+def predictions(
+    detector: Detector,
+    faces: FaceSet,
+    split: str,
+    *,
+    on_decode: Callable[[int, int], None] | None = None,
+    on_score: Callable[[int, int], None] | None = None,
+) -> dict[str, npt.NDArray[Any]]:
+    """Score a split: the predictions table (row, path, label, group, source, split, sha256, logit, score)."""
+    samples = samples_of(faces, split, detector.size, on_decode)
+    logits = _logits(detector, samples, on_score or (lambda done, total: None))
+    table = faces.columns(["path", "label", "group", "source", "split", "sha256"], split)
+    columns = {name: table[name].to_numpy() for name in table.column_names}
+    return {"row": samples.rows, **columns, "logit": logits, "score": detector.calibration.curve.scores(logits)}
+
+
+def _logits(detector: Detector, samples: Samples, on_score: Callable[[int, int], None]) -> npt.NDArray[np.float32]:
+    """Logits (N,): by the method's own shorter way if it has one (cached features), else by the network."""
+    method = get_method(detector.description["method"])
+    if method.predict is not None:
+        fabric = make_fabric("32-true", detector.device.type)
+        return method.predict(detector.network, samples, fabric, lambda step: on_score(step.step, step.steps))
+    logits = np.empty(len(samples), np.float32)
+    done = 0
+    for batch, _ in iterate(samples.images, samples.rows, BATCH, detector.device):
+        logits[done : done + len(batch)] = detector.logits_of(batch)
+        done += len(batch)
+        on_score(done, len(samples))
+    return logits
+
+
+def opened(detector: Detector | str | Path, device: str) -> tuple[str, Detector]:
+    """A detector that may be loaded already, and what to call it."""
+    if isinstance(detector, Detector):
+        return "detector", detector
+    return Path(detector).name, Detector.load(detector, device)
+
+
+def evaluate(
+    detector: Detector | str | Path,
+    faceset: str | Path,
+    out: str | Path,
+    *,
+    split: str = "test",
+    at: str | None = None,
+    prevalence: float | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    on_decode: Callable[[int, int], None] | None = None,
+    on_score: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Score a split of a face set and write a report to ``out``; returns the report's numbers.
+
+    ``at``: which of the detector's operating points decides, by default its own; all were chosen on validation data.
+    ``prevalence``: also say what a verdict is worth where this share of the faces, in (0, 1), is fake. Scores stay as they
+    are: this split has its own mix. ``seed`` draws the bootstrap intervals.
+    """
+    if prevalence is not None:
+        check_prevalence(prevalence)
+    check_destination(Path(out))
+    name, detector = opened(detector, device)
+    at = at or detector.operating_point
+    calibration, _ = calibrations(detector.description, at, None)
+    faces = open_or_prepare(Path(faceset))
+    check_split(faces, split, "evaluate on")
+    warn_of_other_crops(detector, faces)
+    tune_allocator()
+    table = predictions(detector, faces, split, on_decode=on_decode, on_score=on_score)
+    description = detector.description
+    context = {
+        "detector": name,
+        "method": description["method"],
+        "backbone": description["settings"]["backbone"],
+        "input_size": detector.size,
+        "operating_point": at,
+        "calibration": description.get("calibration", {}).get("method", "temperature"),
+        "temperature": detector.temperature,
+        "fitted_on": f"{description['data']['name']}, split {description['data']['split']}",
+        "fitted_on_fingerprint": description["data"]["fingerprint"],
+        "fit_seed": description["seed"],
+        "faceset": faces.path.name,
+        "faceset_fingerprint": faces.fingerprint,
+        "split": split,
+        "versions": description["versions"],
+        "warnings": [
+            *shortcut_warnings(description["data"].get("shortcuts", [])),
+            *_few_to_calibrate_on(description),
+        ],
+    }
+    point = description["thresholds"][at]
+    where = f"{point['rule']} on {point['split']}"
+    return write_report(
+        table,
+        Path(out),
+        threshold=calibration.threshold,
+        threshold_rule=where if at == DEFAULT else f"{at}: {where} of {point['faceset']}",
+        band=calibration.band,
+        prevalence=prevalence,
+        points=description["thresholds"],
+        illustrate=lambda rows: pictures_of(detector, faces, split, rows),
+        context=context,
+        seed=seed,
+    )
+
+
+def warn_of_other_crops(detector: Detector, faces: FaceSet) -> None:
+    """Faces cut in another way than in training are another task: say so, for the numbers would not."""
+    theirs, ours = faces.info.get("crop"), detector.description["input"]["crop"]
+    if theirs and ours and theirs["geometry"] != ours["geometry"]:
+        log.warning(
+            "%s was cut with %s, the detector was fitted on %s", faces.path.name, theirs["geometry"], ours["geometry"]
+        )
+
+
+def _few_to_calibrate_on(description: dict[str, Any]) -> list[str]:
+    """Warn where the scores were made probabilities on too few faces; where that is not stored, say nothing."""
+    known = description.get("calibration", {})
+    few = [f"{known[f'n_{name}']:,} {name}" for name in ("real", "fake") if known.get(f"n_{name}", FEW) < FEW]
+    if not few:
+        return []
+    return [f"the detector was calibrated on few faces ({', '.join(few)}): its scores are rough as probabilities"]

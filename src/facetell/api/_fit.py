@@ -1,0 +1,197 @@
+"""``fit``: from a face set to a detector on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import platform
+import shutil
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from facetell.api._audit import training_shortcuts
+from facetell.detector.bundle import write_bundle
+from facetell.detector.calibration import DEFAULT
+from facetell.detector.card import model_card
+from facetell.detector.detector import Detector
+from facetell.detector.known_faces import embedding_reference
+from facetell.detector.measured import counted, operating_point, per_file, sketched
+from facetell.detector.shortcut_warnings import shortcut_warnings
+from facetell.errors import MissingExtraError, SettingsError, UsageError, near_miss
+from facetell.evaluation.metrics import summary
+from facetell.evaluation.score_curves import calibrated, fit_temperature
+from facetell.evaluation.thresholds import check_rule, promise
+from facetell.ingest.prepare import open_or_prepare
+from facetell.methods import get_method
+from facetell.methods.contract import Method, Task
+from facetell.methods.pretrained import read_start
+from facetell.networks.acceleration import tune_allocator
+from facetell.reporting.embedding_plot import draw_embedding
+from facetell.settings import as_dict, read_toml, resolve
+from facetell.training.fabric import make_fabric
+from facetell.training.loop import CHECKPOINT, TABLE, EpochResult, Step, predict
+from facetell.training.phases import POINTS
+from facetell.training.samples import check_split, samples_of
+from facetell.training.tensorboard import log_to
+
+__all__ = ["fit"]
+
+log = logging.getLogger("facetell")
+
+Progress = Callable[[int, int], None]
+TABLES = (TABLE, POINTS)
+"""What a method may leave in its folder that goes into the detector."""
+
+
+def fit(
+    method: str,
+    faceset: str | Path,
+    out: str | Path,
+    *,
+    preset: str | None = None,
+    config: str | Path | None = None,
+    settings: Mapping[str, object] | None = None,
+    split: str = "train",
+    shots: int | None = None,
+    threshold: str = "balanced_accuracy",
+    seed: int = 0,
+    resume: bool = False,
+    tensorboard: str | Path | None = None,
+    on_decode: Progress | None = None,
+    on_step: Callable[[Step], None] | None = None,
+    on_epoch: Callable[[EpochResult], None] | None = None,
+) -> Detector:
+    """Fit a detector on a split of a face set and write it to ``out``.
+
+    ``method``: a name from ``list_methods()``. ``faceset``: a face set, or a picture folder or index. Settings come from
+    ``preset``, then the TOML file ``config``, then ``settings``. ``shots``: that many images per class, drawn by
+    ``seed``, instead of the whole split. The epoch that is kept, the temperature and the threshold (by the rule
+    ``threshold``) are chosen on the split *validation*. While it runs, checkpoints lie in ``OUT.partial``; after an
+    interruption the same call with ``resume=True`` goes on from the last whole epoch. ``tensorboard``: a folder to log
+    every epoch to as well.
+
+    Raises ``UsageError``, ``DataError`` or ``BundleError``; nothing is left at ``out`` then.
+    """
+    out = Path(out)
+    folder = out.with_name(out.name + ".partial")
+    if out.exists():
+        raise UsageError(f"{out} exists", hint="choose another name or remove it")
+    if (folder / CHECKPOINT).exists() and not resume:
+        raise UsageError(f"{folder} holds an interrupted fit", hint="continue it with --resume, or remove the folder")
+    chosen = get_method(method)
+    if chosen.fit is None:
+        raise UsageError(f"{method} is made by `facetell adapt`, not fitted", hint="see `facetell methods`")
+    user = {**_preset(chosen, preset), **(read_toml(Path(config)) if config else {}), **(settings or {})}
+    resolved: Any = resolve(chosen.settings, user)
+    start, origin, inherited = read_start(resolved.weights)
+    for key, value in inherited.items():
+        if key in user and getattr(resolved, key) != value:
+            raise UsageError(f"{resolved.weights} has {key} {value}, not {user[key]}", hint=f"leave out {key}")
+    resolved = resolve(chosen.settings, user, inherited)
+
+    check_rule(threshold)
+    faces = open_or_prepare(Path(faceset))
+    check_split(faces, split, "fit on")
+    check_split(faces, "validation", "choose epoch and threshold on")
+    if split in ("test", "validation"):
+        raise UsageError(
+            f"fitting on the split '{split}' would make its numbers worthless", hint="use train or finetune"
+        )
+    tune_allocator()
+    training = samples_of(faces, split, resolved.size, on_decode, shots, seed)
+    validation = samples_of(faces, "validation", resolved.size, on_decode)
+    shortcuts = training_shortcuts(faces, training.rows + faces.rows(split).start, seed)
+    for line in shortcut_warnings(shortcuts):
+        log.warning("warning: %s", line)
+    _make_folder(folder)
+    if tensorboard is not None:
+        on_epoch = log_to(tensorboard, on_epoch)
+    torch.manual_seed(seed)
+    network = chosen.fit(
+        resolved,
+        Task(training, validation, seed, folder, resume, on_step, on_epoch, start),
+    )
+    fabric = make_fabric(resolved.precision)
+    network.to(fabric.device)
+    logits = (
+        chosen.predict(network, validation, fabric, None) if chosen.predict else predict(network, validation, fabric)
+    )
+    temperature = fit_temperature(logits, validation.labels)
+    where = {"split": "validation", "faceset": faces.path.name, "fingerprint": faces.fingerprint}
+    description: dict[str, Any] = {
+        "method": method,
+        "settings": as_dict(resolved),
+        "input": {"size": resolved.size, "channels": "RGB", "range": [0, 1], "crop": faces.info.get("crop")},
+        "labels": {"real": 0, "fake": 1},
+        "temperature": temperature,
+        "calibration": {"method": "temperature", **where, **counted(validation.labels)},
+        "thresholds": {},
+        "data": {
+            "name": faces.path.name,
+            "fingerprint": faces.fingerprint,
+            "split": split,
+            "shots": shots,
+            "images": len(training),
+            "sources": sorted(set(faces.columns(["source"], split)["source"].to_pylist())),
+            "shortcuts": shortcuts,
+            "made": faces.info.get("made"),
+        },
+        "lineage": {"start": origin},
+        "seed": seed,
+        "versions": {
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in ("facetell", "torch", "torchvision", "timm", "numpy")},
+        },
+    }
+    scores = calibrated(logits, temperature)
+    point = operating_point(validation.labels, scores, validation.groups, threshold, where)
+    description["thresholds"][DEFAULT] = point
+    warning = promise(threshold, point["rates"])
+    if warning:
+        log.warning("%s", warning)
+    description["reference"] = {**where, **sketched(validation.labels, logits, validation.groups)}
+    of_videos = per_file(faces, logits, threshold, where)
+    if of_videos:
+        description["per_file"] = of_videos
+    embedding = embedding_reference(network, validation, seed)
+    detector = Detector(network.cpu(), description)
+    metrics = {"validation": summary(validation.labels, scores, point["value"]), "seed": seed}
+    if fabric.is_global_zero:
+        write_bundle(
+            out,
+            description,
+            network.state_dict(),
+            detector.selftest(),
+            metrics,
+            model_card(out.name, description, metrics),
+            {name: (folder / name).read_text(encoding="utf-8") for name in TABLES if (folder / name).exists()},
+            embedding,
+        )
+        if (out / POINTS).exists():
+            with contextlib.suppress(MissingExtraError):
+                draw_embedding(out / POINTS, out / "embedding.png")
+        shutil.rmtree(folder)
+    fabric.barrier()
+    return detector
+
+
+def _preset(method: Method, name: str | None) -> Mapping[str, object]:
+    if name is None:
+        return {}
+    if name not in method.presets:
+        raise SettingsError(
+            f"{method.name} has no preset '{name}'{near_miss(name, method.presets)}",
+            hint=f"presets: {', '.join(method.presets)}",
+        )
+    return method.presets[name]
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be made: {error.strerror}") from error

@@ -1,0 +1,101 @@
+"""``report``: results of several verbs as one HTML page; and the pictures that a report shows."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from facetell.detector.detector import Detector
+from facetell.errors import DataError, FacetellError, MissingExtraError, UsageError
+from facetell.faceset.table import FaceSet
+from facetell.pixels.decode import decode, resize
+from facetell.reporting.folder import write_whole
+from facetell.reporting.html import FOOT, Section, evaluation_cards, html_page
+from facetell.reporting.mistakes import mistake_picture
+
+__all__ = ["pictures_of", "report"]
+
+log = logging.getLogger("facetell")
+
+PAGES = (
+    ("report.json", "report.md"),
+    ("compare.json", "compare.md"),
+    ("stress.json", "stress.md"),
+    ("audit.json", "audit.md"),
+    ("watch.json", "watch.md"),
+    ("explain.json", "report.md"),
+    ("bench.json", "bench.md"),
+)
+"""What each verb leaves in its folder: numbers, and the page for people."""
+
+
+def report(results: Iterable[str | Path], out: str | Path, *, title: str = "facetell report") -> Path:
+    """Put the pages of result folders, in the order given, into one HTML file that opens from disk, and return it.
+
+    ``results``: folders that ``evaluate``, ``stress``, ``audit``, ``explain``, ``compare``, ``watch`` or ``bench`` wrote. The
+    file holds its pictures, loads nothing and runs nothing.
+
+    Raises ``UsageError`` without a result or for another kind of file at ``out``, ``DataError`` for a folder that holds no
+    result.
+    """
+    out = Path(out)
+    sections = [_section(Path(folder)) for folder in results]
+    if not sections:
+        raise UsageError(
+            "there is no result to report on", hint="give the folders that `facetell evaluate` and others wrote"
+        )
+    if out.is_dir() or out.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"{out} must be a file that ends with .html", hint="such as -o report.html")
+    page = html_page(sections, title, FOOT)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(out, page)
+    except OSError as error:
+        raise FacetellError(f"cannot write {out}: {error.strerror}") from error
+    return out
+
+
+def _section(folder: Path) -> Section:
+    for numbers, page in PAGES:
+        if (folder / numbers).is_file() and (folder / page).is_file():
+            try:
+                content = json.loads((folder / numbers).read_text("utf-8"))
+                cards = evaluation_cards(content) if numbers == "report.json" else []
+                return Section((folder / page).read_text("utf-8"), folder, cards)
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise DataError(f"{folder / numbers} cannot be read: {error}", hint="make it again") from error
+    kinds = ", ".join(numbers for numbers, _ in PAGES)
+    raise DataError(f"{folder} holds no result of facetell", hint=f"a folder with one of {kinds}")
+
+
+def pictures_of(detector: Detector, faces: FaceSet, split: str, rows: Iterable[int]) -> list[Image.Image]:
+    """Pictures of rows of a split, with Grad-CAM beside each where the detector and the installation have it."""
+    numbers = faces.rows(split)
+    decoded = [decode(faces.image(numbers[row])) for row in rows]
+    if not decoded:
+        return []
+    try:
+        maps = _maps(detector, np.stack([resize(pixels, detector.size) for pixels in decoded]))
+    except MissingExtraError as error:
+        log.info("pictures without maps: %s", error.message)
+        maps = None
+    return [mistake_picture(face, None if maps is None else maps[i]) for i, face in enumerate(decoded)]
+
+
+def _maps(detector: Detector, crops: np.ndarray) -> np.ndarray | None:
+    from facetell.explanation.gradcam import explains_by_gradient, grad_cam
+    from facetell.explanation.places import places_of
+
+    if not explains_by_gradient(detector.network, detector.size):
+        return None
+    place = places_of(detector.network, detector.size).get("backbone")
+    if place is None:
+        return None
+    images = torch.from_numpy(crops).permute(0, 3, 1, 2).float().div_(255).to(detector.device)
+    return grad_cam(detector.network, place, images).cpu().numpy()

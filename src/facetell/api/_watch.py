@@ -1,0 +1,199 @@
+"""``watch``: whether what a detector judges still looks like what it was fitted on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from facetell.detector.bundle import DESCRIPTION, read_bundle
+from facetell.detector.calibration import Calibration, calibrations
+from facetell.detector.traffic import KINDS, Batch, read_batch, references, sketches_of
+from facetell.errors import BundleError, UsageError
+from facetell.evaluation.comparison import holm
+from facetell.evaluation.drift import REPETITIONS, Sketch, drift
+from facetell.evaluation.rates import rate_interval
+from facetell.faceset.table import hash_file
+from facetell.reporting.watch import WATCH_FORMAT, WATCH_VERSION, check_watch_destination, write_watch
+from facetell.reporting.watch_page import conclude
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["watch"]
+
+LEAST = 20
+"""Files of a kind below which nothing is tested."""
+EXAMPLES = 16
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+Reference = dict[str, list[Sketch]]
+
+
+def watch(
+    detector: str | Path,
+    predictions: Sequence[str | Path],
+    out: str | Path | None = None,
+    *,
+    reference: str | Path | None = None,
+    look: bool = False,
+    faceset: str | Path | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+    on_file: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Compare traffic without labels with what ``detector`` was validated on; write ``out``, a folder.
+
+    ``predictions``: JSON Lines of ``detect`` or predictions.parquet of ``evaluate``, batches in the order of time, such
+    as one a day. ``reference``: instead of the validation logits that the detector keeps, such a table: with labels, or
+    of traffic that is known to be good. ``look``: also open the judged files again, at most 1,000 of them, and search for
+    faces that lie together far from all validation faces; ``faceset`` is the face set of predictions.parquet. ``seed``
+    draws the bootstrap and the files; ``workers`` are processes that read these, and ``on_file`` is called with (files
+    looked at, files in all).
+
+    Returns what ``watch.json`` holds: ``seen`` (``nothing``, ``little``, ``new``, or None where all is too few),
+    ``sentences``, ``whole`` and ``batches``, each with counts, the shares ``unjudged``, ``fake`` and ``unsure`` with exact
+    95% intervals, score quantiles and ``tests`` by kind, see :func:`facetell.evaluation.drift.drift`; ``p_holm`` is
+    adjusted for all tests made. With ``look`` also ``look``: how many files were ``drawn`` and ``opened``, and the
+    suspected ``clusters``, each with its share of files, of known faces and of every batch, p, score and examples.
+
+    Raises UsageError without a batch, for a detector that keeps no reference or another thing at ``out``; DataError for
+    a table or a face set that cannot be used; BundleError for a damaged detector.
+    """
+    if not predictions:
+        raise UsageError("there is nothing to watch", hint="give JSON Lines of `facetell detect … -o verdicts.jsonl`")
+    if out is not None:
+        check_watch_destination(Path(out))
+    path = Path(detector)
+    description = read_bundle(path)[0]
+    identity = hash_file(path / DESCRIPTION)[:16]
+    try:
+        shown = dict(zip(KINDS, calibrations(description, "default", None), strict=True))
+        known = None if reference is None else read_batch(Path(reference), description, identity, seed)
+        sketches = references(description, path) if known is None else sketches_of(known)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{path}: detector.json is damaged: {error!r}") from error
+    batches = [read_batch(Path(each), description, identity, seed) for each in predictions]
+    parts = [_measured(batch, sketches, shown, seed + k) for k, batch in enumerate(batches, start=1)]
+    whole = parts[0] if len(parts) == 1 else _measured(_joined(batches), sketches, shown, seed)
+    tests = [test for part in ([whole] if len(parts) == 1 else [whole, *parts]) for test in part["tests"]]
+    for test, p in zip(tests, holm([test["p"] for test in tests]), strict=True):
+        test["p_holm"] = float(p)
+    result: dict[str, Any] = {
+        "format": WATCH_FORMAT,
+        "version": WATCH_VERSION,
+        "detector": path.name,
+        "identity": identity,
+        "seed": seed,
+        "repetitions": REPETITIONS,
+        "reference": {
+            "of": "validation, when it was fitted" if reference is None else str(reference),
+            "labelled": any(len(each) == 2 for each in sketches.values()),
+            "sizes": {
+                kind: [{"n": one.n, "effective": one.effective} for one in each] for kind, each in sketches.items()
+            },
+            "shares": None if known is None else _shares(known),
+        },
+        "whole": whole,
+        "batches": parts,
+        "warnings": _warnings(batches, sketches),
+    }
+    sheets: list[Image.Image] = []
+    if look:
+        from facetell.api._look import look_at  # opens pictures: torch and the readers of media
+
+        tables = [Path(each) for each in predictions]
+        of_faces = None if faceset is None else Path(faceset)
+        result["look"], sheets = look_at(
+            path, description, tables, faceset=of_faces, seed=seed, workers=workers, on_file=on_file
+        )
+    result |= conclude(result)
+    if out is not None:
+        write_watch(result, Path(out), sheets)
+    return result
+
+
+def _joined(batches: list[Batch]) -> Batch:
+    return Batch(
+        "all",
+        sum((batch.statuses for batch in batches), Counter()),
+        sum((batch.decisions for batch in batches), Counter()),
+        any(batch.banded for batch in batches),
+        {kind: np.concatenate([batch.logits[kind] for batch in batches]) for kind in KINDS},
+        {kind: [path for batch in batches for path in batch.paths[kind]] for kind in KINDS},
+    )
+
+
+def _measured(batch: Batch, sketches: Reference, shown: dict[str, Calibration], seed: int) -> dict[str, Any]:
+    tests = []
+    quantiles = {}
+    for kind, logits in batch.logits.items():
+        if logits.size:
+            scores = shown[kind].curve.scores(np.quantile(logits, QUANTILES))
+            quantiles[kind] = dict(zip(map(str, QUANTILES), scores.tolist(), strict=True))
+        if logits.size >= LEAST and kind in sketches:
+            tests.append(_tested(batch, kind, sketches[kind], shown[kind], seed))
+    return {
+        "name": batch.name,
+        "files": batch.statuses.total(),
+        "statuses": dict(batch.statuses.most_common()),
+        "shares": _shares(batch),
+        "quantiles": quantiles,
+        "tests": tests,
+    }
+
+
+def _tested(batch: Batch, kind: str, sketches: list[Sketch], shown: Calibration, seed: int) -> dict[str, Any]:
+    """The test of a kind, with scores in place of logits, and files that lie where there are too many."""
+    logits = batch.logits[kind]
+    found = drift(logits, sketches, seed=seed)
+    low, high = found.between
+    inside = np.flatnonzero((logits > low) & (logits <= high))
+    drawn = np.random.default_rng(seed).permutation(inside)[:EXAMPLES]
+    return {
+        "kind": kind,
+        "n": found.n,
+        "ks": found.ks,
+        "kuiper": found.kuiper,
+        "wasserstein": found.wasserstein,
+        "p": found.p,
+        "fakes": None if found.fakes is None else dict(zip(("value", "low", "high"), found.fakes, strict=True)),
+        "excess": found.excess,
+        "between": shown.curve.scores(found.between).tolist(),
+        "examples": [batch.paths[kind][row] for row in sorted(drawn.tolist())],
+    }
+
+
+def _shares(batch: Batch) -> dict[str, Any]:
+    """``unjudged`` of all files, ``fake`` and ``unsure`` of the judged ones; None for unsure without a band."""
+    judged = batch.decisions.total()
+    files = batch.statuses.total()
+    return {
+        "unjudged": _share(files - judged, files),
+        "fake": _share(batch.decisions["fake"], judged),
+        "unsure": _share(batch.decisions["unsure"], judged) if batch.banded else None,
+    }
+
+
+def _share(hits: int, n: int) -> dict[str, float | int] | None:
+    if not n:
+        return None
+    low, high = rate_interval(hits, n)
+    return {"value": hits / n, "low": low, "high": high, "n": n}
+
+
+def _warnings(batches: list[Batch], sketches: Reference) -> list[str]:
+    counts = {kind: sum(batch.logits[kind].size for batch in batches) for kind in KINDS}
+    return [
+        f"{count:,} {kind}s are not compared: the reference has none"
+        for kind, count in counts.items()
+        if count and kind not in sketches
+    ] + [
+        f"{batch.name}: {batch.logits[kind].size} {kind}s are too few to compare, {LEAST} are needed"
+        for batch in batches
+        for kind in KINDS
+        if kind in sketches and 0 < batch.logits[kind].size < LEAST
+    ]

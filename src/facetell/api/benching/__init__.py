@@ -1,5 +1,0 @@
-"""``bench``: a grid of detectors from a TOML file, fitted, measured and set beside the papers' numbers in one table."""
-
-from facetell.api.benching.run import bench
-
-__all__ = ["bench"]

@@ -1,0 +1,116 @@
+"""Trains the small generators that draw real faces again, on those faces."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from facetell.blending.pairs import Regenerate, shrunk
+from facetell.errors import DataError, ImageError
+from facetell.faceset.table import FaceSet
+from facetell.networks.regenerator import DOWN, UPSAMPLING, Regenerator
+from facetell.pixels.decode import decode
+
+__all__ = ["fit_generators"]
+
+FACES = 512
+"""Most faces that are learned from."""
+PATCHES = 4
+"""Patches of each."""
+SIDE = 64
+STEPS = 400
+KEPT = (250, 400)
+"""Steps after which a network is kept: generators differ in how well they draw."""
+BATCH = 16
+LR = 3e-3
+
+
+def fit_generators(
+    faces: FaceSet,
+    rows: NDArray[np.int64],
+    size: int | None,
+    seed: int,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Regenerate:
+    """Train a network of each kind of up-sampling to draw real faces again, half a minute each or more on one core.
+
+    Args:
+        faces: whose ``rows``, or 512 of them drawn by ``seed``, are learned from, shrunk to ``size`` as they will be.
+        rows: real faces, ascending.
+        size: see `blending.pairs.shrunk`.
+        seed: of faces, patches, weights and order.
+        on_step: called with (steps done, steps in all).
+
+    Returns:
+        What draws a picture again by one of the networks, which the dice choose. Threads may call it at once.
+
+    Raises:
+        DataError: a picture that does not decode.
+    """
+    rng = np.random.default_rng([seed, 1])
+    if len(rows) > FACES:
+        rows = np.sort(rng.choice(rows, FACES, replace=False))
+    patches = torch.from_numpy(_patches(faces, rows, size, rng)).permute(0, 3, 1, 2)
+    kept: list[Regenerator] = []
+    for number, upsampling in enumerate(UPSAMPLING):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = Regenerator(upsampling)
+        for step in _train(network, patches, rng):
+            if step in KEPT:
+                kept.append(copy.deepcopy(network).eval())
+            if on_step:
+                on_step(number * STEPS + step, len(UPSAMPLING) * STEPS)
+
+    def regenerate(pixels: NDArray[np.uint8], dice: np.random.Generator) -> NDArray[np.float32]:
+        which, (down, right) = int(dice.integers(len(kept))), dice.integers(DOWN, size=2).tolist()
+        return _drawn(kept[which], pixels, (down, right))
+
+    return regenerate
+
+
+def _train(network: nn.Module, patches: Tensor, rng: np.random.Generator) -> Iterator[int]:
+    network.train()
+    optimizer = torch.optim.Adam(network.parameters(), LR)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, total_steps=STEPS)
+    for step in range(1, STEPS + 1):
+        chosen = torch.from_numpy(rng.integers(0, len(patches), BATCH))
+        images = patches[chosen].float().div_(255)
+        optimizer.zero_grad()
+        F.l1_loss(network(images), images).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+        yield step
+
+
+@torch.inference_mode()
+def _drawn(network: nn.Module, pixels: NDArray[np.uint8], shift: tuple[int, int]) -> NDArray[np.float32]:
+    """(H, W, 3) drawn again, in grey levels."""
+    images = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float().div_(255)
+    drawn: NDArray[np.float32] = network(images, shift)[0].permute(1, 2, 0).mul(255).numpy()
+    return drawn
+
+
+def _patches(faces: FaceSet, rows: NDArray[np.int64], size: int | None, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """(N, SIDE, SIDE, 3) of some rows; smaller crops are mirrored at their edges."""
+    found = []
+    for numbers, data in faces.pick(rows, 16):
+        for row, file in zip(numbers.tolist(), data, strict=True):
+            try:
+                pixels = shrunk(decode(file), size)
+            except ImageError as error:
+                raise DataError(
+                    f"face set {faces.path}, row {row}: {error.message}", hint="prepare the face set again"
+                ) from None
+            more = [max(0, SIDE - side) for side in pixels.shape[:2]]
+            pixels = np.pad(pixels, ((0, more[0]), (0, more[1]), (0, 0)), mode="symmetric")
+            for _ in range(PATCHES):
+                top, left = (int(rng.integers(side - SIDE + 1)) for side in pixels.shape[:2])
+                found.append(pixels[top : top + SIDE, left : left + SIDE])
+    return np.stack(found)

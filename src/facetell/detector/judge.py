@@ -1,0 +1,296 @@
+"""Judges photos, videos and crops with a detector: finds the faces, scores them, and sums up."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from facetell.detector.pooling import pool
+from facetell.detector.verdict import FaceVerdict, TrackVerdict, Verdict, status_of
+from facetell.errors import MediaError, MissingExtraError, UsageError
+from facetell.faces.crop import encode
+from facetell.media.limits import read_bytes
+from facetell.pixels.decode import MAX_BYTES, decode, read_picture, resize
+
+if TYPE_CHECKING:
+    from facetell.detector.calibration import Calibration
+    from facetell.detector.detector import Detector
+    from facetell.faces.face import Face
+    from facetell.faces.finding import FaceFinder, Reading, Shot
+    from facetell.media.frame_choice import Choice
+
+__all__ = ["FACES", "Judge"]
+
+log = logging.getLogger("facetell")
+
+FACES = ("auto", "find", "crops")
+BATCH = 64
+FILLS = 0.6
+_SCORED = np.zeros((0, 0, 3), dtype=np.uint8)
+
+
+@dataclass
+class _Sighting:
+    """One face that waits for its score: where, when, and its crop at the detector's size."""
+
+    face: Face | None
+    frame: int | None
+    time: float | None
+    quality: float | None
+    reason: str | None
+    crop: npt.NDArray[np.uint8]
+
+
+class Judge:
+    """Judges files and pictures, one at a time.
+
+    ``faces``: ``find`` looks for faces, ``crops`` takes every picture as one face crop, ``auto`` does as the detector
+    was fitted: a detector of cut-out faces looks for them; a detector of ready crops takes a picture as a crop if it
+    looks like one (one face that fills it, or none found) and else looks for faces. Videos are always searched.
+    ``frames``: which frames of a video, default 32 spread over time; ``model``: another face detector; ``threads``: for
+    decoding and finding.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        *,
+        faces: str = "auto",
+        frames: Choice | None = None,
+        model: str | None = None,
+        threads: int = 1,
+    ) -> None:
+        if faces not in FACES:
+            raise UsageError(f"unknown choice of faces '{faces}'", hint=f"it is one of {', '.join(FACES)}")
+        self.detector = detector
+        self.faces = faces
+        self.frames = frames
+        self.model = model
+        self.threads = threads
+        self.record: dict[str, Any] | None = detector.description["input"]["crop"]
+        self._finder: FaceFinder | None = None
+        self._kept: list[npt.NDArray[np.uint8]] | None = None
+
+    @property
+    def finder(self) -> FaceFinder:
+        """Finds faces as the detector's training faces were found. Raises ``MissingExtraError``."""
+        if self._finder is None:
+            from facetell.faces.finding import FaceFinder, Finding
+
+            finding = Finding.from_dict(self.record, self.model) if self.record else Finding(model=self.model)
+            self._finder = FaceFinder(finding, self.frames, threads=self.threads)
+            if self.record and self._finder.detector.fingerprint != self.record["model_fingerprint"]:
+                log.warning("faces are found by another face detector than the %s of training", self.record["model"])
+        return self._finder
+
+    def file(self, path: Path) -> Verdict:
+        """Judge a file. Whatever is wrong with it is in the verdict."""
+        try:
+            if self._takes_crops(path):
+                picture = read_picture(read_bytes(path, MAX_BYTES))
+                verdict = self._sum_up(str(path), [self._whole(picture.pixels)], "picture", 1)
+                return _told(verdict, picture.truncated, picture.note, None)
+            reading = self.finder.read(path)
+            return self._read(str(path), reading)
+        except MediaError as error:
+            return Verdict(str(path), status_of(error.reason), reason=error.message)
+
+    def seen(self, path: Path) -> tuple[Verdict, npt.NDArray[np.uint8]]:
+        """Judge a file, and give what the network saw: crops (F, size, size, 3) in the order of the verdict's faces."""
+        self._kept = []
+        try:
+            verdict = self.file(path)
+            crops = self._kept if verdict.faces else []
+            size = self.detector.size
+            return verdict, np.concatenate([np.zeros((0, size, size, 3), np.uint8), *crops])
+        finally:
+            self._kept = None
+
+    def picture(self, pixels: npt.NDArray[np.uint8], name: str = "") -> Verdict:
+        """Judge a picture in memory, uint8 (H, W, 3) RGB."""
+        if self._takes_crops(None):
+            return self._sum_up(name, [self._whole(pixels)], "picture", 1)
+        from facetell.faces.finding import Shot
+
+        shot = Shot(0, None, pixels, self.finder.look(pixels))
+        return self._sum_up(name, self._of_picture(shot), "picture", 1)
+
+    def _takes_crops(self, path: Path | None) -> bool:
+        if self.faces == "crops":
+            return path is None or not _is_video(path)
+        if self.faces == "find" or self.record is not None:
+            return False
+        try:
+            self.finder  # noqa: B018  asked for its error
+        except MissingExtraError:
+            if path is not None and _is_video(path):
+                raise
+            log.warning("pictures are taken as face crops: looking for faces needs pip install 'facetell[media]'")
+            self.faces = "crops"
+            return True
+        return False
+
+    def _read(self, path: str, reading: Reading) -> Verdict:
+        """Judge a file shot by shot: crops wait in small batches, pixels of frames are let go."""
+        sightings: list[_Sighting] = []
+        logits: list[npt.NDArray[np.float32]] = []
+        for shot in reading:
+            sightings.extend(self._of_picture(shot) if reading.kind == "picture" else self._of_frame(shot))
+            waiting = len(sightings) - sum(map(len, logits))
+            if waiting >= BATCH:
+                logits.append(self._logits(sightings[-waiting:]))
+        waiting = len(sightings) - sum(map(len, logits))
+        if waiting:
+            logits.append(self._logits(sightings[-waiting:]))
+        done = np.concatenate(logits) if logits else np.zeros(0, dtype=np.float32)
+        verdict = self._sum_up(path, sightings, reading.kind, reading.shots, done)
+        return _told(verdict, reading.missing, reading.note, reading.seconds)
+
+    def _of_frame(self, shot: Shot) -> Iterator[_Sighting]:
+        for found in shot.faces:
+            crop = resize(self._stored(found.crop), self.detector.size)
+            frame = None if shot.time is None else shot.index
+            yield _Sighting(found.face, frame, shot.time, found.quality, found.reason, crop)
+
+    def _stored(self, crop: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """The crop as training saw it: through the same JPEG, if the face set was stored as such."""
+        quality = self.record["jpeg"] if self.record else None
+        return crop if quality is None else decode(encode(crop, quality))
+
+    def _of_picture(self, shot: Shot) -> list[_Sighting]:
+        if self.faces == "auto" and self.record is None and _looks_like_a_crop(shot):
+            return [self._whole(shot.pixels)]
+        return list(self._of_frame(shot))
+
+    def _whole(self, pixels: npt.NDArray[np.uint8]) -> _Sighting:
+        return _Sighting(None, None, None, None, None, resize(pixels, self.detector.size))
+
+    def _logits(self, sightings: list[_Sighting]) -> npt.NDArray[np.float32]:
+        crops = np.stack([sighting.crop for sighting in sightings])
+        logits = self.detector.logits(crops)
+        if self._kept is not None:
+            self._kept.append(crops)
+        for sighting in sightings:
+            sighting.crop = _SCORED  # not a slice of the crop: that would keep all its pixels in memory
+        return logits
+
+    def _sum_up(
+        self,
+        path: str,
+        sightings: list[_Sighting],
+        kind: str,
+        frames: int,
+        logits: npt.NDArray[np.float32] | None = None,
+    ) -> Verdict:
+        if logits is None:
+            logits = self._logits(sightings) if sightings else np.zeros(0, dtype=np.float32)
+        detector = self.detector
+        tracks = _tracks(sightings)
+        scores = detector.scores(logits)
+        faces = [_face(*each) for each in zip(sightings, tracks.tolist(), scores.tolist(), strict=True)]
+        used = np.array([face.used for face in faces], dtype=np.bool_)
+        if not used.any():
+            status, reason = _silence([face.reason or "" for face in faces])
+            return Verdict(path, status, reason=reason, kind=kind, frames=frames, faces=faces)
+        of_track, logit = pool(logits[used], tracks[used])
+        calibration = detector.file_calibration if kind == "video" else detector.calibration
+        decision = calibration.decision(logit)
+        people = [
+            _track(number, [face for face in faces if face.track == number and face.used], value, calibration)
+            for number, value in of_track.items()
+        ]
+        return Verdict(
+            path,
+            status=decision,
+            decision=decision,
+            score=calibration.score(logit),
+            threshold=calibration.shown_threshold,
+            operating_point=detector.operating_point,
+            unsure=calibration.shown_band,
+            prevalence=detector.prevalence,
+            reason="the score is in the unsure band" if decision == "unsure" else None,
+            kind=kind,
+            frames=frames,
+            faces=faces,
+            tracks=people,
+        )
+
+
+def _face(sighting: _Sighting, track: int, score: float) -> FaceVerdict:
+    face = sighting.face
+    return FaceVerdict(
+        frame=sighting.frame,
+        time=sighting.time,
+        box=face.box if face else None,
+        landmarks=face.landmarks if face else None,
+        face_score=face.score if face else None,
+        quality=sighting.quality,
+        track=track if track >= 0 else None,
+        score=score,
+        used=sighting.reason is None,
+        reason=sighting.reason,
+    )
+
+
+def _track(number: int, faces: list[FaceVerdict], logit: float, calibration: Calibration) -> TrackVerdict:
+    times = [face.time for face in faces if face.time is not None]
+    start, end = (min(times), max(times)) if times else (None, None)
+    return TrackVerdict(number, len(faces), start, end, calibration.score(logit), calibration.decision(logit))
+
+
+def _tracks(sightings: list[_Sighting]) -> npt.NDArray[np.int64]:
+    """The track of each face that is used, -1 for the others; in a picture each is its own."""
+    tracks = np.full(len(sightings), -1, dtype=np.int64)
+    used = [index for index, sighting in enumerate(sightings) if sighting.reason is None]
+    rows = [
+        (sighting.frame, sighting.time, sighting.face)
+        for sighting in (sightings[index] for index in used)
+        if sighting.frame is not None and sighting.time is not None and sighting.face is not None
+    ]
+    if rows:
+        from facetell.faces.tracks import link_rows
+
+        tracks[used] = link_rows(*(list(column) for column in zip(*rows, strict=True)))
+    else:
+        tracks[used] = np.arange(len(used))
+    return tracks
+
+
+def _silence(reasons: list[str]) -> tuple[str, str]:
+    """Status and reason for a file without a face to judge by."""
+    if not reasons:
+        return "no_face", "no face found"
+    counts = Counter(reasons)
+    said = ", ".join(f"{number} {reason}" for reason, number in counts.most_common())
+    if set(reasons) == {"face_too_small"}:
+        return "face_too_small", f"only faces too small to judge: {said}"
+    return "unsure", f"no face good enough to judge by: {said}"
+
+
+def _told(verdict: Verdict, missing: str, note: str, seconds: float | None) -> Verdict:
+    """The verdict with what reading the file said."""
+    if missing:
+        reason = f"{missing}; {verdict.reason}" if verdict.reason else missing
+        verdict = replace(verdict, status="truncated", reason=reason)
+    return replace(verdict, note=note or None, seconds=seconds)
+
+
+def _looks_like_a_crop(shot: Shot) -> bool:
+    """Whether a picture is one face crop: no face was found, or one alone that fills most of it."""
+    usable = [found.face for found in shot.faces if found.reason is None]
+    if len(usable) != 1:
+        return not usable
+    return bool(max(usable[0].box[2:]) * 1.3 >= FILLS * min(shot.pixels.shape[:2]))
+
+
+def _is_video(path: Path) -> bool:
+    from facetell.media.kind import kind_of
+
+    return kind_of(path) == "video"

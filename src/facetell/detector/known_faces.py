@@ -1,0 +1,147 @@
+"""What a detector remembers of the faces it was validated on: points in a space of few dimensions, and no picture.
+
+A point is the vector of the detector's own backbone at several depths (see `DepthVectors`) on the principal axes of the
+faces kept, each axis scaled to variance 1 (whitened). Whitened, because the few axes of largest variance are those that
+tell pose and light; what a generator does lies on smaller ones. At several depths, because the end of a backbone that was
+fitted for long tells nothing but the fakes it knows. Vectors are not scaled to length 1 as in the paper that the search is
+from: here length tells most. What was measured is on the page about `watch`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from facetell.detector.bundle import EMBEDDING
+from facetell.errors import BundleError, UsageError
+from facetell.networks.backbones import Backbone
+from facetell.networks.depth import DepthVectors
+from facetell.training.batches import iterate
+from facetell.training.loop import Samples
+
+__all__ = ["Embedding", "embedding_reference", "read_embedding"]
+
+FACES = 500
+DIMENSIONS = 32
+LEAST = 50
+"""Faces below which nothing is kept: a tenth as many dimensions and ten neighbours would be most of them."""
+BATCH = 64
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """The known faces of a detector, N of them."""
+
+    mean: Floats
+    """(D,) of their vectors, see `DepthVectors`."""
+    basis: Floats
+    """(D, d): a vector less the mean, times this, is a point."""
+    points: Floats
+    """(N, d)."""
+    labels: NDArray[np.int64]
+    """(N,): 0 real, 1 fake."""
+    groups: NDArray[np.int64]
+    """(N,): the faces of a group have the same number, which says nothing else."""
+
+    def project(self, vectors: NDArray[np.floating[Any]]) -> Floats:
+        """Points (M, d) of vectors (M, D)."""
+        return np.asarray((np.asarray(vectors, dtype=np.float64) - self.mean) @ self.basis)
+
+
+def embedding_reference(network: nn.Module, samples: Samples, seed: int) -> dict[str, Tensor]:
+    """The tensors of `Embedding` for at most 500 faces of ``samples``, half of each label, drawn by ``seed``.
+
+    ``network`` has a ``backbone`` and is used where it lies. Every group gives one face before any gives a second. Empty
+    where there are fewer than 50 faces.
+    """
+    rows = _drawn(samples.labels, samples.groups, seed)
+    if len(rows) < LEAST:
+        return {}
+    vectors = _vectors(network, samples, rows)
+    mean = vectors.mean(axis=0)
+    _, spread, axes = np.linalg.svd(vectors - mean, full_matrices=False)
+    varied = int((spread > 1e-6 * max(float(spread[0]), 1e-12)).sum())
+    dimensions = min(DIMENSIONS, len(rows) // 10, varied)
+    if not dimensions or not np.isfinite(vectors).all():
+        return {}
+    basis = axes[:dimensions].T / (spread[:dimensions] / np.sqrt(len(rows) - 1))
+    _, groups = np.unique(samples.groups[rows], return_inverse=True)
+    return {
+        "mean": torch.from_numpy(mean).float(),
+        "basis": torch.from_numpy(basis).float(),
+        "points": torch.from_numpy((vectors - mean) @ basis).float(),
+        "labels": torch.from_numpy(samples.labels[rows].astype(np.int32)),
+        "groups": torch.from_numpy(groups.astype(np.int32)),
+    }
+
+
+def read_embedding(path: Path, description: dict[str, Any]) -> Embedding:
+    """The known faces of the detector at ``path``, whose files were checked by ``read_bundle``.
+
+    Raises UsageError for a detector that keeps none, BundleError for tensors that do not fit together.
+    """
+    if EMBEDDING not in description["files"]:
+        raise UsageError(
+            f"{path} keeps no points of known faces: it was fitted by an older facetell or on fewer than {LEAST} "
+            "validation faces",
+            hint="fit it again, or watch it without looking at faces",
+        )
+    try:
+        tensors = load_file(path / EMBEDDING)
+        mean, basis, points = (tensors[name].numpy().astype(np.float64) for name in ("mean", "basis", "points"))
+        labels, groups = (tensors[name].numpy().astype(np.int64) for name in ("labels", "groups"))
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{path / EMBEDDING} cannot be read: {error!r}") from error
+    found = Embedding(mean, basis, points, labels, groups)
+    if not _fits(found):
+        raise BundleError(f"{path / EMBEDDING} is damaged: its tensors do not fit together")
+    return found
+
+
+def _fits(found: Embedding) -> bool:
+    n, shape = len(found.labels), found.basis.shape
+    return (
+        found.mean.ndim == found.labels.ndim == found.groups.ndim == 1
+        and found.basis.ndim == found.points.ndim == 2
+        and shape == (len(found.mean), found.points.shape[1])
+        and 0 < shape[1] <= shape[0]
+        and len(found.points) == len(found.groups) == n >= LEAST
+        and all(bool(np.isfinite(each).all()) for each in (found.mean, found.basis, found.points))
+        and bool(np.isin(found.labels, (0, 1)).all())
+    )
+
+
+def _drawn(labels: NDArray[np.int8], groups: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """At most half of `FACES` rows of each label, ascending; one of each group comes before any second one."""
+    order = np.random.default_rng([seed, 7]).permutation(len(labels))
+    by_group = order[np.argsort(groups[order], kind="stable")]
+    _, starts, sizes = np.unique(groups[by_group], return_index=True, return_counts=True)
+    turn = np.empty(len(labels), dtype=np.int64)
+    turn[by_group] = np.arange(len(labels)) - np.repeat(starts, sizes)
+    queue = order[np.argsort(turn[order], kind="stable")]
+    return np.sort(np.concatenate([queue[labels[queue] == label][: FACES // 2] for label in (0, 1)]))
+
+
+@torch.no_grad()
+def _vectors(network: nn.Module, samples: Samples, rows: NDArray[np.int64]) -> Floats:
+    backbone = network.get_submodule("backbone")
+    assert isinstance(backbone, Backbone)
+    was_training = network.training
+    network.eval()
+    embed = DepthVectors(backbone, samples.images.size)
+    parts = [
+        embed(images.float().div_(255)).double().cpu().numpy()
+        for images, _ in iterate(samples.images, samples.rows[rows], BATCH, backbone.mean.device)
+    ]
+    network.train(was_training)
+    return np.concatenate(parts)

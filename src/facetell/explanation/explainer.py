@@ -1,0 +1,113 @@
+"""All maps that a network has, for a batch of faces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from facetell.explanation.attention_maps import attended
+from facetell.explanation.gradcam import explains_by_gradient, grad_cam
+from facetell.explanation.occlusion import occlusion, window_of
+from facetell.explanation.places import Place, places_of
+from facetell.networks.attention import SelfAttention
+
+__all__ = ["Explainer", "Kind", "Maps", "enlarged"]
+
+Maps = dict[str, npt.NDArray[np.float32]]
+"""By kind: (N, h, w)."""
+
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of map: its title, cells a side, whether it is signed (positive = fake), and how it was made."""
+
+    title: str
+    side: int
+    signed: bool
+    made: str
+
+
+class Explainer:
+    """Grad-CAM, occlusion and attention of one network.
+
+    ``forward``: another way to the same logits, quicker, for occlusion. ``kinds`` are the maps there are, by key:
+    ``grad_cam`` and ``grad_cam_ftt`` (not where the logit has no gradient, see ``without``), ``occlusion``,
+    ``attention_1`` and so on. ``gamma`` has the γ of each attention.
+    """
+
+    def __init__(self, network: nn.Module, size: int, forward: Callable[[Tensor], Tensor] | None = None) -> None:
+        self.network = network.eval()
+        self.size = size
+        self.forward = forward or network
+        self.without: str | None = None
+        self.places: dict[str, Place] = {}
+        if explains_by_gradient(network, size):
+            found = places_of(network, size)
+            self.places = {"grad_cam" if part == "backbone" else f"grad_cam_{part}": found[part] for part in found}
+            if not found:
+                self.without = "no Grad-CAM: experts read maps at every depth of their backbone; occlusion needs none"
+        else:
+            self.without = "no Grad-CAM: the logit of decision trees has no gradient; occlusion needs none"
+        self.gamma = {
+            f"attention_{stage}": module.gamma.item()
+            for stage, module in enumerate((m for m in network.modules() if isinstance(m, SelfAttention)), start=1)
+        }
+        self.kinds = self._kinds()
+
+    def _kinds(self) -> dict[str, Kind]:
+        kinds = {}
+        for key, place in self.places.items():
+            part = "Grad-CAM" if key == "grad_cam" else "Grad-CAM, Transformer"
+            kinds[key] = Kind(
+                part, place.side, True, f"at {' + '.join(place.modules)}, {place.side}×{place.side} cells"
+            )
+        side, stride = window_of(self.size)
+        kinds["occlusion"] = Kind(
+            "occlusion", self.size, True, f"squares of {side}×{side} pixels, {stride} apart, in the face's mean colour"
+        )
+        if self.gamma:
+            probe = torch.zeros(1, 3, self.size, self.size, device=next(self.network.parameters()).device)
+            for (key, gamma), seen in zip(self.gamma.items(), attended(self.network, probe), strict=True):
+                cells = seen.received.shape[-1]
+                stage = key.removeprefix("attention_")
+                kinds[key] = Kind(f"attention {stage}", cells, False, f"γ = {gamma:+.3g}, {cells}×{cells} cells")
+        return kinds
+
+    def maps(self, images: Tensor, on_face: Callable[[int], None] | None = None) -> Maps:
+        """All maps of faces (N, 3, S, S) in [0, 1]; ``on_face`` is called with how many are done."""
+        parts: dict[str, list[npt.NDArray[np.float32]]] = {key: [] for key in self.kinds}
+        for start in range(0, len(images), BATCH):
+            batch = images[start : start + BATCH]
+            found = {key: grad_cam(self.network, place, batch) for key, place in self.places.items()}
+            found["occlusion"] = occlusion(self.forward, batch)
+            stages = attended(self.network, batch)
+            found |= {key: seen.received for key, seen in zip(self.gamma, stages, strict=True)}
+            for key, values in found.items():
+                parts[key].append(values.float().cpu().numpy())
+            if on_face:
+                on_face(min(start + BATCH, len(images)))
+        return {key: np.concatenate(values) for key, values in parts.items() if values}
+
+    def effects(self, images: Tensor) -> dict[str, float]:
+        """Length of what each attention adds, relative to its input; mean over faces."""
+        parts: list[list[Tensor]] = [
+            [seen.effect for seen in attended(self.network, images[start : start + BATCH])]
+            for start in range(0, len(images), BATCH)
+        ]
+        means = [float(torch.cat(effects).mean()) for effects in zip(*parts, strict=True)]
+        return dict(zip(self.gamma, means, strict=True))
+
+
+def enlarged(maps: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
+    """Maps (N, h, w) at the face's size (N, size, size), bilinear."""
+    grown = F.interpolate(torch.from_numpy(maps)[:, None], (size, size), mode="bilinear", align_corners=False)
+    pixels: npt.NDArray[np.float32] = grown[:, 0].numpy()
+    return pixels

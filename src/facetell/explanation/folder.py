@@ -1,0 +1,169 @@
+"""An explanation as a folder: ``explain.json``, ``report.md``, ``maps.npz``, and pictures of faces or of whole sources."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from facetell.explanation.explainer import Kind, Maps, enlarged
+from facetell.explanation.heatmaps import Row, draw_maps
+from facetell.explanation.page import render
+from facetell.reporting.folder import check_folder, plain, save_json, whole_folder
+
+__all__ = ["CENTRE_AREA", "EXPLANATION_FORMAT", "Faces", "centre_share", "check_explanation", "write_explanation"]
+
+EXPLANATION_FORMAT = "facetell-explanation"
+EXPLANATION_VERSION = 1
+EXTREMES = 3
+"""Faces shown of each end of a source."""
+
+_MAIN = "explain.json"
+_AXES = (0.3, 0.4)
+CENTRE_AREA = float(np.pi * _AXES[0] * _AXES[1])
+"""Share of the picture within the ellipse of `centre_share`: what an even map has there."""
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Faces that were explained, N of them: crops uint8 (N, S, S, 3), their maps, and an entry of plain values each.
+
+    Entries have ``path``, ``logit``, ``score`` and ``decision``; faces of a face set ``label`` and ``source`` too.
+    """
+
+    crops: npt.NDArray[np.uint8]
+    maps: Maps
+    entries: Sequence[dict[str, Any]]
+
+
+def centre_share(values: npt.NDArray[np.float32], size: int) -> float | None:
+    """Share of a map's total (of absolute values) in the ellipse round the middle; None for a map of zeros."""
+    line = (np.arange(size) + 0.5) / size - 0.5
+    inside = (line[None] / _AXES[0]) ** 2 + (line[:, None] / _AXES[1]) ** 2 <= 1
+    weight = np.abs(enlarged(values[None], size)[0])
+    total = float(weight.sum())
+    return float(weight[inside].sum()) / total if total else None
+
+
+def check_explanation(out: Path) -> None:
+    """Raise :class:`~facetell.errors.UsageError` unless an explanation may be written to ``out``."""
+    try:
+        files = json.loads((out / _MAIN).read_text("utf-8"))["written"]
+    except (OSError, ValueError, KeyError, TypeError):
+        files = []
+    check_folder(out, "explanation", _MAIN, EXPLANATION_FORMAT, files)
+
+
+def write_explanation(
+    out: Path, faces: Faces, kinds: Mapping[str, Kind], content: Mapping[str, Any], *, by_source: bool
+) -> dict[str, Any]:
+    """Write ``out``, whole or not at all, and return what ``explain.json`` holds: ``content`` and all that follows.
+
+    ``by_source``: average maps and extremes for each source and label, else a picture for each face.
+    """
+    size = faces.crops.shape[1]
+    entries = [
+        {**entry, "centre": {key: centre_share(faces.maps[key][index], size) for key in kinds}}
+        for index, entry in enumerate(faces.entries)
+    ]
+    with whole_folder(out, "explanation") as fresh:
+        arrays = dict(faces.maps)
+        sources: list[dict[str, Any]] = []
+        if by_source:
+            sources, averages = _draw_sources(fresh, faces, entries, kinds)
+            arrays |= {f"mean_{key}": values for key, values in averages.items()}
+        else:
+            _draw_faces(fresh, faces, entries, kinds)
+        np.savez_compressed(fresh / "maps.npz", **arrays, allow_pickle=False)
+        explanation: dict[str, Any] = plain(
+            {
+                "format": EXPLANATION_FORMAT,
+                "version": EXPLANATION_VERSION,
+                **content,
+                "kinds": {key: {**vars(kind)} for key, kind in kinds.items()},
+                "centre_area": CENTRE_AREA,
+                "sources": sources,
+                "faces": entries,
+            }
+        )
+        (fresh / "report.md").write_text(render(explanation), "utf-8")
+        names = {entry.relative_to(fresh).as_posix() for entry in fresh.rglob("*")}
+        explanation["written"] = sorted({*names, _MAIN})
+        save_json(fresh / _MAIN, explanation)
+    return explanation
+
+
+def _draw_faces(folder: Path, faces: Faces, entries: list[dict[str, Any]], kinds: Mapping[str, Kind]) -> None:
+    (folder / "faces").mkdir()
+    for index, entry in enumerate(entries):
+        name = f"faces/{index:04d}-{_safe(Path(entry['path']).stem)}.png"
+        when = "" if entry.get("time") is None else f", {entry['time']:.2f} s"
+        title = f"{Path(entry['path']).name}{when}: {entry['decision']}, score {entry['score']:.2f}"
+        draw_maps([_row(faces, index, "")], kinds, title, folder / name)
+        entry["picture"] = name
+
+
+def _draw_sources(
+    folder: Path, faces: Faces, entries: list[dict[str, Any]], kinds: Mapping[str, Kind]
+) -> tuple[list[dict[str, Any]], Maps]:
+    """Pictures of every source and label: the mean face with its mean maps, and the faces of both ends of the scores."""
+    (folder / "sources").mkdir()
+    found = []
+    averages: dict[str, list[npt.NDArray[np.float32]]] = {key: [] for key in kinds}
+    keys = sorted({(str(entry["source"]), str(entry["label"])) for entry in entries})
+    for number, (source, label) in enumerate(keys):
+        members = [i for i, entry in enumerate(entries) if (entry["source"], entry["label"]) == (source, label)]
+        means = {key: faces.maps[key][members].mean(axis=0) for key in kinds}
+        for key, values in means.items():
+            averages[key].append(values)
+        scores = np.array([entries[i]["score"] for i in members])
+        stem = f"sources/{number:02d}-{label}-{_safe(source)}"
+        face = np.round(faces.crops[members].mean(axis=0)).astype(np.uint8)
+        about = f"{source}, {label}: mean of {len(members):,} faces"
+        draw_maps([Row(face, f"mean score {scores.mean():.2f}", means)], kinds, about, folder / f"{stem}.png")
+        order = [members[i] for i in np.argsort(-scores, kind="stable")]
+        ends = order if len(order) <= 2 * EXTREMES else [*order[:EXTREMES], *order[-EXTREMES:]]
+        rows = [_row(faces, i, f"{_short(entries[i]['path'])}\nscore {entries[i]['score']:.2f}") for i in ends]
+        draw_maps(rows, kinds, f"{source}, {label}: highest and lowest scores", folder / f"{stem}-ends.png")
+        found.append(
+            {
+                "source": source,
+                "label": label,
+                "n": len(members),
+                "score": float(scores.mean()),
+                "called_fake": float(np.mean([entries[i]["decision"] == "fake" for i in members])),
+                "centre": {key: _mean([entries[i]["centre"][key] for i in members]) for key in kinds},
+                "picture": f"{stem}.png",
+                "ends": f"{stem}-ends.png",
+            }
+        )
+    return found, {key: np.stack(values) for key, values in averages.items()}
+
+
+def _row(faces: Faces, index: int, caption: str) -> Row:
+    return Row(faces.crops[index], caption, {key: values[index] for key, values in faces.maps.items()})
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _safe(name: str) -> str:
+    """A name that any disk can hold and a link can carry, and that two sources do not share."""
+    plain_name = re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:60].strip("-")
+    if plain_name == name:
+        return name
+    return f"{plain_name}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
+
+
+def _short(path: str) -> str:
+    name = Path(path).name
+    return name if len(name) <= 24 else f"{name[:23]}…"

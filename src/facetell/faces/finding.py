@@ -1,0 +1,172 @@
+"""One photo or video to its faces: frames, boxes, quality, crops. The same for preparing and for judging."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facetell.errors import MediaError
+from facetell.faces.crop import CropGeometry, crop
+from facetell.faces.face import Face, FaceDetector
+from facetell.faces.load import load_face_detector
+from facetell.faces.quality import FaceRule, judge
+from facetell.media.frame_choice import Choice, Spread
+from facetell.media.kind import Kind, kind_of
+from facetell.media.limits import Limits, read_bytes
+from facetell.media.video import Frame, Frames, frames
+from facetell.pixels.decode import MAX_BYTES, read_picture
+
+__all__ = ["FaceFinder", "Finding", "FoundFace", "Reading", "Shot"]
+
+CROP_SIZE = 512
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How faces are found and cut; recorded with a face set and with a detector, for both must see the same.
+
+    Attributes:
+        geometry: how a face is cut out of its frame; by default crops above 512 pixels are shrunk to that.
+        rule: which faces are used.
+        model: a name of `faces.models.NAMES`, an ONNX file, or None for CenterFace.
+    """
+
+    geometry: CropGeometry = field(default_factory=lambda: CropGeometry(size=CROP_SIZE))
+    rule: FaceRule = field(default_factory=FaceRule)
+    model: str | None = None
+
+    def as_dict(self, detector: FaceDetector) -> dict[str, Any]:
+        """The settings as JSON can hold them, with the name and fingerprint of the face detector itself."""
+        return {
+            "geometry": self.geometry.as_dict(),
+            "rule": asdict(self.rule),
+            "model": detector.name,
+            "model_fingerprint": detector.fingerprint,
+        }
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any], model: str | None = None) -> Finding:
+        """What `as_dict` recorded; ``model`` says where the recorded face detector is, if it is not CenterFace."""
+        return cls(CropGeometry.from_dict(record["geometry"]), FaceRule(**record["rule"]), model)
+
+
+@dataclass(frozen=True)
+class FoundFace:
+    """A face in a frame: where, its quality (0..1), why it is not used (None: it is), and its crop (S, S, 3) uint8."""
+
+    face: Face
+    quality: float
+    reason: str | None
+    crop: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One picture, or one chosen frame of a video: number, time in s (None for a picture), pixels, faces."""
+
+    index: int
+    time: float | None
+    pixels: NDArray[np.uint8]
+    faces: list[FoundFace]
+
+
+class Reading:
+    """Iterates over the shots of one file, once; afterwards says what was missing.
+
+    ``missing``: what of the file could not be read, in words, empty if nothing; ``note``: what was chosen of it (the
+    first of several frames); ``seconds``: length of a video; ``shots``: how many were given.
+    """
+
+    def __init__(self, kind: Kind, read: Callable[[Reading], Iterator[Shot]]) -> None:
+        self.kind = kind
+        self.missing = ""
+        self.note = ""
+        self.seconds: float | None = None
+        self.shots = 0
+        self._read = read
+
+    def __iter__(self) -> Iterator[Shot]:
+        for shot in self._read(self):
+            self.shots += 1
+            yield shot
+
+
+class FaceFinder:
+    """Reads files and finds their faces. Holds the face detector; make one for each process.
+
+    ``threads`` decode and find; more of them change the speed alone.
+    """
+
+    def __init__(
+        self,
+        finding: Finding | None = None,
+        choice: Choice | None = None,
+        limits: Limits | None = None,
+        *,
+        threads: int = 1,
+    ) -> None:
+        self.finding = finding or Finding()
+        self.choice = choice or Spread(32)
+        self.limits = limits or Limits()
+        self.detector = load_face_detector(self.finding.model)
+        self.threads = threads
+
+    def read(self, path: Path) -> Reading:
+        """Open a photo or a video, whatever its name says.
+
+        Raises:
+            MediaError: missing, empty, unreadable or unsupported; further ones come from the iteration.
+        """
+        kind = kind_of(path)
+        if kind is None:
+            raise MediaError("neither a picture nor a video in a format we read", reason="unsupported")
+        return Reading(kind, partial(self._picture if kind == "picture" else self._video, path))
+
+    def look(self, pixels: NDArray[np.uint8]) -> list[FoundFace]:
+        """The faces of one frame, uint8 (H, W, 3) RGB, the surest first."""
+        found = []
+        for face in self.detector.detect(pixels):
+            quality = judge(pixels, face).value
+            reason = self.finding.rule.reason(face, quality)
+            found.append(FoundFace(face, quality, reason, crop(pixels, face, self.finding.geometry)))
+        return found
+
+    def _picture(self, path: Path, reading: Reading) -> Iterator[Shot]:
+        picture = read_picture(read_bytes(path, MAX_BYTES))
+        reading.note = picture.note
+        reading.missing = picture.truncated
+        yield Shot(0, None, picture.pixels, self.look(picture.pixels))
+
+    def _video(self, path: Path, reading: Reading) -> Iterator[Shot]:
+        video = frames(path, self.choice, self.limits, threads=self.threads)
+        for frame, faces in self._looked_at(video):
+            yield Shot(frame.index, frame.time, frame.pixels, faces)
+        reading.missing = video.account.missing
+        reading.seconds = video.account.seconds
+
+    def _looked_at(self, video: Frames) -> Iterator[tuple[Frame, list[FoundFace]]]:
+        """Frames in order with their faces, some looked at while the next ones are decoded.
+
+        A thread takes a whole frame: two threads within one frame wait for each other at every layer, and on a busy
+        machine take longer than one.
+        """
+        if self.threads == 1:
+            yield from ((frame, self.look(frame.pixels)) for frame in video)
+            return
+        waiting: deque[tuple[Frame, Future[list[FoundFace]]]] = deque()
+        with ThreadPoolExecutor(self.threads) as pool:
+            for frame in video:
+                waiting.append((frame, pool.submit(self.look, frame.pixels)))
+                if len(waiting) > self.threads:
+                    first, faces = waiting.popleft()
+                    yield first, faces.result()
+            for first, faces in waiting:
+                yield first, faces.result()

@@ -1,0 +1,1 @@
+"""The table of face crops: schema, reading, writing, splits, leaks, joining."""

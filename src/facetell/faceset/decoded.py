@@ -1,0 +1,304 @@
+"""Pictures decoded once: one file of uint8 pixels per split and size, read back without ever growing in memory.
+
+Decoding costs more than a small network's forward pass and would else be repeated every epoch. The file is a plain
+``.npy`` array; it is read with ``pread`` and not memory-mapped, as mapped pages count as the process's memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from filelock import FileLock
+from numpy.lib import format as npy
+from numpy.typing import ArrayLike, NDArray
+
+from facetell.errors import DataError, ImageError, UsageError
+from facetell.faceset.table import FaceSet
+from facetell.pixels.decode import decode_resized
+
+__all__ = ["PREPROCESSING", "DecodedImages", "alone", "cache_dir", "check_room", "decoded", "prune", "writing"]
+
+PREPROCESSING = 1
+"""Version of `decode_resized`'s pixels, part of a cache file's name: raise it whenever they change."""
+
+DEFAULT_LIMIT_GB = 50.0
+"""How much the cache holds before the least recently used files go (``FACETELL_CACHE_GB``)."""
+
+_GB = 1e9
+_RESERVE = 256 * 2**20
+_STALE_SECONDS = 24 * 3600.0
+_CHUNK = 16
+
+
+def cache_dir() -> Path:
+    """Where pictures and features lie: ``FACETELL_CACHE``, else ``XDG_CACHE_HOME/facetell``, else ``~/.cache/facetell``."""
+    chosen = os.environ.get("FACETELL_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "facetell"
+
+
+class DecodedImages:
+    """An open file of decoded pictures: uint8 (N, size, size, 3), row i being the i-th row of the split.
+
+    Safe to read from many threads. Use as a context manager, or `close` it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        shape, self._offset = _read_header(path)
+        self._count, self.size = shape[0], shape[1]
+        self._fd = os.open(path, os.O_RDONLY)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __enter__(self) -> DecodedImages:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_fd", -1) >= 0:
+            self.close()
+
+    def close(self) -> None:
+        """Close the file; closing twice does nothing."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def gather(self, indices: ArrayLike) -> NDArray[np.uint8]:
+        """Return the pictures at ``indices`` (any order, repeats allowed) as uint8 (B, size, size, 3).
+
+        Raises:
+            IndexError: an index outside 0..len-1.
+            DataError: the file was closed or cut short meanwhile.
+        """
+        wanted = np.asarray(indices, dtype=np.int64)
+        if len(wanted) and (int(wanted.min()) < 0 or int(wanted.max()) >= self._count):
+            raise IndexError(f"indices must be in 0..{self._count - 1}")
+        if self._fd < 0:
+            raise DataError(f"{self.path} is closed")
+        out = np.empty((len(wanted), self.size, self.size, 3), dtype=np.uint8)
+        picture = self.size * self.size * 3
+        flat = memoryview(out.reshape(-1).data)
+        # One read for each run of neighbours: a shuffled batch reads picture by picture, a sequential one all at once.
+        breaks = np.flatnonzero(np.diff(wanted) != 1) + 1
+        starts = np.concatenate([[0], breaks]).tolist() if len(wanted) else []
+        stops = [*starts[1:], len(wanted)]
+        for start, stop in zip(starts, stops, strict=False):
+            self._read_into(flat[start * picture : stop * picture], self._offset + int(wanted[start]) * picture)
+        return out
+
+    def _read_into(self, view: memoryview, offset: int) -> None:
+        done = 0
+        while done < len(view):
+            piece = os.pread(self._fd, min(len(view) - done, 2**20), offset + done)
+            if not piece:
+                raise DataError(f"{self.path} was cut short", hint="delete it; it is made again when needed")
+            view[done : done + len(piece)] = piece
+            done += len(piece)
+
+
+def decoded(
+    faceset: FaceSet, split: str, size: int, progress: Callable[[int, int], None] | None = None
+) -> DecodedImages:
+    """Return the decoded pictures of a split at ``size`` pixels, from the cache or decoded now (with bounded memory).
+
+    Args:
+        progress: called with (pictures done, pictures in all) while decoding; not called if the cache has them.
+
+    Raises:
+        DataError: no such split, a picture that does not decode (names it), or not enough space on the disk.
+        UsageError: a size that is not positive.
+    """
+    if size < 1:
+        raise UsageError(f"size must be positive, not {size}")
+    count = len(faceset.rows(split))
+    folder = cache_dir()
+    target = folder / f"decoded-{faceset.fingerprint[:24]}-{split}-{size}-v{PREPROCESSING}.npy"
+    found = _open_existing(target, count, size)
+    if found is not None:
+        return found
+    with alone(target):
+        return _open_existing(target, count, size) or _decode(faceset, split, size, count, target, progress)
+
+
+def _decode(
+    faceset: FaceSet, split: str, size: int, count: int, target: Path, progress: Callable[[int, int], None] | None
+) -> DecodedImages:
+    folder, need = target.parent, count * size * size * 3
+    with writing(target, coming=need) as partial:
+        hint = "free some space, or set FACETELL_CACHE to a folder on a larger disk"
+        check_room(folder, need, f"decoding {count:,} pictures at {size}x{size}", hint)
+        with partial.open("wb") as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
+            npy.write_array_header_1_0(file, header)
+            with contextlib.closing(_decode_all(faceset, split, size)) as decoding:
+                for done, pixels in enumerate(decoding, start=1):
+                    file.write(pixels.data)
+                    if progress:
+                        progress(done, count)
+    return DecodedImages(target)
+
+
+def check_room(folder: Path, need: int, task: str, hint: str) -> None:
+    """Refuse, with ``hint``, a ``task`` that would write ``need`` bytes to ``folder`` and fill its disk.
+
+    Raises:
+        DataError: fewer bytes are free, or it would leave next to none.
+    """
+    free = shutil.disk_usage(folder).free
+    if need + _RESERVE > free:
+        raise DataError(
+            f"{task} needs {need / _GB:.1f} GB in {folder}, {free / _GB:.1f} GB are free",
+            hint=hint,
+        )
+
+
+@contextlib.contextmanager
+def alone(target: Path) -> Iterator[None]:
+    """One process at a time makes ``target``; the others wait here, and then find it made.
+
+    Raises:
+        DataError: the cache folder cannot be written.
+    """
+    with contextlib.ExitStack() as held:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(target.with_name(f".{target.name}.lock")))
+        except OSError as error:
+            raise _unwritable(target, error) from None
+        yield
+
+
+@contextlib.contextmanager
+def writing(target: Path, coming: int) -> Iterator[Path]:
+    """Make room for ``coming`` bytes and give a path to write to, which becomes ``target`` at the end, or nothing does.
+
+    Raises:
+        DataError: the cache folder cannot be written.
+    """
+    partial = target.with_name(f".{target.name}.partial-{socket.gethostname()}-{os.getpid()}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        prune(keep=target, coming=coming)
+        yield partial
+        partial.replace(target)
+    except OSError as error:
+        raise _unwritable(target, error) from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+
+
+def _unwritable(target: Path, error: OSError) -> DataError:
+    return DataError(f"cannot write {target}: {error.strerror}", hint="set FACETELL_CACHE to another folder")
+
+
+def prune(keep: Path | None = None, coming: int = 0) -> list[Path]:
+    """Delete the least recently used files until the cache and ``coming`` bytes fit ``FACETELL_CACHE_GB``; returns
+    them.
+
+    ``keep`` is never deleted. A file that another process has open stays readable there until it closes it.
+
+    Raises:
+        UsageError: ``FACETELL_CACHE_GB`` is not a number.
+    """
+    folder = cache_dir()
+    limit = _limit()
+    now = time.time()
+    files = []
+    for path in folder.iterdir() if folder.is_dir() else ():
+        status = path.stat()
+        if re.match(r"\.(decoded|vectors)-.*\.(partial-|lock$)", path.name) and now - status.st_mtime > _STALE_SECONDS:
+            path.unlink(missing_ok=True)
+        elif re.match(r"(decoded|vectors)-.*\.npy$", path.name) and path != keep:
+            files.append((status.st_mtime, status.st_size, path))
+    total = coming + sum(size for _, size, _ in files)
+    removed = []
+    for _, size, path in sorted(files):
+        if total <= limit:
+            break
+        path.unlink(missing_ok=True)
+        removed.append(path)
+        total -= size
+    return removed
+
+
+def _limit() -> float:
+    text = os.environ.get("FACETELL_CACHE_GB", "")
+    try:
+        return float(text) * _GB if text else DEFAULT_LIMIT_GB * _GB
+    except ValueError:
+        raise UsageError(f"FACETELL_CACHE_GB is '{text}', not a number", hint="give gigabytes, e.g. 50") from None
+
+
+def _open_existing(path: Path, count: int, size: int) -> DecodedImages | None:
+    """Open a cache file if it is whole, and note its use; a damaged one is made again."""
+    try:
+        shape, offset = _read_header(path)
+        if shape != (count, size, size, 3) or path.stat().st_size != offset + count * size * size * 3:
+            return None
+        os.utime(path)
+        return DecodedImages(path)
+    except (OSError, DataError):
+        return None
+
+
+def _read_header(path: Path) -> tuple[tuple[int, int, int, int], int]:
+    """(shape, offset of the pixels) of a file this module wrote."""
+    try:
+        with path.open("rb") as file:
+            npy.read_magic(file)
+            shape, fortran, dtype = npy.read_array_header_1_0(file)
+            offset = file.tell()
+    except ValueError as error:
+        raise DataError(f"{path} is no array file: {error}") from None
+    if len(shape) != 4 or shape[3] != 3 or fortran or dtype != np.uint8:
+        raise DataError(f"{path} holds no decoded pictures")
+    return shape, offset
+
+
+def _decode_all(faceset: FaceSet, split: str, size: int) -> Generator[NDArray[np.uint8], None, None]:
+    """Decoded pictures of a split in order; some chunks are in flight, never more."""
+    workers = min(16, os.cpu_count() or 1)
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="facetell-decode")
+    waiting: deque[Future[list[NDArray[np.uint8]]]] = deque()
+    try:
+        for rows, pictures in faceset.images(split, batch_rows=_CHUNK):
+            waiting.append(pool.submit(_decode_chunk, faceset, int(rows[0]), pictures, size))
+            if len(waiting) > 2 * workers:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _decode_chunk(faceset: FaceSet, first: int, pictures: list[bytes], size: int) -> list[NDArray[np.uint8]]:
+    pixels = []
+    for offset, data in enumerate(pictures):
+        try:
+            pixels.append(decode_resized(data, size))
+        except ImageError as error:
+            raise DataError(
+                f"face set {faceset.path}, row {first + offset}: {error.message}", hint="prepare the face set again"
+            ) from None
+    return pixels

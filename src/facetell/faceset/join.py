@@ -1,0 +1,98 @@
+"""Some rows of one or several face sets as a new face set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from facetell.errors import LeakError
+from facetell.faceset.splits import SPLITS
+from facetell.faceset.table import FINGERPRINTED, SCHEMA, FaceSet, fingerprint
+from facetell.faceset.writing import Slices, write_faceset
+
+__all__ = ["Part", "join"]
+
+_COLUMNS = [name for name in SCHEMA.names if name != "image"]
+_LABELS = ("real", "fake")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of a face set, the split they go to, and what stands before the names of their groups."""
+
+    faces: FaceSet
+    rows: NDArray[np.int64]
+    split: str
+    prefix: str = ""
+
+
+def join(out: Path, parts: Sequence[Part], info: dict[str, Any]) -> FaceSet:
+    """Write the pictures of ``parts``, as they are, to a face set at ``out``, replacing the face set there.
+
+    Of identical pictures the first is kept. Their metadata, some 300 bytes a row, are in memory; pictures are streamed.
+    ``info`` goes into ``faceset.json``.
+
+    Raises:
+        LeakError: a picture is real in one place and fake in another; names both.
+        DataError: the disk is full, or the place cannot be written.
+    """
+    parts = [part for split in SPLITS for part in parts if part.split == split and len(part.rows)]
+    chosen, table, seen = [], [], dict[str, tuple[int, str]]()
+    for part in parts:
+        rows = np.unique(part.rows)
+        columns = part.faces.columns(_COLUMNS).take(pa.array(rows))
+        names = zip(*(columns[name].to_pylist() for name in ("sha256", "label", "path")), strict=True)
+        fresh = np.array([_fresh(seen, sha, label, path) for sha, label, path in names], dtype=bool)
+        chosen.append(Part(part.faces, rows[fresh], part.split))
+        columns = columns.filter(pa.array(fresh))
+        groups = pc.binary_join_element_wise(part.prefix, columns["group"], "")
+        for name, column in (("group", groups), ("split", pa.array([part.split] * len(columns), pa.string()))):
+            columns = columns.set_column(_COLUMNS.index(name), name, column)
+        table.append(columns)
+    whole = pa.concat_tables(table).combine_chunks()
+    ordered = whole.select(FINGERPRINTED).sort_by("sha256")
+    counts = _counts(whole)
+    full = {
+        "rows": len(whole),
+        "fingerprint": fingerprint(zip(*(column.to_pylist() for column in ordered.columns), strict=True)),
+        "splits_made": {"given": len(whole), "made": 0, "carved_from_train": 0},
+        "skipped": {},
+        "splits": {split: sum(sum(n.values()) for n in labels.values()) for split, labels in counts.items()},
+        "counts": counts,
+        **info,
+    }
+    slices = Slices(full["splits"], lambda start, stop: whole.slice(start, stop - start))
+    return write_faceset(out, slices, _images(chosen), full, [], 4096)
+
+
+def _fresh(seen: dict[str, tuple[int, str]], sha: str, label: int, path: str) -> bool:
+    if sha not in seen:
+        seen[sha] = (label, path)
+        return True
+    if seen[sha][0] != label:
+        raise LeakError(
+            f"{path} is given as {_LABELS[label]}, and the very same picture as {_LABELS[1 - label]} ({seen[sha][1]})",
+            hint="one of the two labels is wrong: look at the picture",
+        )
+    return False
+
+
+def _counts(table: pa.Table) -> dict[str, dict[str, dict[str, int]]]:
+    counts: dict[str, dict[str, dict[str, int]]] = {}
+    for split, label, source in zip(*(table[name].to_pylist() for name in ("split", "label", "source")), strict=True):
+        named = counts.setdefault(split, {}).setdefault(_LABELS[label], {})
+        named[source] = named.get(source, 0) + 1
+    return counts
+
+
+def _images(parts: Sequence[Part]) -> Iterator[bytes]:
+    for part in parts:
+        for _, pictures in part.faces.pick(part.rows, 64):
+            yield from pictures

@@ -1,0 +1,104 @@
+"""Image statistics and perceptual hashes of the pictures of a face set, measured in threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facetell.errors import DataError, ImageError
+from facetell.faceset.table import FaceSet
+from facetell.pixels.decode import decode
+from facetell.pixels.image_statistics import FEATURES, Floats, features_of
+from facetell.pixels.perceptual_hash import LOOK_BYTES, look_of
+from facetell.threads import ordered
+
+__all__ = ["Survey", "sample_features", "survey"]
+
+_CHUNK = 16
+_BLOCK_OF = 16_384  # rows for each row of a sample's blocks: bounds what a sample of a large face set reads
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was measured of every row of a face set, about 400 bytes each."""
+
+    features: Floats
+    """(N, len(FEATURES)), see `features_of`."""
+    hashes: NDArray[np.uint64]
+    """(N,) perceptual hashes, see `looks.look_of`."""
+    looks: NDArray[np.uint8]
+    """(N, 256) grey thumbnails."""
+    digests: NDArray[np.uint8]
+    """(N, 16) hashes of the decoded pixels: equal for the same picture in whatever file."""
+
+
+def survey(faceset: FaceSet, progress: Callable[[int, int], None] | None = None) -> Survey:
+    """Decode every picture of a face set once and measure it; ``progress`` is told (pictures done, in all).
+
+    Raises:
+        DataError: a picture that does not decode (names its row).
+    """
+    count = len(faceset)
+    features = np.empty((count, len(FEATURES)), np.float32)
+    hashes = np.empty(count, np.uint64)
+    looks = np.empty((count, LOOK_BYTES), np.uint8)
+    digests = np.empty((count, 16), np.uint8)
+    for row, (pixels, look) in enumerate(_each(_whole, faceset, faceset.images(batch_rows=_CHUNK))):
+        features[row] = pixels
+        hashes[row], looks[row], digests[row] = look
+        if progress:
+            progress(row + 1, count)
+    return Survey(features, hashes, looks, digests)
+
+
+def sample_features(
+    faceset: FaceSet, rows: NDArray[np.int64], most: int, seed: int
+) -> tuple[NDArray[np.int64], Floats]:
+    """Measure at most ``most`` of ``rows``, drawn by ``seed``; of a large face set in blocks of neighbours.
+
+    Returns:
+        The rows drawn (M,), ascending, and their features (M, len(FEATURES)).
+
+    Raises:
+        DataError: a picture that does not decode.
+    """
+    rows = np.sort(rows)
+    if len(rows) > most:
+        block = min(max(len(rows) // _BLOCK_OF, 1), 16)
+        starts = np.random.default_rng(seed).permutation(len(rows) // block)[: most // block] * block
+        rows = rows[np.sort((starts[:, None] + np.arange(block)).ravel())]
+    return rows, np.array(list(_each(_features, faceset, faceset.pick(rows, _CHUNK))), np.float32)
+
+
+def _features(data: bytes) -> list[float]:
+    return features_of(data, decode(data))
+
+
+def _whole(data: bytes) -> tuple[list[float], tuple[int, NDArray[np.uint8], NDArray[np.uint8]]]:
+    pixels = decode(data)
+    return features_of(data, pixels), look_of(pixels)
+
+
+def _each(
+    function: Callable[[bytes], _T], faceset: FaceSet, chunks: Iterable[tuple[NDArray[np.int64], list[bytes]]]
+) -> Iterator[_T]:
+    """Map over pictures with threads, in order."""
+
+    def all_of(chunk: tuple[NDArray[np.int64], Sequence[bytes]]) -> list[_T]:
+        found = []
+        for row, data in zip(chunk[0].tolist(), chunk[1], strict=True):
+            try:
+                found.append(function(data))
+            except ImageError as error:
+                raise DataError(
+                    f"face set {faceset.path}, row {row}: {error.message}", hint="prepare the face set again"
+                ) from None
+        return found
+
+    for found in ordered(all_of, chunks):
+        yield from found

@@ -1,0 +1,320 @@
+"""A face set: a folder of Parquet shards with one row per face crop, and ``faceset.json`` that says what is in it.
+
+Opens as it is in pandas, DuckDB, Hugging Face ``datasets`` and Ray Data. Reading streams by row group (about 64
+pictures) with plain reads, so that memory stays the same however large the set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from facetell.errors import DataError, UsageError, near_miss
+from facetell.faceset.splits import SPLITS
+
+__all__ = [
+    "FINGERPRINTED",
+    "FORMAT",
+    "INFO_FILE",
+    "SCHEMA",
+    "SKIPPED_FILE",
+    "VERSION",
+    "FaceSet",
+    "fingerprint",
+    "hash_file",
+]
+
+FORMAT = "facetell.faceset"
+VERSION = 1
+INFO_FILE = "faceset.json"
+SKIPPED_FILE = "skipped.csv"
+
+SCHEMA = pa.schema(
+    [
+        pa.field("image", pa.binary(), nullable=False),  # the original file's bytes
+        pa.field("format", pa.string(), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),  # as shown, EXIF orientation applied
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("label", pa.int8(), nullable=False),  # 0 = real, 1 = fake
+        pa.field("group", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("frame", pa.int32()),  # the rest is null for pictures that came as crops
+        pa.field("time", pa.float64()),
+        pa.field("box", pa.list_(pa.float32())),
+        pa.field("landmarks", pa.list_(pa.float32())),
+        pa.field("face_score", pa.float32()),
+        pa.field("quality", pa.float32()),
+        pa.field("sha256", pa.string(), nullable=False),  # of the image bytes
+    ]
+)
+"""Columns of every shard."""
+
+
+FINGERPRINTED = ("sha256", "label", "group", "source", "split")
+"""What a face set's fingerprint covers, in this order."""
+
+
+class FaceSet:
+    """A face set on disk, opened for reading.
+
+    Rows are numbered 0..len-1 over the shards in their order; the rows of one split are contiguous (`rows`).
+    """
+
+    def __init__(self, path: Path, info: dict[str, Any]) -> None:
+        self.path = path
+        self.info = info
+        self.created = False
+        """Whether `prepare` has just written it (False: it was there already)."""
+        sizes = [int(shard["rows"]) for shard in info["shards"]]
+        self._starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
+        self._row_groups: dict[int, NDArray[np.int64]] = {}
+
+    @classmethod
+    def open(cls, path: Path | str) -> FaceSet:
+        """Open a face set; checks its version and that every shard is there with its size (`verify` reads the content).
+
+        Raises:
+            DataError: not a face set, a later version, or shards that are missing, extra or of another size.
+        """
+        path = Path(path)
+        info = _read_info(path)
+        shards = {str(shard["file"]): int(shard["bytes"]) for shard in info["shards"]}
+        present = {file.name: file.stat().st_size for file in path.glob("*.parquet")}
+        again = "prepare it again with --overwrite, or copy it again"
+        for what, names in (
+            ("is missing", shards.keys() - present.keys()),
+            ("does not belong to it", present.keys() - shards.keys()),
+            (
+                "has another size than when it was written",
+                {n for n in shards.keys() & present.keys() if shards[n] != present[n]},
+            ),
+        ):
+            if names:
+                more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+                raise DataError(f"face set {path}: shard {min(names)}{more} {what}", hint=again)
+        return cls(path, info)
+
+    @classmethod
+    def open_if_whole(cls, path: Path) -> FaceSet | None:
+        """Open a face set that can be made again; None where there is none, or a damaged one."""
+        if not (path / INFO_FILE).is_file():
+            return None
+        try:
+            return cls.open(path)
+        except DataError:
+            return None
+
+    @property
+    def fingerprint(self) -> str:
+        """Sha-256 over all rows' content and metadata: equal for equal data, wherever it lies."""
+        return str(self.info["fingerprint"])
+
+    @property
+    def splits(self) -> list[str]:
+        """Names of the splits that have rows, in the usual order."""
+        return [name for name in SPLITS if name in self.info["splits"]]
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def rows(self, split: str | None = None) -> range:
+        """The numbers of the rows of a split (or of all).
+
+        Raises:
+            DataError: the face set has no such split.
+        """
+        if split is None:
+            return range(len(self))
+        if split not in self.splits:
+            raise DataError(
+                f"face set {self.path} has no split '{split}'{near_miss(split, self.splits)}",
+                hint=f"it has {', '.join(self.splits)}",
+            )
+        first = 0
+        for name in self.splits:
+            size = int(self.info["splits"][name])
+            if name == split:
+                return range(first, first + size)
+            first += size
+        raise AssertionError("unreachable")
+
+    def columns(self, names: Sequence[str], split: str | None = None) -> pa.Table:
+        """Return some columns of a split (or of all rows) as a table; the image column only if named.
+
+        Raises:
+            UsageError: an unknown column.
+        """
+        for name in names:
+            if name not in SCHEMA.names:
+                raise UsageError(f"a face set has no column '{name}'{near_miss(name, SCHEMA.names)}")
+        wanted = self.rows(split)
+        schema = pa.schema([SCHEMA.field(name) for name in names])
+        tables = []
+        for shard, start, stop in self._overlapping(wanted):
+            with self._open_shard(shard) as file:
+                table = file.read(columns=list(names), use_threads=False)
+            tables.append(table.slice(start, stop - start).select(list(names)).cast(schema))
+        return pa.concat_tables(tables) if tables else schema.empty_table()
+
+    def labels(self, split: str | None = None) -> NDArray[np.int8]:
+        """(N,) labels of a split (or of all rows): 0 = real, 1 = fake."""
+        labels: NDArray[np.int8] = self.columns(["label"], split)["label"].to_numpy()
+        return labels
+
+    def images(self, split: str | None = None, batch_rows: int = 64) -> Iterator[tuple[NDArray[np.int64], list[bytes]]]:
+        """Stream the pictures' bytes in order: (row numbers, bytes) with at most ``batch_rows`` pictures each.
+
+        One row group is in memory at a time.
+        """
+        wanted = self.rows(split)
+        for shard, start, stop in self._overlapping(wanted):
+            with self._open_shard(shard) as file:
+                bounds = self._bounds(shard, file)
+                for index in range(len(bounds) - 1):
+                    first, last = max(int(bounds[index]), start), min(int(bounds[index + 1]), stop)
+                    if first >= last:
+                        continue
+                    column = file.read_row_group(index, columns=["image"], use_threads=False)["image"]
+                    for at in range(first, last, batch_rows):
+                        size = min(batch_rows, last - at)
+                        begin = int(self._starts[shard]) + at
+                        part = column.slice(at - int(bounds[index]), size)
+                        yield np.arange(begin, begin + size), part.to_pylist()
+
+    def image(self, row: int) -> bytes:
+        """Return the bytes of one picture.
+
+        Raises:
+            IndexError: no such row.
+        """
+        if not 0 <= row < len(self):
+            raise IndexError(f"row {row} of a face set with {len(self)} rows")
+        shard = int(np.searchsorted(self._starts, row, side="right")) - 1
+        inside = row - int(self._starts[shard])
+        with self._open_shard(shard) as file:
+            bounds = self._bounds(shard, file)
+            index = int(np.searchsorted(bounds, inside, side="right")) - 1
+            column = file.read_row_group(index, columns=["image"], use_threads=False)["image"]
+        return bytes(column[inside - int(bounds[index])].as_py())
+
+    def pick(self, rows: NDArray[np.int64], batch_rows: int) -> Iterator[tuple[NDArray[np.int64], list[bytes]]]:
+        """Stream the bytes of some pictures, ``rows`` ascending: (row numbers, bytes), at most ``batch_rows`` each.
+
+        One row group is in memory at a time, and is read once.
+        """
+        for shard, _, _ in self._overlapping(range(len(self))):
+            begin, end = (int(at) for at in self._starts[shard : shard + 2])
+            wanted = rows[(rows >= begin) & (rows < end)] - begin
+            if not len(wanted):
+                continue
+            with self._open_shard(shard) as file:
+                bounds = self._bounds(shard, file)
+                which = np.searchsorted(bounds, wanted, side="right") - 1
+                for index in np.unique(which):
+                    column = file.read_row_group(int(index), columns=["image"], use_threads=False)["image"]
+                    inside = wanted[which == index]
+                    for at in range(0, len(inside), batch_rows):
+                        part = inside[at : at + batch_rows]
+                        yield part + begin, column.take(part - int(bounds[index])).to_pylist()
+
+    def verify(self) -> None:
+        """Read everything and compare with what was written.
+
+        Raises:
+            DataError: a shard's hash differs (names it), or the pictures' own hashes or the fingerprint do.
+        """
+        for shard in self.info["shards"]:
+            if hash_file(self.path / shard["file"]) != shard["sha256"]:
+                raise DataError(
+                    f"face set {self.path}: shard {shard['file']} was changed",
+                    hint="prepare it again, or copy it again",
+                )
+        if fingerprint(self._by_hash()) != self.fingerprint:
+            raise DataError(f"face set {self.path}: its fingerprint does not fit its rows", hint="prepare it again")
+
+    def _by_hash(self) -> Iterator[tuple[Any, ...]]:
+        table = self.columns(FINGERPRINTED)
+        order = pc.sort_indices(table, sort_keys=[("sha256", "ascending")])
+        step = 8192  # so that Python objects of few rows exist at a time
+        for start in range(0, len(order), step):
+            part = table.take(order.slice(start, step))
+            yield from zip(*(column.to_pylist() for column in part.columns), strict=True)
+
+    def _overlapping(self, wanted: range) -> Iterator[tuple[int, int, int]]:
+        """(shard, first, last + 1 within it) for every shard that holds wanted rows."""
+        for shard in range(len(self._starts) - 1):
+            begin, end = int(self._starts[shard]), int(self._starts[shard + 1])
+            first, last = max(begin, wanted.start), min(end, wanted.stop)
+            if first < last:
+                yield shard, first - begin, last - begin
+
+    def _open_shard(self, shard: int) -> pq.ParquetFile:
+        name = self.info["shards"][shard]["file"]
+        try:
+            return pq.ParquetFile(self.path / name, memory_map=False, pre_buffer=False)
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"face set {self.path}: cannot read shard {name}: {str(error).splitlines()[0]}") from None
+
+    def _bounds(self, shard: int, file: pq.ParquetFile) -> NDArray[np.int64]:
+        """First row of each row group within a shard, and the end."""
+        bounds = self._row_groups.get(shard)
+        if bounds is None:
+            sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
+            bounds = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
+            self._row_groups[shard] = bounds
+        return bounds
+
+
+def fingerprint(rows: Iterable[Sequence[Any]]) -> str:
+    """Sha-256 (hex) over rows of `FINGERPRINTED`, which must come in the order of their sha256."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(json.dumps(list(row), separators=(",", ":")).encode())
+    return digest.hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """Sha-256 (hex) of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_info(path: Path) -> dict[str, Any]:
+    file = path / INFO_FILE
+    if not file.is_file():
+        what = "does not exist" if not path.exists() else f"is not a face set: it holds no {INFO_FILE}"
+        raise DataError(f"{path} {what}", hint="make one with: facetell prepare SOURCE -o FACESET")
+    try:
+        info = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{file} cannot be read: {error}") from None
+    if not isinstance(info, dict) or info.get("format") != FORMAT:
+        raise DataError(f"{file} does not describe a face set")
+    if info.get("version") != VERSION:
+        raise DataError(
+            f"face set {path} has version {info.get('version')}; this facetell reads version {VERSION}",
+            hint="update facetell, or prepare it again",
+        )
+    try:
+        rows = sum(int(shard["rows"]) for shard in info["shards"])
+        ok = rows == info["rows"] == sum(int(n) for n in info["splits"].values())
+        ok = ok and set(info["splits"]) <= set(SPLITS) and isinstance(info["fingerprint"], str)
+        ok = ok and all(
+            Path(shard["file"]).name == shard["file"] and int(shard["bytes"]) > 0 for shard in info["shards"]
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        ok = False
+    if not ok:
+        raise DataError(f"{file} is damaged: its numbers do not fit together", hint="prepare it again")
+    return info

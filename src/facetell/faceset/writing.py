@@ -1,0 +1,220 @@
+"""Writes a face set: shards, ``skipped.csv``, ``faceset.json``, all in a folder beside that is renamed at the end."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from facetell.errors import DataError
+from facetell.faceset.rows import Skipped
+from facetell.faceset.table import FORMAT, INFO_FILE, SCHEMA, SKIPPED_FILE, VERSION, FaceSet, hash_file
+
+__all__ = [
+    "ROW_GROUP_BYTES",
+    "ROW_GROUP_ROWS",
+    "SHARD_BYTES",
+    "Slices",
+    "existing_faceset",
+    "remove_stale",
+    "write_faceset",
+]
+
+ROW_GROUP_ROWS = 64
+"""Most rows in a row group, the unit that is read at once."""
+
+ROW_GROUP_BYTES = 16 * 2**20
+"""A row group ends once its pictures have this many bytes."""
+
+SHARD_BYTES = 512 * 2**20
+"""A shard ends once its pictures have this many bytes."""
+
+_OWN_FILES = frozenset({INFO_FILE, SKIPPED_FILE, "contact_sheet.png"})
+
+
+def existing_faceset(out: Path, *, overwrite: bool) -> FaceSet | None:
+    """The face set at ``out``; None for nothing, an empty folder, or a damaged face set that may be overwritten.
+
+    Raises:
+        DataError: not a face set, or one with other files in it (neither is ever replaced), or a damaged face set.
+    """
+    if not out.exists() and not out.is_symlink():
+        return None
+    if not out.is_dir():
+        raise DataError(f"{out} exists and is not a folder", hint="give another place for the face set")
+    names = sorted(entry.name for entry in out.iterdir())
+    if not names:
+        return None
+    if INFO_FILE not in names:
+        raise DataError(f"{out} is a folder that is not a face set (it holds '{names[0]}')", hint="give a new folder")
+    if overwrite:
+        for name in names:
+            if name not in _OWN_FILES and not name.endswith(".parquet"):
+                raise DataError(f"{out} also holds '{name}', which is no part of a face set", hint="move it away first")
+    try:
+        return FaceSet.open(out)
+    except DataError:
+        if overwrite:
+            return None
+        raise
+
+
+@dataclass(frozen=True)
+class Slices:
+    """The metadata of a face set in its order, made some rows at a time.
+
+    ``splits``: rows of each split, in the order of `SPLITS`; ``read(start, stop)``: those rows' columns, without the
+    pictures; columns of `SCHEMA` that it lacks become null.
+    """
+
+    splits: dict[str, int]
+    read: Callable[[int, int], pa.Table]
+
+
+def write_faceset(
+    out: Path,
+    slices: Slices,
+    images: Iterator[bytes],
+    info: dict[str, Any] | Callable[[], dict[str, Any]],
+    skipped: list[Skipped],
+    rows_per_shard: int,
+) -> FaceSet:
+    """Write a face set to ``out``, replacing the face set there, and open it.
+
+    Args:
+        out: `existing_faceset` has looked at it.
+        slices: the metadata; rows are asked for once their pictures were taken.
+        images: the pictures' bytes in the same order.
+        info: goes into ``faceset.json``, completed with format, version and shards; a function is called once all
+            pictures were taken, for those who only know then.
+        skipped: goes into ``skipped.csv``.
+        rows_per_shard: most rows in one Parquet file.
+
+    Raises:
+        DataError: the disk is full, or the place cannot be written.
+    """
+    partial = out.with_name(f".{out.name}.partial-{socket.gethostname()}-{os.getpid()}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        remove_stale(out)
+        partial.mkdir()
+        shards = list(_write_shards(partial, slices, images, rows_per_shard))
+        _write_skipped(partial / SKIPPED_FILE, skipped)
+        full = {"format": FORMAT, "version": VERSION, **(info() if callable(info) else info), "shards": shards}
+        (partial / INFO_FILE).write_text(json.dumps(full, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        _move_into_place(partial, out)
+    except (OSError, pa.ArrowException) as error:
+        code = getattr(error, "errno", None)
+        if code in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
+            raise DataError(
+                f"the disk is full: cannot write the face set {out}", hint="free some space, or give another disk"
+            ) from None
+        raise DataError(f"cannot write the face set {out}: {getattr(error, 'strerror', None) or error}") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return FaceSet.open(out)
+
+
+def _write_shards(
+    folder: Path, slices: Slices, images: Iterator[bytes], rows_per_shard: int
+) -> Iterator[dict[str, Any]]:
+    start = stop = 0
+    for split, rows in slices.splits.items():
+        stop += rows
+        number = 0
+        while start < stop:
+            path = folder / f"{split}-{number:05d}.parquet"
+            written = _write_shard(path, slices, start, min(start + rows_per_shard, stop), images)
+            yield {
+                "file": path.name,
+                "split": split,
+                "rows": written,
+                "bytes": path.stat().st_size,
+                "sha256": hash_file(path),
+            }
+            start += written
+            number += 1
+
+
+def _write_shard(path: Path, slices: Slices, start: int, stop: int, images: Iterator[bytes]) -> int:
+    """Write rows from ``start`` until the shard is full, at most to ``stop``; returns how many."""
+    at, total = start, 0
+    texts = ["format", "group", "source", "split"]
+    compression = {name: "NONE" if name == "image" else "ZSTD" for name in SCHEMA.names}
+    compression |= {f"{name}.list.element": "ZSTD" for name in ("box", "landmarks")}
+    with pq.ParquetWriter(
+        path, SCHEMA, use_dictionary=texts, compression=compression, write_statistics=texts
+    ) as writer:
+        while at < stop and total < SHARD_BYTES:
+            batch: list[bytes] = []
+            size = 0
+            while len(batch) < min(ROW_GROUP_ROWS, stop - at) and size < ROW_GROUP_BYTES:
+                batch.append(next(images))
+                size += len(batch[-1])
+            writer.write_table(_complete(slices.read(at, at + len(batch)), batch), row_group_size=len(batch))
+            at += len(batch)
+            total += size
+    return at - start
+
+
+def _complete(metadata: pa.Table, images: list[bytes]) -> pa.Table:
+    columns = []
+    for field in SCHEMA:
+        if field.name == "image":
+            columns.append(pa.array(images, pa.binary()))
+        elif field.name in metadata.column_names:
+            columns.append(metadata[field.name].cast(field.type))
+        else:
+            columns.append(pa.nulls(len(images), field.type))
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def _write_skipped(path: Path, skipped: list[Skipped]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "reason", "detail"])
+        writer.writerows((skip.path, skip.reason, skip.detail) for skip in skipped)
+
+
+def _move_into_place(partial: Path, out: Path) -> None:
+    """Rename the finished folder to ``out``; the face set there before is only deleted once the new one stands."""
+    if not out.exists():
+        partial.replace(out)
+        return
+    old = out.with_name(f"{partial.name}-old")
+    out.replace(old)
+    try:
+        partial.replace(out)
+    except BaseException:
+        old.replace(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def remove_stale(out: Path) -> None:
+    """Remove what a killed run of this machine left beside ``out``: half a face set, or the one that was replaced."""
+    prefix = f".{out.name}.partial-{socket.gethostname()}-"
+    for folder in out.parent.glob(f"{prefix}*"):
+        pid = folder.name.removeprefix(prefix).removesuffix("-old")
+        if pid.isdigit() and not _alive(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,1 @@
+"""Files on disk to a face set: index, label folders, layouts of known data sets, extraction."""

@@ -1,0 +1,228 @@
+"""The last steps of every preparing: checks over the whole, splits, and the face set on disk."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from facetell.errors import DataError
+from facetell.faceset import writing
+from facetell.faceset.duplicates import without_duplicates
+from facetell.faceset.rows import Rows, Skipped
+from facetell.faceset.splits import FRACTIONS, SPLITS, assign, check_groups
+from facetell.faceset.table import FINGERPRINTED, FaceSet, fingerprint
+from facetell.pixels.decode import FORMATS
+
+__all__ = ["Crops", "assemble"]
+
+_LABELS = ("real", "fake")
+
+
+@dataclass
+class Crops:
+    """What is known of the crops of some rows, by row.
+
+    ``digests``: (N, 32) sha256 of the bytes; ``formats``: codes into `FORMATS`; ``widths``, ``heights``: pixels;
+    ``usable``: whether the row can be in a face set; ``skipped``: everything left out so far; ``stream``: the bytes of
+    some rows, in their order; ``columns``: further columns of `faceset.SCHEMA` by row.
+    """
+
+    digests: NDArray[np.uint8]
+    formats: NDArray[np.int8]
+    widths: NDArray[np.int32]
+    heights: NDArray[np.int32]
+    usable: NDArray[np.bool_]
+    skipped: list[Skipped]
+    stream: Callable[[NDArray[np.int64]], Generator[bytes, None, None]]
+    columns: dict[str, pa.Array] = field(default_factory=dict)
+
+
+def assemble(
+    source: Path,
+    out: Path,
+    rows: Rows,
+    crops: Crops,
+    *,
+    seed: int,
+    split: str | None,
+    one_label: bool,
+    rows_per_shard: int,
+    overwrite: bool,
+    existing: FaceSet | None,
+    info: dict[str, Any],
+    on_written: Callable[[int, int], None] | None,
+) -> FaceSet:
+    """Make a face set at ``out`` of the usable ``crops``; arguments and errors are those of `prepare.prepare`.
+
+    ``existing`` is the face set at ``out``, returned as it is if it holds the same. ``info`` goes into
+    ``faceset.json``. ``on_written`` is called with (crops written, crops in all).
+    """
+    if not crops.usable.any():
+        raise DataError(f"{source}: no usable picture{_why(crops.skipped)}")
+    keep, duplicates = without_duplicates(rows, crops.usable, crops.digests)
+    crops.skipped.extend(duplicates)
+    if not one_label:
+        _refuse_missing_label(source, rows, keep, crops.skipped)
+    splits, how = _splits(rows, keep, seed, split)
+    order = keep[np.argsort(splits[keep], kind="stable")]
+
+    def table(some: NDArray[np.int64]) -> pa.Table:
+        return _table(rows, crops, splits, some)
+
+    full: dict[str, Any] = {
+        "rows": len(order),
+        "fingerprint": fingerprint(_by_hash(crops, keep, table)),
+        "seed": seed,
+        "splits_made": how,
+        "skipped": dict(sorted(Counter(skip.reason for skip in crops.skipped).items())),
+        **_counts(rows, splits, order),
+        **info,
+    }
+    if "test" not in full["splits"] and not how["given"] and split is None:
+        full["notes"] = [*info.get("notes", []), "too few groups for a test split: evaluate on other pictures"]
+    if existing is not None and _same(existing.info, full):
+        return existing
+    if existing is not None and not overwrite:
+        raise DataError(f"{out} holds another face set", hint="give another folder, or --overwrite to replace it")
+    slices = writing.Slices(full["splits"], lambda start, stop: table(order[start:stop]))
+    with closing(crops.stream(order)) as images:
+        counted = _count(images, len(order), on_written)
+        faceset = writing.write_faceset(out, slices, counted, full, crops.skipped, rows_per_shard)
+    faceset.created = True
+    return faceset
+
+
+def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two face sets hold the same, made in the same way: other rules may happen to give the same crops."""
+    return all(one.get(name) == other.get(name) for name in ("fingerprint", "crop", "media"))
+
+
+def _count(images: Iterator[bytes], total: int, on_written: Callable[[int, int], None] | None) -> Iterator[bytes]:
+    for done, image in enumerate(images, start=1):
+        if on_written:
+            on_written(done, total)
+        yield image
+
+
+def _refuse_missing_label(source: Path, rows: Rows, keep: NDArray[np.int64], skipped: list[Skipped]) -> None:
+    counts = np.bincount(rows.labels[keep], minlength=2)
+    if not counts.all():
+        missing = _LABELS[int(np.argmin(counts))]
+        raise DataError(
+            f"{source}: no usable {missing} picture ({counts[0]} real, {counts[1]} fake){_why(skipped)}",
+            hint="a face set needs both real and fake pictures",
+        )
+
+
+def _why(skipped: list[Skipped]) -> str:
+    if not skipped:
+        return ""
+    counts = Counter(skip.reason for skip in skipped)
+    said = ", ".join(f"{number} {reason}" for reason, number in counts.most_common())
+    return f"; left out: {said}, e.g. {skipped[0].path}: {skipped[0].detail}"
+
+
+def _splits(
+    rows: Rows, keep: NDArray[np.int64], seed: int, split: str | None
+) -> tuple[NDArray[np.int8], dict[str, object]]:
+    """(N,) split codes for the kept rows (-1 elsewhere), and how they came about."""
+    known = rows.splits[keep].copy()
+    groups = rows.groups[keep]
+    check_groups(groups, known, rows.group_name)
+    given = int((known >= 0).sum())
+    carved = 0
+    if split is not None:
+        # A group stays together: its rows without a split follow those with one, before the rest goes where told.
+        of_group = np.full(int(rows.groups.max()) + 1, -1, dtype=np.int8)
+        np.maximum.at(of_group, groups, known)
+        known = of_group[groups]
+        known[known < 0] = SPLITS.index(split)
+    elif given == len(known) and SPLITS.index("train") in known and SPLITS.index("validation") not in known:
+        train = np.flatnonzero(known == SPLITS.index("train"))
+        known[train] = _carve(rows, keep[train], seed)
+        carved = int((known == SPLITS.index("validation")).sum())
+    else:
+        try:
+            known = assign(rows.labels[keep], groups, rows.sources[keep], known, seed)
+        except DataError as error:
+            if given:
+                raise
+            # A handful of videos: no test split is better than no face set, and it is said.
+            try:
+                known = _carve(rows, keep, seed)
+            except DataError:
+                raise error from None
+    splits = np.full(len(rows), -1, dtype=np.int8)
+    splits[keep] = known
+    how: dict[str, object] = {"given": given, "made": len(keep) - given, "carved_from_train": carved}
+    if split is not None:
+        how["all_in"] = split
+    elif given < len(keep) or carved:
+        how |= {"fractions": FRACTIONS, "stratified_by": ["label", "source"], "disjoint_by": "group"}
+    return splits, how
+
+
+def _carve(rows: Rows, train: NDArray[np.int64], seed: int) -> NDArray[np.int8]:
+    """Split given training rows into train and validation, in the usual proportion.
+
+    A row of an imaginary given test split tells `assign` that only those two are open.
+    """
+    labels = np.append(rows.labels[train], np.int8(0))
+    groups = np.append(rows.groups[train], np.int32(rows.groups.max() + 1))
+    sources = np.append(rows.sources[train], np.int32(len(rows.source_names)))
+    known = np.full(len(train) + 1, -1, dtype=np.int8)
+    known[-1] = SPLITS.index("test")
+    return assign(labels, groups, sources, known, seed)[:-1]
+
+
+def _by_hash(
+    crops: Crops, keep: NDArray[np.int64], table: Callable[[NDArray[np.int64]], pa.Table]
+) -> Iterator[tuple[Any, ...]]:
+    """The kept rows' fingerprinted columns in the order of their hashes, some thousand at a time."""
+    kept = np.zeros(len(crops.usable), dtype=np.bool_)
+    kept[keep] = True
+    order = np.lexsort(crops.digests.view(">u8").T[::-1])
+    order = order[kept[order]]
+    step = 4096
+    for start in range(0, len(order), step):
+        part = table(order[start : start + step]).select(FINGERPRINTED)
+        yield from zip(*(column.to_pylist() for column in part.columns), strict=True)
+
+
+def _counts(rows: Rows, splits: NDArray[np.int8], order: NDArray[np.int64]) -> dict[str, Any]:
+    """Rows by split, and by split, label and source."""
+    width = len(rows.source_names)
+    keys = (splits[order].astype(np.int64) * 2 + rows.labels[order]) * width + rows.sources[order]
+    counts: dict[str, dict[str, dict[str, int]]] = {}
+    for key, number in zip(*(part.tolist() for part in np.unique(keys, return_counts=True)), strict=True):
+        split, label, source = SPLITS[key // width // 2], _LABELS[key // width % 2], rows.source_names[key % width]
+        counts.setdefault(split, {}).setdefault(label, {})[source] = number
+    by_split = {split: sum(sum(sources.values()) for sources in labels.values()) for split, labels in counts.items()}
+    return {"splits": by_split, "counts": counts}
+
+
+def _table(rows: Rows, crops: Crops, splits: NDArray[np.int8], some: NDArray[np.int64]) -> pa.Table:
+    """The metadata columns of some rows, without the pictures."""
+    extra = {name: column.take(pa.array(some)) for name, column in crops.columns.items()}
+    return pa.table(
+        {
+            "format": [FORMATS[code] for code in crops.formats[some]],
+            "width": crops.widths[some],
+            "height": crops.heights[some],
+            "label": rows.labels[some],
+            "group": [rows.group_name(code) for code in rows.groups[some].tolist()],
+            "source": [rows.source_names[code] for code in rows.sources[some]],
+            "split": [SPLITS[code] for code in splits[some]],
+            "path": rows.paths.take(pa.array(some)),
+            "sha256": [digest.tobytes().hex() for digest in crops.digests[some]],
+            **extra,
+        }
+    )

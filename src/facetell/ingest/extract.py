@@ -1,0 +1,285 @@
+"""Photos and videos to crops, in parallel over files: a hostile file costs itself, a killed run goes on."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from facetell.errors import DataError, MediaError
+from facetell.faces.crop import encode
+from facetell.faces.finding import FaceFinder, Finding, FoundFace, Shot
+from facetell.faces.load import load_face_detector
+from facetell.faceset.rows import RowBuilder, Rows, Skipped
+from facetell.faceset.splits import SPLITS
+from facetell.ingest.assemble import Crops
+from facetell.ingest.parts import COLUMNS, PartWriter, Report, Workplace, part_path, read_images, read_table
+from facetell.media.frame_choice import Choice, Spread
+from facetell.media.limits import Limits
+from facetell.media.workers import Failure, guarded_map, seconds_for
+from facetell.pixels.decode import FORMATS
+
+__all__ = ["Extraction", "Plan", "extract"]
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What is taken out of photos and videos.
+
+    Attributes:
+        finding: how faces are found and cut.
+        frames: which frames of a video.
+        jpeg: quality 1..100 of the stored crops, the same for real and fake; None: lossless (PNG).
+        largest: only the largest usable face of each frame, for data sets where bystanders carry the video's label.
+        limits: upper bounds for one video.
+    """
+
+    finding: Finding = field(default_factory=Finding)
+    frames: Choice = field(default_factory=lambda: Spread(32))
+    jpeg: int | None = None
+    largest: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+
+class Plan:
+    """Which files there are and how they are to be worked on; ``key`` identifies both."""
+
+    def __init__(self, rows: Rows, extraction: Extraction) -> None:
+        self.rows = rows
+        self.extraction = extraction
+        found = extraction.finding.as_dict(load_face_detector(extraction.finding.model))
+        self.record: dict[str, Any] = {
+            **found,
+            "frames": str(extraction.frames),
+            "jpeg": extraction.jpeg,
+            "largest": extraction.largest,
+        }
+        settings = json.dumps([self.record, repr(extraction.limits)], sort_keys=True)
+        self.keys = [self._key(row, settings) for row in range(len(rows))]
+        said = hashlib.sha256()
+        for row, key in enumerate(self.keys):
+            line = (
+                key,
+                int(rows.labels[row]),
+                int(rows.splits[row]),
+                rows.group_name(int(rows.groups[row])),
+                rows.source_names[rows.sources[row]],
+            )
+            said.update(repr(line).encode())
+        self.key = said.hexdigest()
+
+    def _key(self, row: int, settings: str) -> str:
+        try:
+            status = self.rows.full_path(row).stat()
+            stamp = (status.st_size, status.st_mtime_ns)
+        except OSError:
+            stamp = (-1, -1)
+        return hashlib.sha256(repr((self.rows.path(row), stamp, settings)).encode()).hexdigest()[:32]
+
+
+def extract(
+    plan: Plan, folder: Path, *, workers: int | None = None, on_file: Callable[[int, int], None] | None = None
+) -> tuple[Rows, Crops, dict[str, Any]]:
+    """Find and cut the faces of all files of ``plan``; what an earlier run in ``folder`` has done is not done again.
+
+    Returns:
+        One row for each crop, the crops, and the account for ``faceset.json``. The result does not depend on
+        ``workers``, nor on interruptions. ``folder`` must stay until the crops are written.
+
+    Raises:
+        DataError: the disk is full.
+        MissingExtraError: the extra ``media`` is not installed.
+    """
+    place = Workplace(folder)
+    done = place.done()
+    rows, extraction = plan.rows, plan.extraction
+    left = [row for row, key in enumerate(plan.keys) if key not in done]
+    jobs = (_Job(str(rows.full_path(row)), plan.keys[row], str(folder)) for row in left)
+    if on_file:
+        on_file(len(rows) - len(left), len(rows))
+    results = guarded_map(
+        _work,
+        jobs,
+        workers or os.cpu_count() or 1,
+        lambda job: seconds_for(Path(job.path), few_frames=isinstance(extraction.frames, Spread)),
+        initializer=_start_worker,
+        initargs=(extraction,),
+    )
+    try:
+        for number, (job, result) in enumerate(results, start=len(rows) - len(left) + 1):
+            report = Report(job.key, error=(result.reason, result.detail)) if isinstance(result, Failure) else result
+            place.note(report)
+            done[job.key] = report
+            if on_file:
+                on_file(number, len(rows))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise DataError(f"cannot write {folder}: {error.strerror or error}") from None
+        raise DataError(
+            f"the disk is full: cannot write {folder}", hint="free some space and run it again; it goes on from here"
+        ) from None
+    finally:
+        results.close()
+    return _crops(plan, folder, [done[key] for key in plan.keys])
+
+
+@dataclass(frozen=True)
+class _Job:
+    path: str
+    key: str
+    folder: str
+
+
+class _Worker:
+    """What a worker process keeps: the face detector is loaded once."""
+
+    finder: FaceFinder
+    extraction: Extraction
+
+
+def _start_worker(extraction: Extraction) -> None:
+    _Worker.extraction = extraction
+    _Worker.finder = FaceFinder(extraction.finding, extraction.frames, extraction.limits)
+
+
+def _work(job: _Job) -> Report:
+    """Work on one file, in a worker."""
+    report = Report(job.key)
+    writer = PartWriter(part_path(Path(job.folder), job.key))
+    try:
+        reading = _Worker.finder.read(Path(job.path))
+        report.kind = reading.kind
+        for shot in reading:
+            report.frames += 1
+            for found in _chosen(shot, report):
+                writer.add(_row(shot, found))
+        report.missing, report.note = reading.missing, reading.note
+        writer.close()
+    except MediaError as error:
+        writer.discard()
+        return Report(job.key, kind=report.kind, frames=report.frames, error=(error.reason, error.message))
+    except BaseException:
+        writer.discard()
+        raise
+    report.faces = writer.rows
+    return report
+
+
+def _chosen(shot: Shot, report: Report) -> Iterator[FoundFace]:
+    """The faces to keep; the others go into the report."""
+    where = "" if shot.time is None else f"frame {shot.index} at {shot.time:.2f} s: "
+    if not shot.faces:
+        report.skips.append(("no_face", f"{where}no face found"))
+    usable = [found for found in shot.faces if found.reason is None]
+    kept = usable
+    if _Worker.extraction.largest and usable:
+        kept = [max(usable, key=lambda found: (max(found.face.box[2:]), found.face.score))]
+    for found in shot.faces:
+        if not any(found is one for one in kept):
+            left, top, width, height = (round(value) for value in found.face.box)
+            said = (
+                f"face of {width}x{height} at {left},{top}, score {found.face.score:.2f}, quality {found.quality:.2f}"
+            )
+            report.skips.append((found.reason or "not_largest", f"{where}{said}"))
+    yield from kept
+
+
+def _row(shot: Shot, found: FoundFace) -> dict[str, Any]:
+    image = encode(found.crop, _Worker.extraction.jpeg)
+    return {
+        "image": image,
+        "sha256": hashlib.sha256(image).digest(),
+        "width": found.crop.shape[1],
+        "height": found.crop.shape[0],
+        "frame": None if shot.time is None else shot.index,
+        "time": shot.time,
+        "box": list(found.face.box),
+        "landmarks": [value for point in found.face.landmarks for value in point],
+        "face_score": found.face.score,
+        "quality": found.quality,
+    }
+
+
+def _crops(plan: Plan, folder: Path, reports: list[Report]) -> tuple[Rows, Crops, dict[str, Any]]:
+    """Read all parts but their pictures: rows in the order of the files, frames and faces."""
+    rows = plan.rows
+    builder = RowBuilder(rows.root)
+    skipped = list(rows.skipped)
+    tables: list[pa.Table] = []
+    for row, report in enumerate(reports):
+        path = rows.path(row)
+        skipped.extend(_skips(path, report))
+        if not report.faces:
+            continue
+        code = int(rows.groups[row])
+        group = rows.named_groups[code] if code < len(rows.named_groups) else None
+        split = SPLITS[rows.splits[row]] if rows.splits[row] >= 0 else ""
+        for _ in range(report.faces):
+            builder.add(path, int(rows.labels[row]), group, rows.source_names[rows.sources[row]], split)
+        tables.append(read_table(part_path(folder, report.key)))
+    counts = np.array([report.faces for report in reports], dtype=np.int64)
+    part_of_row = np.repeat(np.arange(len(reports)), counts)
+    first_of_part = np.cumsum(counts) - counts
+
+    def stream(order: NDArray[np.int64]) -> Generator[bytes, None, None]:
+        return read_images(
+            (part_path(folder, reports[part_of_row[row]].key), int(row - first_of_part[part_of_row[row]]))
+            for row in order
+        )
+
+    whole = pa.concat_tables(tables) if tables else None
+    total = int(counts.sum())
+    code = FORMATS.index("PNG" if plan.extraction.jpeg is None else "JPEG")
+    crops = Crops(
+        digests=_digests(whole, total),
+        formats=np.full(total, code, dtype=np.int8),
+        widths=whole["width"].to_numpy() if whole else np.zeros(0, dtype=np.int32),
+        heights=whole["height"].to_numpy() if whole else np.zeros(0, dtype=np.int32),
+        usable=np.ones(total, dtype=np.bool_),
+        skipped=skipped,
+        stream=stream,
+        columns={name: whole[name].combine_chunks() for name in COLUMNS} if whole else {},
+    )
+    return builder.build(), crops, _account(reports)
+
+
+def _digests(whole: pa.Table | None, total: int) -> NDArray[np.uint8]:
+    if whole is None:
+        return np.zeros((0, 32), dtype=np.uint8)
+    return np.frombuffer(b"".join(whole["sha256"].to_pylist()), dtype=np.uint8).reshape(total, 32)
+
+
+def _skips(path: str, report: Report) -> Iterator[Skipped]:
+    """Everything to say about one file in ``skipped.csv``."""
+    if report.error is not None:
+        yield Skipped(path, *report.error)
+    if report.missing:
+        yield Skipped(path, "truncated", f"{report.missing}; what is there was used")
+    for reason, detail in report.skips:
+        yield Skipped(path, reason, detail)
+
+
+def _account(reports: list[Report]) -> dict[str, Any]:
+    """The sum over all files: every file is with faces, without faces, or unusable, and these add up."""
+    unusable = Counter(report.error[0] for report in reports if report.error)
+    return {
+        "files": len(reports),
+        "pictures": sum(report.kind == "picture" for report in reports),
+        "videos": sum(report.kind == "video" for report in reports),
+        "with_faces": sum(report.faces > 0 for report in reports),
+        "without_faces": sum(not report.faces and not report.error for report in reports),
+        "unusable": dict(sorted(unusable.items())),
+        "truncated": sum(bool(report.missing) for report in reports),
+        "frames": sum(report.frames for report in reports),
+        "faces": sum(report.faces for report in reports),
+    }

@@ -1,0 +1,184 @@
+"""Files to a face set, in two passes: look at every file, check the whole, then write.
+
+The first pass keeps some hundred bytes a row (hash, size, path, group); pictures themselves are only ever in memory a
+few at a time. Everything is written into a folder beside the target that is renamed at the very end: whatever happens,
+there is a whole face set or none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from facetell.errors import DataError, MediaError, UsageError, near_miss
+from facetell.faceset import writing
+from facetell.faceset.decoded import cache_dir
+from facetell.faceset.rows import Rows
+from facetell.faceset.splits import SPLITS
+from facetell.faceset.table import INFO_FILE, FaceSet
+from facetell.ingest.assemble import assemble
+from facetell.ingest.layouts import find_layout, get_layout
+from facetell.ingest.ready import look_at_all
+from facetell.ingest.sources import find_rows
+from facetell.media.kind import kind_of
+
+if TYPE_CHECKING:
+    from facetell.ingest.extract import Extraction
+
+__all__ = ["open_or_prepare", "prepare"]
+
+Progress = Callable[[int, int], None]
+FACES = ("auto", "find", "crops")
+
+
+def prepare(
+    source: str | Path,
+    out: str | Path,
+    *,
+    seed: int = 0,
+    subfolders: str = "group",
+    split: str | None = None,
+    one_label: bool = False,
+    faces: str = "auto",
+    layout: str | None = None,
+    options: Mapping[str, str] | None = None,
+    extraction: Extraction | None = None,
+    workers: int | None = None,
+    rows_per_shard: int = 4096,
+    progress: Progress | None = None,
+    overwrite: bool = False,
+) -> FaceSet:
+    """Make a face set at ``out`` of ``source``: a folder, an index, or a data set as it is downloaded.
+
+    With ``faces="crops"`` every picture is a face crop already and is kept as it is; with ``"find"`` photos and videos
+    are searched for faces, which are cut out. ``"auto"`` finds faces if there is a video among the files, and takes
+    pictures alone as crops. Files, frames and faces that cannot be used are listed in ``skipped.csv`` with their
+    reason; of byte-identical pictures with one label the first is kept. Rows without a split get one
+    (`splits.assign`); when the source names a train split and no validation split, validation is taken out of train.
+
+    A run on photos and videos that was interrupted goes on when it is started again; until the face set stands,
+    finished files lie in ``OUT.partial``.
+
+    Args:
+        seed: decides the made splits.
+        subfolders: what a sub-folder of a label folder is, ``group`` or ``source``.
+        split: put the rows without a split here instead of making splits (for a set that is only evaluated).
+        one_label: pictures of one label alone will do (as one part of a face set that others complete).
+        faces: ``auto``, ``find`` or ``crops``.
+        layout: name of a data set's layout (`layouts.LAYOUTS`); None recognises it, if it is one.
+        options: the layout's options.
+        extraction: which frames and faces, and how they are stored; for ``find`` alone.
+        workers: processes that look for faces; default one per core. The result is the same.
+        rows_per_shard: most rows in one Parquet file.
+        progress: called with (steps done, steps in all); a photo or video is one step, a crop two: looked at, written.
+        overwrite: replace another face set at ``out``.
+
+    Returns:
+        The face set; ``created`` is False if ``out`` was this very face set already, which is then left alone.
+
+    Raises:
+        DataError: nothing usable, a label without pictures, ``out`` is something else, the disk is full.
+        LeakError: identical pictures under two labels or in two splits, or a group in two splits; names them.
+        UsageError: ``out`` and ``source`` lie inside each other, or an unknown split, layout or option.
+        MissingExtraError: faces are to be found and the extra ``media`` is not installed.
+    """
+    source, out = Path(source), Path(out)
+    if split is not None and split not in SPLITS:
+        raise UsageError(f"unknown split '{split}'{near_miss(split, SPLITS)}", hint=f"splits are {', '.join(SPLITS)}")
+    if faces not in FACES:
+        raise UsageError(f"unknown choice of faces '{faces}'", hint=f"it is one of {', '.join(FACES)}")
+    _check_places(source, out)
+    existing = writing.existing_faceset(out, overwrite=overwrite)
+    rows = _rows(source, subfolders, layout, options or {})
+    ends = partial(
+        assemble, source, out, seed=seed, split=split, one_label=one_label, rows_per_shard=rows_per_shard, overwrite=overwrite,
+        existing=existing,
+    )  # fmt: skip
+    if faces == "crops" or (faces == "auto" and not _has_video(rows)):
+        first = (lambda done: progress(done, 2 * len(rows))) if progress else None
+        crops = look_at_all(rows, first)
+        return ends(rows, crops, info={}, on_written=_second_half(progress, len(rows)))
+    from facetell.ingest.extract import Extraction, Plan, extract
+
+    plan = Plan(rows, extraction or Extraction())
+    key = hashlib.sha256(repr((plan.key, seed, split, rows_per_shard)).encode()).hexdigest()
+    parts = out.with_name(out.name + ".partial")
+    if existing is not None and existing.info.get("media", {}).get("key") == key:
+        writing.remove_stale(out)  # a kill may have come when the face set stood and the rest was still being cleared
+        shutil.rmtree(parts, ignore_errors=True)
+        return existing
+    if existing is not None and not overwrite:
+        raise DataError(f"{out} holds another face set", hint="give another folder, or --overwrite to replace it")
+    crop_rows, crops, account = extract(plan, parts, workers=workers, on_file=progress)
+    info = {"crop": plan.record, "media": {**account, "key": key}, "notes": list(rows.notes)}
+    faceset = ends(crop_rows, crops, info=info, on_written=None)
+    shutil.rmtree(parts, ignore_errors=True)
+    return faceset
+
+
+def _rows(source: Path, subfolders: str, layout: str | None, options: Mapping[str, str]) -> Rows:
+    """The files of a source, as its layout says or as `find_rows` finds them."""
+    found = get_layout(layout) if layout else find_layout(source) if source.is_dir() else None
+    if found is not None:
+        return found.rows(source, **options)
+    if options:
+        raise UsageError(f"{source} is no data set whose layout has options", hint="see `facetell sources`")
+    return find_rows(source, subfolders=subfolders)
+
+
+def _has_video(rows: Rows) -> bool:
+    """Whether one of the files is a video, told by its first bytes."""
+    for row in range(len(rows)):
+        with suppress(MediaError):
+            if kind_of(rows.full_path(row)) == "video":
+                return True
+    return False
+
+
+def _second_half(progress: Progress | None, files: int) -> Progress | None:
+    """Progress of the writing, told in files: it is the second of two steps for each."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(files + files * done // total, 2 * files)
+
+
+def open_or_prepare(
+    source: Path,
+    *,
+    seed: int = 0,
+    subfolders: str = "group",
+    split: str | None = None,
+    progress: Progress | None = None,
+) -> FaceSet:
+    """Open ``source`` if it is a face set, else prepare it in the cache folder, or find it there from the last time.
+
+    A prepared source is recognised by the path, size and time of change of each of its files and by the arguments, so
+    that finding it again does not read the pictures. Arguments and errors are those of `prepare`.
+    """
+    if (source / INFO_FILE).is_file():
+        return FaceSet.open(source)
+    key = hashlib.sha256(repr((str(source.resolve()), seed, subfolders, split)).encode())
+    rows = _rows(source, subfolders, None, {})
+    for row in range(len(rows)):
+        status = rows.full_path(row).stat()
+        said = (int(rows.labels[row]), rows.group_name(int(rows.groups[row])), rows.source_names[rows.sources[row]])
+        stamp = (rows.path(row), status.st_size, status.st_mtime_ns, int(rows.splits[row]))
+        key.update(repr((*stamp, *said)).encode())
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", source.resolve().name)[:40]
+    out = cache_dir() / "facesets" / f"{name}-{key.hexdigest()[:24]}"
+    kept = FaceSet.open_if_whole(out)
+    if kept is not None:
+        return kept
+    return prepare(source, out, seed=seed, subfolders=subfolders, split=split, progress=progress, overwrite=True)
+
+
+def _check_places(source: Path, out: Path) -> None:
+    inside, outside = out.resolve(), source.resolve()
+    if inside == outside or (source.is_dir() and outside in inside.parents) or inside in outside.parents:
+        raise UsageError(f"{out} and {source} lie inside each other", hint="put the face set beside the pictures")

@@ -1,0 +1,78 @@
+"""Pictures that are face crops already: every file is read and decoded once, and kept as it is."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from facetell.errors import DataError, ImageError
+from facetell.faceset.rows import Rows, Skipped
+from facetell.ingest.assemble import Crops
+from facetell.pixels.decode import FORMATS, MAX_BYTES, decode, probe
+from facetell.threads import ordered
+
+__all__ = ["look_at_all"]
+
+
+def look_at_all(rows: Rows, on_file: Callable[[int], None] | None) -> Crops:
+    """Read and decode every file of ``rows``; ``on_file`` is called with the number of files done."""
+    count = len(rows)
+    digests = np.zeros((count, 32), dtype=np.uint8)
+
+    def read(row: int) -> bytes:
+        data = _read(rows.full_path(row))
+        if hashlib.sha256(data).digest() != digests[row].tobytes():
+            raise DataError(
+                f"{rows.full_path(row)} changed while the face set was made", hint="start again when it is at rest"
+            )
+        return data
+
+    crops = Crops(
+        digests=digests,
+        formats=np.zeros(count, dtype=np.int8),
+        widths=np.zeros(count, dtype=np.int32),
+        heights=np.zeros(count, dtype=np.int32),
+        usable=np.zeros(count, dtype=np.bool_),
+        skipped=list(rows.skipped),
+        stream=lambda order: ordered(read, map(int, order)),
+    )
+    paths = (rows.full_path(row) for row in range(count))
+    with closing(ordered(_look_at, paths)) as results:
+        for row, result in enumerate(results):
+            if isinstance(result, ImageError):
+                crops.skipped.append(Skipped(rows.path(row), result.reason, result.message))
+            else:
+                digest, crops.formats[row], crops.widths[row], crops.heights[row] = result
+                crops.digests[row] = np.frombuffer(digest, dtype=np.uint8)
+                crops.usable[row] = True
+            if on_file:
+                on_file(row + 1)
+    return crops
+
+
+def _read(path: Path) -> bytes:
+    """A file's bytes; refuses what is too large without reading it."""
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_BYTES:
+                raise ImageError(f"the file has {size:,} bytes; {MAX_BYTES:,} is the limit", reason="unsupported")
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ImageError(f"cannot be read: {error.strerror}", reason="unreadable") from None
+
+
+def _look_at(path: Path) -> tuple[bytes, int, int, int] | ImageError:
+    """(sha256, format code, width, height) of a picture that decodes, or why it does not."""
+    try:
+        data = _read(path)
+        info = probe(data)
+        decode(data)
+    except ImageError as error:
+        return error
+    return hashlib.sha256(data).digest(), FORMATS.index(info.format), info.width, info.height

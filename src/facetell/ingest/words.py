@@ -1,0 +1,64 @@
+"""Spellings of labels and splits in folder names and indexes."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["LABEL_WORDS", "SPLIT_WORDS", "label_of", "split_of"]
+
+LABEL_WORDS = {
+    **dict.fromkeys(
+        (
+            "real", "reals", "original", "originals", "originalsequences", "authentic", "genuine", "pristine",
+            "bonafide", "natural", "celebreal", "youtubereal",
+        ),
+        0,
+    ),
+    **dict.fromkeys(
+        (
+            "fake", "fakes", "deepfake", "deepfakes", "manipulated", "manipulatedsequences", "synthetic", "synthesis",
+            "synthesized", "synthesised", "generated", "aigenerated", "forged", "forgery", "altered", "tampered",
+            "spoof", "celebsynthesis",
+        ),
+        1,
+    ),
+}  # fmt: skip
+"""Spellings of the labels, without case, punctuation, a leading number (``0_real``), ``training_`` or ``_images``."""
+
+SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("finetune", "finetuning"), "finetune"),
+}
+"""Spellings of the splits."""
+
+_DECORATION = ("images", "image", "imgs", "pictures", "faces", "face", "frames", "crops")
+
+
+def label_of(folder_name: str) -> int | None:
+    """The label that a folder's name says: 0 real, 1 fake, None if it is no spelling we know.
+
+    Only whole names count (``real_vs_fake`` or ``Real-ESRGAN`` say nothing). A bare ``0`` or ``1`` says nothing
+    either, as data sets disagree on which is which; an index, whose documentation says 0 = real, may use them.
+    """
+    words = _words(folder_name)
+    return LABEL_WORDS.get("".join(words)) if words else None
+
+
+def split_of(word: str) -> str | None:
+    """The split that a word says, None if it is no spelling we know."""
+    return SPLIT_WORDS.get(re.sub(r"[^a-z0-9]", "", word.lower()))
+
+
+def _words(name: str) -> list[str]:
+    """A folder's name as lower-case words, without leading number, split word and decoration."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    words = [word.lower() for word in re.split(r"[^A-Za-z0-9]+", spaced) if word]
+    if words and words[0].isdigit():
+        words = words[1:]
+    if len(words) > 1 and words[0] in SPLIT_WORDS:
+        words = words[1:]
+    while len(words) > 1 and words[-1] in _DECORATION:
+        words = words[:-1]
+    return words

@@ -1,0 +1,89 @@
+"""Picture or video? Told by the first bytes; a file's name says nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from facetell.errors import MediaError
+from facetell.media.limits import file_size
+
+__all__ = ["VIDEO_FORMATS", "Kind", "kind_of", "kind_of_bytes"]
+
+Kind = Literal["picture", "video"]
+
+VIDEO_FORMATS = ("mov", "matroska", "avi", "mpegts", "mpeg", "mpegvideo", "flv", "ogg", "asf", "yuv4mpegpipe")
+"""FFmpeg's names of the containers below. It may open no other: playlists among them would open further files."""
+
+_HEAD = 1024  # bytes; enough for every mark below
+
+_PICTURE_STARTS = (
+    b"\xff\xd8\xff",  # JPEG
+    b"\x89PNG\r\n\x1a\n",
+    b"GIF87a",
+    b"GIF89a",
+    b"II*\0",  # TIFF
+    b"MM\0*",
+    b"\0\0\0\x0cjP  \r\n\x87\n",  # JPEG 2000
+    b"\xff\x4f\xff\x51",
+)
+_VIDEO_STARTS = (
+    b"\x1a\x45\xdf\xa3",  # Matroska, WebM
+    b"FLV\x01",
+    b"OggS",
+    b"\0\0\x01\xba",  # MPEG program stream
+    b"\0\0\x01\xb3",  # MPEG-1/2 video alone
+    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",  # ASF, WMV
+    b"YUV4MPEG2 ",
+)
+# ISO/IEC 23008-12 and the AVIF specification: brands of still pictures and picture sequences.
+_PICTURE_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"mif2", b"msf1", b"avif", b"avis")
+_OTHER_BRANDS = (b"crx ", b"jxl ")  # raw photos and JPEG XL share the box structure, but nobody here reads them
+_QUICKTIME_BOXES = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp", b"moof", b"sidx")
+_BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # sizes of the header's versions
+
+
+def kind_of(path: Path) -> Kind | None:
+    """``picture``, ``video`` or None for neither; an animated GIF is a picture, and sound alone in a video container
+    passes for a video until it is opened.
+
+    Raises:
+        MediaError: ``missing``, ``empty``, ``unreadable``, or ``unsupported`` for what is not a regular file.
+    """
+    file_size(path)
+    try:
+        with path.open("rb") as file:
+            return kind_of_bytes(file.read(_HEAD))
+    except OSError as error:
+        raise MediaError(f"cannot be read: {error.strerror}") from None
+
+
+def kind_of_bytes(head: bytes) -> Kind | None:
+    """As `kind_of`, from the first 1024 bytes of a file (fewer if it has fewer)."""
+    if head[4:8] == b"ftyp":
+        brand = head[8:12]
+        return None if brand in _OTHER_BRANDS else "picture" if brand in _PICTURE_BRANDS else "video"
+    if head[:4] == b"RIFF":
+        form = head[8:12]
+        return "picture" if form == b"WEBP" else "video" if form == b"AVI " else None
+    if head.startswith(_PICTURE_STARTS) or _is_bmp(head) or _is_pnm(head):
+        return "picture"
+    if head.startswith(_VIDEO_STARTS) or head[4:8] in _QUICKTIME_BOXES or _is_transport_stream(head):
+        return "video"
+    return None
+
+
+def _is_bmp(head: bytes) -> bool:
+    return head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS
+
+
+def _is_pnm(head: bytes) -> bool:
+    return head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace()
+
+
+def _is_transport_stream(head: bytes) -> bool:
+    """Packets of 188 bytes that each start with 0x47; cameras put four bytes before each (M2TS)."""
+    return any(
+        len(head) > first + 2 * step and all(head[first + step * i] == 0x47 for i in range(3))
+        for first, step in ((0, 188), (4, 192))
+    )

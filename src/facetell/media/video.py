@@ -1,0 +1,330 @@
+"""Frames of a video, in one pass and in order, upright, with an account of what was missing.
+
+A file is read twice. First its packets only, without decoding (about a hundredth of the work): that gives the real
+length and number of frames, which headers of streams leave out and headers of truncated files get wrong. Then it is
+decoded from front to back; only chosen frames are converted. No seeking: it is slower than decoding on, and inexact.
+
+Frames are as a viewer shows them except for three things: non-square pixels are not stretched (resampling would blur
+the traces a detector looks for), transparency is dropped, and high dynamic range is not tone-mapped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facetell.errors import MediaError
+from facetell.media.container import (
+    Clock,
+    Deadline,
+    Declared,
+    check_size,
+    declared,
+    opened,
+    orientation_of,
+    packets,
+    reading,
+    stamp_of,
+)
+from facetell.media.frame_choice import Choice
+from facetell.media.limits import Limits
+from facetell.pixels.decode import upright
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.frame import VideoFrame
+    from av.video.reformatter import VideoReformatter
+    from av.video.stream import VideoStream
+
+__all__ = ["Account", "Frame", "Frames", "VideoInfo", "frames", "open_video"]
+
+_SLACK = Fraction(1, 4)  # s; headers and streams differ by less even in whole files
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video says about itself, and its first frame shows.
+
+    ``width`` and ``height`` in pixels, upright; ``duration`` in s and number of ``frames`` as declared, None where the
+    file does not say; ``rate`` in frames per s, the average; ``codec`` by FFmpeg's name; ``orientation`` the EXIF
+    value 1..8 of the turn that was applied (1 = none), ``rotation`` its clockwise part in degrees.
+    """
+
+    width: int
+    height: int
+    duration: float | None
+    rate: float
+    frames: int | None
+    codec: str
+    orientation: int
+
+    @property
+    def rotation(self) -> int:
+        """Degrees clockwise, 0, 90, 180 or 270, by which stored frames are turned."""
+        return {1: 0, 2: 0, 3: 180, 4: 180, 5: 270, 6: 90, 7: 90, 8: 270}[self.orientation]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame: ``index`` among the decoded ones from 0, ``time`` in s since the first one, ``pixels`` uint8
+    (H, W, 3) RGB, upright, C order."""
+
+    index: int
+    time: float
+    pixels: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Account:
+    """What came out of a video: frames ``decoded`` and frames ``given`` to the caller, ``corrupt`` packets that could
+    not be decoded, ``seconds`` of video reached, and those ``declared`` (None if the file does not say)."""
+
+    decoded: int
+    given: int
+    corrupt: int
+    seconds: float
+    declared: float | None
+    truncated: bool
+
+    @property
+    def missing(self) -> str:
+        """What is missing, in words; empty if nothing is."""
+        parts = []
+        if self.truncated:
+            whole = f" of {self.declared:.1f} s" if self.declared is not None else ""
+            parts.append(f"truncated: ends after {self.seconds:.1f} s{whole}")
+        if self.corrupt:
+            parts.append(f"{self.corrupt} corrupt packet{'s' if self.corrupt > 1 else ''} skipped")
+        return "; ".join(parts)
+
+
+def open_video(path: Path, limits: Limits | None = None) -> VideoInfo:
+    """Look at a video: headers and first frame.
+
+    Raises:
+        MediaError: ``missing``, ``empty``, ``unsupported`` (no video in it, or none we read), ``unreadable`` (damaged,
+            or no frame can be decoded), ``too_large``, ``too_long`` or ``timeout`` (see `Limits`).
+        MissingExtraError: PyAV is not installed.
+    """
+    limits = limits or Limits()
+    with opened(path, limits) as (container, stream):
+        head = declared(container, stream)
+        for image in _Decoder(container, stream, 1, Deadline(limits.decode_seconds)):
+            return _info(head, image)
+    raise MediaError("no frame can be decoded")
+
+
+def frames(path: Path, choice: Choice, limits: Limits | None = None, *, threads: int = 1) -> Frames:
+    """The chosen frames of a video, to be iterated over once and then asked for their `Frames.account`.
+
+    Nothing is read before the iteration, which raises what `open_video` does. ``threads`` decode; more than one
+    changes the speed and nothing else.
+    """
+    return Frames(path, choice, limits or Limits(), threads)
+
+
+class Frames:
+    """Iterator over the chosen frames of one video; see `frames`."""
+
+    def __init__(self, path: Path, choice: Choice, limits: Limits, threads: int) -> None:
+        self._info: VideoInfo | None = None
+        self._account: Account | None = None
+        self._iterator = self._read(path, choice, limits, threads)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self._iterator
+
+    def __next__(self) -> Frame:
+        return next(self._iterator)
+
+    def close(self) -> None:
+        """Stop early and close the file."""
+        self._iterator.close()
+
+    @property
+    def info(self) -> VideoInfo:
+        """What the video is; known from the first frame on."""
+        assert self._info is not None, "known when the first frame is out"
+        return self._info
+
+    @property
+    def account(self) -> Account:
+        """What was read and what is missing; known once the iteration is over."""
+        assert self._account is not None, "known when the iteration is over"
+        return self._account
+
+    def _read(self, path: Path, choice: Choice, limits: Limits, threads: int) -> Generator[Frame, None, None]:
+        deadline = Deadline(limits.decode_seconds)
+        with opened(path, limits) as (container, stream):
+            scan = _scan(container, stream, limits, deadline)
+        with opened(path, limits) as (container, stream):
+            decoder = _Decoder(container, stream, threads, deadline)
+            convert = _Converter(limits)
+            decoded = given = 0
+            start = Fraction(0)
+            for start, end, image in _shown(decoder, Clock(stream.time_base, scan.head.rate), scan):
+                if self._info is None:
+                    self._info = _info(scan.head, image)
+                if choice.takes(start, end, scan.seconds, scan.packets):
+                    frame = Frame(decoded, float(start), convert(image))
+                    with deadline.paused():
+                        yield frame
+                    given += 1
+                decoded += 1
+        if not decoded:
+            raise MediaError("no frame can be decoded")
+        self._account = _account(scan, decoded, given, decoder.corrupt, start)
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """What the packets say: their number, the ``origin`` (s) of the video's time, its length in ``seconds``, the time
+    of the ``last`` frame since the origin, the ``end`` (s) of the file's longest stream, and whether time stamps can be
+    relied on (``stamped``); where they cannot, frames follow each other at the declared rate."""
+
+    head: Declared
+    packets: int
+    origin: Fraction
+    seconds: Fraction
+    last: Fraction
+    end: Fraction
+    stamped: bool
+
+
+def _scan(container: InputContainer, stream: VideoStream, limits: Limits, deadline: Deadline) -> _Scan:
+    """Read all packets of all streams without decoding any."""
+    head = declared(container, stream)
+    clock = Clock(stream.time_base, head.rate)
+    span: tuple[Fraction, Fraction, Fraction] | None = None  # first time, last time, end
+    count, bare, others = 0, 0, Fraction(0)
+    for packet in packets(container, None, deadline):
+        if packet.stream_index != stream.index:
+            if packet.pts is not None and packet.time_base:
+                others = max(others, (packet.pts + (packet.duration or 0)) * packet.time_base)
+            continue
+        time = clock(packet.dts)
+        if packet.is_discard or packet.is_corrupt:  # cut away by an edit list, or only part of a packet
+            continue
+        if packet.pts is not None:
+            time = packet.pts * clock.base + clock.offset
+        end = time + (packet.duration * clock.base if packet.duration else clock.step)
+        first, last, ending = span or (time, time, end)
+        span = min(first, time), max(last, time), max(ending, end)
+        count, bare = count + 1, bare + (packet.pts is None)
+        if count > limits.max_frames:
+            raise MediaError(f"more than {limits.max_frames:,} frames, the limit", reason="too_long")
+        if span[2] - span[0] > limits.max_seconds:
+            raise MediaError(
+                f"its time stamps span more than {limits.max_seconds:,.0f} s, the limit", reason="too_long"
+            )
+    if span is None:
+        raise MediaError("no frame in it")
+    # AVI has no presentation times, and what FFmpeg guesses is wrong if frames are stored out of order.
+    guessed = container.format.name == "avi" and stream.codec_context.has_b_frames
+    stamped = bare in (0, count) and not guessed
+    first, last, ending = span if stamped else (Fraction(0), (count - 1) * clock.step, count * clock.step)
+    return _Scan(head, count, first, ending - first, last - first, max(ending, ending - first, others), stamped)
+
+
+class _Decoder:
+    """The frames of a video stream in order; ``corrupt`` counts packets and frames that were left out as damaged."""
+
+    def __init__(self, container: InputContainer, stream: VideoStream, threads: int, deadline: Deadline) -> None:
+        self.corrupt = 0
+        self._container, self._stream, self._deadline = container, stream, deadline
+        stream.codec_context.thread_count = threads
+        if threads > 1:
+            stream.codec_context.thread_type = "AUTO"  # by frame where the codec can, which is faster than by slice
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        for packet in packets(self._container, self._stream, self._deadline):
+            yield from self._decode(packet)
+        yield from self._decode(None)  # what the decoder still holds back
+
+    def _decode(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
+        import av
+
+        try:
+            images = self._stream.decode(packet)
+        except MemoryError:
+            raise MediaError("not enough memory to decode it", reason="too_large") from None
+        except EOFError:
+            return []
+        except av.error.FFmpegError:
+            self.corrupt += 1
+            return []
+        # A packet marked as corrupt is decoded all the same, for later frames refer to it; its own frame is marked too.
+        whole = [image for image in images if not image.is_corrupt]
+        self.corrupt += len(images) - len(whole)
+        return whole
+
+
+def _shown(
+    images: Iterable[VideoFrame], clock: Clock, scan: _Scan
+) -> Iterator[tuple[Fraction, Fraction | None, VideoFrame]]:
+    """Each frame with the time (s since the origin) from which and until which it is shown; None: the last one."""
+    held: tuple[Fraction, VideoFrame] | None = None
+    for image in images:
+        clock(stamp_of(image) if scan.stamped else None)
+        start = max(clock.last - scan.origin, Fraction(0))
+        if held is not None:
+            yield held[0], start, held[1]
+        held = start, image
+    if held is not None:
+        yield held[0], None, held[1]
+
+
+class _Converter:
+    """Decoded frames of any pixel format and size to upright RGB."""
+
+    def __init__(self, limits: Limits) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self._limits = limits
+        self._reformatter: VideoReformatter = VideoReformatter()  # shared: it keeps its tables while nothing changes
+
+    def __call__(self, image: VideoFrame) -> NDArray[np.uint8]:
+        """uint8 (H, W, 3) in C order."""
+        check_size(image.width, image.height, self._limits)
+        with reading():
+            pixels = self._reformatter.reformat(image, format="rgb24").to_ndarray().astype(np.uint8, copy=False)
+        return np.ascontiguousarray(upright(pixels, orientation_of(image)))
+
+
+def _info(head: Declared, image: VideoFrame) -> VideoInfo:
+    orientation = orientation_of(image)
+    width, height = (image.width, image.height) if orientation < 5 else (image.height, image.width)
+    seconds = head.seconds or head.file
+    return VideoInfo(
+        width=width,
+        height=height,
+        duration=float(seconds) if seconds else None,
+        rate=float(head.rate),
+        frames=head.frames,
+        codec=head.codec,
+        orientation=orientation,
+    )
+
+
+def _account(scan: _Scan, decoded: int, given: int, corrupt: int, shown: Fraction) -> Account:
+    """Compare what came with what was said; ``shown`` is the time of the last frame that came."""
+    slack = _SLACK + 2 / scan.head.rate
+    # The stream's own length if it has one; the file's may be that of the sound, and counts from 0.
+    whole, reached = (scan.head.seconds, scan.seconds) if scan.head.seconds else (scan.head.file, scan.end)
+    short = whole is not None and reached < whole - slack
+    lost = scan.last - shown > slack  # packets were there, but the last ones could not be decoded
+    return Account(
+        decoded=decoded,
+        given=given,
+        corrupt=corrupt,
+        seconds=float(shown + 1 / scan.head.rate if lost else scan.seconds),
+        declared=float(whole) if whole else None,
+        truncated=short or lost,
+    )

@@ -1,0 +1,1 @@
+"""Bytes to RGB as a viewer shows it, resizing, corruptions, and what pictures can be compared by."""

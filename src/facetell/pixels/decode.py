@@ -1,0 +1,365 @@
+"""Bytes to pixels: one place that looks into a picture, refuses what is dangerous, and decodes the rest.
+
+Type is told by content, never by the file's extension. What comes out is always uint8 RGB, the way a viewer shows it:
+
+- EXIF orientation is applied; an animation gives its first frame;
+- palette, grey, CMYK and other colour modes become RGB; 16 bits a channel become 8 by their high byte (scaled, not
+  clipped);
+- transparency is laid on **black**, the colour that masked faces and padding have almost everywhere.
+
+JPEG is decoded by torchvision (twice as fast, same pixels as Pillow), all else by Pillow. PNG is left to Pillow
+although torchvision reads it: on damaged PNG data its decoder can end the whole process. HEIC needs pillow-heif (the
+extra 'media'), which is loaded when the first such picture comes.
+
+`decode` is for pictures that must be whole, `read_picture` for photos as people have them: of a truncated one it gives
+the rows that are whole, and says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+import warnings
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+
+from facetell.errors import ImageError, UsageError
+from facetell.pixels import vision
+
+__all__ = [
+    "FORMATS",
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "ImageInfo",
+    "Picture",
+    "as_pixels",
+    "decode",
+    "decode_resized",
+    "open_header",
+    "probe",
+    "read_picture",
+    "resize",
+    "upright",
+]
+
+MAX_PIXELS = 50_000_000
+"""Largest picture decoded, in pixels (150 MB of RGB); a header that claims more is refused before decoding."""
+
+MAX_BYTES = 64 * 2**20
+"""Largest file decoded, in bytes."""
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "MPO", "HEIF")
+"""Formats that are read. Pillow knows more, some of which start other programs; those stay closed."""
+
+_ORIENTATION_TAG = 0x0112
+_IN_ROWS = ("JPEG", "MPO", "PNG", "BMP", "PPM", "TIFF")
+_EIGHT_BIT_MODES = ("RGB", "L")
+
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"mif2", b"msf1")  # ISO/IEC 23008-12
+_AVIF_BRANDS = (b"avif", b"avis")
+
+# Pillow warns about odd metadata and large sizes on stderr; sizes are checked below, metadata does not change pixels.
+warnings.filterwarnings("ignore", module=r"(PIL|pillow_heif)\.")
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """What a picture's header says.
+
+    ``width`` and ``height`` are in pixels as shown, i.e. of the array that `decode` returns (orientation applied);
+    ``mode`` is Pillow's colour mode, ``orientation`` the EXIF value 1..8 (1 = upright).
+    """
+
+    format: str
+    width: int
+    height: int
+    mode: str
+    frames: int
+    orientation: int
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as far as it could be read.
+
+    ``pixels`` uint8 (H, W, 3) RGB, upright; ``note`` what was chosen (``first of 12 frames``), or empty; ``missing``
+    the share of the picture that is not there, 0 ≤ share < 1, which is cut away; ``reason`` why, empty if the file is
+    whole.
+    """
+
+    pixels: NDArray[np.uint8]
+    note: str = ""
+    missing: float = 0.0
+    reason: str = ""
+
+    @property
+    def truncated(self) -> str:
+        """What is missing, in words; empty if nothing is."""
+        return f"truncated: {self.missing:.0%} of the picture is missing" if self.missing else ""
+
+
+def probe(data: bytes) -> ImageInfo:
+    """Look at the header of a picture without decoding its pixels.
+
+    Raises:
+        ImageError: ``empty`` (zero bytes), ``unsupported`` (no format we read, or too large), ``unreadable`` (broken
+            header).
+    """
+    image = open_header(data)
+    return _info(image)
+
+
+def decode(data: bytes) -> NDArray[np.uint8]:
+    """Decode a picture to uint8 (H, W, 3) RGB as a viewer shows it; see the module's text for every choice.
+
+    Raises:
+        ImageError: as `probe`, and ``unreadable`` for truncated or corrupt pixel data.
+    """
+    image = open_header(data)
+    info = _info(image)
+    pixels = _decode_jpeg(data) if info.format == "JPEG" and info.mode in _EIGHT_BIT_MODES else None
+    if pixels is None:
+        return _decode_pillow(image, data)
+    return _owned(upright(pixels, info.orientation))
+
+
+def read_picture(data: bytes) -> Picture:
+    """Decode a picture; of a truncated one, the rows that are whole.
+
+    Formats that store rows in order have such rows: baseline JPEG, PNG, BMP, PPM, most TIFF. The others
+    (progressive JPEG, GIF, WebP, AVIF, HEIC, JPEG 2000) are unreadable once truncated.
+
+    Raises:
+        ImageError: as `decode`, but not for a truncated picture with at least one whole row.
+    """
+    info = probe(data)
+    kind = "frames" if info.format in ("GIF", "WEBP", "PNG", "AVIF") else "pictures"
+    which = "main" if info.format == "HEIF" else "first"
+    note = f"{which} of {info.frames} {kind}" if info.frames > 1 else ""
+    try:
+        return Picture(decode(data), note)
+    except ImageError as error:
+        if error.reason != "unreadable" or not error.message.startswith("truncated"):
+            raise
+        part = _whole_rows(data)
+        if part is None:
+            raise
+        pixels, share = part
+        return Picture(upright(pixels, info.orientation), note, 1 - share, error.message)
+
+
+def _whole_rows(data: bytes) -> tuple[NDArray[np.uint8], float] | None:
+    """The longest run of rows that a truncated picture has whole, not turned, and its share of the picture.
+
+    Decoded over two different backgrounds, a pixel that was never written shows as a difference.
+    """
+    dark, bright = _decode_over(data, 0), _decode_over(data, 255)
+    if dark is None or bright is None:
+        return None
+    differs = np.asarray(dark) != np.asarray(bright)
+    gaps = np.flatnonzero(np.concatenate(([True], differs.reshape(dark.height, -1).any(axis=1), [True])))
+    longest = int(np.argmax(np.diff(gaps)))
+    top, bottom = int(gaps[longest]), int(gaps[longest + 1]) - 1
+    if bottom <= top:
+        return None
+    return _owned(_to_rgb(dark)[top:bottom]), (bottom - top) / dark.height
+
+
+def _decode_over(data: bytes, background: int) -> Image.Image | None:
+    """What Pillow can decode of a truncated picture, over one value in all bands; None if it cannot give part."""
+    image = open_header(data)
+    if not isinstance(image, ImageFile.ImageFile) or image.format not in _IN_ROWS:
+        return None
+    bands = len(image.getbands())
+    image.im = Image.new(image.mode, image.size, background if bands == 1 else (background,) * bands).im
+    with contextlib.suppress(Exception):  # it is truncated; what was decoded before the end is in place
+        image.load()
+    image.tile = []
+    return image
+
+
+def decode_resized(data: bytes, size: int) -> NDArray[np.uint8]:
+    """Decode a picture and resize it to uint8 (size, size, 3), see `resize`."""
+    return resize(decode(data), size)
+
+
+def resize(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Resize uint8 (H, W, 3) to (size, size, 3) with antialiased bilinear filtering.
+
+    Everything that feeds a network (fit, evaluate, detect) goes through here, so that all see the same pixels.
+    The picture is squeezed to a square, as face crops are; one of that size already is returned as it is.
+    """
+    if pixels.shape[:2] == (size, size):
+        return pixels
+    return vision.antialiased(pixels, size, size)
+
+
+def as_pixels(picture: Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture in memory as uint8 (H, W, 3) RGB: a PIL image as a viewer shows it, an array as it is.
+
+    Raises:
+        UsageError: an array of another shape or type, or a picture without a pixel.
+    """
+    if isinstance(picture, Image.Image):
+        try:
+            picture = _owned(_to_rgb(ImageOps.exif_transpose(picture)))
+        except ImageError as error:
+            raise UsageError(f"cannot take this picture: {error.message}") from None
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
+        shape = "×".join(map(str, picture.shape))
+        raise UsageError(f"an array of {shape} {picture.dtype} is no picture", hint="give uint8 of height×width×3, RGB")
+    return _owned(picture)
+
+
+def open_header(data: bytes) -> Image.Image:
+    """Read the header only, and refuse what must not be decoded: empty, too large, of a format we do not read.
+
+    Raises:
+        ImageError: as `probe`.
+    """
+    if not data:
+        raise ImageError("the file is empty (0 bytes)", reason="empty")
+    if len(data) > MAX_BYTES:
+        raise ImageError(f"the file has {len(data):,} bytes; {MAX_BYTES:,} is the limit", reason="unsupported")
+    Image.init()
+    if _is_heif(data) and data[8:12] not in _AVIF_BRANDS and "HEIF" not in Image.OPEN:
+        _register_heif()
+    try:
+        image = Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN])
+    except UnidentifiedImageError:
+        if _starts_like_a_picture(data):
+            raise ImageError("truncated or corrupt header", reason="unreadable") from None
+        raise ImageError("not a picture in a format we read", reason="unsupported") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ImageError(f"more than {MAX_PIXELS:,} pixels, the limit", reason="unsupported") from None
+    except (
+        Exception
+    ) as error:  # Pillow's readers raise many kinds on hostile bytes; none may reach the user as a traceback
+        raise _unreadable(error) from None
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{width}x{height} is more than {MAX_PIXELS:,} pixels, the limit", reason="unsupported")
+    if width < 1 or height < 1:
+        raise ImageError(f"a picture of {width}x{height} pixels", reason="unreadable")
+    return image
+
+
+def _is_heif(data: bytes) -> bool:
+    return data[4:8] == b"ftyp" and data[8:12] in (*_HEIC_BRANDS, *_AVIF_BRANDS)
+
+
+def _register_heif() -> None:
+    try:
+        import pillow_heif
+    except ImportError:
+        # Not MissingExtraError: one such photo among thousands shall cost one line, not the run.
+        hint = "pip install 'facetell[media]'"
+        raise ImageError("HEIC needs the optional part 'media'", reason="unsupported", hint=hint) from None
+    pillow_heif.register_heif_opener(decode_threads=1)  # whoever reads many files runs many processes
+
+
+def _starts_like_a_picture(data: bytes) -> bool:
+    starts = (b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+    return data.startswith(starts) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP") or _is_heif(data)
+
+
+def _info(image: Image.Image) -> ImageInfo:
+    try:
+        orientation = int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # broken metadata does not make the pixels unreadable
+        orientation = 1
+    try:
+        frames = int(getattr(image, "n_frames", 1))
+    except Exception:  # a broken later frame: the first is what counts
+        frames = 1
+    # Pillow turns TIFF pictures itself and says their size as shown.
+    turned = image.format != "TIFF" and orientation in (5, 6, 7, 8)
+    width, height = image.size[::-1] if turned else image.size
+    orientation = orientation if orientation in range(1, 9) else 1
+    return ImageInfo(str(image.format), width, height, image.mode, frames, orientation)
+
+
+def _decode_jpeg(data: bytes) -> NDArray[np.uint8] | None:
+    """Decode an 8-bit grey or RGB JPEG fast; None leaves it to Pillow, whose error tells truncated from corrupt."""
+    try:
+        return vision.decode_jpeg(data)
+    except RuntimeError:
+        return None
+
+
+def _decode_pillow(image: Image.Image, data: bytes) -> NDArray[np.uint8]:
+    """Decode the first frame of anything `open_header` let through."""
+    if image.format == "PNG":
+        _check_png(data)
+    try:
+        if image.format != "HEIF":  # opens at its main picture, which need not be the first
+            image.seek(0)
+        image.load()
+        upright = ImageOps.exif_transpose(image)
+        return _owned(_to_rgb(upright))
+    except ImageError:
+        raise
+    except MemoryError:
+        raise ImageError("not enough memory to decode it", reason="unsupported") from None
+    except Exception as error:  # see open_header
+        raise _unreadable(error) from None
+
+
+def _check_png(data: bytes) -> None:
+    """Check the checksums of a PNG file's critical chunks, which Pillow leaves out; PNG specification, section 5.3."""
+    at = len(b"\x89PNG\r\n\x1a\n")
+    while at + 12 <= len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        kind, end = data[at + 4 : at + 8], at + 8 + length
+        if end + 4 > len(data):
+            break
+        checksum = int.from_bytes(data[end : end + 4], "big")
+        if kind[:1].isupper() and zlib.crc32(memoryview(data)[at + 4 : end]) != checksum:
+            raise ImageError(f"corrupt: wrong checksum of {ascii(kind)[1:]}", reason="unreadable")
+        if kind == b"IEND":
+            return
+        at = end + 4
+    raise ImageError("truncated: the end of the picture is missing", reason="unreadable")
+
+
+def _unreadable(error: Exception) -> ImageError:
+    text = " ".join(str(error).split())[:200] or type(error).__name__
+    words = ("truncated", "unexpected end", "not enough", "incomplete", "ran out of")
+    cut = isinstance(error, (EOFError, struct.error)) or any(word in text.lower() for word in words)
+    return ImageError(f"{'truncated' if cut else 'corrupt'}: {text}", reason="unreadable")
+
+
+def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """Any Pillow picture to uint8 RGB; raises ImageError for modes whose range of values is unknown."""
+    mode = image.mode
+    if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM", None)):
+        grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if mode in ("I", "F"):
+        raise ImageError(f"32-bit pixels ({mode}) have no fixed range", reason="unsupported")
+    if mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
+        return np.asarray(Image.alpha_composite(black, rgba).convert("RGB"))
+    return np.asarray(image if mode == "RGB" else image.convert("RGB"))
+
+
+def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Turn stored pixels (H, W, 3) upright; EXIF 2.32, tag 0x0112."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels
+
+
+def _owned(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The pixels in C order and writable, copied only if they are not."""
+    return np.require(pixels, requirements=["C", "W"])

@@ -1,0 +1,217 @@
+"""Maps of a backbone that stays still, computed once for each image and draw of the augmentation.
+
+Where only what stands behind a backbone learns, its forward pass is most of an epoch and gives the same every time, but
+for the augmentation. So each image gets a few draws of that, which the epochs take in turn; from the second round on an
+epoch costs the learning part alone. Maps lie in half precision in files that are read in pieces.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from facetell.faceset.decoded import DecodedImages
+from facetell.networks.acceleration import fast_inference
+from facetell.networks.backbones import Backbone
+from facetell.training.augment import Augmentation, Draws, apply, draw
+from facetell.training.batches import epoch_order, iterate
+from facetell.training.half_rows import HalfRows
+from facetell.training.recipe import DRAWS, Recipe
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from facetell.training.loop import Run
+
+__all__ = ["STILL", "Filling", "Frozen", "FrozenMaps", "given"]
+
+STILL = Augmentation(flip=False, translate=0.0, zoom=0.0, rotate=0.0, cutout_holes=0)
+"""No augmentation."""
+BLOCK = 64
+"""Maps are filled by as many neighbours at a time. A row's last bits may depend on who is in the batch with it, and a
+resumed run must find the same ones."""
+HALF_MAX = 6e4
+HINT = "free some space; with --set draws=0 `fit` keeps nothing and computes the backbone in every epoch"
+
+
+@dataclass(frozen=True)
+class Filling:
+    """Maps done of those of one draw, the draw's number from 1, how many draws there are, and the rate."""
+
+    done: int
+    rows: int
+    draw: int
+    draws: int
+    images_per_s: float
+
+
+class FrozenMaps:
+    """Maps (C, h, w) of ``backbone`` for some rows of ``images``, made when they are first asked for.
+
+    ``folder`` holds a file for each draw, rows × C × h × w × 2 bytes, without a name: it is gone with the process. The
+    backbone must not change. ``pixels``: whether whoever sees the maps sees the images as well.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        images: DecodedImages,
+        rows: NDArray[np.int64],
+        ranges: Augmentation,
+        seed: int,
+        fabric: Fabric,
+        folder: Path,
+        draws: int = DRAWS,
+        pixels: bool = True,
+        on_fill: Callable[[Filling], None] | None = None,
+    ) -> None:
+        self.images = images
+        self.draws = 1 if ranges == STILL else draws
+        self._rows = np.unique(rows)
+        self._ranges, self._seed, self._fabric, self._pixels, self._on_fill = ranges, seed, fabric, pixels, on_fill
+        self._network = fast_inference(backbone.to(fabric.device), images.size)
+        self._drawn: tuple[int, Draws] | None = None
+        self._files = HalfRows(folder, len(self._rows), backbone.map_shape(images.size), self.draws, HINT)
+        self._done = np.zeros((self.draws, len(self._rows)), np.bool_)
+
+    def pixels(self, rows: NDArray[np.int64], turn: ArrayLike) -> Tensor:
+        """The images (B, 3, S, S) of ``rows`` in [0, 1] as they are seen in a turn, an epoch's number or a step's.
+
+        ``turn`` may be one for each row.
+        """
+        pixels = torch.from_numpy(self.images.gather(rows)).permute(0, 3, 1, 2).to(self._fabric.device)
+        return self._warped(pixels, rows, turn)
+
+    def maps(self, rows: NDArray[np.int64], turn: ArrayLike) -> Tensor:
+        """Their maps (B, C, h, w), channels-last, rounded to half precision at the first time as at every later one.
+
+        Raises ``DataError`` when the disk is full.
+        """
+        numbers, places = self._numbers(rows, turn), np.searchsorted(self._rows, rows)
+        found = np.empty((len(rows), *self._files.shape), np.float16)
+        for number in np.unique(numbers):
+            mine = numbers == number
+            missing = np.unique(places[mine][~self._done[number][places[mine]]])
+            if len(missing):
+                self._make(int(number), missing)
+            found[mine] = self._files.read(int(number), places[mine])
+        there = torch.from_numpy(found).to(self._fabric.device).float()
+        return there.contiguous(memory_format=torch.channels_last)
+
+    def batches(self, rows: NDArray[np.int64], turn: ArrayLike, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (images, maps) of ``rows`` in order, ``size`` at a time; those that are not there yet are made first.
+
+        Where nobody looks at the pixels, they are not read, and the maps stand for the images.
+        """
+        numbers = self._numbers(rows, turn)
+        self._fill(rows, numbers)
+        parts = [slice(start, start + size) for start in range(0, len(rows), size)]
+        if not self._pixels:
+            for part in parts:
+                maps = self.maps(rows[part], numbers[part])
+                yield maps, maps
+            return
+        reading = iterate(self.images, rows, size, self._fabric.device)
+        for part, (pixels, chosen) in zip(parts, reading, strict=True):
+            yield self._warped(pixels, chosen, numbers[part]), self.maps(chosen, numbers[part])
+
+    def _numbers(self, rows: NDArray[np.int64], turn: ArrayLike) -> NDArray[np.int64]:
+        return np.broadcast_to(np.asarray(turn, np.int64) % self.draws, len(rows))
+
+    def _fill(self, rows: NDArray[np.int64], numbers: NDArray[np.int64]) -> None:
+        """Make the whole blocks that hold ``rows``."""
+        for number in np.unique(numbers):
+            places = np.searchsorted(self._rows, rows[numbers == number])
+            blocks = np.unique(places[~self._done[number][places]] // BLOCK)
+            rows_due = min(len(blocks) * BLOCK, len(self._rows))
+            began = shown = time.perf_counter()
+            for done, block in enumerate(blocks):
+                now = time.perf_counter()
+                if self._on_fill and now - shown > 0.5:
+                    shown, rate = now, done * BLOCK / (now - began)
+                    self._on_fill(Filling(done * BLOCK, rows_due, int(number) + 1, self.draws, rate))
+                self._make(int(number), np.arange(block * BLOCK, min((block + 1) * BLOCK, len(self._rows))))
+
+    @torch.no_grad()
+    def _make(self, number: int, places: NDArray[np.int64]) -> None:
+        with self._fabric.autocast():
+            maps = self._network(self.pixels(self._rows[places], number)).clamp(-HALF_MAX, HALF_MAX).half()
+        self._files.write(number, places, maps.contiguous().cpu().numpy())
+        self._done[number][places] = True
+
+    def _warped(self, pixels: Tensor, rows: NDArray[np.int64], turn: ArrayLike) -> Tensor:
+        if self._ranges == STILL:
+            return pixels.float().div_(255).contiguous(memory_format=torch.channels_last)
+        numbers, places = self._numbers(rows, turn), torch.from_numpy(np.searchsorted(self._rows, rows))
+        whole = [self._parameters(int(number)) for number in np.unique(numbers)]
+        which = torch.from_numpy(np.unique(numbers, return_inverse=True)[1])
+        parts = [(which == index, known) for index, known in enumerate(whole)]
+        matrix = torch.empty(len(rows), *whole[0].matrix.shape[1:])
+        holes = torch.empty(len(rows), *whole[0].holes.shape[1:], dtype=whole[0].holes.dtype)
+        for mine, known in parts:
+            matrix[mine], holes[mine] = known.matrix[places[mine]], known.holes[places[mine]]
+        planes = pixels.contiguous().float().div_(255)  # resampling is quickest on whole planes
+        return apply(planes, Draws(matrix, holes))
+
+    def _parameters(self, number: int) -> Draws:
+        """One draw for all rows; only the last is kept, as those of half a million rows take 60 MB."""
+        if self._drawn is None or self._drawn[0] != number:
+            seed = int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0])
+            generator = torch.Generator().manual_seed(seed)
+            self._drawn = number, draw(len(self._rows), self.images.size, self._ranges, generator)
+        return self._drawn[1]
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A run's maps of a backbone that does not learn: of this process's training images, and of the validation ones."""
+
+    training: FrozenMaps
+    validation: FrozenMaps
+
+    @classmethod
+    def of(
+        cls,
+        network: nn.Module,
+        run: Run,
+        recipe: Recipe,
+        turns: int,
+        fabric: Fabric,
+        on_fill: Callable[[Filling], None] | None = None,
+    ) -> Frozen | None:
+        """None where the backbone of ``network`` learns, or the recipe wants new augmentations in each of ``turns``.
+
+        A network whose attribute ``sees_only_maps`` is true does not look at the pixels beside its backbone.
+        """
+        backbone = getattr(network, "backbone", None)
+        if not recipe.draws or not isinstance(backbone, Backbone) or not backbone.frozen:
+            return None
+        mine = epoch_order(len(run.training), run.seed, 0, fabric.global_rank, fabric.world_size, apart=True)
+        seed = int(np.random.SeedSequence([run.seed, fabric.global_rank]).generate_state(1)[0])
+        pixels = not getattr(network, "sees_only_maps", False)
+
+        def maps(images: DecodedImages, rows: NDArray[np.int64], ranges: Augmentation, draws: int) -> FrozenMaps:
+            return FrozenMaps(backbone, images, rows, ranges, seed, fabric, run.folder, draws, pixels, on_fill)
+
+        return cls(
+            maps(run.training.images, run.training.rows[mine], recipe.augmentation, min(recipe.draws, turns)),
+            maps(run.validation.images, run.validation.rows, STILL, 1),
+        )
+
+
+def given(network: nn.Module, maps: Tensor | None) -> contextlib.AbstractContextManager[None]:
+    """Within this, ``network``'s backbone answers with ``maps``, if there are any."""
+    if maps is None:
+        return contextlib.nullcontext()
+    backbone = network.get_submodule("backbone")
+    assert isinstance(backbone, Backbone)
+    return backbone.given(maps)

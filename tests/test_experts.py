@@ -21,7 +21,7 @@ from facetell.adaptation import acceptance
 from facetell.adaptation.replay import Lesson
 from facetell.adaptation.second_backbone import Second
 from facetell.adaptation.strategies import STRATEGIES, get_strategy
-from facetell.adaptation.strategies import beside as strategy
+from facetell.adaptation.strategies import expert as strategy
 from facetell.adaptation.task import Known
 from facetell.cli.main import main
 from facetell.detector.bundle import read_bundle

@@ -13,9 +13,9 @@ import torch
 from lessons import SIZE, School, school, tensors
 from torch import Tensor, nn
 
+from facetell.adaptation import replay as module
 from facetell.adaptation.replay import Plan, remembering, replay
 from facetell.networks.backbones import Backbone
-from facetell.training import replay as module
 from facetell.training.augment import Augmentation
 from facetell.training.fabric import make_fabric
 from facetell.training.feature_maps import STILL, FrozenMaps

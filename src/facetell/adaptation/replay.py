@@ -86,7 +86,7 @@ class Lesson:
 
     def part(self, positions: NDArray[np.int64]) -> Lesson:
         """The same with some of the new images."""
-        return replace(self, new=self.new.some(positions))
+        return replace(self, new=self.new.subset(positions))
 
 
 def remembering(logits: Tensor, labels: list[Tensor], known: Tensor | None, plan: Plan) -> Tensor:

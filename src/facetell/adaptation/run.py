@@ -263,15 +263,15 @@ def _old(memory: FaceSet, known: Known, new: FaceSet, lent: set[str], fabric: Fa
         return ~np.asarray(pc.or_(pc.is_in(columns["sha256"], given), pc.is_in(columns["group"], groups)))
 
     size, others = known.settings.size, rest("validation")
-    learn = samples_of(memory, "train", size).some(rest("train"))
-    held = samples_of(memory, "validation", size).some(others)
+    learn = samples_of(memory, "train", size).subset(rest("train"))
+    held = samples_of(memory, "validation", size).subset(others)
     if lent and len(np.unique(learn.labels)) < 2:
         raise DataError(
             "the memory's faces are of too few groups to lend some as reals and learn from others",
             hint="give reals from where the fakes were found: --real FOLDER",
         )
     half = deal(held.labels, held.groups, 2, seed)
-    choose, gate = (held.some(half == part) for part in (0, 1))
+    choose, gate = (held.subset(half == part) for part in (0, 1))
     again = int(taught(memory, "validation")[others][half == 1].sum())
     return _Old(memory, Memory(learn, predict(known.network, learn, fabric)), choose, gate, again)
 

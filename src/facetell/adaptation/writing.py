@@ -65,7 +65,7 @@ def write_adapted(
     if memory:
         every = samples_of(memory, "validation", found.settings.size)
         embedding = embedding_reference(found.network, every, seed)
-        validation = every.some(~taught(memory, "validation"))
+        validation = every.subset(~taught(memory, "validation"))
         logits = predict(found.network, validation, fabric)
         description |= _decisions(parent, memory, validation, logits)
         metrics["validation"] = summary(

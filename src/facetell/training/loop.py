@@ -69,7 +69,7 @@ class Samples:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def some(self, which: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Samples:
+    def subset(self, which: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Samples:
         """Those at some positions, or where a mask (N,) is true."""
         return Samples(self.images, self.rows[which], self.labels[which], self.groups[which])
 

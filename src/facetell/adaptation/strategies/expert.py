@@ -74,7 +74,7 @@ def _with_expert(known: Known, second: Second, device: torch.device) -> Known:
 def _some(samples: Samples, seed: int) -> Samples:
     rng = np.random.default_rng([seed, 5])
     drawn = [rng.permutation(np.flatnonzero(samples.labels == label))[:MOST] for label in (0, 1)]
-    return samples.some(np.sort(np.concatenate(drawn)))
+    return samples.subset(np.sort(np.concatenate(drawn)))
 
 
 def _fit(probe: Probe, vectors: NDArray[np.float32], truth: NDArray[np.bool_]) -> Floats:

@@ -16,6 +16,7 @@ from PIL import Image
 from toy import tiny
 
 import facetell
+from facetell.blending import generators as regenerating
 from facetell.blending import writing
 from facetell.cli.main import main
 from facetell.drawn import write_drawn_faces
@@ -25,7 +26,6 @@ from facetell.faceset.survey import survey
 from facetell.faceset.table import FaceSet
 from facetell.pixels.decode import decode, open_header
 from facetell.pixels.image_statistics import FEATURES
-from facetell.training import regenerating
 
 PEOPLE = 40
 

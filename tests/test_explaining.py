@@ -11,7 +11,7 @@ from torch import Tensor, nn
 pytest.importorskip("captum")
 
 from facetell.evaluation.concentration import spearman
-from facetell.explanation import attention
+from facetell.explanation import attention_maps as attention
 from facetell.explanation.attention_maps import attended, received
 from facetell.explanation.explainer import Explainer, enlarged
 from facetell.explanation.gradcam import grad_cam

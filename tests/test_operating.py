@@ -22,8 +22,8 @@ from facetell.detector.bundle import read_bundle, update_description
 from facetell.detector.calibration import calibrations
 from facetell.detector.measured import Videos
 from facetell.errors import BundleError, DataError, SettingsError, UsageError
-from facetell.evaluation import calibration as curves
 from facetell.evaluation import choose_threshold, read_predictions
+from facetell.evaluation import score_curves as curves
 from facetell.faceset.table import FaceSet
 
 LEARNS = {"epochs": 14, "lr": 2e-3, "zoom": 0, "rotate": 0, "translate": 0}

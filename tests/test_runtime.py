@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
+from facetell.networks import acceleration as runtime
 from facetell.networks.backbones import build_backbone
 from facetell.networks.convolution import PointwiseConv2d, TrimmedConv2d
 from facetell.networks.fdftnet import FDFtNet
 from facetell.networks.ftt import FineTuneTransformer
 from facetell.networks.mbblock import MobileNetHead
-from facetell.training import runtime
 
 
 def trained(network: nn.Module) -> nn.Module:

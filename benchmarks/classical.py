@@ -104,7 +104,7 @@ def grid(folder: Path, faces: Any) -> dict[str, Any]:
         times[extractor] = {}
         start = folder / f"start-{extractor}"
         facetell.fit(
-            "finetune", faces.path, start, shots=8, settings={"backbone": extractor, "weights": "none", "epochs": 1}
+            "finetune", faces.path, start, shots=8, settings={"backbone": extractor, "pretrained": "none", "epochs": 1}
         )
         for classifier, point in CLASSIFIERS.items():
             out = folder / f"{extractor}-{classifier}"
@@ -113,7 +113,7 @@ def grid(folder: Path, faces: Any) -> dict[str, Any]:
                 "features",
                 faces.path,
                 out,
-                settings={"weights": str(start), "classifier": classifier, "grid": point, "size": SIZE},
+                settings={"pretrained": str(start), "classifier": classifier, "grid": point, "size": SIZE},
             )
             facetell.evaluate(
                 out, faces.path, folder / f"report-{extractor}-{classifier}", split="validation", device="cpu"

@@ -53,7 +53,7 @@ def speed(rounds: int) -> dict[str, Any]:
                 for draws in (0, 1):
                     marks = [time.perf_counter()]
                     run = Task(*parts, 0, folder, on_epoch=lambda _, marks=marks: marks.append(time.perf_counter()))
-                    settings = {"weights": "none", "batch_size": BATCH, "epochs": EPOCHS, "averaging": 0.99}
+                    settings = {"pretrained": "none", "batch_size": BATCH, "epochs": EPOCHS, "averaging": 0.99}
                     network = method.fit(method.settings(**settings, **change, draws=draws), run)
                     epochs = np.diff(marks)[1:] if draws else np.diff(marks)  # the first includes building the network
                     taken["later" if draws else "anew"] += list(epochs[0 if draws else 1 :])
@@ -117,7 +117,7 @@ def quality(faces: Path, weights: Path, seeds: int, cases: list[str], epochs: li
     results: dict[str, Any] = {}
     for case in cases:
         method, change = CASES[case]
-        shared: dict[str, Any] = {"weights": str(weights), "batch_size": BATCH, "averaging": 0.99, "select": "last"}
+        shared: dict[str, Any] = {"pretrained": str(weights), "batch_size": BATCH, "averaging": 0.99, "select": "last"}
         shared["lr"] = 3e-3 if method == "finetune" else 4e-4
         for count in epochs:
             for draws in (0, 1, 4, 8, 16):

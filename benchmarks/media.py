@@ -95,7 +95,7 @@ def write_detector(folder: Path) -> Path:
     from facetell.drawn import write_drawn_faces
 
     pictures = write_drawn_faces(folder / "drawn", people=40, seed=0, size=64)
-    settings = {"weights": "none", "epochs": 1}
+    settings = {"pretrained": "none", "epochs": 1}
     facetell.fit(
         "fdftnet", facetell.prepare(pictures, folder / "drawn-faces").path, folder / "detector", settings=settings
     )

@@ -185,7 +185,7 @@ def memory(folder: Path, small: int = 2_000) -> dict[str, Any]:
         detector = folder / "detector"
         for action, source in (("prepare", pictures), ("score", detector)):
             if action == "score" and not detector.exists():
-                settings = {"weights": "none", "epochs": 1}
+                settings = {"pretrained": "none", "epochs": 1}
                 facetell.fit("finetune", faces, detector, settings=settings, shots=64)
             command = [sys.executable, "-c", MEASURED, action, str(source), str(faces)]
             done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -58,7 +58,7 @@ def general() -> Backbone:
 def school(folder: Path, backbone: str = "resnet10t", method: str = "finetune", **settings: object) -> School:
     """``backbone`` with random weights and statistics; 12 new pictures of each label, 10 old ones."""
     chosen = get_method(method)
-    built: Any = resolve(chosen.settings, {"backbone": backbone, "weights": "none", "size": SIZE, **settings})
+    built: Any = resolve(chosen.settings, {"backbone": backbone, "pretrained": "none", "size": SIZE, **settings})
     torch.manual_seed(11)
     network = chosen.build(built)
     for name, buffer in network.named_buffers():

@@ -21,7 +21,7 @@ from facetell.errors import SettingsError, UsageError
 from facetell.evaluation.metrics import auroc
 from facetell.evaluation.predictions import read_predictions
 
-TINY = 'settings = { backbone = "squeezenet1_1", weights = "none", size = 32, batch_size = 16, epochs = 1, averaging = 0.9 }'
+TINY = 'settings = { backbone = "squeezenet1_1", pretrained = "none", size = 32, batch_size = 16, epochs = 1, averaging = 0.9 }'
 SPEC = f"""
 title = "Toys"
 about = "Checkerboards."
@@ -42,7 +42,7 @@ start = "baseline"
 split = "finetune"
 shots = [4, 8]
 control = "baseline"
-{TINY.replace('weights = "none"', "lr = 0.001")}
+{TINY.replace('pretrained = "none"', "lr = 0.001")}
 [[rows]]
 name = "untouched"
 start = "baseline"

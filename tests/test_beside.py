@@ -40,7 +40,7 @@ def mixture(fitted: Path, size: int = SIZE) -> Known:
     detector = facetell.Detector.load(fitted, "cpu")
     given = {
         "backbone": "squeezenet1_1",
-        "weights": "none",
+        "pretrained": "none",
         "size": size,
         "old_method": detector.description["method"],
         "old_settings": json.dumps(detector.description["settings"]),

@@ -27,7 +27,7 @@ from facetell.settings import resolve
 def build(method: str, **settings: object) -> nn.Module:
     found = get_method(method)
     torch.manual_seed(0)
-    network = found.build(resolve(found.settings, {"weights": "none", **settings}))
+    network = found.build(resolve(found.settings, {"pretrained": "none", **settings}))
     for parameter in network.parameters():  # heads begin at zero, which explains nothing
         if not parameter.any():
             nn.init.normal_(parameter, std=0.1)

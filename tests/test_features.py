@@ -288,7 +288,7 @@ def test_damaged_vectors_are_made_again(own_cache: Path) -> None:
 
 def test_a_detectors_backbone_is_an_extractor(faces: FaceSet, tmp_path: Path) -> None:
     base = facetell.fit("finetune", faces.path, tmp_path / "base", settings={**TINY, "epochs": 1})
-    settings = {"weights": str(tmp_path / "base"), "grid": "C=1"}
+    settings = {"pretrained": str(tmp_path / "base"), "grid": "C=1"}
     detector = facetell.fit("features", faces.path, tmp_path / "d", settings=settings)
     assert detector.size == 32
     for name, tensor in base.network.state_dict().items():
@@ -372,7 +372,7 @@ def test_evaluating_a_second_classifier_extracts_nothing(
     monkeypatch.setattr(vectors, "_compute", lambda *a: counted.append(len(a[2])) or compute(*a))
     for grid in ("C=1", "C=0.1"):
         out = tmp_path / grid
-        facetell.fit("features", faces.path, out, settings={"weights": str(start), "size": 32, "grid": grid})
+        facetell.fit("features", faces.path, out, settings={"pretrained": str(start), "size": 32, "grid": grid})
         facetell.evaluate(out, faces.path, tmp_path / f"report {grid}", device="cpu")
         table = facetell.evaluation.predictions.read_predictions(tmp_path / f"report {grid}" / "predictions.parquet")
         with decoded(faces, "test", 32) as images:

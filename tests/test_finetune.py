@@ -52,7 +52,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 def test_the_frozen_part_stays_and_the_rest_learns(
     train: str, learning: tuple[str, ...], averaging: float, faces: FaceSet, base: Path, tmp_path: Path
 ) -> None:
-    settings = {"weights": str(base), "epochs": 2, "batch_size": 16, "lr": 0.01, "averaging": averaging, "train": train}
+    settings = {
+        "pretrained": str(base),
+        "epochs": 2,
+        "batch_size": 16,
+        "lr": 0.01,
+        "averaging": averaging,
+        "train": train,
+    }
     tuned = facetell.fit("finetune", faces.path, tmp_path / "tuned", settings=settings)
     before = facetell.Detector.load(base, "cpu").network.state_dict()
     after = tuned.network.state_dict()
@@ -122,7 +129,7 @@ def test_layer_decay_is_timms(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_layer_decay_reaches_the_training(faces: FaceSet, base: Path, tmp_path: Path) -> None:
     settings = {
-        "weights": str(base),
+        "pretrained": str(base),
         "epochs": 1,
         "batch_size": 8,
         "averaging": 0.0,

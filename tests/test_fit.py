@@ -138,7 +138,7 @@ def test_shots_are_drawn_by_seed_and_few_images_are_repeated(faces: FaceSet, tmp
 
 def test_a_detector_is_a_start_for_another(faces: FaceSet, tmp_path: Path) -> None:
     base = facetell.fit("finetune", faces.path, tmp_path / "base", settings=TINY)
-    few = {"weights": str(tmp_path / "base"), "epochs": 1, "lr": 0.0, "batch_size": 16}
+    few = {"pretrained": str(tmp_path / "base"), "epochs": 1, "lr": 0.0, "batch_size": 16}
     tuned = facetell.fit("fdftnet", faces.path, tmp_path / "tuned", settings=few)
     assert tuned.description["settings"]["backbone"] == "squeezenet1_1"
     assert tuned.size == 32
@@ -152,7 +152,7 @@ def test_a_detector_is_a_start_for_another(faces: FaceSet, tmp_path: Path) -> No
 
 def test_a_frozen_backbone_stays(faces: FaceSet, tmp_path: Path) -> None:
     facetell.fit("finetune", faces.path, tmp_path / "base", settings=TINY)
-    settings = {"weights": str(tmp_path / "base"), "epochs": 2, "lr": 0.01, "train_backbone": False}
+    settings = {"pretrained": str(tmp_path / "base"), "epochs": 2, "lr": 0.01, "train_backbone": False}
     tuned = facetell.fit("fdftnet", faces.path, tmp_path / "tuned", settings=settings)
     base = facetell.Detector.load(tmp_path / "base", "cpu")
     changed = [
@@ -169,7 +169,7 @@ def test_a_frozen_backbone_stays(faces: FaceSet, tmp_path: Path) -> None:
         ({"split": "test"}, UsageError, "worthless"),
         ({"preset": "papr"}, SettingsError, "did you mean 'paper'"),
         ({"settings": {**TINY, "epocs": 1}}, SettingsError, "did you mean 'epochs'"),
-        ({"settings": {**TINY, "weights": "nowhere"}}, UsageError, "neither a detector nor a file"),
+        ({"settings": {**TINY, "pretrained": "nowhere"}}, UsageError, "neither a detector nor a file"),
         ({"settings": {**TINY, "lr": 1e30}}, FacetellError, "the loss is"),
         ({"threshold": "best"}, SettingsError, "best"),
     ],
@@ -202,12 +202,12 @@ def test_weights_from_a_file(faces: FaceSet, tmp_path: Path) -> None:
     source = build_backbone("squeezenet1_1", 32)
     tensors = {f"features.{name}": tensor for name, tensor in source.body.state_dict().items()}
     save_file(tensors | {"classifier.1.bias": torch.zeros(1000)}, tmp_path / "imagenet.safetensors")
-    settings = {**TINY, "weights": str(tmp_path / "imagenet.safetensors"), "epochs": 1, "lr": 0.0, "averaging": 0.0}
+    settings = {**TINY, "pretrained": str(tmp_path / "imagenet.safetensors"), "epochs": 1, "lr": 0.0, "averaging": 0.0}
     detector = facetell.fit("finetune", faces.path, tmp_path / "detector", settings=settings)
     for name, tensor in source.body.state_dict().items():
         assert torch.equal(weights_of(detector)[f"backbone.body.{name}"], tensor)
     (tmp_path / "broken.safetensors").write_bytes(b"not tensors")
-    settings = {**settings, "weights": str(tmp_path / "broken.safetensors")}
+    settings = {**settings, "pretrained": str(tmp_path / "broken.safetensors")}
     with pytest.raises(DataError, match="not a safetensors file"):
         facetell.fit("finetune", faces.path, tmp_path / "other", settings=settings)
 

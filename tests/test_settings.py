@@ -45,7 +45,7 @@ def test_bad_settings_are_named(layer: dict[str, object], message: str) -> None:
 
 
 def test_assignments_need_a_sign() -> None:
-    assert parse_assignments(["mb-blocks=2", "weights=a=b"]) == {"mb_blocks": "2", "weights": "a=b"}
+    assert parse_assignments(["mb-blocks=2", "pretrained=a=b"]) == {"mb_blocks": "2", "pretrained": "a=b"}
     with pytest.raises(SettingsError, match="cannot read 'epochs'"):
         parse_assignments(["epochs"])
 

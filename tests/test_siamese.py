@@ -331,9 +331,9 @@ def test_a_lone_face_of_a_class_is_said(tmp_path: Path) -> None:
 
 
 def test_any_backbone_and_a_detector_as_a_start(faces: FaceSet, tmp_path: Path) -> None:
-    small = {"backbone": "squeezenet1_1", "weights": "none", "size": 32, "epochs": 1}
+    small = {"backbone": "squeezenet1_1", "pretrained": "none", "size": 32, "epochs": 1}
     base = facetell.fit("finetune", faces.path, tmp_path / "base", settings={**small, "batch_size": 16})
-    settings = {"weights": str(tmp_path / "base"), "pair_epochs": 1, "epochs": 1, "lr": 0.0, "batch_size": 16}
+    settings = {"pretrained": str(tmp_path / "base"), "pair_epochs": 1, "epochs": 1, "lr": 0.0, "batch_size": 16}
     tuned = facetell.fit("siamese", faces.path, tmp_path / "tuned", settings=settings)
     for name, tensor in base.network.state_dict().items():
         if name.startswith("backbone."):

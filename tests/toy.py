@@ -17,7 +17,7 @@ from facetell.methods import get_method
 from facetell.settings import describe
 
 COUNTS = {"train": 24, "validation": 10, "finetune": 12, "test": 12}
-TINY = {"backbone": "squeezenet1_1", "weights": "none", "size": 32, "batch_size": 16, "epochs": 3, "averaging": 0.9}
+TINY = {"backbone": "squeezenet1_1", "pretrained": "none", "size": 32, "batch_size": 16, "epochs": 3, "averaging": 0.9}
 """Settings under which a method of the shared loop trains in a second or two."""
 OWN = {
     "siamese": {
@@ -30,7 +30,7 @@ OWN = {
         "lr_step": 1.0,
         "colour": 0.0,
     },
-    "features": {"backbone": "squeezenet1_1", "weights": "none", "size": 32, "grid": "C=0.01,1"},
+    "features": {"backbone": "squeezenet1_1", "pretrained": "none", "size": 32, "grid": "C=0.01,1"},
 }
 """The same for methods with settings of their own."""
 

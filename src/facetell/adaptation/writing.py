@@ -52,7 +52,7 @@ def write_adapted(
         description = {key: value for key, value in description.items() if key not in ("unsure", "per_file")}
     held_out = np.asarray(record.pop("held_out"))
     labels = new.labels(SPLIT)
-    second = {"start": found.settings.weights} if found.method == "beside" else {}
+    second = {"start": found.settings.pretrained} if found.method == "beside" else {}
     description |= {
         "method": found.method,
         "settings": as_dict(found.settings),

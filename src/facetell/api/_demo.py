@@ -24,7 +24,7 @@ log = logging.getLogger("facetell")
 KNOWN, NEW = "upsampled", "blended"
 BASELINE = {
     "backbone": "resnet10t",
-    "weights": "none",
+    "pretrained": "none",
     "epochs": 8,
     "batch_size": 32,
     "lr": 2e-3,
@@ -81,7 +81,7 @@ def demo(
     known = evaluate(out / "baseline", out / KNOWN, out / "report-known", seed=seed)
     before = evaluate(out / "baseline", out / NEW, out / "report-before", seed=seed)
     log.info("A new kind appears: %s. FDFtNet learns it from %d pictures per class", NEW, shots)
-    start = {"weights": str(out / "baseline"), **ADAPTATION, **(adaptation or {})}
+    start = {"pretrained": str(out / "baseline"), **ADAPTATION, **(adaptation or {})}
     fit("fdftnet", out / NEW, out / "detector", settings=start, split="finetune", shots=shots, **watch)
     after = evaluate(out / "detector", out / NEW, out / "report-after", seed=seed)
     return DemoResult(

@@ -87,10 +87,10 @@ def fit(
         raise UsageError(f"{method} is made by `facetell adapt`, not fitted", hint="see `facetell methods`")
     user = {**_preset(chosen, preset), **(read_toml(Path(config)) if config else {}), **(settings or {})}
     resolved: Any = resolve(chosen.settings, user)
-    start, origin, inherited = read_start(resolved.weights)
+    start, origin, inherited = read_start(resolved.pretrained)
     for key, value in inherited.items():
         if key in user and getattr(resolved, key) != value:
-            raise UsageError(f"{resolved.weights} has {key} {value}, not {user[key]}", hint=f"leave out {key}")
+            raise UsageError(f"{resolved.pretrained} has {key} {value}, not {user[key]}", hint=f"leave out {key}")
     resolved = resolve(chosen.settings, user, inherited)
 
     check_rule(threshold)

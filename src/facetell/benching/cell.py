@@ -87,7 +87,7 @@ def _work(job: Job, tell: Callable[[str], None]) -> dict[str, Any]:
         partial = job.detector.with_name(job.detector.name + ".partial")
         resumed = (partial / CHECKPOINT).exists()
         began = time.perf_counter()
-        settings = {**job.settings, **({"weights": str(job.start)} if job.start else {})}
+        settings = {**job.settings, **({"pretrained": str(job.start)} if job.start else {})}
         fit(
             job.method, job.faceset, job.detector, settings=settings, split=job.split, shots=job.shots, seed=job.seed,
             resume=True, on_step=lambda step: tell(f"{step.stage} {step.epoch}/{step.epochs}"),

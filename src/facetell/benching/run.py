@@ -111,12 +111,12 @@ class _Queue:
             raise DataError(f"its start failed: {self.reasons[cell.start]}")
         names = dict.fromkeys([*([cell.faceset] if cell.method else []), *(name for name, _ in cell.tests)])
         sets = {name: self._opened(name) for name in names}
-        weights = str(cell.settings.get("weights", ""))
-        file = self.data / weights
+        pretrained = str(cell.settings.get("pretrained", ""))
+        file = self.data / pretrained
         known = {
             "version": facetell.__version__,
             "method": cell.method,
-            "settings": {**cell.settings, "weights": _digest(file) if file.is_file() else weights},
+            "settings": {**cell.settings, "pretrained": _digest(file) if file.is_file() else pretrained},
             "faceset": sets[cell.faceset].fingerprint if cell.method else None,
             "split": cell.split,
             "shots": cell.shots,
@@ -131,7 +131,7 @@ class _Queue:
             faceset=sets[cell.faceset].path if cell.method else Path(),
             split=cell.split,
             shots=cell.shots,
-            settings={**cell.settings, "weights": str(file)} if file.is_file() else cell.settings,
+            settings={**cell.settings, "pretrained": str(file)} if file.is_file() else cell.settings,
             seed=cell.seed,
             tests=tuple((sets[name].path, split) for name, split in cell.tests),
             start=self.jobs[cell.start].detector if cell.start else None,

@@ -74,7 +74,7 @@ class Cell:
     """One detector to fit and measure. Without a method it is the detector of ``start``, measured as it is.
 
     ``axes``: what distinguishes it within its row, ``tests``: (face set, split) pairs it is measured on. ``settings`` are
-    complete but for ``weights``, which is what the row says, below the data folder where it is a file.
+    complete but for ``pretrained``, which is what the row says, below the data folder where it is a file.
     """
 
     row: str

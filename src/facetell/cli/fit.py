@@ -18,7 +18,7 @@ __all__ = ["command"]
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Where the detector goes.")
 @click.option("--split", default="train", show_default=True, help="Split to learn from.")
 @click.option("--shots", type=click.IntRange(min=1), help="Learn from this many images per class only.")
-@click.option("--weights", help="What the backbone starts from: library, none, FILE.safetensors or a detector.")
+@click.option("--pretrained", help="What the backbone starts from: library, none, FILE.safetensors or a detector.")
 @click.option("--preset", help="Named settings, such as 'paper'.")
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="One setting; may be repeated.")
@@ -37,7 +37,7 @@ def command(
     out: Path,
     split: str,
     shots: int | None,
-    weights: str | None,
+    pretrained: str | None,
     preset: str | None,
     config: Path | None,
     assignments: tuple[str, ...],
@@ -51,14 +51,14 @@ def command(
     \b
     Example:
       facetell fit finetune faces -o baseline
-      facetell fit fdftnet faces --split finetune --weights baseline -o detector
-      facetell fit fdftnet new-attack --shots 50 --weights baseline -o detector --set epochs=30
+      facetell fit fdftnet faces --split finetune --pretrained baseline -o detector
+      facetell fit fdftnet new-attack --shots 50 --pretrained baseline -o detector --set epochs=30
     """
     from facetell.api import fit
 
     settings = parse_assignments(assignments)
-    if weights is not None:
-        settings["weights"] = weights
+    if pretrained is not None:
+        settings["pretrained"] = pretrained
     show = FitProgress()
     with counting("decoding", "faces") as decoding:
         fit(

@@ -42,7 +42,7 @@ EPILOG = """\b
 Example:
   facetell prepare photos -o faces              photos/real, photos/fake
   facetell fit finetune faces -o baseline
-  facetell fit fdftnet faces --set weights=baseline --shots 100 -o detector
+  facetell fit fdftnet faces --set pretrained=baseline --shots 100 -o detector
   facetell evaluate detector faces --split test -o report
   facetell detect detector suspicious.jpg
 

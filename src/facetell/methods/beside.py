@@ -21,7 +21,7 @@ class BesideSettings:
     """The second backbone, and the method and settings of the older detector."""
 
     backbone: str = setting("squeezenet1_0", "the second backbone: squeezenet1_0, … or any timm name")
-    weights: str = setting("library", "what the second backbone's weights are")
+    pretrained: str = setting("library", "what the second backbone's weights are")
     size: int = setting(64, "side of the input in pixels; the older detector sees it at its own", low=16, high=1024)
     experts: int = setting(1, "kinds learned on the second backbone", low=1, high=1000)
     old_method: str = setting("finetune", "method of the older detector")

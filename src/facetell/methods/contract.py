@@ -46,7 +46,7 @@ class Task(Run):
 class Method:
     """One detection method.
 
-    ``settings`` is a frozen dataclass with ``size``, ``backbone``, ``weights`` and ``precision`` among its fields.
+    ``settings`` is a frozen dataclass with ``size``, ``backbone``, ``pretrained`` and ``precision`` among its fields.
     ``build(settings)`` makes the network without loading weights (a part whose size is learned is a ``LearnedSize``);
     ``fit(settings, task)`` returns a trained one and leaves ``training.csv`` in the task's folder (None: the method is
     made in another way). ``presets`` are named layers of settings. ``predict(network, samples, fabric, on_step)`` gives

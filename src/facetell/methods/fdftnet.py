@@ -30,7 +30,7 @@ class FDFtNetSettings(Recipe):
     )
     select: str = setting("last", "which epoch is kept, judged on validation", choices=("auroc", "loss", "last"))
     backbone: str = setting("squeezenet1_0", "squeezenet1_0, shallownetv3, resnetv2_50, xception, or any timm name")
-    weights: str = setting("library", "what the backbone starts from: library, none, FILE.safetensors or a detector")
+    pretrained: str = setting("library", "what the backbone starts from: library, none, FILE.safetensors or a detector")
     size: int = setting(64, "side of the input in pixels", low=16, high=1024)
     train_backbone: bool = setting(True, "true: the backbone learns too, at backbone_lr times the rate")
     backbone_lr: float = setting(1.0, "factor on the learning rate for the backbone", low=0)
@@ -68,7 +68,7 @@ def build(settings: FDFtNetSettings) -> FDFtNet:
 
 def fit(settings: FDFtNetSettings, task: Task) -> FDFtNet:
     """Fine-tune on ``task.training``; the epoch is chosen on ``task.validation``."""
-    network = _assemble(settings, start_backbone(settings.backbone, settings.size, settings.weights, task.start))
+    network = _assemble(settings, start_backbone(settings.backbone, settings.size, settings.pretrained, task.start))
     if not settings.train_backbone:
         network.backbone.freeze()
     added = [(module, 1.0) for module in (network.mb, network.ftt, network.head) if module is not None]

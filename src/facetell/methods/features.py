@@ -34,7 +34,7 @@ class FeaturesSettings:
     """The extractor, the classifier, and how its parameters are chosen."""
 
     backbone: str = setting("squeezenet1_0", "squeezenet1_0, shallownetv3, resnetv2_50, xception, or any timm name")
-    weights: str = setting("library", "the extractor's weights: library, none, FILE.safetensors or a detector")
+    pretrained: str = setting("library", "the extractor's weights: library, none, FILE.safetensors or a detector")
     size: int = setting(64, "side of the input in pixels", low=16, high=1024)
     classifier: str = setting("logistic", "what learns on the features", choices=tuple(CLASSIFIERS))
     grid: str = setting(
@@ -69,7 +69,7 @@ def fit(settings: FeaturesSettings, task: Task) -> FeatureClassifier:
         if len(np.unique(samples.labels)) < 2:
             raise DataError(f"the {name} images need both real and fake", hint="see `facetell inspect FACESET`")
     folds = folds_of(task.training, settings.folds, task.seed)
-    network = _assemble(settings, start_backbone(settings.backbone, settings.size, settings.weights, task.start))
+    network = _assemble(settings, start_backbone(settings.backbone, settings.size, settings.pretrained, task.start))
     fabric = make_fabric(settings.precision)
     vectors = extract(network.backbone.to(fabric.device), task.training, fabric, task.on_step)
     search = Search(

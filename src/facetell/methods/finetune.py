@@ -45,7 +45,7 @@ class FinetuneSettings(Recipe):
     backbone: str = setting(
         "squeezenet1_0", "squeezenet1_0, mobilenet_v2_tf, shallownetv3, resnetv2_50, xception, or any timm name"
     )
-    weights: str = setting("library", "what the backbone starts from: library, none, FILE.safetensors or a detector")
+    pretrained: str = setting("library", "what the backbone starts from: library, none, FILE.safetensors or a detector")
     size: int = setting(64, "side of the input in pixels", low=16, high=1024)
     train: str = setting("all", "what learns: all, last-block, head; or steps such as all,last-block,head")
     layer_decay: float = setting(
@@ -97,7 +97,7 @@ def build(settings: FinetuneSettings) -> Classifier:
 
 def fit(settings: FinetuneSettings, task: Task) -> Classifier:
     """Train on ``task.training``; the epoch, of each step if there are several, is chosen on ``task.validation``."""
-    network = _assemble(settings, start_backbone(settings.backbone, settings.size, settings.weights, task.start))
+    network = _assemble(settings, start_backbone(settings.backbone, settings.size, settings.pretrained, task.start))
     steps: list[Callable[[], Groups]] = [
         partial(_begin, network, part, settings.layer_decay) for part in settings.steps
     ]

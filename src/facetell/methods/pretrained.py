@@ -20,13 +20,13 @@ from facetell.networks.depth import DepthStatistics
 __all__ = ["General", "read_start", "second_backbone"]
 
 
-def read_start(weights: str) -> tuple[Start | None, str, dict[str, object]]:
+def read_start(pretrained: str) -> tuple[Start | None, str, dict[str, object]]:
     """What the backbone begins with: its tensors, a name for the card, and the settings a detector imposes."""
-    if weights == "library":
+    if pretrained == "library":
         return None, "the library's pretrained weights", {}
-    if weights == "none":
+    if pretrained == "none":
         return None, "random weights", {}
-    path = Path(weights)
+    path = Path(pretrained)
     if is_bundle(path):
         description, tensors, _ = read_bundle(path)
         backbone = {k.removeprefix("backbone."): v for k, v in tensors.items() if k.startswith("backbone.")}
@@ -43,7 +43,8 @@ def read_start(weights: str) -> tuple[Start | None, str, dict[str, object]]:
         except (OSError, SafetensorError) as error:
             raise DataError(f"{path} is not a safetensors file: {error}") from error
     raise UsageError(
-        f"weights '{weights}' are neither a detector nor a file", hint="library, none, FILE.safetensors or a detector"
+        f"pretrained '{pretrained}' is neither a detector nor a file",
+        hint="library, none, FILE.safetensors or a detector",
     )
 
 
@@ -85,11 +86,11 @@ def _own(loaded: Detector, name: str | None, size: int | None) -> General | None
     if isinstance(loaded.network, Beside) and name in (None, settings["backbone"]):
         statistics = loaded.network.statistics
         if size in (None, loaded.size):
-            return General(settings["backbone"], settings["weights"], loaded.size, statistics)
+            return General(settings["backbone"], settings["pretrained"], loaded.size, statistics)
         start = Start("detector", statistics.backbone.state_dict())
         body = start_backbone(settings["backbone"], size, "none", start)
-        return General(settings["backbone"], settings["weights"], size, DepthStatistics(body, size))
-    tried = "library" if name else str(settings.get("weights", "none"))
+        return General(settings["backbone"], settings["pretrained"], size, DepthStatistics(body, size))
+    tried = "library" if name else str(settings.get("pretrained", "none"))
     if tried == "none" or is_bundle(Path(tried)):  # a detector's own backbone is no general one
         if size:
             raise UsageError(

@@ -20,7 +20,7 @@ class SiameseSettings(PhasesRecipe):
     """A backbone, what it starts from, and the embedding; then the recipe of both phases."""
 
     backbone: str = setting("cffn", "cffn (Salpekar), cffn_icip (Hsu et al.), or any other backbone")
-    weights: str = setting("none", "what the backbone starts from: library, none, FILE.safetensors or a detector")
+    pretrained: str = setting("none", "what the backbone starts from: library, none, FILE.safetensors or a detector")
     size: int = setting(64, "side of the input in pixels", low=16, high=1024)
     embedding: str = setting(
         "l2", "embeddings of length 1 (l2), or softmax as in the sources, which collapses", choices=("l2", "softmax")
@@ -39,7 +39,7 @@ def build(settings: SiameseSettings) -> SiameseNet:
 
 def fit(settings: SiameseSettings, task: Task) -> SiameseNet:
     """Train both phases on ``task.training``; the epoch is chosen on the whole of ``task.validation``."""
-    network = _assemble(settings, start_backbone(settings.backbone, settings.size, settings.weights, task.start))
+    network = _assemble(settings, start_backbone(settings.backbone, settings.size, settings.pretrained, task.start))
     train_phases(network, task, settings, make_fabric(settings.precision))
     return network
 

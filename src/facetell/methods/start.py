@@ -10,12 +10,12 @@ from facetell.networks.tensors import misfit
 __all__ = ["start_backbone"]
 
 
-def start_backbone(name: str, size: int, weights: str, start: Start | None) -> Backbone:
+def start_backbone(name: str, size: int, pretrained: str, start: Start | None) -> Backbone:
     """Build a backbone and give it its first weights.
 
-    ``start`` wins when given (a file or a detector, read by the caller); else ``weights`` is ``library`` or ``none``.
+    ``start`` wins when given (a file or a detector, read by the caller); else ``pretrained`` is ``library`` or ``none``.
     """
-    backbone = build_backbone(name, size, library_weights=start is None and weights == "library")
+    backbone = build_backbone(name, size, library_weights=start is None and pretrained == "library")
     if start is None:
         return backbone
     if start.kind == "library":

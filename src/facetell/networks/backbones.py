@@ -146,7 +146,7 @@ def build_backbone(name: str, size: int, *, library_weights: bool = False) -> Ba
     try:
         if name in _OWN:
             if library_weights:
-                raise SettingsError(f"{name} has no library weights", hint="fit it with weights=none or a file")
+                raise SettingsError(f"{name} has no library weights", hint="fit it with pretrained=none or a file")
             body, normalisation = _OWN[name]
             backbone = Backbone(name, body(), normalisation)
         elif name.startswith("squeezenet"):
@@ -158,8 +158,8 @@ def build_backbone(name: str, size: int, *, library_weights: bool = False) -> Ba
             raise
         raise FacetellError(
             f"the library's weights of {name} could not be downloaded: {_first_line(error)}",
-            hint="with no internet, give a file (--weights FILE.safetensors), a detector (--weights DETECTOR), "
-            "or train from scratch (--weights none)",
+            hint="with no internet, give a file (--pretrained FILE.safetensors), a detector (--pretrained DETECTOR), "
+            "or train from scratch (--pretrained none)",
         ) from error
     try:
         backbone.map_shape(size)

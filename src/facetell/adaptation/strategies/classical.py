@@ -27,7 +27,7 @@ def learn(known: Known, lesson: Lesson) -> Known:
     old = known.settings
     backbone = known.network.get_submodule("backbone")
     assert isinstance(backbone, Backbone)
-    given = {"backbone": old.backbone, "size": old.size, "weights": "none", "classifier": "logistic"}
+    given = {"backbone": old.backbone, "size": old.size, "pretrained": "none", "classifier": "logistic"}
     settings: Any = resolve(method.settings, given)
     network = method.build(settings)
     network.get_submodule("backbone").load_state_dict(backbone.state_dict())

@@ -61,7 +61,7 @@ def _with_expert(known: Known, second: Second, device: torch.device) -> Known:
         return Known(known.method, replace(old, experts=old.experts + 1), grown.to(device).eval())
     given = {
         "backbone": second.backbone,
-        "weights": second.weights,
+        "pretrained": second.weights,
         "size": second.size,
         "old_method": known.method,
         "old_settings": json.dumps(as_dict(old)),

@@ -23,7 +23,7 @@ def learn(known: Known, lesson: Lesson) -> Known:
         settings, network = known.settings, known.copied()
     else:
         old = known.settings
-        given = {"backbone": old.backbone, "size": old.size, "weights": "none", "train_backbone": False}
+        given = {"backbone": old.backbone, "size": old.size, "pretrained": "none", "train_backbone": False}
         settings = resolve(method.settings, given)
         network = method.build(settings)
         network.get_submodule("backbone").load_state_dict(known.network.get_submodule("backbone").state_dict())

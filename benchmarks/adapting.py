@@ -26,17 +26,17 @@ from facetell.adaptation.cross_validation import SHARES, cross_validate, mixed
 from facetell.adaptation.new_faces import SPLIT, new_faces, of_label
 from facetell.adaptation.second_backbone import Second
 from facetell.adaptation.strategies import STRATEGIES, get_strategy
+from facetell.allocator import tune_allocator
 from facetell.detector.detector import Detector
 from facetell.detector.replay_buffer import memory_of
 from facetell.evaluation.metrics import auroc
 from facetell.evaluation.score_curves import calibrated
 from facetell.faceset.decoded import decoded
+from facetell.faceset.samples import samples_of
 from facetell.faceset.table import FaceSet
 from facetell.methods.pretrained import second_backbone
-from facetell.networks.acceleration import tune_allocator
 from facetell.training.fabric import make_fabric
 from facetell.training.loop import predict
-from facetell.training.samples import samples_of
 
 
 def measure(given: argparse.Namespace) -> None:

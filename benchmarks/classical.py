@@ -61,11 +61,12 @@ def extraction(folder: Path, faces: Any) -> dict[str, Any]:
     import numpy as np
     import torch
 
-    from facetell.networks.acceleration import fast_inference, tune_allocator
+    from facetell.allocator import tune_allocator
+    from facetell.faceset.samples import samples_of
+    from facetell.networks.acceleration import fast_inference
     from facetell.networks.backbones import build_backbone
     from facetell.training import vectors
     from facetell.training.fabric import make_fabric
-    from facetell.training.samples import samples_of
 
     tune_allocator()
     samples = samples_of(faces, "train", SIZE)

@@ -31,10 +31,10 @@ def speed(rounds: int) -> dict[str, Any]:
     """Seconds per epoch of each case: anew, first round, later, floor."""
     import numpy as np
 
+    from facetell.allocator import tune_allocator
     from facetell.faceset.decoded import DecodedImages
     from facetell.methods import get_method
     from facetell.methods.contract import Task
-    from facetell.networks.acceleration import tune_allocator
     from facetell.training.loop import Samples
 
     tune_allocator()

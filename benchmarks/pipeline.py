@@ -56,10 +56,11 @@ def training(folder: Path) -> dict[str, Any]:
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits as loss_of
 
+    from facetell.allocator import tune_allocator
     from facetell.faceset.decoded import decoded
     from facetell.ingest.prepare import prepare
     from facetell.methods.finetune import FinetuneSettings, build
-    from facetell.networks.acceleration import channels_last, tune_allocator
+    from facetell.networks.acceleration import channels_last
     from facetell.training.fabric import make_fabric
     from facetell.training.loop import Run, Samples, train
     from facetell.training.recipe import parameter_groups
@@ -111,12 +112,13 @@ def scoring(folder: Path, crops: int = 10_000) -> dict[str, Any]:
     import numpy as np
     import torch
 
+    from facetell.allocator import tune_allocator
     from facetell.api._evaluate import BATCH as SCORE_BATCH
     from facetell.api._evaluate import predictions
     from facetell.detector.detector import Detector
+    from facetell.detector.runtimes.torch import TorchRuntime
     from facetell.ingest.prepare import prepare
     from facetell.methods import get_method
-    from facetell.networks.acceleration import tune_allocator
     from facetell.settings import as_dict
 
     tune_allocator()
@@ -129,7 +131,7 @@ def scoring(folder: Path, crops: int = 10_000) -> dict[str, Any]:
             "input": {"size": SIZE}, "temperature": 1.0, "thresholds": {"default": {"value": 0.5}},
             "settings": as_dict(settings),
         }  # fmt: skip
-        detector = Detector(method.build(settings), description)
+        detector = Detector(TorchRuntime(method.build(settings), SIZE), description)
         count = len(faces.labels("train"))
         images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (SCORE_BATCH, SIZE, SIZE, 3), np.uint8))
         floats = images.permute(0, 3, 1, 2).float().div_(255)
@@ -138,7 +140,7 @@ def scoring(folder: Path, crops: int = 10_000) -> dict[str, Any]:
             began = time.perf_counter()
             with torch.inference_mode():
                 for start in range(0, count, SCORE_BATCH):
-                    detector.forward(floats[: count - start])
+                    detector.runtime.forward(floats[: count - start])
             return count / (time.perf_counter() - began)
 
         def whole() -> float:
@@ -161,7 +163,7 @@ def scoring(folder: Path, crops: int = 10_000) -> dict[str, Any]:
 MEASURED = """
 import re, sys
 from pathlib import Path
-from facetell.networks.acceleration import tune_allocator
+from facetell.allocator import tune_allocator
 action, source, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
 tune_allocator()
 if action == "prepare":

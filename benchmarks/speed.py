@@ -172,7 +172,7 @@ def work(case: Case) -> None:
 
     torch.set_num_threads(1)
     if case.options.get("tuned"):
-        from facetell.networks.acceleration import tune_allocator
+        from facetell.allocator import tune_allocator
 
         tune_allocator()
     step = WORKERS[case.worker](case.batch, case.options)

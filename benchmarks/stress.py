@@ -65,6 +65,7 @@ def main() -> None:
     arguments = parser.parse_args()
     import facetell
     from facetell.detector.detector import Detector
+    from facetell.detector.runtimes.torch import TorchRuntime
     from facetell.methods import get_method
     from facetell.settings import as_dict
 
@@ -74,7 +75,7 @@ def main() -> None:
         "method": "finetune", "settings": as_dict(settings), "input": {"size": SIZE, "crop": None}, "temperature": 1.0,
         "thresholds": {"default": {"value": 0.5}}, "versions": {},
     }  # fmt: skip
-    detector = Detector(method.build(settings), description)
+    detector = Detector(TorchRuntime(method.build(settings), SIZE), description)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["FACETELL_CACHE"] = str(folder / "cache")

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from facetell.errors import DataError
 from facetell.faceset.decoded import DecodedImages
-from facetell.training.batches import draw_shots, epoch_order, iterate
+from facetell.faceset.samples import draw_shots
+from facetell.training.batches import epoch_order, iterate
 
 
 @pytest.fixture

@@ -17,9 +17,11 @@ import facetell
 from facetell.adaptation.task import Known
 from facetell.cli.main import main
 from facetell.detector.bundle import read_bundle, write_bundle
+from facetell.detector.runtimes.torch import TorchRuntime
 from facetell.errors import BundleError, SettingsError, UsageError
 from facetell.explanation.sanity import randomised
 from facetell.methods import METHODS, get_method
+from facetell.methods.building import arrays_of
 from facetell.networks.backbones import build_backbone
 from facetell.networks.beside import AtSize, Beside, Probe
 from facetell.pixels.decode import resize
@@ -47,7 +49,7 @@ def mixture(fitted: Path, size: int = SIZE) -> Known:
     }
     settings: Any = resolve(get_method("beside").settings, given)
     torch.manual_seed(5)
-    network = Beside(detector.network, SIZE, build_backbone("squeezenet1_1", size), size)
+    network = Beside(detector.runtime.network, SIZE, build_backbone("squeezenet1_1", size), size)
     return Known("beside", settings, network.eval())
 
 
@@ -150,9 +152,9 @@ def written(fitted: Path, out: Path) -> tuple[Known, np.ndarray, np.ndarray]:
     description = {key: value for key, value in parent.items() if key not in ("format", "version", "files")}
     description |= {"method": "beside", "settings": as_dict(known.settings)}
     pictures = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), dtype=np.uint8)
-    logits = facetell.Detector(known.network, description, "cpu").logits(pictures)
-    selftest = {"images": torch.from_numpy(pictures), "logits": torch.from_numpy(logits)}
-    write_bundle(out, description, known.network.state_dict(), selftest, {}, "a card", {})
+    logits = facetell.Detector(TorchRuntime(known.network, SIZE), description).logits(pictures)
+    selftest = {"images": pictures, "logits": logits}
+    write_bundle(out, description, arrays_of(known.network), selftest, {}, "a card", {})
     return known, pictures, logits
 
 
@@ -161,7 +163,7 @@ def test_to_disk_and_back(fitted: Path, tmp_path: Path) -> None:
     again = facetell.Detector.load(tmp_path / "detector", "cpu")
     np.testing.assert_array_equal(again.logits(pictures), logits)
     for name, tensor in known.network.state_dict().items():
-        assert torch.equal(again.network.state_dict()[name], tensor), name
+        assert torch.equal(again.runtime.network.state_dict()[name], tensor), name
     assert facetell.verify(tmp_path / "detector")["method"] == "beside"
     verdict = again.detect(fitted.parent / "pictures" / "test-0-real.png", faces="crops")
     assert verdict.decision in ("real", "fake")

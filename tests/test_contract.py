@@ -28,7 +28,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 
 def assert_same(first: facetell.Detector, second: facetell.Detector) -> None:
-    ours, theirs = first.network.state_dict(), second.network.state_dict()
+    ours, theirs = first.runtime.network.state_dict(), second.runtime.network.state_dict()
     for (name, a), b in zip(ours.items(), theirs.values(), strict=True):
         assert torch.equal(a, b), name
 

@@ -262,12 +262,12 @@ def test_one_monday_after_another(
     ):
         again = second_backbone(loaded, name, weights, size)
         assert again is not None
-        assert again.statistics is loaded.network.statistics
+        assert again.statistics is loaded.runtime.network.statistics
     larger = second_backbone(loaded, None, None, 64)
     assert larger is not None
-    assert (larger.size, larger.statistics is loaded.network.statistics) == (64, False)
+    assert (larger.size, larger.statistics is loaded.runtime.network.statistics) == (64, False)
     for tensor, other in zip(
-        larger.statistics.state_dict().values(), loaded.network.statistics.state_dict().values(), strict=True
+        larger.statistics.state_dict().values(), loaded.runtime.network.statistics.state_dict().values(), strict=True
     ):
         assert torch.equal(tensor, other)
     once, twice = ((tmp_path / name / "weights.safetensors").stat().st_size for name in ("once", "twice"))

@@ -17,8 +17,8 @@ pytest.importorskip("captum")
 pytest.importorskip("matplotlib")
 
 import facetell
-from facetell.api import _detect
 from facetell.cli.main import main
+from facetell.detector import many
 from facetell.detector.judge import Judge
 from facetell.errors import DataError, UsageError
 from facetell.explanation.explainer import Explainer
@@ -45,10 +45,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(autouse=True)
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def here(*arguments: Any, **options: Any) -> Any:
-        _detect._Worker.judge = None
+        many._Worker.judge = None
         return inline.here(*arguments, **options)
 
-    monkeypatch.setattr(_detect, "guarded_map", here)
+    monkeypatch.setattr(many, "guarded_map", here)
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

@@ -247,8 +247,8 @@ def test_an_interrupted_fit_goes_on_from_its_features(faces: FaceSet, tmp_path: 
     resumed = facetell.fit("features", faces.path, tmp_path / "cut", settings=SMALL, resume=True)
     assert counted == [48, 20]
     whole = facetell.fit("features", faces.path, tmp_path / "whole", settings=SMALL)
-    for name, tensor in whole.network.state_dict().items():
-        assert torch.equal(tensor, resumed.network.state_dict()[name]), name
+    for name, tensor in whole.runtime.network.state_dict().items():
+        assert torch.equal(tensor, resumed.runtime.network.state_dict()[name]), name
 
 
 def test_the_cache_knows_pictures_rows_weights_and_precision(faces: FaceSet, counted: list[int]) -> None:
@@ -291,9 +291,9 @@ def test_a_detectors_backbone_is_an_extractor(faces: FaceSet, tmp_path: Path) ->
     settings = {"pretrained": str(tmp_path / "base"), "grid": "C=1"}
     detector = facetell.fit("features", faces.path, tmp_path / "d", settings=settings)
     assert detector.size == 32
-    for name, tensor in base.network.state_dict().items():
+    for name, tensor in base.runtime.network.state_dict().items():
         if name.startswith("backbone."):
-            assert torch.equal(detector.network.state_dict()[name], tensor), name
+            assert torch.equal(detector.runtime.network.state_dict()[name], tensor), name
 
 
 @pytest.mark.parametrize("name", ["convnext_atto", "deit_tiny_patch16_224", "inception_v4"])

@@ -61,8 +61,8 @@ def test_the_frozen_part_stays_and_the_rest_learns(
         "train": train,
     }
     tuned = facetell.fit("finetune", faces.path, tmp_path / "tuned", settings=settings)
-    before = facetell.Detector.load(base, "cpu").network.state_dict()
-    after = tuned.network.state_dict()
+    before = facetell.Detector.load(base, "cpu").runtime.network.state_dict()
+    after = tuned.runtime.network.state_dict()
     learned = {name for name in before if name.startswith(("head.", *learning))}
     changed = {name for name, tensor in before.items() if not torch.equal(tensor, after[name])}
     assert changed == learned  # batch norms' statistics on both sides
@@ -137,8 +137,8 @@ def test_layer_decay_reaches_the_training(faces: FaceSet, base: Path, tmp_path: 
         "layer_decay": 0.2,
         "lr": 0.01,
     }
-    tuned = facetell.fit("finetune", faces.path, tmp_path / "tuned", settings=settings).network.state_dict()
-    before = facetell.Detector.load(base, "cpu").network.state_dict()
+    tuned = facetell.fit("finetune", faces.path, tmp_path / "tuned", settings=settings).runtime.network.state_dict()
+    before = facetell.Detector.load(base, "cpu").runtime.network.state_dict()
     moved = [
         (tuned[f"backbone.body.model.{name}"] - before[f"backbone.body.model.{name}"]).abs().mean().item()
         for name in ("conv1.0.weight", "layer2.0.conv1.weight", "layer4.0.conv1.weight")
@@ -190,7 +190,7 @@ def test_each_step_begins_with_what_the_one_before_kept(faces: FaceSet, tmp_path
     settings = {**CHAIN, "epochs": 1}
     one, two, three = (
         facetell.fit("finetune", faces.path, tmp_path / train.replace(",", "-"), settings={**settings, "train": train})
-        .network.state_dict()
+        .runtime.network.state_dict()
         for train in ("all", "all,head", "all,head,all")
     )  # fmt: skip
     assert all(torch.equal(one[name], two[name]) for name in one if name.startswith("backbone."))

@@ -39,7 +39,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 
 def weights_of(detector: facetell.Detector) -> dict[str, torch.Tensor]:
-    return detector.network.state_dict()
+    return detector.runtime.network.state_dict()
 
 
 def assert_same(first: facetell.Detector, second: facetell.Detector) -> None:

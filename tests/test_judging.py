@@ -20,8 +20,8 @@ from schema import errors
 from toy import toy_detector
 
 import facetell
-from facetell.api import _detect
 from facetell.cli.main import main
+from facetell.detector import many
 from facetell.detector import verdict as verdicts
 from facetell.detector.judge import Judge
 from facetell.detector.verdict import STATUSES, FaceVerdict, TrackVerdict, Verdict
@@ -29,6 +29,7 @@ from facetell.errors import BundleError, UsageError
 from facetell.media.frame_choice import All, Spread
 from facetell.media.limits import Limits
 from facetell.media.video import frames
+from facetell.media.walk import find_files
 from facetell.pixels.decode import read_picture
 from facetell.reporting.annotate import annotate, annotated_names
 
@@ -95,11 +96,11 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Judge in this process, which is quick; gives the paths that were judged."""
 
     def here(*arguments: Any, **options: Any) -> Any:
-        _detect._Worker.judge = None  # it may be of another detector
+        many._Worker.judge = None  # it may be of another detector
         return inline.here(*arguments, **options)
 
     inline.worked.clear()
-    monkeypatch.setattr(_detect, "guarded_map", here)
+    monkeypatch.setattr(many, "guarded_map", here)
     return inline.worked
 
 
@@ -314,7 +315,7 @@ def test_stdin_patterns_and_folders(
 
 def test_a_name_that_no_file_can_have(found: facetell.Detector) -> None:
     for name in ("x" * 5000, "a\0b"):
-        (path,) = _detect.find_files([name])
+        (path,) = find_files([name])
         assert found.detect(path).status in ("missing", "unreadable")
 
 

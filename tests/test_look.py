@@ -18,8 +18,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import facetell
-from facetell.api import _detect, _look
+from facetell.api import _look
 from facetell.cli.main import main
+from facetell.detector import many
 from facetell.detector.bundle import EMBEDDING, read_bundle, update_description
 from facetell.detector.known_faces import _drawn, read_embedding
 from facetell.detector.traffic_sample import draw_judged
@@ -61,10 +62,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(autouse=True)
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def here(*arguments: Any, **options: Any) -> Any:
-        _detect._Worker.judge = None
+        many._Worker.judge = None
         return inline.here(*arguments, **options)
 
-    monkeypatch.setattr(_detect, "guarded_map", here)
+    monkeypatch.setattr(many, "guarded_map", here)
 
 
 def judged(made: dict[str, Path], path: Path, *folders: Path) -> Path:
@@ -87,9 +88,10 @@ def test_what_a_detector_keeps(made: dict[str, Path]) -> None:
     # The points are those of the validation faces, in whatever order.
     faces = FaceSet.open(made["faces"])
     detector = facetell.Detector.load(made["detector"], "cpu")
-    embed = _look._embedder(made["detector"], detector, known)
     pixels = np.stack([decode_resized(faces.image(row), 32) for row in faces.rows("validation")])
-    np.testing.assert_allclose(embed(pixels), known.points, atol=2e-3)
+    np.testing.assert_allclose(
+        _look._embed(made["detector"], detector.runtime, known, list(pixels)), known.points, atol=2e-3
+    )
     assert facetell.Detector.verify(made["detector"])["files"] == len(description["files"])
 
 
@@ -168,7 +170,7 @@ def test_without_look_no_picture_is_opened(
     made: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     day = judged(made, tmp_path / "day.jsonl", made["old"])
-    monkeypatch.setattr(_detect, "guarded_map", None)
+    monkeypatch.setattr(many, "guarded_map", None)
     monkeypatch.setattr(_look, "look_at", None)
     found = facetell.watch(made["detector"], [day], tmp_path / "out")
     assert "look" not in found

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from facetell import allocator
 from facetell.networks import acceleration as runtime
 from facetell.networks.backbones import build_backbone
 from facetell.networks.convolution import PointwiseConv2d, TrimmedConv2d
@@ -34,9 +35,9 @@ def fdftnet(backbone: str = "squeezenet1_0", size: int = 64) -> nn.Module:
 
 
 def test_allocator_is_idempotent_and_silent_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert runtime.tune_allocator() is runtime.tune_allocator()
-    monkeypatch.setattr(runtime.sys, "platform", "darwin")
-    assert runtime.tune_allocator.__wrapped__() is False
+    assert allocator.tune_allocator() is allocator.tune_allocator()
+    monkeypatch.setattr(allocator.sys, "platform", "darwin")
+    assert allocator.tune_allocator.__wrapped__() is False
 
 
 @pytest.mark.parametrize(

@@ -284,7 +284,9 @@ def test_resume_in_either_phase_and_between_them(stopped: int, faces: FaceSet, t
     with pytest.raises(_StopError):
         facetell.fit("siamese", faces.path, tmp_path / "cut", settings=settings, seed=1, on_epoch=stop)
     resumed = facetell.fit("siamese", faces.path, tmp_path / "cut", settings=settings, seed=1, resume=True)
-    for (name, a), b in zip(whole.network.state_dict().items(), resumed.network.state_dict().values(), strict=True):
+    for (name, a), b in zip(
+        whole.runtime.network.state_dict().items(), resumed.runtime.network.state_dict().values(), strict=True
+    ):
         assert torch.equal(a, b), name
     for name in ("weights.safetensors", "metrics.json", "embedding.csv"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
@@ -335,6 +337,6 @@ def test_any_backbone_and_a_detector_as_a_start(faces: FaceSet, tmp_path: Path) 
     base = facetell.fit("finetune", faces.path, tmp_path / "base", settings={**small, "batch_size": 16})
     settings = {"pretrained": str(tmp_path / "base"), "pair_epochs": 1, "epochs": 1, "lr": 0.0, "batch_size": 16}
     tuned = facetell.fit("siamese", faces.path, tmp_path / "tuned", settings=settings)
-    for name, tensor in base.network.state_dict().items():
+    for name, tensor in base.runtime.network.state_dict().items():
         if name.startswith("backbone."):
-            assert torch.equal(tuned.network.state_dict()[name], tensor), name
+            assert torch.equal(tuned.runtime.network.state_dict()[name], tensor), name

@@ -28,19 +28,19 @@ from facetell.adaptation.writing import write_adapted
 from facetell.detector.bundle import DESCRIPTION
 from facetell.detector.detector import Detector
 from facetell.detector.replay_buffer import memory_of, taught
+from facetell.detector.runtimes.torch import torch_runtime
 from facetell.errors import AcceptanceError, DataError, LeakError, UsageError
 from facetell.evaluation.choice_gain import deal, gain_of_choice
 from facetell.evaluation.metrics import auroc
 from facetell.faceset.decoded import decoded
 from facetell.faceset.join import Part
+from facetell.faceset.samples import samples_of
 from facetell.faceset.table import FaceSet, hash_file
 from facetell.methods.pretrained import General, second_backbone
-from facetell.networks.acceleration import tune_allocator
 from facetell.settings import resolve
 from facetell.training.fabric import make_fabric
 from facetell.training.feature_maps import FrozenMaps
 from facetell.training.loop import Samples, predict
-from facetell.training.samples import samples_of
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -114,7 +114,6 @@ def adapt(
             f"the strategy {strategy} has no second backbone to choose",
             hint="--strategy beside, or leave out the options",
         )
-    tune_allocator()
     loaded = Detector.load(path, "cpu")
     description = loaded.description
     memory = memory_of(path, description)
@@ -250,7 +249,7 @@ def _known(loaded: Detector) -> Known:
     from facetell.methods import get_method
 
     method = get_method(loaded.description["method"])
-    return Known(method.name, resolve(method.settings, loaded.description["settings"]), loaded.network)
+    return Known(method.name, resolve(method.settings, loaded.description["settings"]), torch_runtime(loaded).network)
 
 
 def _old(memory: FaceSet, known: Known, new: FaceSet, lent: set[str], fabric: Fabric, seed: int) -> _Old:

@@ -20,14 +20,16 @@ from facetell.detector.known_faces import embedding_reference
 from facetell.detector.lineage import history_of
 from facetell.detector.measured import counted, operating_point, sketched
 from facetell.detector.replay_buffer import FOLDER, TAUGHT, described, taught
+from facetell.detector.runtimes.torch import TorchRuntime
 from facetell.evaluation.choice_gain import deal
 from facetell.evaluation.metrics import confusion, summary
 from facetell.evaluation.score_curves import calibrated, fit_temperature
 from facetell.faceset.join import Part, join
+from facetell.faceset.samples import group_codes, samples_of
 from facetell.faceset.table import FaceSet
+from facetell.methods.building import arrays_of
 from facetell.settings import as_dict
 from facetell.training.loop import Samples, predict
-from facetell.training.samples import group_codes, samples_of
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -64,7 +66,7 @@ def write_adapted(
     embedding = None
     if memory:
         every = samples_of(memory, "validation", found.settings.size)
-        embedding = embedding_reference(found.network, every, seed)
+        embedding = embedding_reference(TorchRuntime(found.network, every.images.size, fabric.device), every, seed)
         validation = every.subset(~taught(memory, "validation"))
         logits = predict(found.network, validation, fabric)
         description |= _decisions(parent, memory, validation, logits)
@@ -75,8 +77,7 @@ def write_adapted(
         )
     else:
         metrics["validation"] = {}
-    network = found.network.cpu()
-    fresh = Detector(network, description)
+    fresh = Detector(TorchRuntime(found.network.cpu(), found.settings.size), description)
     scores = fresh.scores(held_out.astype(np.float32))
     rates = confusion(labels, scores, fresh.calibration.threshold)
     record["at_threshold"] = {"recall": rates.recall, "fpr": rates.fpr, **counted(labels)}
@@ -92,7 +93,7 @@ def write_adapted(
                 (scratch / FOLDER).rename(folder / FOLDER)
 
         card = model_card(out.name, description, metrics)
-        write_bundle(out, description, network.state_dict(), fresh.selftest(), metrics, card, {}, embedding, fill)
+        write_bundle(out, description, arrays_of(found.network), fresh.selftest(), metrics, card, {}, embedding, fill)
 
 
 def _decisions(

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from facetell.api._evaluate import evaluate
     from facetell.api._explain import explain
     from facetell.api._fit import fit
-    from facetell.api._information import history, inspect, list_methods, verify
+    from facetell.api._information import history, inspect, verify
+    from facetell.api._methods import list_methods
     from facetell.api._remember import remember
     from facetell.api._report import report
     from facetell.api._sources import sources
@@ -64,7 +65,7 @@ _HOMES = {
     "fit": "facetell.api._fit",
     "history": "facetell.api._information",
     "inspect": "facetell.api._information",
-    "list_methods": "facetell.api._information",
+    "list_methods": "facetell.api._methods",
     "prepare": "facetell.ingest.prepare",
     "remember": "facetell.api._remember",
     "report": "facetell.api._report",

@@ -15,12 +15,12 @@ from facetell.detector.detector import Detector
 from facetell.evaluation.concentration import error_rates, following, worst_groups
 from facetell.evaluation.shortcuts import enough, tells
 from facetell.faceset.leaks import find_leaks
+from facetell.faceset.samples import check_split, group_codes
 from facetell.faceset.survey import sample_features, survey
 from facetell.faceset.table import FaceSet
 from facetell.ingest.prepare import open_or_prepare
 from facetell.pixels.image_statistics import CONTROLS, FAMILIES, Floats
 from facetell.reporting.audit import AUDIT_FORMAT, AUDIT_VERSION, check_audit_destination, findings, write_audit
-from facetell.training.samples import check_split, group_codes
 
 __all__ = ["audit", "training_shortcuts"]
 

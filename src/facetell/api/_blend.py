@@ -15,7 +15,6 @@ from facetell.errors import DataError, UsageError, near_miss
 from facetell.faceset import writing
 from facetell.faceset.table import FaceSet
 from facetell.ingest.prepare import open_or_prepare
-from facetell.networks.acceleration import tune_allocator
 
 __all__ = ["KINDS", "blend"]
 
@@ -95,7 +94,6 @@ def blend(
             return existing
         if not overwrite:
             raise DataError(f"{out} holds another face set", hint="give another folder, or --overwrite to replace it")
-    tune_allocator()
     order = Order(KINDS[kind], draws, seed, size)
     makers = _makers(order, faces, rows, on_train)
     return write_pairs(faces, rows, out, order, makers, made, progress)

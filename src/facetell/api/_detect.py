@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import glob
-import os
-from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facetell.detector.verdict import Verdict, status_of
+from facetell.detector.many import Judging, failed, judge_files
+from facetell.detector.verdict import Verdict
 from facetell.errors import DataError
-from facetell.media.frame_choice import Choice, Spread, parse
-from facetell.media.workers import Failure, guarded_map, seconds_for
+from facetell.media.frame_choice import Spread, parse
+from facetell.media.walk import find_files
+from facetell.media.workers import Failure
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from facetell.detector.judge import Judge
 
-    Crops = npt.NDArray[np.uint8]
-
-__all__ = ["detect", "find_files", "seen"]
-
-PRELOAD = ("facetell.detector.detector", "facetell.faces.finding")
+__all__ = ["detect"]
 
 
 def detect(
@@ -63,162 +56,25 @@ def detect(
         MissingExtraError: the extra ``media`` is not installed.
     """
     choice = parse(frames)
-    files = list(find_files(paths))
-    drawn = str(annotate) if annotate else None
+    how = Judging(str(detector), device, at, prevalence, faces, choice, face_model)
     few = isinstance(choice, Spread) and annotate is None  # a clip with boxes has all frames
-    job = _Job(str(detector), device, at, prevalence, faces, choice, face_model, drawn, 1)
-    results = _over(files, _judge, job, few, workers, on_file)
+    work = partial(_judge, annotated=None if annotate is None else Path(annotate))
+    results = judge_files(how, list(find_files(paths)), work, few_frames=few, workers=workers, on_file=on_file)
     try:
-        for verdict, _ in results:
-            yield verdict
+        for path, verdict in results:
+            yield failed(path, verdict) if isinstance(verdict, Failure) else verdict
     finally:
         results.close()
 
 
-def seen(
-    detector: str | Path,
-    paths: Iterable[str | Path],
-    *,
-    faces: str = "auto",
-    frames: str = "8",
-    face_model: str | None = None,
-    device: str = "auto",
-    workers: int | None = None,
-    on_file: Callable[[int, int], None] | None = None,
-) -> Generator[tuple[Verdict, Crops | None], None, None]:
-    """As `detect`, with the crops (F, size, size, 3) that the network saw, one for each of the verdict's faces."""
-    choice = parse(frames)
-    job = _Job(str(detector), device, "default", None, faces, choice, face_model, None, 1)
-    return _over(list(find_files(paths)), _see, job, isinstance(choice, Spread), workers, on_file)
-
-
-def _over(
-    files: list[Path],
-    work: Callable[[str], tuple[Verdict, Crops | None]],
-    job: _Job,
-    few: bool,
-    workers: int | None,
-    on_file: Callable[[int, int], None] | None,
-) -> Generator[tuple[Verdict, Crops | None], None, None]:
-    """Do ``work`` on files in worker processes; ``few``: it looks at few frames of a video.
-
-    This process stays light and quick to start: torch and the detector are only loaded where they are used.
-    """
-    cores = os.cpu_count() or 1
-    workers = max(1, min(workers or cores, len(files)))
-    job = replace(job, threads=max(1, cores // workers))
-    if not files:  # else the first worker finds out
-        from facetell.detector.bundle import read_bundle
-        from facetell.detector.calibration import calibrations
-
-        calibrations(read_bundle(Path(job.detector))[0], job.at, job.prevalence)
-
-    def seconds(path: str) -> float:
-        return seconds_for(Path(path), few_frames=few)
-
-    results = guarded_map(work, map(str, files), workers, seconds, initializer=_keep, initargs=(job,), preload=PRELOAD)
-    try:
-        for done, (path, result) in enumerate(results, start=1):
-            if isinstance(result, Failure):
-                reason = f"reading it {result.reason}: {result.detail}"
-                yield Verdict(path, status_of(result.reason), reason=reason), None
-            else:
-                yield result
-            if on_file:
-                on_file(done, len(files))
-    finally:
-        results.close()
-
-
-def find_files(paths: Iterable[str | Path]) -> Iterator[Path]:
-    """The files that paths, folders and patterns stand for. What does not exist stays, to get its verdict."""
-    for path in map(Path, paths):
-        # Not the methods of `Path`, which raise for a name that no file can have.
-        if os.path.isdir(path):  # noqa: PTH112
-            yield from _below(path, frozenset())
-        elif not os.path.exists(path) and any(mark in str(path) for mark in "*?["):  # noqa: PTH110
-            matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207  absolute patterns too
-            for match in map(Path, matches):
-                yield from _below(match, frozenset()) if match.is_dir() else (match,)
-            if not matches:
-                yield path
-        else:
-            yield path
-
-
-def _below(folder: Path, above: frozenset[str]) -> Iterator[Path]:
-    """All files below a folder but hidden ones, its own before those of its sub-folders; links are followed, loops are
-    not. A folder that cannot be read is given itself, to get its verdict."""
-    above |= {os.path.realpath(folder)}
-    try:
-        names = sorted(name for name in os.listdir(folder) if not name.startswith("."))  # noqa: PTH208  names alone
-    except OSError:
-        yield folder
-        return
-    folders = [name for name in names if (folder / name).is_dir()]
-    inside = set(folders)
-    yield from (folder / name for name in names if name not in inside)
-    for name in folders:
-        if os.path.realpath(folder / name) not in above:
-            yield from _below(folder / name, above)
-
-
-@dataclass(frozen=True)
-class _Job:
-    detector: str
-    device: str
-    at: str
-    prevalence: float | None
-    faces: str
-    choice: Choice
-    face_model: str | None
-    annotate: str | None
-    threads: int
-
-
-class _Worker:
-    """What a worker process keeps."""
-
-    job: _Job
-    judge: Judge | None = None
-
-
-def _keep(job: _Job) -> None:
-    _Worker.job = job
-
-
-def _start(job: _Job) -> Judge:
-    """Load the detector, with the first file: so an error in it reaches the caller as it is."""
-    import torch
-
-    from facetell.detector.detector import Detector
-    from facetell.detector.judge import Judge
-    from facetell.networks.acceleration import tune_allocator
-
-    tune_allocator()
-    torch.set_num_threads(job.threads)
-    detector = Detector.load(job.detector, job.device, at=job.at, prevalence=job.prevalence)
-    return Judge(detector, faces=job.faces, frames=job.choice, model=job.face_model, threads=job.threads)
-
-
-def _at_work() -> Judge:
-    if _Worker.judge is None:
-        _Worker.judge = _start(_Worker.job)
-    return _Worker.judge
-
-
-def _see(path: str) -> tuple[Verdict, Crops | None]:
-    return _at_work().seen(Path(path))
-
-
-def _judge(path: str) -> tuple[Verdict, Crops | None]:
-    job = _Worker.job
-    verdict = _at_work().file(Path(path))
-    if job.annotate is not None and verdict.frames:
+def _judge(judge: Judge, path: Path, annotated: Path | None) -> Verdict:
+    """In a worker: the verdict on a file, and its picture in the folder ``annotated``."""
+    verdict = judge.file(path)
+    if annotated is not None and verdict.frames:
         from facetell.reporting.annotate import annotate
 
         try:
-            annotate(verdict, Path(job.annotate))
+            annotate(verdict, annotated)
         except OSError as error:
-            raise DataError(f"cannot draw {path} into {job.annotate}: {error.strerror or error}") from None
-    return verdict, None
+            raise DataError(f"cannot draw {path} into {annotated}: {error.strerror or error}") from None
+    return verdict

@@ -13,17 +13,13 @@ import numpy.typing as npt
 from facetell.api._report import pictures_of
 from facetell.detector.calibration import DEFAULT, calibrations
 from facetell.detector.detector import Detector
+from facetell.detector.runtimes import ReadsCache
 from facetell.detector.shortcut_warnings import shortcut_warnings
 from facetell.evaluation.rates import check_prevalence
+from facetell.faceset.samples import Samples, check_split, samples_of
 from facetell.faceset.table import FaceSet
 from facetell.ingest.prepare import open_or_prepare
-from facetell.methods import get_method
-from facetell.networks.acceleration import tune_allocator
 from facetell.reporting.report import check_destination, write_report
-from facetell.training.batches import iterate
-from facetell.training.fabric import make_fabric
-from facetell.training.loop import Samples
-from facetell.training.samples import check_split, samples_of
 
 __all__ = ["evaluate", "opened", "predictions", "warn_of_other_crops"]
 
@@ -51,16 +47,14 @@ def predictions(
 
 
 def _logits(detector: Detector, samples: Samples, on_score: Callable[[int, int], None]) -> npt.NDArray[np.float32]:
-    """Logits (N,): by the method's own shorter way if it has one (cached features), else by the network."""
-    method = get_method(detector.description["method"])
-    if method.predict is not None:
-        fabric = make_fabric("32-true", detector.device.type)
-        return method.predict(detector.network, samples, fabric, lambda step: on_score(step.step, step.steps))
+    """Logits (N,): by the runtime's own shorter way if it has one (cached vectors), else batch by batch."""
+    if isinstance(detector.runtime, ReadsCache):
+        return detector.runtime.logits_of(samples.images, samples.rows, on_score)
     logits = np.empty(len(samples), np.float32)
     done = 0
-    for batch, _ in iterate(samples.images, samples.rows, BATCH, detector.device):
-        logits[done : done + len(batch)] = detector.logits_of(batch)
-        done += len(batch)
+    for crops in samples.images.batches(samples.rows, BATCH):
+        logits[done : done + len(crops)] = detector.logits(crops)
+        done += len(crops)
         on_score(done, len(samples))
     return logits
 
@@ -100,7 +94,6 @@ def evaluate(
     faces = open_or_prepare(Path(faceset))
     check_split(faces, split, "evaluate on")
     warn_of_other_crops(detector, faces)
-    tune_allocator()
     table = predictions(detector, faces, split, on_decode=on_decode, on_score=on_score)
     description = detector.description
     context = {

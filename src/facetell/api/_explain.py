@@ -15,8 +15,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from facetell.api._detect import seen
 from facetell.detector.detector import Detector
+from facetell.detector.many import seen
+from facetell.detector.runtimes.torch import torch_runtime
 from facetell.errors import DataError, ImageError, MissingExtraError, UsageError
 from facetell.explanation.explainer import Explainer, Maps, enlarged
 from facetell.explanation.folder import Faces, check_explanation, write_explanation
@@ -24,10 +25,10 @@ from facetell.explanation.page import believable
 from facetell.explanation.pointing import pointing_game
 from facetell.explanation.sanity import LIMIT
 from facetell.explanation.sanity import sanity as check_sanity
+from facetell.faceset.samples import check_split
 from facetell.faceset.table import INFO_FILE, FaceSet
 from facetell.pixels.decode import decode_resized
 from facetell.reporting.folder import plain
-from facetell.training.samples import check_split
 
 __all__ = ["explain"]
 
@@ -101,8 +102,9 @@ def explain(
         options = {"faces": faces, "frames": frames, "face_model": face_model, "device": device, "workers": workers}
         crops, entries, left_out = _of_files(Path(detector), paths, options)
     regions = None if masks is None else _regions(Path(masks), entries, loaded.size)
-    images = torch.from_numpy(crops).permute(0, 3, 1, 2).to(loaded.device).float().div_(255)
-    explainer = Explainer(loaded.network, loaded.size, loaded.forward)
+    runtime = torch_runtime(loaded)
+    images = torch.from_numpy(crops).permute(0, 3, 1, 2).to(runtime.device).float().div_(255)
+    explainer = Explainer(runtime.network, loaded.size, runtime.forward)
     maps = explainer.maps(images, (lambda done: on_face(done, len(crops))) if on_face else None)
     logits = loaded.logits(crops)
     for entry, logit, score in zip(entries, logits.tolist(), loaded.scores(logits).tolist(), strict=True):

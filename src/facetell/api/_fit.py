@@ -20,22 +20,23 @@ from facetell.detector.card import model_card
 from facetell.detector.detector import Detector
 from facetell.detector.known_faces import embedding_reference
 from facetell.detector.measured import counted, operating_point, per_file, sketched
+from facetell.detector.runtimes.torch import TorchRuntime
 from facetell.detector.shortcut_warnings import shortcut_warnings
 from facetell.errors import MissingExtraError, SettingsError, UsageError, near_miss
 from facetell.evaluation.metrics import summary
 from facetell.evaluation.score_curves import calibrated, fit_temperature
 from facetell.evaluation.thresholds import check_rule, promise
+from facetell.faceset.samples import check_split, samples_of
 from facetell.ingest.prepare import open_or_prepare
 from facetell.methods import get_method
+from facetell.methods.building import arrays_of
 from facetell.methods.contract import Method, Task
 from facetell.methods.pretrained import read_start
-from facetell.networks.acceleration import tune_allocator
 from facetell.reporting.embedding_plot import draw_embedding
 from facetell.settings import as_dict, read_toml, resolve
 from facetell.training.fabric import make_fabric
 from facetell.training.loop import CHECKPOINT, TABLE, EpochResult, Step, predict
 from facetell.training.phases import POINTS
-from facetell.training.samples import check_split, samples_of
 from facetell.training.tensorboard import log_to
 
 __all__ = ["fit"]
@@ -101,7 +102,6 @@ def fit(
         raise UsageError(
             f"fitting on the split '{split}' would make its numbers worthless", hint="use train or finetune"
         )
-    tune_allocator()
     training = samples_of(faces, split, resolved.size, on_decode, shots, seed)
     validation = samples_of(faces, "validation", resolved.size, on_decode)
     shortcuts = training_shortcuts(faces, training.rows + faces.rows(split).start, seed)
@@ -123,6 +123,7 @@ def fit(
     temperature = fit_temperature(logits, validation.labels)
     where = {"split": "validation", "faceset": faces.path.name, "fingerprint": faces.fingerprint}
     description: dict[str, Any] = {
+        "runtime": "torch",
         "method": method,
         "settings": as_dict(resolved),
         "input": {"size": resolved.size, "channels": "RGB", "range": [0, 1], "crop": faces.info.get("crop")},
@@ -157,14 +158,14 @@ def fit(
     of_videos = per_file(faces, logits, threshold, where)
     if of_videos:
         description["per_file"] = of_videos
-    embedding = embedding_reference(network, validation, seed)
-    detector = Detector(network.cpu(), description)
+    embedding = embedding_reference(TorchRuntime(network, resolved.size, fabric.device), validation, seed)
+    detector = Detector(TorchRuntime(network.cpu(), resolved.size, method=chosen), description)
     metrics = {"validation": summary(validation.labels, scores, point["value"]), "seed": seed}
     if fabric.is_global_zero:
         write_bundle(
             out,
             description,
-            network.state_dict(),
+            arrays_of(network),
             detector.selftest(),
             metrics,
             model_card(out.name, description, metrics),

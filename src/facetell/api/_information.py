@@ -1,4 +1,4 @@
-"""``inspect``, ``verify`` and ``list_methods``: what there is to know of face sets, detectors and methods."""
+"""``inspect``, ``verify`` and ``history``: what there is to know of face sets and detectors."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from facetell.detector.detector import Detector
 from facetell.detector.lineage import history_of
 from facetell.faceset.inspection import contact_sheet, summarise
 from facetell.ingest.prepare import open_or_prepare
-from facetell.methods import METHODS, get_method
-from facetell.methods.contract import Method
 
-__all__ = ["history", "inspect", "list_methods", "verify"]
+__all__ = ["history", "inspect", "verify"]
 
 
 def inspect(faceset: str | Path, *, sheet: str | Path | None = None, seed: int = 0) -> dict[str, object]:
@@ -36,8 +34,3 @@ def history(detector: str | Path) -> list[dict[str, Any]]:
     Raises ``BundleError`` for a damaged detector.
     """
     return history_of(read_bundle(Path(detector))[0])
-
-
-def list_methods() -> list[Method]:
-    """All detection methods with their settings (``facetell.settings.describe(method.settings)``) and presets."""
-    return [get_method(name) for name in METHODS]

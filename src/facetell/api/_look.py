@@ -10,20 +10,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
 
-from facetell.api._detect import seen
 from facetell.detector.detector import Detector
 from facetell.detector.known_faces import Embedding, read_embedding
+from facetell.detector.many import seen
+from facetell.detector.runtimes import Embeds
 from facetell.detector.traffic_sample import Judged, draw_judged
 from facetell.errors import BundleError, DataError, UsageError
 from facetell.evaluation.novelty import FAR, NEIGHBOURS, Novelty, novelty
 from facetell.evaluation.rates import rate_interval
 from facetell.faceset.table import FaceSet
-from facetell.networks.acceleration import fast_inference
-from facetell.networks.backbones import Backbone
-from facetell.networks.depth import DepthVectors
 from facetell.pixels.decode import decode_resized, resize
 from facetell.reporting.clusters import SIDE, contact_sheet
 
@@ -48,6 +45,7 @@ def look_at(
     *,
     faceset: Path | None,
     seed: int,
+    device: str = "auto",
     workers: int | None = None,
     on_file: Callable[[int, int], None] | None = None,
 ) -> tuple[dict[str, Any], list[Image.Image]]:
@@ -57,15 +55,19 @@ def look_at(
     """
     known = read_embedding(path, description)
     drawn, counts = draw_judged(tables, description, LIMIT, seed)
-    detector = Detector.load(path)
-    embed = _embedder(path, detector, known)
+    detector = Detector.load(path, device)
+    runtime = detector.runtime
+    if not isinstance(runtime, Embeds):
+        raise UsageError(f"the runtime of {path} cannot look at faces", hint="watch it without looking at faces")
     files: list[Judged] = []
     points: list[npt.NDArray[np.float64]] = []
     thumbs: list[Crops] = []
     gone: Counter[str] = Counter()
     lost: list[str] = []
     waiting: list[Crops] = []
-    for done, (judged, crop, reason) in enumerate(_crops(path, detector.size, drawn, faceset, workers), start=1):
+    for done, (judged, crop, reason) in enumerate(
+        _crops(path, detector.size, drawn, faceset, workers, device), start=1
+    ):
         if crop is None:
             gone[reason] += 1
             lost.append(judged.path)
@@ -74,7 +76,7 @@ def look_at(
             thumbs.append(resize(crop, SIDE))
             waiting.append(crop)
         if len(waiting) == BATCH or (waiting and done == len(drawn)):
-            points.append(embed(np.stack(waiting)))
+            points.append(_embed(path, runtime, known, waiting))
             waiting.clear()
         if on_file:
             on_file(done, len(drawn))
@@ -105,24 +107,17 @@ def look_at(
     return result, sheets
 
 
-def _embedder(path: Path, detector: Detector, known: Embedding) -> Callable[[Crops], npt.NDArray[np.float64]]:
-    """What turns crops (B, size, size, 3) into points (B, d)."""
-    backbone = detector.network.get_submodule("backbone")
-    assert isinstance(backbone, Backbone)
-    network = fast_inference(DepthVectors(backbone, detector.size), detector.size)
-
-    @torch.inference_mode()
-    def embed(crops: Crops) -> npt.NDArray[np.float64]:
-        batch = torch.from_numpy(crops).permute(0, 3, 1, 2).to(detector.device).float().div_(255)
-        vectors = network(batch).double().cpu().numpy()
-        if vectors.shape[1] != len(known.mean):
-            raise BundleError(f"{path}: the points of its known faces are of another backbone")
-        return known.project(vectors)
-
-    return embed
+def _embed(path: Path, runtime: Embeds, known: Embedding, crops: list[Crops]) -> npt.NDArray[np.float64]:
+    """Points (B, d) of B crops (size, size, 3)."""
+    vectors = runtime.vectors(np.stack(crops))
+    if vectors.shape[1] != len(known.mean):
+        raise BundleError(f"{path}: the points of its known faces are of another backbone")
+    return known.project(vectors)
 
 
-def _crops(path: Path, size: int, drawn: Sequence[Judged], faceset: Path | None, workers: int | None) -> Iterator[Seen]:
+def _crops(
+    path: Path, size: int, drawn: Sequence[Judged], faceset: Path | None, workers: int | None, device: str
+) -> Iterator[Seen]:
     """All of ``drawn``, in some order: the face that the verdict counts, cut as it was for the verdict."""
     rows = [judged for judged in drawn if judged.row is not None]
     if rows:
@@ -132,7 +127,8 @@ def _crops(path: Path, size: int, drawn: Sequence[Judged], faceset: Path | None,
         present = [judged for judged in files if os.path.isfile(judged.path)]  # noqa: PTH113  for names no file can have
         yield from ((judged, None, "missing") for judged in files if not os.path.isfile(judged.path))  # noqa: PTH113
         if present:
-            again = seen(path, [each.path for each in present], faces="crops" if whole else "find", workers=workers)
+            how = "crops" if whole else "find"
+            again = seen(path, [each.path for each in present], faces=how, workers=workers, device=device)
             for judged, (verdict, crops) in zip(present, again, strict=True):
                 used = [number for number, face in enumerate(verdict.faces) if face.used]
                 if crops is None or not used:

@@ -11,9 +11,9 @@ from facetell.detector.bundle import read_bundle, update_description
 from facetell.detector.replay_buffer import FOLDER, described
 from facetell.errors import UsageError
 from facetell.faceset.join import Part, join
+from facetell.faceset.samples import check_split
 from facetell.faceset.table import FaceSet
 from facetell.ingest.prepare import open_or_prepare
-from facetell.training.samples import check_split
 
 __all__ = ["remember"]
 

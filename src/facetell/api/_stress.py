@@ -15,19 +15,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from facetell.api._evaluate import BATCH, opened, warn_of_other_crops
 from facetell.detector.calibration import calibrations
 from facetell.detector.detector import Detector
 from facetell.errors import DataError, ImageError, MissingExtraError, UsageError
+from facetell.faceset.samples import check_split
 from facetell.faceset.table import FaceSet
 from facetell.ingest.prepare import open_or_prepare
-from facetell.networks.acceleration import tune_allocator
 from facetell.pixels.corruptions import STRENGTHS, Corruption, check_codec, choose, corrupt
 from facetell.pixels.decode import decode, resize
 from facetell.reporting.stress import Conditions, check_stress, write_stress
-from facetell.training.samples import check_split
 
 __all__ = ["stress"]
 
@@ -87,7 +85,6 @@ def stress(
     if len(np.unique(labels)) < 2:
         raise DataError(f"split '{split}' of {faces.path} has one label only", hint="AUROC needs real and fake faces")
     warn_of_other_crops(detector, faces)
-    tune_allocator()
     conditions = [("none", 0), *((one.name, level) for one in chosen for level in range(1, STRENGTHS + 1))]
     scored, speed = _score(detector, faces, split, conditions, seed, workers or os.cpu_count() or 1, on_score)
     description = detector.description
@@ -151,8 +148,7 @@ def _score(
     clock, began, processor = _Clock(), time.perf_counter(), time.process_time()
     with contextlib.closing(_batches(faces, split, detector.size, conditions, seed, workers, clock)) as batches:
         for condition, first, pixels in batches:
-            batch = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-            logits[condition][first : first + len(pixels)] = detector.logits_of(batch)
+            logits[condition][first : first + len(pixels)] = detector.logits(pixels)
             done += len(pixels)
             if on_score:
                 on_score(done, total)

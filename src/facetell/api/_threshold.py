@@ -20,10 +20,9 @@ from facetell.evaluation.conformal import fit_band
 from facetell.evaluation.metrics import ece, log_loss
 from facetell.evaluation.score_curves import Curve, fit_isotonic, fit_temperature
 from facetell.evaluation.thresholds import check_rule, promise
+from facetell.faceset.samples import check_split
 from facetell.faceset.table import FaceSet
 from facetell.ingest.prepare import open_or_prepare
-from facetell.networks.acceleration import tune_allocator
-from facetell.training.samples import check_split
 
 __all__ = ["CALIBRATIONS", "calibrate", "threshold"]
 
@@ -191,7 +190,6 @@ def _scored(
             hint="use the split validation",
         )
     warn_of_other_crops(detector, faces)
-    tune_allocator()
     table = predictions(detector, faces, split, on_decode=on_decode, on_score=on_score)
     return faces, detector, {"split": split, "faceset": faces.path.name, "fingerprint": faces.fingerprint}, table
 

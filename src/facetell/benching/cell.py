@@ -77,10 +77,12 @@ def run_job(job: Job, line: Connection) -> None:
 def _work(job: Job, tell: Callable[[str], None]) -> dict[str, Any]:
     import torch
 
+    from facetell.allocator import tune_allocator
     from facetell.api._evaluate import evaluate
     from facetell.api._fit import fit
     from facetell.training.loop import CHECKPOINT
 
+    tune_allocator()
     torch.set_num_threads(job.threads)
     result: dict[str, Any] = {}
     if job.method and not job.detector.exists():

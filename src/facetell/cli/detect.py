@@ -71,8 +71,8 @@ def command(
       find inbox -name '*.mp4' | facetell detect detector - -o verdicts.jsonl --annotate pictures
     """
     from facetell.api import detect
-    from facetell.api._detect import find_files
     from facetell.faceset.table import hash_file
+    from facetell.media.walk import find_files
 
     files = [str(path) for path in find_files(_listed(paths))]
     identity = hash_file(detector / "detector.json")[:16] if (detector / "detector.json").is_file() else ""

@@ -9,6 +9,7 @@ import sys
 
 import click
 
+from facetell.allocator import tune_allocator
 from facetell.errors import FacetellError, near_miss
 
 __all__ = ["main"]
@@ -81,6 +82,7 @@ def main(arguments: list[str] | None = None) -> None:
     # torch's threads spin for long when they wait, which starves them where others use the machine: 9 images/s instead
     # of 130 was seen. A short spin is as fast on an idle one. Must be set before torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    tune_allocator()
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("facetell")

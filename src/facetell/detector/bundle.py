@@ -17,9 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.numpy import load_file, save_file
 
 from facetell.errors import BundleError, UsageError
 
@@ -30,11 +30,15 @@ __all__ = [
     "SELFTEST",
     "VERSION",
     "WEIGHTS",
+    "Tensors",
     "is_bundle",
     "read_bundle",
+    "read_description",
     "update_description",
     "write_bundle",
 ]
+
+Tensors = dict[str, npt.NDArray[Any]]
 
 FORMAT = "facetell.detector"
 VERSION = 1
@@ -45,6 +49,7 @@ EMBEDDING = "embedding.safetensors"
 METRICS = "metrics.json"
 CARD = "README.md"
 REQUIRED = {
+    "runtime": str,
     "method": str,
     "settings": dict,
     "input": dict,
@@ -67,12 +72,12 @@ def is_bundle(path: Path) -> bool:
 def write_bundle(
     path: Path,
     description: dict[str, Any],
-    weights: dict[str, Tensor],
-    selftest: dict[str, Tensor],
+    weights: Tensors,
+    selftest: Tensors,
     metrics: dict[str, object],
     card: str,
     tables: dict[str, str],
-    embedding: dict[str, Tensor] | None = None,
+    embedding: Tensors | None = None,
     fill: Callable[[Path], None] | None = None,
 ) -> None:
     """Write a bundle beside ``path`` and rename it there. ``path`` must not exist.
@@ -89,7 +94,7 @@ def write_bundle(
         folder.chmod(0o755)
         parts = {WEIGHTS: weights, SELFTEST: selftest, **({EMBEDDING: embedding} if embedding else {})}
         for name, tensors in parts.items():
-            save_file({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, folder / name)
+            save_file(tensors, folder / name)
         (folder / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
         for name, text in tables.items():
             (folder / name).write_text(text, encoding="utf-8")
@@ -139,14 +144,12 @@ def update_description(path: Path, change: Callable[[dict[str, Any]], None]) -> 
         beside.unlink(missing_ok=True)
 
 
-def read_bundle(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
+def read_bundle(path: Path) -> tuple[dict[str, Any], Tensors, Tensors]:
     """Read and check a bundle: its description, its weights and its self-test tensors.
 
     Raises ``BundleError`` with the reason when a file is missing, was changed or swapped, or is of a foreign version.
     """
-    if not path.is_dir():
-        raise BundleError(f"there is no detector at {path}", hint="make one: facetell fit --help")
-    description = _read_description(path / DESCRIPTION)
+    description = read_description(path)
     for name in (WEIGHTS, SELFTEST, METRICS):
         if name not in description["files"]:
             raise BundleError(f"{path / DESCRIPTION} does not list {name}: the description is damaged or was edited")
@@ -156,6 +159,13 @@ def read_bundle(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str
         return description, load_file(path / WEIGHTS), load_file(path / SELFTEST)
     except (OSError, SafetensorError) as error:
         raise BundleError(f"the tensors of {path} cannot be read: {error}") from error
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """What ``detector.json`` of a bundle holds; its other files are not looked at. Raises ``BundleError``."""
+    if not path.is_dir():
+        raise BundleError(f"there is no detector at {path}", hint="make one: facetell fit --help")
+    return _read_description(path / DESCRIPTION)
 
 
 def _read_description(file: Path) -> dict[str, Any]:

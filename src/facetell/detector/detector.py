@@ -7,20 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor, nn
 
-from facetell.detector.bundle import read_bundle
+from facetell.detector.bundle import Tensors, read_bundle
 from facetell.detector.calibration import DEFAULT, calibrations
 from facetell.detector.judge import Judge
 from facetell.detector.replay_buffer import memory_of
+from facetell.detector.runtimes import Runtime, load_runtime
 from facetell.detector.verdict import Verdict
-from facetell.errors import BundleError, DataError, FacetellError, SettingsError, UsageError
-from facetell.methods import get_method
-from facetell.networks.acceleration import fast_inference
-from facetell.networks.tensors import misfit, take_sizes
+from facetell.errors import BundleError, DataError, UsageError
 from facetell.pixels.decode import as_pixels
-from facetell.settings import resolve
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -34,17 +29,20 @@ SELFTEST_TOLERANCE = 2e-2
 
 
 class Detector:
-    """A fitted network with its temperature and thresholds. Make one with ``Detector.load``."""
+    """A network with its temperature and thresholds, ready to judge. Make one with ``Detector.load``.
+
+    ``runtime`` computes the logits of crops of its size; ``description`` is what ``detector.json`` holds.
+    """
 
     def __init__(
         self,
-        network: nn.Module,
+        runtime: Runtime,
         description: dict[str, Any],
-        device: str | torch.device = "cpu",
         *,
         at: str = DEFAULT,
         prevalence: float | None = None,
     ) -> None:
+        self.runtime = runtime
         self.description = description
         self.size: int = description["input"]["size"]
         self.operating_point = at
@@ -53,34 +51,46 @@ class Detector:
         """For one face, and for a video: chosen on validation videos, or that of one face where they were too few."""
         self.temperature: float = description["temperature"]
         self.threshold: float = self.calibration.shown_threshold
-        self.device = torch.device(device)
-        self.network = network.to(self.device).eval()
-        self._scorer = fast_inference(self.network, self.size)
         self._judge: tuple[tuple[Any, ...], Judge] | None = None
 
     @classmethod
     def load(
-        cls, path: str | Path, device: str = "auto", *, at: str = DEFAULT, prevalence: float | None = None
+        cls,
+        path: str | Path,
+        device: str = "auto",
+        *,
+        at: str = DEFAULT,
+        prevalence: float | None = None,
+        threads: int | None = None,
     ) -> Detector:
         """Read a bundle.
 
-        ``at``: which of its operating points decides (``facetell threshold`` makes them); ``prevalence``: share of
-        fakes, in (0, 1), that scores and threshold are moved to; the decisions stay.
+        Args:
+            path: its folder.
+            device: ``auto``, ``cpu`` or ``cuda``.
+            at: which of its operating points decides (``facetell threshold`` makes them).
+            prevalence: share of fakes, in (0, 1), that scores and threshold are moved to; the decisions stay.
+            threads: of the whole process, for one that does nothing else; None leaves them as they are.
 
         Raises:
             BundleError: with the reason for anything that is not exactly as it was written.
             UsageError: it has no such operating point, or does not know the share of fakes it was calibrated on.
         """
-        return cls._open(Path(path), device, at, prevalence)[0]
+        return cls._open(Path(path), device, at, prevalence, threads)[0]
 
     @classmethod
     def _open(
-        cls, path: Path, device: str, at: str = DEFAULT, prevalence: float | None = None
-    ) -> tuple[Detector, dict[str, Tensor]]:
+        cls,
+        path: Path,
+        device: str,
+        at: str = DEFAULT,
+        prevalence: float | None = None,
+        threads: int | None = None,
+    ) -> tuple[Detector, Tensors]:
         description, weights, selftest = read_bundle(path)
-        network = _network(path, description, weights)
         try:
-            return cls(network, description, _device(device), at=at, prevalence=prevalence), selftest
+            runtime = load_runtime(path, description, weights, device, threads)
+            return cls(runtime, description, at=at, prevalence=prevalence), selftest
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"{path}: detector.json is damaged: {error!r}") from error
 
@@ -98,8 +108,7 @@ class Detector:
                 raise BundleError(f"{path}: its memory is damaged: {error.message}", hint=error.hint) from error
         if set(selftest) != {"images", "logits"}:
             raise BundleError(f"{path}: the self-test is damaged")
-        found = detector.logits(selftest["images"].numpy())
-        expected = selftest["logits"].numpy()
+        found, expected = detector.logits(selftest["images"]), selftest["logits"]
         difference = float(np.max(np.abs(found - expected) / (1 + np.abs(expected))))
         if not difference <= SELFTEST_TOLERANCE:
             raise BundleError(
@@ -110,17 +119,17 @@ class Detector:
             "detector": str(path),
             "method": description["method"],
             "size": detector.size,
-            "parameters": sum(p.numel() for p in detector.network.parameters()),
+            "parameters": detector.runtime.parameters,
             "files": len(description["files"]),
             "memory": len(memory) if memory is not None else 0,
             "operating_points": {name: point["value"] for name, point in description["thresholds"].items()},
             "selftest_difference": difference,
         }
 
-    def selftest(self) -> dict[str, Tensor]:
+    def selftest(self) -> Tensors:
         """Two inputs and their logits, which `verify` replays."""
         images = np.random.default_rng(0).integers(0, 256, (2, self.size, self.size, 3), dtype=np.uint8)
-        return {"images": torch.from_numpy(images), "logits": torch.from_numpy(self.logits(images))}
+        return {"images": images, "logits": self.logits(images)}
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Logits (N,) of crops (N, size, size, 3), uint8 RGB; higher = more fake. Raises ``UsageError`` for others."""
@@ -129,17 +138,7 @@ class Detector:
                 f"this detector takes crops (N, {self.size}, {self.size}, 3) in uint8, not {images.shape} in {images.dtype}",
                 hint="Detector.detect takes pictures of any size",
             )
-        return self.logits_of(torch.from_numpy(images).permute(0, 3, 1, 2))
-
-    @torch.inference_mode()
-    def logits_of(self, batch: Tensor) -> npt.NDArray[np.float32]:
-        """The same for a uint8 tensor (N, 3, size, size) in channels-last memory, as ``iterate`` yields."""
-        return self.forward(batch.to(self.device).float().div_(255)).cpu().numpy()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits (N,) of float images (N, 3, size, size) in [0, 1] on the detector's device, the quickest exact way."""
-        logit: Tensor = self._scorer(images)
-        return logit.float()
+        return self.runtime.logits(images)
 
     def scores(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Calibrated probabilities of fake for the logits of faces, at the detector's prevalence."""
@@ -170,27 +169,3 @@ class Detector:
         if isinstance(item, str | Path):
             return judge.file(Path(item))
         return judge.picture(as_pixels(item))
-
-
-def _network(path: Path, description: dict[str, Any], weights: dict[str, Tensor]) -> nn.Module:
-    """Build the network that the description names and give it the weights, exactly."""
-    try:
-        method = get_method(description["method"])
-        network = method.build(resolve(method.settings, description["settings"]))
-        take_sizes(network, weights)
-    except FacetellError as error:
-        raise BundleError(f"{path}: {error.message}", hint="was it written by another version of facetell?") from error
-    wrong = misfit(network, weights)
-    if wrong:
-        raise BundleError(f"{path}: the weights do not fit {description['method']}: {wrong}")
-    network.load_state_dict(weights)
-    return network
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise SettingsError(f"unknown device '{name}'", hint="auto, cpu or cuda") from error

@@ -1,6 +1,6 @@
 """What a detector remembers of the faces it was validated on: points in a space of few dimensions, and no picture.
 
-A point is the vector of the detector's own backbone at several depths (see `DepthVectors`) on the principal axes of the
+A point is the vector of the detector's own backbone at several depths (see `Embeds`) on the principal axes of the
 faces kept, each axis scaled to variance 1 (whitened). Whitened, because the few axes of largest variance are those that
 tell pose and light; what a generator does lies on smaller ones. At several depths, because the end of a backbone that was
 fitted for long tells nothing but the fakes it knows. Vectors are not scaled to length 1 as in the paper that the search is
@@ -14,18 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from safetensors.numpy import load_file
 
 from facetell.detector.bundle import EMBEDDING
+from facetell.detector.runtimes import Embeds
 from facetell.errors import BundleError, UsageError
-from facetell.networks.backbones import Backbone
-from facetell.networks.depth import DepthVectors
-from facetell.training.batches import iterate
-from facetell.training.loop import Samples
+from facetell.faceset.samples import Samples
 
 __all__ = ["Embedding", "embedding_reference", "read_embedding"]
 
@@ -43,7 +39,7 @@ class Embedding:
     """The known faces of a detector, N of them."""
 
     mean: Floats
-    """(D,) of their vectors, see `DepthVectors`."""
+    """(D,) of their vectors, see `Embeds`."""
     basis: Floats
     """(D, d): a vector less the mean, times this, is a point."""
     points: Floats
@@ -58,16 +54,15 @@ class Embedding:
         return np.asarray((np.asarray(vectors, dtype=np.float64) - self.mean) @ self.basis)
 
 
-def embedding_reference(network: nn.Module, samples: Samples, seed: int) -> dict[str, Tensor]:
+def embedding_reference(runtime: Embeds, samples: Samples, seed: int) -> dict[str, NDArray[Any]]:
     """The tensors of `Embedding` for at most 500 faces of ``samples``, half of each label, drawn by ``seed``.
 
-    ``network`` has a ``backbone`` and is used where it lies. Every group gives one face before any gives a second. Empty
-    where there are fewer than 50 faces.
+    Every group gives one face before any gives a second. Empty where there are fewer than 50 faces.
     """
     rows = _drawn(samples.labels, samples.groups, seed)
     if len(rows) < LEAST:
         return {}
-    vectors = _vectors(network, samples, rows)
+    vectors = np.concatenate([runtime.vectors(crops) for crops in samples.images.batches(samples.rows[rows], BATCH)])
     mean = vectors.mean(axis=0)
     _, spread, axes = np.linalg.svd(vectors - mean, full_matrices=False)
     varied = int((spread > 1e-6 * max(float(spread[0]), 1e-12)).sum())
@@ -77,11 +72,11 @@ def embedding_reference(network: nn.Module, samples: Samples, seed: int) -> dict
     basis = axes[:dimensions].T / (spread[:dimensions] / np.sqrt(len(rows) - 1))
     _, groups = np.unique(samples.groups[rows], return_inverse=True)
     return {
-        "mean": torch.from_numpy(mean).float(),
-        "basis": torch.from_numpy(basis).float(),
-        "points": torch.from_numpy((vectors - mean) @ basis).float(),
-        "labels": torch.from_numpy(samples.labels[rows].astype(np.int32)),
-        "groups": torch.from_numpy(groups.astype(np.int32)),
+        "mean": mean.astype(np.float32),
+        "basis": basis.astype(np.float32),
+        "points": ((vectors - mean) @ basis).astype(np.float32),
+        "labels": samples.labels[rows].astype(np.int32),
+        "groups": groups.astype(np.int32),
     }
 
 
@@ -98,8 +93,8 @@ def read_embedding(path: Path, description: dict[str, Any]) -> Embedding:
         )
     try:
         tensors = load_file(path / EMBEDDING)
-        mean, basis, points = (tensors[name].numpy().astype(np.float64) for name in ("mean", "basis", "points"))
-        labels, groups = (tensors[name].numpy().astype(np.int64) for name in ("labels", "groups"))
+        mean, basis, points = (tensors[name].astype(np.float64) for name in ("mean", "basis", "points"))
+        labels, groups = (tensors[name].astype(np.int64) for name in ("labels", "groups"))
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{path / EMBEDDING} cannot be read: {error!r}") from error
     found = Embedding(mean, basis, points, labels, groups)
@@ -130,18 +125,3 @@ def _drawn(labels: NDArray[np.int8], groups: NDArray[np.int64], seed: int) -> ND
     turn[by_group] = np.arange(len(labels)) - np.repeat(starts, sizes)
     queue = order[np.argsort(turn[order], kind="stable")]
     return np.sort(np.concatenate([queue[labels[queue] == label][: FACES // 2] for label in (0, 1)]))
-
-
-@torch.no_grad()
-def _vectors(network: nn.Module, samples: Samples, rows: NDArray[np.int64]) -> Floats:
-    backbone = network.get_submodule("backbone")
-    assert isinstance(backbone, Backbone)
-    was_training = network.training
-    network.eval()
-    embed = DepthVectors(backbone, samples.images.size)
-    parts = [
-        embed(images.float().div_(255)).double().cpu().numpy()
-        for images, _ in iterate(samples.images, samples.rows[rows], BATCH, backbone.mean.device)
-    ]
-    network.train(was_training)
-    return np.concatenate(parts)

@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 from facetell.errors import DataError, ImageError, UsageError
 from facetell.faceset.table import FaceSet
 from facetell.pixels.decode import decode_resized
+from facetell.threads import ordered
 
 __all__ = ["PREPROCESSING", "DecodedImages", "alone", "cache_dir", "check_room", "decoded", "prune", "writing"]
 
@@ -105,6 +106,12 @@ class DecodedImages:
         for start, stop in zip(starts, stops, strict=False):
             self._read_into(flat[start * picture : stop * picture], self._offset + int(wanted[start]) * picture)
         return out
+
+    def batches(self, indices: ArrayLike, batch_size: int) -> Generator[NDArray[np.uint8], None, None]:
+        """The pictures at ``indices`` in order, ``batch_size`` at a time; the next batch is read while one is used."""
+        rows = np.asarray(indices, dtype=np.int64)
+        starts = range(0, len(rows), batch_size)
+        yield from ordered(lambda at: self.gather(rows[at : at + batch_size]), starts, 1, "facetell-batches")
 
     def _read_into(self, view: memoryview, offset: int) -> None:
         done = 0

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from facetell.detector.bundle import is_bundle, read_bundle
 from facetell.detector.detector import Detector
+from facetell.detector.runtimes.torch import torch_runtime
 from facetell.errors import DataError, FacetellError, UsageError
 from facetell.methods.contract import Start
 from facetell.methods.start import start_backbone
@@ -29,7 +30,8 @@ def read_start(pretrained: str) -> tuple[Start | None, str, dict[str, object]]:
     path = Path(pretrained)
     if is_bundle(path):
         description, tensors, _ = read_bundle(path)
-        backbone = {k.removeprefix("backbone."): v for k, v in tensors.items() if k.startswith("backbone.")}
+        mine = {name: array for name, array in tensors.items() if name.startswith("backbone.")}
+        backbone = {name.removeprefix("backbone."): torch.from_numpy(array) for name, array in mine.items()}
         settings = description["settings"]
         if not backbone or "backbone" not in settings:
             raise UsageError(
@@ -82,9 +84,9 @@ def second_backbone(loaded: Detector, name: str | None, weights: str | None, siz
 
 def _own(loaded: Detector, name: str | None, size: int | None) -> General | None:
     """With the weights that are at hand: those of a backbone beside it, the library's, or what its own began with."""
-    settings = loaded.description["settings"]
-    if isinstance(loaded.network, Beside) and name in (None, settings["backbone"]):
-        statistics = loaded.network.statistics
+    settings, network = loaded.description["settings"], torch_runtime(loaded).network
+    if isinstance(network, Beside) and name in (None, settings["backbone"]):
+        statistics = network.statistics
         if size in (None, loaded.size):
             return General(settings["backbone"], settings["pretrained"], loaded.size, statistics)
         start = Start("detector", statistics.backbone.state_dict())
@@ -106,8 +108,9 @@ def _given(loaded: Detector, name: str | None, weights: str, size: int | None) -
     chosen = name or str(inherited.get("backbone", loaded.description["settings"]["backbone"]))
     side = size or loaded.size
     statistics = DepthStatistics(start_backbone(chosen, side, weights, start), side)
-    if isinstance(loaded.network, Beside) and side == loaded.size and _same(loaded.network.statistics, statistics):
-        statistics = loaded.network.statistics
+    network = torch_runtime(loaded).network
+    if isinstance(network, Beside) and side == loaded.size and _same(network.statistics, statistics):
+        statistics = network.statistics
     return General(chosen, said, side, statistics)
 
 

@@ -1,4 +1,4 @@
-"""What makes the same network run faster on the machine at hand: allocator, precision, memory layout, folded norms.
+"""What makes the same network run faster on the machine at hand: precision, memory layout, folded norms.
 
 Nothing here changes what is computed; answers agree up to rounding, and parameters keep their names.
 ``benchmarks/speed.py`` measures each lever.
@@ -7,9 +7,7 @@ Nothing here changes what is computed; answers agree up to rounding, and paramet
 from __future__ import annotations
 
 import copy
-import ctypes
 import functools
-import sys
 from pathlib import Path
 
 import torch
@@ -18,30 +16,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from facetell.networks.convolution import quick_convolutions
 
-__all__ = ["channels_last", "fast_inference", "preferred_precision", "tune_allocator"]
+__all__ = ["channels_last", "fast_inference", "preferred_precision"]
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
-KEEP_BYTES = 1 << 30
 CPU_INFO = Path("/proc/cpuinfo")
-
-
-@functools.cache
-def tune_allocator() -> bool:
-    """Make glibc keep freed memory in the process instead of returning every large tensor to the system.
-
-    By default each large tensor is mapped, page by page, at every operation and unmapped right after. Keeping the
-    pages makes training on a CPU 1.2 to 2.3 times as fast; peak memory hardly changes, but it is held until the
-    process ends. Returns whether it was done: elsewhere than on Linux with glibc nothing happens, and a second call
-    repeats the first one's answer.
-    """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-        libc.gnu_get_libc_version  # noqa: B018 - other C libraries lack it, and mallopt means nothing there
-        return bool(libc.mallopt(M_MMAP_THRESHOLD, KEEP_BYTES)) and bool(libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
-    except (OSError, AttributeError):
-        return False
 
 
 def preferred_precision(device: torch.device | str) -> str:

@@ -28,7 +28,7 @@ _PLOT_TITLES = {
     "reliability": "Reliability",
 }
 _NOTHING = "–"
-_BESIDE = "Where there is a second picture, red spoke for fake and blue for real (Grad-CAM)."
+_BESIDE = "In the second picture red spoke for fake and blue for real: how far the logit falls when a part is hidden."
 
 
 def text(value: object) -> str:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from facetell.errors import DataError
 from facetell.faceset.decoded import DecodedImages
+from facetell.threads import ordered
 
-__all__ = ["balanced_order", "draw_shots", "epoch_order", "iterate"]
-
-_NAMES = ("real", "fake")
+__all__ = ["balanced_order", "epoch_order", "iterate"]
 
 
 def epoch_order(
@@ -73,38 +70,4 @@ def iterate(
             pixels = pixels.pin_memory().to(target, non_blocking=True)
         return pixels.to(target), chosen
 
-    pool = ThreadPoolExecutor(1, thread_name_prefix="facetell-batches")
-    try:
-        coming = None
-        for start in range(0, len(rows), batch_size):
-            ready = coming if coming is not None else pool.submit(load, start)
-            following = start + batch_size
-            coming = pool.submit(load, following) if following < len(rows) else None
-            yield ready.result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def draw_shots(labels: ArrayLike, shots: int, seed: int) -> NDArray[np.int64]:
-    """Draw ``shots`` rows of each class: (2 · shots,) indices into ``labels``, real and fake in turns.
-
-    Draws are nested: those for 25 shots are the beginning of those for 100 with the same seed, so that learning curves
-    compare like with like.
-
-    Raises:
-        DataError: a class has fewer rows, or ``shots`` is not positive.
-    """
-    values = np.asarray(labels)
-    if shots < 1:
-        raise DataError(f"shots must be at least 1, not {shots}")
-    drawn = []
-    for label in (0, 1):
-        members = np.flatnonzero(values == label)
-        if len(members) < shots:
-            most = min(int((values == 0).sum()), int((values == 1).sum()))
-            raise DataError(
-                f"{shots} shots need as many pictures of each label; there are {len(members)} {_NAMES[label]} ones",
-                hint=f"ask for at most {most} shots, or add pictures",
-            )
-        drawn.append(np.random.default_rng([seed, label]).permutation(members)[:shots])
-    return np.stack(drawn, axis=1).reshape(-1).astype(np.int64)
+    yield from ordered(load, range(0, len(rows), batch_size), workers=1, name="facetell-batches")

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from facetell.errors import DataError, FacetellError
 from facetell.evaluation.metrics import auroc, log_loss
 from facetell.evaluation.score_curves import calibrated
-from facetell.faceset.decoded import DecodedImages
+from facetell.faceset.samples import Samples
 from facetell.networks.acceleration import channels_last
 from facetell.training.augment import apply, draw
 from facetell.training.batches import epoch_order, iterate
@@ -52,26 +52,6 @@ __all__ = [
 
 CHECKPOINT = "checkpoint.safetensors"
 TABLE = "training.csv"
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Decoded images, the rows of them to use, and for each of these rows a label (0 real, 1 fake) and a group's number.
-
-    The rows of a group (a person, a source video) belong on one side of every cross-validation.
-    """
-
-    images: DecodedImages
-    rows: npt.NDArray[np.int64]
-    labels: npt.NDArray[np.int8]
-    groups: npt.NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def subset(self, which: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Samples:
-        """Those at some positions, or where a mask (N,) is true."""
-        return Samples(self.images, self.rows[which], self.labels[which], self.groups[which])
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,145 @@
+"""Judges many files in worker processes, so that one which crashes or hangs its reader costs that file alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from facetell.allocator import tune_allocator
+from facetell.detector.bundle import read_description
+from facetell.detector.calibration import calibrations
+from facetell.detector.detector import Detector
+from facetell.detector.judge import Judge
+from facetell.detector.runtimes import home_of
+from facetell.detector.verdict import Verdict, status_of
+from facetell.errors import BundleError
+from facetell.media.frame_choice import Choice, Spread, parse
+from facetell.media.walk import find_files
+from facetell.media.workers import Failure, guarded_map, seconds_for
+
+__all__ = ["Judging", "failed", "judge_files", "seen"]
+
+Result = TypeVar("Result")
+Crops = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How to judge: the detector's bundle and device, its operating point and prevalence, and how faces are looked for.
+
+    The last three are as of `Judge`.
+    """
+
+    detector: str
+    device: str = "auto"
+    at: str = "default"
+    prevalence: float | None = None
+    faces: str = "auto"
+    frames: Choice | None = None
+    face_model: str | None = None
+
+
+def judge_files(
+    how: Judging,
+    files: Sequence[Path],
+    work: Callable[[Judge, Path], Result],
+    *,
+    few_frames: bool,
+    workers: int | None = None,
+    on_file: Callable[[int, int], None] | None = None,
+) -> Generator[tuple[Path, Result | Failure], None, None]:
+    """Yield (file, result) in order: ``work`` done on each file by a `Judge` that every worker process has for itself.
+
+    ``work`` and its results must be picklable. ``few_frames``: it looks at few frames of a video, which bounds its time.
+    ``workers``: processes, default one per core; they do not change the results. ``on_file``: called with (files done,
+    files in all). This process loads no network.
+
+    Raises ``BundleError`` and ``UsageError`` before the first result.
+    """
+    description = read_description(Path(how.detector))
+    try:
+        calibrations(description, how.at, how.prevalence)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{how.detector}: detector.json is damaged: {error!r}") from error
+    cores = os.cpu_count() or 1
+    workers = max(1, min(workers or cores, len(files)))
+
+    def seconds(path: str) -> float:
+        return seconds_for(Path(path), few_frames=few_frames)
+
+    results = guarded_map(
+        partial(_work, work),
+        map(str, files),
+        workers,
+        seconds,
+        initializer=_keep,
+        initargs=(how, max(1, cores // workers)),
+        preload=(__name__, "facetell.faces.finding", home_of(description["runtime"])),
+    )
+    try:
+        for done, (path, result) in enumerate(results, start=1):
+            yield Path(path), result
+            if on_file:
+                on_file(done, len(files))
+    finally:
+        results.close()
+
+
+def seen(
+    detector: str | Path,
+    paths: Iterable[str | Path],
+    *,
+    faces: str = "auto",
+    frames: str = "8",
+    face_model: str | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    on_file: Callable[[int, int], None] | None = None,
+) -> Generator[tuple[Verdict, Crops | None], None, None]:
+    """As `facetell.detect`, with the crops (F, size, size, 3) that the network saw, one for each of the verdict's faces.
+
+    None where the reader of the file crashed.
+    """
+    choice = parse(frames)
+    how = Judging(str(detector), device, faces=faces, frames=choice, face_model=face_model)
+    files, few = list(find_files(paths)), isinstance(choice, Spread)
+    results = judge_files(how, files, Judge.seen, few_frames=few, workers=workers, on_file=on_file)
+    try:
+        for path, result in results:
+            yield (failed(path, result), None) if isinstance(result, Failure) else result
+    finally:
+        results.close()
+
+
+def failed(path: Path, failure: Failure) -> Verdict:
+    """The verdict on a file whose reader came to nothing."""
+    return Verdict(str(path), status_of(failure.reason), reason=f"reading it {failure.reason}: {failure.detail}")
+
+
+class _Worker:
+    """What a worker process keeps."""
+
+    how: Judging
+    threads: int
+    judge: Judge | None = None
+
+
+def _keep(how: Judging, threads: int) -> None:
+    _Worker.how, _Worker.threads = how, threads
+
+
+def _work(work: Callable[[Judge, Path], Any], path: str) -> Any:
+    """In a worker; the detector is loaded with the first file, so that an error in it reaches the caller as it is."""
+    if _Worker.judge is None:
+        how, threads = _Worker.how, _Worker.threads
+        tune_allocator()
+        detector = Detector.load(how.detector, how.device, at=how.at, prevalence=how.prevalence, threads=threads)
+        _Worker.judge = Judge(detector, faces=how.faces, frames=how.frames, model=how.face_model, threads=threads)
+    return work(_Worker.judge, Path(path))

@@ -1,0 +1,93 @@
+"""Runtimes: what computes logits from crops. Whoever judges knows a network by this page alone.
+
+A runtime is a module with a function ``load(path, description, weights, device, threads)`` that returns a `Runtime`. A
+detector's description names the runtime that its weights are for: one of `RUNTIMES`, or one that an installed package
+offers in the entry point group ``facetell.runtimes``. A bundle cannot name a module, so reading one runs no code of its
+own.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from facetell.errors import BundleError, near_miss
+from facetell.faceset.decoded import DecodedImages
+
+__all__ = ["RUNTIMES", "Embeds", "ReadsCache", "Runtime", "home_of", "load_runtime"]
+
+RUNTIMES = {"torch": "facetell.detector.runtimes.torch"}
+"""Names of runtimes, and the module that holds each."""
+
+Crops = npt.NDArray[np.uint8]
+Logits = npt.NDArray[np.float32]
+
+
+class Runtime(Protocol):
+    """A network, ready to judge."""
+
+    size: int
+    """Side of its crops in pixels."""
+    parameters: int
+    """How many numbers it has learned."""
+
+    def logits(self, crops: Crops) -> Logits:
+        """Logits (N,) of crops (N, size, size, 3), RGB; higher = more fake."""
+
+
+@runtime_checkable
+class Embeds(Protocol):
+    """A runtime whose network has a backbone that can be looked into."""
+
+    def vectors(self, crops: Crops) -> npt.NDArray[np.float64]:
+        """Vectors (N, D) of crops (N, size, size, 3): what the backbone makes of them at several depths."""
+
+
+@runtime_checkable
+class ReadsCache(Protocol):
+    """A runtime that knows a shorter way to the logits of a face set than crop by crop, such as cached vectors."""
+
+    def logits_of(
+        self, images: DecodedImages, rows: npt.NDArray[np.int64], on_done: Callable[[int, int], None]
+    ) -> Logits:
+        """Logits (N,) of ``rows`` of ``images``, in order; ``on_done`` is called with (done, in all)."""
+
+
+def home_of(name: str) -> str:
+    """The module of the runtime ``name``. Raises ``BundleError`` where no installed package has it."""
+    if name in RUNTIMES:
+        return RUNTIMES[name]
+    offered = {each.name: each.value for each in metadata.entry_points(group="facetell.runtimes")}
+    if name not in offered:
+        known = [*RUNTIMES, *offered]
+        raise BundleError(
+            f"the detector needs the runtime '{name}', which is not installed{near_miss(name, known)}",
+            hint=f"here there are: {', '.join(known)}",
+        )
+    return offered[name]
+
+
+def load_runtime(
+    path: Path,
+    description: dict[str, Any],
+    weights: dict[str, npt.NDArray[Any]],
+    device: str = "auto",
+    threads: int | None = None,
+) -> Runtime:
+    """The runtime that ``description`` names, with ``weights``, on ``device``: ``auto``, ``cpu`` or ``cuda``.
+
+    ``path`` is where both were read, for messages. ``threads``: of the whole process, which must be the caller's own;
+    None leaves them as they are.
+
+    Raises ``BundleError`` for weights that do not fit the description, ``SettingsError`` for an unknown device.
+    """
+    runtime: Runtime = importlib.import_module(home_of(description["runtime"])).load(
+        path, description, weights, device, threads
+    )
+    return runtime

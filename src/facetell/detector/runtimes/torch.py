@@ -1,0 +1,131 @@
+"""The torch runtime: the only place where judging meets torch. It is imported when a detector needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from facetell.detector.detector import Detector
+from facetell.errors import BundleError, FacetellError, SettingsError, UsageError
+from facetell.faceset.decoded import DecodedImages
+from facetell.faceset.samples import Samples
+from facetell.methods import get_method
+from facetell.methods.building import network_of
+from facetell.methods.contract import Method
+from facetell.networks.acceleration import fast_inference
+from facetell.networks.backbones import Backbone
+from facetell.networks.depth import DepthVectors
+from facetell.training.batches import iterate
+from facetell.training.fabric import make_fabric
+
+__all__ = ["TorchRuntime", "load", "torch_runtime"]
+
+BATCH = 256
+
+
+class TorchRuntime:
+    """Implements `Runtime`, `Embeds` and `ReadsCache`.
+
+    ``network`` is moved to ``device``, stays as it is otherwise, and is in evaluation mode from now on; logits come from a
+    quicker copy of it. ``method``: the one it is of, which may know a shorter way to many logits.
+    """
+
+    def __init__(
+        self, network: nn.Module, size: int, device: str | torch.device = "cpu", method: Method | None = None
+    ) -> None:
+        self.size = size
+        self.device = torch.device(device)
+        self.network = network.to(self.device).eval()
+        self.parameters = sum(parameter.numel() for parameter in network.parameters())
+        self._method = method
+
+    @cached_property
+    def _scorer(self) -> nn.Module:
+        with torch.inference_mode(False):
+            return fast_inference(self.network, self.size)
+
+    @cached_property
+    def _embedder(self) -> nn.Module:
+        backbone = getattr(self.network, "backbone", None)
+        if not isinstance(backbone, Backbone):
+            raise UsageError("the detector's network has no backbone of its own to look into")
+        with torch.inference_mode(False):
+            return fast_inference(DepthVectors(backbone, self.size), self.size)
+
+    def logits(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Logits (N,) of crops (N, size, size, 3)."""
+        return self._logits(torch.from_numpy(crops).permute(0, 3, 1, 2))
+
+    @torch.inference_mode()
+    def _logits(self, pixels: Tensor) -> npt.NDArray[np.float32]:
+        return self.forward(pixels.to(self.device).float().div_(255)).cpu().numpy()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N,) of float images (N, 3, size, size) in [0, 1] on the runtime's device, the quickest exact way."""
+        logit: Tensor = self._scorer(images)
+        return logit.float()
+
+    @torch.inference_mode()
+    def vectors(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+        """Vectors (N, D) of crops (N, size, size, 3), see `DepthVectors`."""
+        images = torch.from_numpy(crops).permute(0, 3, 1, 2).to(self.device).float().div_(255)
+        vectors: npt.NDArray[np.float64] = self._embedder(images).double().cpu().numpy()
+        return vectors
+
+    def logits_of(
+        self, images: DecodedImages, rows: npt.NDArray[np.int64], on_done: Callable[[int, int], None]
+    ) -> npt.NDArray[np.float32]:
+        """Logits (N,) of ``rows`` of ``images``: by the method's own shorter way if it has one, else by the network."""
+        if self._method and self._method.predict:
+            nothing = np.zeros(len(rows), np.int8)
+            samples = Samples(images, rows, nothing, nothing.astype(np.int64))
+            fabric = make_fabric("32-true", self.device.type)
+            return self._method.predict(self.network, samples, fabric, lambda step: on_done(step.step, step.steps))
+        logits = np.empty(len(rows), np.float32)
+        done = 0
+        for pixels, _ in iterate(images, rows, BATCH, self.device):
+            logits[done : done + len(pixels)] = self._logits(pixels)
+            done += len(pixels)
+            on_done(done, len(rows))
+        return logits
+
+
+def load(
+    path: Path, description: dict[str, Any], weights: dict[str, npt.NDArray[Any]], device: str, threads: int | None
+) -> TorchRuntime:
+    """See `facetell.detector.runtimes.load_runtime`."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        network = network_of(description, weights)
+    except FacetellError as error:
+        hint = "was it written by another version of facetell?"
+        raise BundleError(f"{path}: {error.message}", hint=hint) from error
+    method = get_method(description["method"])
+    return TorchRuntime(network, description["input"]["size"], _device(device), method)
+
+
+def torch_runtime(detector: Detector) -> TorchRuntime:
+    """The runtime of a detector, with its network, for those who learn from it. Raises ``UsageError`` for another kind."""
+    if not isinstance(detector.runtime, TorchRuntime):
+        raise UsageError(
+            "the detector does not run on torch, so nothing can be learned from its network",
+            hint="give the detector that `facetell fit` wrote",
+        )
+    return detector.runtime
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise SettingsError(f"unknown device '{name}'", hint="auto, cpu or cuda") from error

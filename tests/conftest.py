@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 if TYPE_CHECKING:
     from monday import Monday
+
+    from facetell.faceset.table import FaceSet
+
+Shared = Callable[[str, Callable[[Path], object]], Path]
 
 
 def picture_bytes(seed: int = 0, size: tuple[int, int] = (24, 20), kind: str = "PNG", **options: object) -> bytes:
@@ -51,8 +58,64 @@ def make_folder(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Monday:
-    """A small detector with a memory and pictures of a new kind, which tests of adapting share and do not change."""
-    from monday import monday  # a fit, for those alone who ask for it
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """Return ``shared(name, build)``: a folder that ``build`` filled once for all test processes. Do not change it."""
+    own = tmp_path_factory.getbasetemp()
+    root = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    root.mkdir(exist_ok=True)
 
-    return monday(tmp_path_factory.mktemp("monday"))
+    def once(name: str, build: Callable[[Path], object]) -> Path:
+        folder, done = root / name, root / f"{name}.done"
+        with FileLock(root / f"{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                build(folder)
+                done.touch()
+        return folder
+
+    return once
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(shared: Shared) -> Iterator[Path]:
+    """One cache of decoded pictures for all tests, and never the user's own."""
+    folder = shared("cache", lambda _: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACETELL_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def faces(shared: Shared) -> FaceSet:
+    """The toy face set, which tests share and do not change."""
+    from toy import toy_faceset
+
+    from facetell.faceset.table import FaceSet
+
+    return FaceSet.open(shared("toy", toy_faceset) / "faces")
+
+
+@pytest.fixture(scope="session")
+def brief(shared: Shared, faces: FaceSet, cache: Path) -> Callable[[str], Path]:
+    """Return ``brief(method)``: a detector of ``faces`` after one epoch, to share: copy it before you change it."""
+    from toy import fit_briefly
+
+    def of(method: str) -> Path:
+        return shared(f"brief-{method}", lambda folder: fit_briefly(method, faces, folder / "detector")) / "detector"
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def fitted(brief: Callable[[str], Path]) -> Path:
+    """A detector, not a good one, for all tests that only need one."""
+    return brief("finetune")
+
+
+@pytest.fixture(scope="session")
+def made(shared: Shared, cache: Path) -> Monday:
+    """A small detector with a replay buffer and pictures of a new kind, which tests share and do not change."""
+    from monday import Monday, monday
+
+    return Monday(shared("monday", monday))

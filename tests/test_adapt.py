@@ -15,10 +15,7 @@ from facetell.detector.replay_buffer import FOLDER, taught
 from facetell.evaluation.metrics import auroc
 from facetell.faceset.table import FaceSet
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FACETELL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+pytestmark = pytest.mark.fits
 
 
 @pytest.fixture(scope="module")

@@ -18,11 +18,6 @@ from facetell.errors import AcceptanceError, DataError
 from facetell.faceset.table import FaceSet
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FACETELL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
 def outcome(detector: Path, out: Path, **arguments: Any) -> dict[str, Any]:
     """The record, whether the gate was passed or not."""
     try:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from toy import toy_detector, toy_picture
+from toy import toy_picture
 
 import facetell
 from facetell.adaptation.task import Known
@@ -20,6 +20,7 @@ from facetell.detector.bundle import read_bundle, write_bundle
 from facetell.detector.runtimes.torch import TorchRuntime
 from facetell.errors import BundleError, SettingsError, UsageError
 from facetell.explanation.sanity import randomised
+from facetell.faceset.table import FaceSet
 from facetell.methods import METHODS, get_method
 from facetell.methods.building import arrays_of
 from facetell.networks.backbones import build_backbone
@@ -28,14 +29,6 @@ from facetell.pixels.decode import resize
 from facetell.settings import as_dict, resolve
 
 SIZE = 32
-
-
-@pytest.fixture(scope="module")
-def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("beside")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FACETELL_CACHE", str(root / "cache"))
-        return toy_detector(root)
 
 
 def mixture(fitted: Path, size: int = SIZE) -> Known:
@@ -158,14 +151,14 @@ def written(fitted: Path, out: Path) -> tuple[Known, np.ndarray, np.ndarray]:
     return known, pictures, logits
 
 
-def test_to_disk_and_back(fitted: Path, tmp_path: Path) -> None:
+def test_to_disk_and_back(fitted: Path, faces: FaceSet, tmp_path: Path) -> None:
     known, pictures, logits = written(fitted, tmp_path / "detector")
     again = facetell.Detector.load(tmp_path / "detector", "cpu")
     np.testing.assert_array_equal(again.logits(pictures), logits)
     for name, tensor in known.network.state_dict().items():
         assert torch.equal(again.runtime.network.state_dict()[name], tensor), name
     assert facetell.verify(tmp_path / "detector")["method"] == "beside"
-    verdict = again.detect(fitted.parent / "pictures" / "test-0-real.png", faces="crops")
+    verdict = again.detect(faces.path.parent / "pictures" / "test-0-real.png", faces="crops")
     assert verdict.decision in ("real", "fake")
 
 
@@ -213,12 +206,12 @@ def test_an_unknown_old_method_is_said(fitted: Path, tmp_path: Path) -> None:
         facetell.Detector.load(tmp_path / "detector", "cpu")
 
 
-def test_it_is_made_by_adapt_and_not_by_fit(fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_is_made_by_adapt_and_not_by_fit(faces: FaceSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "beside" not in METHODS
     with pytest.raises(UsageError, match="adapt"):
-        facetell.fit("beside", fitted.parent / "faces", tmp_path / "out")
+        facetell.fit("beside", faces.path, tmp_path / "out")
     with pytest.raises(SystemExit) as stop:
-        main(["fit", "beside", str(fitted.parent / "faces"), "-o", str(tmp_path / "out")])
+        main(["fit", "beside", str(faces.path), "-o", str(tmp_path / "out")])
     assert stop.value.code == UsageError.exit_code
     assert "Traceback" not in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

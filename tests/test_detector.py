@@ -12,25 +12,16 @@ import pytest
 import torch
 from conftest import picture_bytes
 from safetensors.torch import load_file, save_file
-from toy import TINY, toy_faceset
 
 import facetell
 from facetell.detector.bundle import _sha256
 from facetell.errors import BundleError, SettingsError
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("detector")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FACETELL_CACHE", str(folder / "cache"))
-        facetell.fit("fdftnet", toy_faceset(folder).path, folder / "original", settings={**TINY, "epochs": 1})
-    return folder / "original"
+from facetell.faceset.table import FaceSet
 
 
 @pytest.fixture
-def bundle(original: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(original, tmp_path / "bundle"))
+def bundle(brief: Callable[[str], Path], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(brief("fdftnet"), tmp_path / "bundle"))
 
 
 def edit(bundle: Path, change: Callable[[dict[str, object]], object]) -> None:
@@ -86,7 +77,7 @@ def test_missing_truncated_and_changed_files(name: str, bundle: Path) -> None:
             facetell.Detector.load(bundle)
 
 
-def test_swapped_weights_of_another_run_are_refused(bundle: Path, original: Path) -> None:
+def test_swapped_weights_of_another_run_are_refused(bundle: Path, brief: Callable[[str], Path]) -> None:
     def other_values(tensors: dict[str, torch.Tensor]) -> None:
         tensors["head.dense.weight"][1] += 1.0
 
@@ -169,10 +160,9 @@ def test_detect_gives_one_verdict_per_path(bundle: Path, tmp_path: Path) -> None
             assert decision.decision == ("fake" if decision.score >= detector.threshold else "real")
 
 
-def test_detect_agrees_with_evaluate(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FACETELL_CACHE", str(tmp_path / "cache"))
-    pictures = original.parent / "pictures"
-    facetell.evaluate(original, original.parent / "faces", tmp_path / "report", device="cpu")
+def test_detect_agrees_with_evaluate(brief: Callable[[str], Path], faces: FaceSet, tmp_path: Path) -> None:
+    original, pictures = brief("fdftnet"), faces.path.parent / "pictures"
+    facetell.evaluate(original, faces.path, tmp_path / "report", device="cpu")
     from facetell.evaluation.predictions import read_predictions
 
     table = read_predictions(tmp_path / "report" / "predictions.parquet")

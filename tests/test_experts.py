@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from lessons import School, school, tensors
-from monday import Monday, fill, monday
+from monday import Monday, fill
 from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression
 
@@ -41,11 +41,6 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> School:
         root = tmp_path_factory.mktemp("experts")
         patch.setenv("FACETELL_CACHE", str(root / "cache"))
         return school(root, "squeezenet1_1")
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FACETELL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 def lopsided(given: School) -> Lesson:
@@ -218,18 +213,23 @@ def test_a_detector_with_experts_takes_another_one_and_nothing_else(given: Schoo
     assert json.loads(nested.settings.old_settings)["experts"] == 2
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Monday:
-    root = tmp_path_factory.mktemp("mondays")
-    made = monday(root)
+@pytest.fixture
+def general(tmp_path: Path) -> Path:
+    """A file of weights for a second backbone."""
     torch.manual_seed(8)
     body = build_backbone("squeezenet1_1", 48).body
-    save_file({f"features.{name}": tensor for name, tensor in body.state_dict().items()}, root / "general.safetensors")
-    return made
+    file = tmp_path / "general.safetensors"
+    save_file({f"features.{name}": tensor for name, tensor in body.state_dict().items()}, file)
+    return file
 
 
+@pytest.mark.fits
 def test_one_monday_after_another(
-    made: Monday, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    made: Monday,
+    general: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """By the command, at more pixels than the detector's; the second time on the backbone that is there already."""
     monkeypatch.setattr(acceptance, "CLOSES", 2.0)  # by their mean colours these toys could be told apart
@@ -242,7 +242,7 @@ def test_one_monday_after_another(
         return said.out
 
     real = ("--real", made["real"], "--margin", 0.5, "--strategy", "beside")
-    second = ("--backbone", "squeezenet1_1", "--weights", made.root / "general.safetensors", "--size", 48)
+    second = ("--backbone", "squeezenet1_1", "--weights", general, "--size", 48)
     run("adapt", made.detector, "--fake", made["smooth"], *real, *second, "-o", tmp_path / "once")
     description = read_bundle(tmp_path / "once")[0]
     assert description["input"]["size"] == description["settings"]["size"] == 48
@@ -258,7 +258,7 @@ def test_one_monday_after_another(
         (None, None, None),
         (None, None, 48),
         ("squeezenet1_1", None, None),
-        (None, str(made.root / "general.safetensors"), 48),
+        (None, str(general), 48),
     ):
         again = second_backbone(loaded, name, weights, size)
         assert again is not None
@@ -282,9 +282,9 @@ def test_one_monday_after_another(
     assert any("no Grad-CAM" in warning for warning in told["warnings"])
 
 
-def test_what_second_backbones_there_are(made: Monday) -> None:
+def test_what_second_backbones_there_are(made: Monday, general: Path) -> None:
     loaded = facetell.Detector.load(made.detector, "cpu")
-    file = str(made.root / "general.safetensors")
+    file = str(general)
     assert second_backbone(loaded, None, None, None) is None  # it began with random weights
     with pytest.raises(UsageError, match="general weights"):
         second_backbone(loaded, None, None, 64)

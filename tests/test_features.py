@@ -15,7 +15,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
-from toy import OWN, TINY, toy_faceset
+from toy import OWN, TINY
 
 import facetell
 from facetell.detector.bundle import _sha256
@@ -40,11 +40,6 @@ POINTS: dict[str, dict[str, Any]] = {
     "forest": {"trees": 7, "depth": None, "leaf": 1},
     "xgboost": {"trees": 12, "depth": 4, "rate": 0.3, "columns": 0.5},
 }
-
-
-@pytest.fixture(scope="module")
-def faces(tmp_path_factory: pytest.TempPathFactory) -> FaceSet:
-    return toy_faceset(tmp_path_factory.mktemp("toy"))
 
 
 @pytest.fixture(autouse=True)

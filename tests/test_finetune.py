@@ -12,7 +12,7 @@ import timm
 import torch
 from timm.optim import param_groups_layer_decay
 from torch import nn
-from toy import TINY, toy_faceset
+from toy import TINY
 
 import facetell
 from facetell.errors import SettingsError, UsageError
@@ -29,22 +29,12 @@ NORMED = {**TINY, "backbone": "resnet10t", "epochs": 1}
 
 
 @pytest.fixture(scope="module")
-def faces(tmp_path_factory: pytest.TempPathFactory) -> FaceSet:
-    return toy_faceset(tmp_path_factory.mktemp("toy"))
-
-
-@pytest.fixture(scope="module")
 def base(faces: FaceSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("base") / "base"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FACETELL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
         facetell.fit("finetune", faces.path, out, settings=NORMED)
     return out
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FACETELL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @pytest.mark.parametrize("averaging", [0.0, 0.9])

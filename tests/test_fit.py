@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from toy import TINY, toy_faceset, toy_source
+from toy import TINY, toy_source
 
 import facetell
 from facetell.errors import DataError, FacetellError, SettingsError, UsageError
@@ -26,16 +26,6 @@ from facetell.settings import resolve
 from facetell.training.checkpoint import load_checkpoint
 from facetell.training.loop import CHECKPOINT
 from facetell.training.recipe import learning_rate_factor
-
-
-@pytest.fixture(scope="module")
-def faces(tmp_path_factory: pytest.TempPathFactory) -> FaceSet:
-    return toy_faceset(tmp_path_factory.mktemp("toy"))
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FACETELL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 def weights_of(detector: facetell.Detector) -> dict[str, torch.Tensor]:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
-from toy import COUNTS, TINY, toy_faceset
+from toy import COUNTS, TINY
 
 import facetell
 from facetell.errors import DataError
@@ -34,16 +34,6 @@ RANGES = Augmentation(translate=3.0, rotate=10.0, cutout_holes=1)
 HEAD = {**TINY, "backbone": "resnet10t", "train": "head", "lr": 0.01}
 FDFTNET = {**TINY, "backbone": "resnet10t", "train_backbone": False, "ftt_stages": 1, "ftt_width": 8, "features": 16}
 CASES = [("finetune", HEAD), ("fdftnet", FDFTNET)]
-
-
-@pytest.fixture(scope="module")
-def faces(tmp_path_factory: pytest.TempPathFactory) -> FaceSet:
-    return toy_faceset(tmp_path_factory.mktemp("toy"))
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FACETELL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ from pathlib import Path
 import hostile
 import pytest
 from faceclips import needs_media
-from toy import toy_detector
 
 import facetell
 from facetell.detector.verdict import STATUSES, Verdict
@@ -33,13 +32,10 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def verdicts(corpus: Path) -> list[Verdict]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FACETELL_CACHE", str(corpus.parent / "cache"))
-        detector = toy_detector(corpus.parent / "toy")
-        began = time.monotonic()
-        found = list(facetell.detect(detector, [corpus], faces="find", frames="4", workers=2, device="cpu"))
-        assert time.monotonic() - began < SECONDS
+def verdicts(corpus: Path, fitted: Path) -> list[Verdict]:
+    began = time.monotonic()
+    found = list(facetell.detect(fitted, [corpus], faces="find", frames="4", workers=2, device="cpu"))
+    assert time.monotonic() - began < SECONDS
     return found
 
 

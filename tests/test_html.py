@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from toy import toy_detector
 
 import facetell
 from facetell.errors import DataError, UsageError
+from facetell.faceset.table import FaceSet
 from facetell.reporting.html import Card, Section, evaluation_cards, html_page
 from facetell.reporting.mistakes import SIDE, mistake_picture
 
@@ -98,16 +98,15 @@ def test_a_mistakes_picture_shows_where() -> None:
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def folders(tmp_path_factory: pytest.TempPathFactory, fitted: Path, faces: FaceSet) -> list[Path]:
     root = tmp_path_factory.mktemp("html")
-    detector = toy_detector(root)
     for name, seed in (("one", 0), ("two", 1)):
-        facetell.evaluate(detector, root / "faces", root / name, seed=seed, device="cpu")
+        facetell.evaluate(fitted, faces.path, root / name, seed=seed, device="cpu")
     facetell.compare([root / "one", root / "two"], root / "comparison")
     return [root / "one", root / "comparison"]
 
 
-def test_evaluate_and_report_write_pages(folders: list[Path], tmp_path: Path) -> None:
+def test_evaluate_and_report_write_pages(folders: list[Path], fitted: Path, faces: FaceSet, tmp_path: Path) -> None:
     page = (folders[0] / "report.html").read_text()
     read = Reader(page)
     pictures = sum(tag == "img" for tag, _ in read.tags)
@@ -117,7 +116,7 @@ def test_evaluate_and_report_write_pages(folders: list[Path], tmp_path: Path) ->
     assert "fakes found" in read.said
     out = facetell.report(folders, tmp_path / "all.html", title="November")
     assert out.read_text().count("<h2 id=") == 2
-    facetell.evaluate(folders[0].parent / "detector", folders[0].parent / "faces", folders[0], device="cpu")  # again
+    facetell.evaluate(fitted, faces.path, folders[0], device="cpu")  # again
 
 
 def test_cards_are_the_reports_numbers(folders: list[Path]) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy import toy_faceset
 
 from facetell.errors import DataError, LeakError
 from facetell.faceset.join import Part, join
@@ -18,11 +17,6 @@ from facetell.ingest.prepare import prepare
 
 CHANGED = ("group", "split")
 KEPT = [name for name in SCHEMA.names if name not in CHANGED]
-
-
-@pytest.fixture(scope="module")
-def faces(tmp_path_factory: pytest.TempPathFactory) -> FaceSet:
-    return toy_faceset(tmp_path_factory.mktemp("toy"))
 
 
 def rows_of(faces: FaceSet, split: str, count: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from typing import Any, get_args, get_type_hints
 import inline
 import numpy as np
 import pytest
+from conftest import Shared
 from faceclips import background, needs_media, portrait, save_clip, save_photo, two_people, walk, with_head
 from PIL import Image
 from schema import errors
@@ -39,15 +40,16 @@ SCHEMA = json.loads((Path(verdicts.__file__).parent / "verdict.schema.json").rea
 
 
 @pytest.fixture(scope="module")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def bundles(shared: Shared, fitted: Path) -> dict[str, Path]:
     """Two detectors: of ready crops, and of faces that were found."""
-    root = tmp_path_factory.mktemp("bundles")
-    for label, seed in (("real", 0), ("fake", 1)):
-        for i in range(4):
-            save_photo(root / "media" / label / f"{i}.png", portrait(seed + 2 * i))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FACETELL_CACHE", str(root / "cache"))
-        return {"crops": toy_detector(root / "1"), "found": toy_detector(root / "2", root / "media")}
+
+    def of_photos(root: Path) -> None:
+        for label, seed in (("real", 0), ("fake", 1)):
+            for i in range(4):
+                save_photo(root / "media" / label / f"{i}.png", portrait(seed + 2 * i))
+        toy_detector(root, root / "media")
+
+    return {"crops": fitted, "found": shared("found", of_photos) / "detector"}
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import Shared
 from torch import nn
-from toy import OWN, tiny, toy_faceset, toy_source
+from toy import OWN, tiny, toy_source
 
 import facetell
 from facetell.errors import DataError, SettingsError
@@ -31,17 +32,6 @@ from facetell.training.batches import balanced_order
 from facetell.training.colour_jitter import jitter
 from facetell.training.phases import PhaseResult, learning_rate
 from facetell.training.triplets import squared_distances, triplet_loss
-
-
-@pytest.fixture(scope="module")
-def faces(tmp_path_factory: pytest.TempPathFactory) -> FaceSet:
-    return toy_faceset(tmp_path_factory.mktemp("toy"))
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FACETELL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-
 
 # Networks
 
@@ -248,6 +238,7 @@ def rows_of(detector: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.fits
 @pytest.mark.slow
 def test_phase_one_separates_and_phase_two_classifies(faces: FaceSet, tmp_path: Path) -> None:
     settings = tiny("siamese", pair_epochs=8, epochs=5, zoom=0, rotate=0, translate=0, batch_size=8)
@@ -272,10 +263,14 @@ class _StopError(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stopped", [1, 2, 3])
-def test_resume_in_either_phase_and_between_them(stopped: int, faces: FaceSet, tmp_path: Path) -> None:
+def test_resume_in_either_phase_and_between_them(stopped: int, faces: FaceSet, shared: Shared, tmp_path: Path) -> None:
     settings = tiny("siamese", pair_epochs=2, epochs=2)
-    whole = facetell.fit("siamese", faces.path, tmp_path / "whole", settings=settings, seed=1)
+    folder = (
+        shared("siamese", lambda to: facetell.fit("siamese", faces.path, to / "d", settings=settings, seed=1)) / "d"
+    )
+    whole = facetell.Detector.load(folder, "cpu")
 
     def stop(result: Any) -> None:
         if result.epoch == stopped:
@@ -289,9 +284,10 @@ def test_resume_in_either_phase_and_between_them(stopped: int, faces: FaceSet, t
     ):
         assert torch.equal(a, b), name
     for name in ("weights.safetensors", "metrics.json", "embedding.csv"):
-        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
+        assert (folder / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
 
 
+@pytest.mark.fits
 def test_it_stops_by_the_whole_validation_split(faces: FaceSet, tmp_path: Path) -> None:
     settings = tiny("siamese", pair_epochs=1, epochs=30, zoom=0, rotate=0, translate=0, batch_size=8)
     settings |= {"stop_accuracy": 0.9, "step_accuracy": 0.6, "lr_step": 0.999, "select": "last"}
@@ -310,6 +306,7 @@ def test_cross_entropy_alone_is_the_control(faces: FaceSet, tmp_path: Path) -> N
     assert not (tmp_path / "detector" / "embedding.csv").exists()
 
 
+@pytest.mark.fits
 @pytest.mark.parametrize("lr", [0.0, 1e-3])
 def test_a_collapse_is_said(lr: float, faces: FaceSet, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A softmax over an untrained layer is nearly the same for every face; two unlike epochs of triplets keep it so."""

@@ -10,13 +10,14 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from toy import COUNTS, toy_detector
+from toy import COUNTS
 
 import facetell
 from facetell.api import _stress
 from facetell.cli.main import main
 from facetell.errors import DataError, UsageError
 from facetell.evaluation import auroc, paired_bootstrap, read_predictions
+from facetell.faceset.table import FaceSet
 from facetell.pixels import corruptions
 from facetell.reporting import stress as reporting
 from facetell.reporting.stress import robustness
@@ -25,18 +26,15 @@ FACES = 2 * COUNTS["test"]
 
 
 @pytest.fixture(scope="module")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+def toy(tmp_path_factory: pytest.TempPathFactory, fitted: Path, faces: FaceSet) -> SimpleNamespace:
     """A detector, its face set, and the stress report of two corruptions."""
-    folder = tmp_path_factory.mktemp("stress")
-    detector = toy_detector(folder)
+    out = tmp_path_factory.mktemp("stress") / "stress"
     calls: list[tuple[int, int]] = []
     found = facetell.stress(
-        detector, folder / "faces", folder / "stress", only=["jpeg", "noise"], workers=1,
+        fitted, faces.path, out, only=["jpeg", "noise"], workers=1,
         on_score=lambda done, total: calls.append((done, total)),
     )  # fmt: skip
-    return SimpleNamespace(
-        folder=folder, detector=detector, faces=folder / "faces", out=folder / "stress", found=found, calls=calls
-    )
+    return SimpleNamespace(detector=fitted, faces=faces.path, out=out, found=found, calls=calls)
 
 
 @pytest.fixture

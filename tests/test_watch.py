@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats
-from toy import toy_detector
+from toy import toy_source
 
 import facetell
 from facetell.cli.main import main
@@ -34,18 +34,10 @@ def traffic(seed: int, n: int, share: float = 0.2, new: int = 0) -> np.ndarray:
     return np.concatenate([known, rng.normal(0, 0.3, new)])
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("made")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FACETELL_CACHE", str(folder / "cache"))
-        return toy_detector(folder)
-
-
 @pytest.fixture
-def detector(made: Path, tmp_path: Path) -> Path:
+def detector(fitted: Path, tmp_path: Path) -> Path:
     """A detector whose reals lie around -3 and whose fakes lie around 3."""
-    copied = Path(shutil.copytree(made, tmp_path / "detector"))
+    copied = Path(shutil.copytree(fitted, tmp_path / "detector"))
 
     def change(description: dict[str, Any]) -> None:
         description["temperature"] = 1.5
@@ -266,12 +258,12 @@ def test_bad_input(detector: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_from_detect_on(
-    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], no_plot: None
+    fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], no_plot: None
 ) -> None:
-    stored = json.loads((made / "detector.json").read_text("utf-8"))["reference"]
+    stored = json.loads((fitted / "detector.json").read_text("utf-8"))["reference"]
     assert (stored["split"], stored["real"]["n"], stored["fake"]["n"]) == ("validation", 10, 10)
     assert len(stored["real"]["quantiles"]) == 201
-    pictures = made.parent / "pictures"
+    pictures = toy_source(tmp_path / "pictures")
 
     def run(*arguments: object) -> tuple[int, str]:
         with pytest.raises(SystemExit) as ended:
@@ -279,12 +271,12 @@ def test_the_command_from_detect_on(
         return int(ended.value.code or 0), capsys.readouterr().out
 
     verdicts = tmp_path / "all.jsonl"
-    run("detect", made, pictures, "-o", verdicts, "--faces", "crops")  # index.csv is no picture: 6
-    code, out = run("watch", made, verdicts, "-o", tmp_path / "out")
+    run("detect", fitted, pictures, "-o", verdicts, "--faces", "crops")  # index.csv is no picture: 6
+    code, out = run("watch", fitted, verdicts, "-o", tmp_path / "out")
     assert code == 0
     assert "watch: " in out
     assert (tmp_path / "out" / "watch.md").is_file()
-    code, out = run("watch", made, verdicts, "--json")
+    code, out = run("watch", fitted, verdicts, "--json")
     found = json.loads(out)
     assert code == 0
     assert found == json.loads((tmp_path / "out" / "watch.json").read_text("utf-8"))

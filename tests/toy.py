@@ -84,5 +84,9 @@ def toy_detector(folder: Path, source: Path | None = None) -> Path:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("facetell.ingest.extract.guarded_map", here)
             faces = prepare(source, folder / "faces", faces="find")
-    facetell.fit("finetune", faces.path, folder / "detector", settings={**TINY, "epochs": 1})
-    return folder / "detector"
+    return fit_briefly("finetune", faces, folder / "detector")
+
+
+def fit_briefly(method: str, faces: FaceSet, out: Path) -> Path:
+    facetell.fit(method, faces.path, out, settings=tiny(method, epochs=1, pair_epochs=0))
+    return out

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 pytest.importorskip("captum")
 
+from facetell.detector.occlusion import occlusion, window_of
 from facetell.evaluation.concentration import spearman
 from facetell.explanation import attention_maps as attention
 from facetell.explanation.attention_maps import attended, received
 from facetell.explanation.explainer import Explainer, enlarged
 from facetell.explanation.gradcam import grad_cam
-from facetell.explanation.occlusion import occlusion, window_of
 from facetell.explanation.places import Place, places_of, tapped
 from facetell.explanation.pointing import peak, pointing_game, wilson
 from facetell.explanation.sanity import LIMIT, randomised, sanity
@@ -162,6 +162,16 @@ def test_trees_have_no_gradient_and_it_is_said():
     assert "no gradient" in str(explainer.without)
 
 
+def hidden_of(network: nn.Module, images: Tensor) -> np.ndarray:
+    """The occlusion maps (N, S, S) of images (N, 3, S, S)."""
+
+    def logits(crops: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return network(torch.from_numpy(crops).permute(0, 3, 1, 2)).numpy()
+
+    return occlusion(logits, images.permute(0, 2, 3, 1).numpy(), *window_of(images.shape[-1]))
+
+
 def test_occlusion_is_the_slow_loop():
     torch.manual_seed(2)
     network, images = build("finetune", backbone="shallownetv3", size=28), faces(2, 28, 3)
@@ -177,7 +187,7 @@ def test_occlusion_is_the_slow_loop():
                 fall = whole - network(hidden)
                 total[:, row : row + side, column : column + side] += fall[:, None, None]
                 count[row : row + side, column : column + side] += 1
-    torch.testing.assert_close(occlusion(network, images), total / count, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(torch.from_numpy(hidden_of(network, images)), total / count, rtol=1e-3, atol=1e-5)
 
 
 def test_attention_rows_sum_to_one_and_give_the_modules_output():
@@ -267,7 +277,7 @@ def test_both_maps_point_at_the_square_that_decides():
     mask[:, 16:32, 40:56] = True
     maps = {
         "grad_cam": grad_cam(network, places_of(network, 64)["backbone"], images).numpy(),
-        "occlusion": occlusion(network, images).numpy(),
+        "occlusion": hidden_of(network, images),
     }
     for values in maps.values():
         game = pointing_game(enlarged(values, 64), mask)

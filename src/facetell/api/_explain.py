@@ -135,7 +135,7 @@ def explain(
 
 def _check_installed() -> None:
     """Before any work is done."""
-    for module, what in (("captum.attr", "Grad-CAM and occlusion"), ("matplotlib", "pictures of maps")):
+    for module, what in (("captum.attr", "Grad-CAM"), ("matplotlib", "pictures of maps")):
         try:
             importlib.import_module(module)
         except ImportError as error:

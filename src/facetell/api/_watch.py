@@ -42,6 +42,7 @@ def watch(
     look: bool = False,
     faceset: str | Path | None = None,
     seed: int = 0,
+    device: str = "auto",
     workers: int | None = None,
     on_file: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -50,9 +51,9 @@ def watch(
     ``predictions``: JSON Lines of ``detect`` or predictions.parquet of ``evaluate``, batches in the order of time, such
     as one a day. ``reference``: instead of the validation logits that the detector keeps, such a table: with labels, or
     of traffic that is known to be good. ``look``: also open the judged files again, at most 1,000 of them, and search for
-    faces that lie together far from all validation faces; ``faceset`` is the face set of predictions.parquet. ``seed``
-    draws the bootstrap and the files; ``workers`` are processes that read these, and ``on_file`` is called with (files
-    looked at, files in all).
+    faces that lie together far from all validation faces; ``faceset`` is the face set of predictions.parquet, ``device``
+    what is looked with (``auto``, ``cpu`` or ``cuda``). ``seed`` draws the bootstrap and the files; ``workers`` are
+    processes that read these, and ``on_file`` is called with (files looked at, files in all).
 
     Returns what ``watch.json`` holds: ``seen`` (``nothing``, ``little``, ``new``, or None where all is too few),
     ``sentences``, ``whole`` and ``batches``, each with counts, the shares ``unjudged``, ``fake`` and ``unsure`` with exact
@@ -103,12 +104,12 @@ def watch(
     }
     sheets: list[Image.Image] = []
     if look:
-        from facetell.api._look import look_at  # opens pictures: torch and the readers of media
+        from facetell.api._look import look_at  # opens pictures
 
         tables = [Path(each) for each in predictions]
         of_faces = None if faceset is None else Path(faceset)
         result["look"], sheets = look_at(
-            path, description, tables, faceset=of_faces, seed=seed, workers=workers, on_file=on_file
+            path, description, tables, faceset=of_faces, seed=seed, device=device, workers=workers, on_file=on_file
         )
     result |= conclude(result)
     if out is not None:

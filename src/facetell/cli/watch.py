@@ -29,6 +29,7 @@ __all__ = ["command"]
 @click.option(
     "--workers", type=click.IntRange(1), help="For --look: processes that read files.  [default: one per core]"
 )
+@click.option("--device", default="auto", show_default=True, help="For --look: auto, cpu or cuda.")
 @click.option("--seed", default=0, show_default=True, help="Draws the bootstrap, and the files to look at.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def command(
@@ -39,6 +40,7 @@ def command(
     look: bool,
     faceset: Path | None,
     workers: int | None,
+    device: str,
     seed: int,
     as_json: bool,
 ) -> None:
@@ -60,7 +62,7 @@ def command(
     with counting("looking", "files") if look else nullcontext() as progress:
         found = watch(
             detector, predictions, out, reference=reference, look=look, faceset=faceset, seed=seed, workers=workers,
-            on_file=progress,
+            device=device, on_file=progress,
         )  # fmt: skip
     if as_json:
         click.echo(json.dumps(found, indent=2))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,8 @@ import numpy.typing as npt
 __all__ = ["occlusion", "window_of"]
 
 BATCH = 64
+
+Number = TypeVar("Number", np.uint8, np.float32)
 
 
 def window_of(size: int) -> tuple[int, int]:
@@ -20,15 +22,18 @@ def window_of(size: int) -> tuple[int, int]:
 
 
 def occlusion(
-    logits: Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]], crops: npt.NDArray[Any], side: int, stride: int
+    logits: Callable[[npt.NDArray[Number]], npt.NDArray[np.float32]],
+    crops: npt.NDArray[Number],
+    side: int,
+    stride: int,
 ) -> npt.NDArray[np.float32]:
-    """How far the logit falls when a place is hidden: crops (N, S, S, 3) to (N, S, S), positive = spoke for fake.
+    """How far the logit falls when a place is hidden: crops (N, S, S, 3) to (N, S, S), positive = it spoke for fake.
 
     A square of ``side`` pixels slides over the face in steps of ``stride``, filled with the face's own mean colour: one
     that stands out less than black. A pixel has the mean over the squares that hid it, in logits. A face costs
     1 + ceil((S - side) / stride + 1)² passes of ``logits``, crops like these to (N,).
     """
-    size = crops.shape[1]
+    size: int = crops.shape[1]
     starts = [*range(0, size - side, stride), size - side]
     corners = [(row, column) for row in starts for column in starts]
     counts = np.zeros((size, size), np.float32)

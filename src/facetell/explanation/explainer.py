@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from facetell.detector.occlusion import occlusion, window_of
 from facetell.explanation.attention_maps import attended
 from facetell.explanation.gradcam import explains_by_gradient, grad_cam
-from facetell.explanation.occlusion import occlusion, window_of
 from facetell.explanation.places import Place, places_of
 from facetell.networks.attention import SelfAttention
 
@@ -87,14 +87,21 @@ class Explainer:
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
             found = {key: grad_cam(self.network, place, batch) for key, place in self.places.items()}
-            found["occlusion"] = occlusion(self.forward, batch)
             stages = attended(self.network, batch)
             found |= {key: seen.received for key, seen in zip(self.gamma, stages, strict=True)}
             for key, values in found.items():
                 parts[key].append(values.float().cpu().numpy())
+            crops = batch.permute(0, 2, 3, 1).cpu().numpy()
+            parts["occlusion"].append(occlusion(self._logits, crops, *window_of(self.size)))
             if on_face:
                 on_face(min(start + BATCH, len(images)))
         return {key: np.concatenate(values) for key, values in parts.items() if values}
+
+    @torch.no_grad()
+    def _logits(self, crops: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Logits (N,) of crops (N, S, S, 3) in [0, 1]."""
+        images = torch.from_numpy(crops).permute(0, 3, 1, 2).to(next(self.network.parameters()).device)
+        return self.forward(images).float().cpu().numpy()
 
     def effects(self, images: Tensor) -> dict[str, float]:
         """Length of what each attention adds, relative to its input; mean over faces."""

@@ -65,8 +65,8 @@ def test_tiny_crops_and_odd_sides(name: str, shape: tuple[int, int]) -> None:
 @pytest.mark.parametrize("quality", CORRUPTIONS["jpeg"].values)
 def test_jpeg_has_the_quality_it_says(quality: float, monkeypatch: pytest.MonkeyPatch) -> None:
     files = []
-    read = corruptions.vision.decode_jpeg
-    monkeypatch.setattr(corruptions.vision, "decode_jpeg", lambda data: files.append(data) or read(data))
+    read = corruptions.decode
+    monkeypatch.setattr(corruptions, "decode", lambda data: files.append(data) or read(data))
     pixels = drawn()
     made = corrupt(pixels, "jpeg", CORRUPTIONS["jpeg"].values.index(quality) + 1, 0, 0)
     written = Image.open(io.BytesIO(files[0]))

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+import torch
 from numpy.typing import NDArray
+from torchvision.ops import nms
 
+from facetell.faces import scales
 from facetell.faces.face import Face, in_order
-from facetell.faces.scales import Found, find, scaled
+from facetell.faces.scales import Found, find
+from facetell.pixels.decode import resize
 
 POINTS = ((0.0, 0.0),) * 5
 
@@ -71,6 +76,22 @@ def test_order_is_by_score_then_place() -> None:
 def test_scaling_averages_when_shrinking() -> None:
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2] = 200
-    small = scaled(stripes, 16, 16)
+    small = resize(stripes, 16)
     assert abs(small[2:-2, 2:-2].astype(int) - 100).max() <= 2
-    assert scaled(stripes, 64, 64) is stripes
+    assert resize(stripes, 64) is stripes
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 30, 500])
+def test_overlaps_are_removed_as_torchvision_does(count: int) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        start = rng.uniform(-20, 200, (count, 2))
+        boxes = np.concatenate([start, start + rng.uniform(0, 60, (count, 2))], axis=1).astype(np.float32)
+        scores = rng.integers(0, 20, count).astype(np.float32) / 20  # many are equal: then the first goes first
+        expected = nms(torch.from_numpy(boxes), torch.from_numpy(scores), scales.OVERLAP).numpy()
+        np.testing.assert_array_equal(scales._without_overlaps(boxes, scores), expected)
+
+
+def test_boxes_without_an_area_do_not_overlap() -> None:
+    boxes, scores = np.zeros((3, 4), np.float32), np.ones(3, np.float32)
+    assert scales._without_overlaps(boxes, scores).tolist() == [0, 1, 2]

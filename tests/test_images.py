@@ -5,16 +5,20 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
+import warnings
 import zlib
 
 import numpy as np
 import pytest
+import torch
 from conftest import picture_bytes
 from PIL import Image, ImageOps
+from torchvision.io import ImageReadMode, decode_jpeg
+from torchvision.transforms.v2 import functional
 
 from facetell.errors import ImageError
-from facetell.pixels import decode as images
-from facetell.pixels.decode import ImageInfo, decode, decode_resized, probe
+from facetell.pixels import hide_metadata_warnings
+from facetell.pixels.decode import ImageInfo, decode, decode_resized, probe, resize
 
 
 def encode(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -37,10 +41,10 @@ def reason(data: bytes) -> str:
 @pytest.mark.parametrize("subsampling", [0, 1, 2])
 @pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_jpeg_has_pillows_pixels(subsampling: int, progressive: bool, mode: str) -> None:
+def test_jpeg_has_torchvisions_pixels(subsampling: int, progressive: bool, mode: str) -> None:
     data = encode(photo(mode), "JPEG", quality=80, subsampling=subsampling, progressive=progressive)
-    assert images._decode_jpeg(data) is not None, "the fast path reads it"
-    np.testing.assert_array_equal(decode(data), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+    expected = decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=ImageReadMode.RGB)
+    np.testing.assert_array_equal(decode(data), expected.permute(1, 2, 0).numpy())
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM"])
@@ -203,13 +207,13 @@ def test_bombs_are_refused_by_their_header(side: int, monkeypatch: pytest.Monkey
 
 
 def test_largest_picture_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "MAX_PIXELS", 12)
+    monkeypatch.setattr("facetell.pixels.decode.MAX_PIXELS", 12)
     assert decode(png(4, 3, (b"\0" + b"\7" * 12) * 3)).shape == (3, 4, 3)
     assert reason(png(13, 1, b"\0" + b"\7" * 39)) == "unsupported"
 
 
 def test_too_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "MAX_BYTES", 100)
+    monkeypatch.setattr("facetell.pixels.decode.MAX_BYTES", 100)
     assert reason(encode(photo(), "PNG")) == "unsupported"
 
 
@@ -237,8 +241,28 @@ def test_resize_is_antialiased_and_exact_at_its_own_size() -> None:
     assert np.abs(small[:, 2:-2].astype(int) - 127).max() < 12, "aliasing would give 0 or 255"
 
 
-@pytest.mark.parametrize(("size", "to"), [((50, 70), 32), ((20, 16), 48)])
-def test_resize_matches_pillows_bilinear(size: tuple[int, int], to: int) -> None:
-    image = photo(size=size)
-    expected = np.asarray(image.resize((to, to), Image.Resampling.BILINEAR)).astype(int)
-    assert np.abs(decode_resized(encode(image, "PNG"), to).astype(int) - expected).max() <= 1
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (37, 51), (70, 50), (90, 160), (720, 1280)])
+@pytest.mark.parametrize("to", [(1, 1), (32, 32), (64, 64), (90, 160), (3, 200)])
+def test_resize_matches_torchvisions_antialiased_bilinear(shape: tuple[int, int], to: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    planes = torch.from_numpy(pixels).permute(2, 0, 1)[None].double()
+    expected = functional.resize(planes, list(to), antialias=True)[0].permute(1, 2, 0).numpy()
+    assert np.abs(resize(pixels, *to) - expected).max() <= 1.01, "rounded to whole grey levels in both directions"
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_decoding_to_a_size_is_decoding_and_resizing(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(photo(size=(40, 24)), "JPEG", exif=exif.tobytes())
+    np.testing.assert_array_equal(decode_resized(data, 16), resize(decode(data), 16))
+
+
+def test_odd_metadata_is_warned_of_but_in_the_command() -> None:
+    data = encode(photo(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x05\x01\x12")
+    with pytest.warns(UserWarning, match="Corrupt EXIF"):
+        decode(data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        hide_metadata_warnings()
+        assert decode(data).shape == (22, 31, 3)

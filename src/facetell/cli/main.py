@@ -11,6 +11,7 @@ import click
 
 from facetell.allocator import tune_allocator
 from facetell.errors import FacetellError, near_miss
+from facetell.pixels import hide_metadata_warnings
 
 __all__ = ["main"]
 
@@ -88,6 +89,7 @@ def main(arguments: list[str] | None = None) -> None:
     logger = logging.getLogger("facetell")
     logger.handlers = [handler]  # and not that of an earlier call, whose stderr may be closed
     logger.setLevel(logging.INFO)
+    hide_metadata_warnings()
     try:
         code = facetell.main(args=arguments, standalone_mode=False)
     except FacetellError as error:

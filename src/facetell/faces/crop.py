@@ -14,7 +14,7 @@ from PIL import Image
 
 from facetell.errors import SettingsError, near_miss
 from facetell.faces.face import Face, Landmarks
-from facetell.faces.scales import scaled
+from facetell.pixels.decode import resize
 
 __all__ = ["CropGeometry", "crop", "encode", "landmarks_within"]
 
@@ -73,7 +73,7 @@ def crop(pixels: NDArray[np.uint8], face: Face, geometry: CropGeometry) -> NDArr
     square = _aligned(pixels, face.landmarks, geometry) if geometry.align else _upright(pixels, face, geometry)
     if geometry.size is None or len(square) <= geometry.size:
         return square
-    return scaled(square, geometry.size, geometry.size)
+    return resize(square, geometry.size)
 
 
 def encode(pixels: NDArray[np.uint8], quality: int | None = None) -> bytes:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from facetell.errors import SettingsError
 from facetell.faces.face import Face
-from facetell.faces.scales import scaled
+from facetell.pixels.decode import resize
 
 __all__ = ["REASONS", "FaceRule", "Quality", "judge"]
 
@@ -108,7 +108,7 @@ class FaceRule:
 def _sharpness(part: NDArray[np.uint8]) -> float:
     if not part.size:
         return 0.0
-    grey = scaled(part, _SHARP_SIDE, _SHARP_SIDE).astype(np.float64) @ (0.299, 0.587, 0.114)
+    grey = resize(part, _SHARP_SIDE).astype(np.float64) @ (0.299, 0.587, 0.114)
     laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * grey[1:-1, 1:-1]
     detail, contrast = float(laplacian.var()) - _ROUNDING, float(grey.var())
     return min(1.0, math.sqrt(detail / contrast / _SHARP)) if detail > 0 else 0.0

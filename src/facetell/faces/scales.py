@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facetell.faces.face import Face, Landmarks, in_order
-from facetell.pixels import vision
+from facetell.pixels.decode import resize
 
-__all__ = ["COARSE", "COARSE_FACE", "FINE", "OVERLAP", "Found", "find", "scaled"]
+__all__ = ["COARSE", "COARSE_FACE", "FINE", "OVERLAP", "Found", "find"]
 
 FINE = 640
 """Largest long side of the fine view, in pixels."""
@@ -48,11 +48,13 @@ class Found:
 def find(look: Callable[[NDArray[np.uint8]], Found], pixels: NDArray[np.uint8]) -> list[Face]:
     """Find faces in uint8 (H, W, 3) RGB with a network that gives candidates, overlapping ones too, for one view."""
     side = max(pixels.shape[:2])
-    coarse = _look(look, pixels, COARSE)
+    fine_view = _view(pixels, min(FINE, side))
+    # From the fine view, which takes a third of the time of a resize of the whole picture and finds the same faces.
+    coarse = _look(look, _view(fine_view, COARSE), pixels)
     if side <= COARSE:
         return _faces(coarse)
     large = coarse.at(np.flatnonzero(_longer_side(coarse) >= COARSE_FACE * side / COARSE))
-    fine = _look(look, pixels, min(FINE, side))
+    fine = _look(look, fine_view, pixels)
     both = Found(
         np.concatenate([large.boxes, fine.boxes]),
         np.concatenate([large.landmarks, fine.landmarks]),
@@ -63,18 +65,15 @@ def find(look: Callable[[NDArray[np.uint8]], Found], pixels: NDArray[np.uint8]) 
     return _faces(both.at(_without_overlaps(both.boxes, first)))
 
 
-def scaled(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Resize uint8 (H, W, 3) to (height, width, 3), bilinear with antialiasing; the same array if it has that size."""
-    if pixels.shape[:2] == (height, width):
-        return pixels
-    return vision.antialiased(np.require(pixels, requirements=["C", "W"]), height, width)
+def _view(pixels: NDArray[np.uint8], long_side: int) -> NDArray[np.uint8]:
+    """The picture (H, W, 3) with its longer side scaled to ``long_side``."""
+    scale = long_side / max(pixels.shape[:2])
+    return resize(pixels, *(max(1, round(side * scale)) for side in pixels.shape[:2]))
 
 
-def _look(look: Callable[[NDArray[np.uint8]], Found], pixels: NDArray[np.uint8], long_side: int) -> Found:
+def _look(look: Callable[[NDArray[np.uint8]], Found], view: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> Found:
     """Candidates of one view without overlaps, in pixels of the picture."""
     height, width = pixels.shape[:2]
-    scale = long_side / max(height, width)
-    view = scaled(pixels, max(1, round(height * scale)), max(1, round(width * scale)))
     found = look(view)
     found = found.at(_without_overlaps(found.boxes, found.scores))
     # Sizes were rounded, so the two directions differ by a trifle.

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from facetell.faces import scales
 from facetell.faces.face import Face
 from facetell.faces.onnx_session import fingerprint, open_session
+from facetell.pixels.decode import resize
 
 __all__ = ["OUTPUTS", "YuNet"]
 
@@ -68,7 +69,7 @@ class YuNet:
             for fixed, side in zip(self._fixed, view.shape[:2], strict=True)
         )
         shrink = min(1.0, high / view.shape[0], wide / view.shape[1])
-        view = scales.scaled(view, max(1, int(view.shape[0] * shrink)), max(1, int(view.shape[1] * shrink)))
+        view = resize(view, max(1, int(view.shape[0] * shrink)), max(1, int(view.shape[1] * shrink)))
         blob = np.zeros((1, 3, high, wide), np.float32)
         blob[0, :, : view.shape[0], : view.shape[1]] = view[..., ::-1].transpose(2, 0, 1)
         outputs = self._session.run(OUTPUTS, {self._input: blob})  # three maps of each part

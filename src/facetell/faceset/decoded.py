@@ -30,7 +30,7 @@ from facetell.threads import ordered
 
 __all__ = ["PREPROCESSING", "DecodedImages", "alone", "cache_dir", "check_room", "decoded", "prune", "writing"]
 
-PREPROCESSING = 1
+PREPROCESSING = 2
 """Version of `decode_resized`'s pixels, part of a cache file's name: raise it whenever they change."""
 
 DEFAULT_LIMIT_GB = 50.0

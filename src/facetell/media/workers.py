@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from facetell.errors import FacetellError, MissingExtraError
+from facetell.pixels import hide_metadata_warnings
 
 if TYPE_CHECKING:
     from pebble import ProcessPool
@@ -118,7 +119,11 @@ def _context(preload: tuple[str, ...]) -> Any:
 
 
 def _start(initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> None:
-    """Make a worker ready: what C libraries (libjpeg, for one) write to stderr is dropped, what Python writes is not."""
+    """Make a worker ready: what C libraries (libjpeg, for one) write to stderr is dropped, what Python writes is not.
+
+    But for warnings of odd metadata in pictures.
+    """
+    hide_metadata_warnings()
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 2)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from facetell.errors import MissingExtraError, UsageError, near_miss
-from facetell.pixels import vision
+from facetell.pixels.decode import decode
 
 __all__ = ["CORRUPTIONS", "STRENGTHS", "Corruption", "check_codec", "choose", "corrupt"]
 
@@ -90,7 +90,7 @@ def _jpeg(pixels: Pixels, quality: float, _: np.random.Generator | None = None) 
     """Written as JPEG of libjpeg's ``quality`` with chroma at half resolution (4:2:0), and read."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=int(quality), subsampling="4:2:0")
-    return vision.decode_jpeg(file.getvalue())
+    return decode(file.getvalue())
 
 
 def _rejpeg(pixels: Pixels, quality: float, _: np.random.Generator) -> Pixels:

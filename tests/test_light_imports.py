@@ -1,0 +1,45 @@
+"""What is imported, and what imports do to the process: nothing that a notebook did not ask for."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+
+def test_finding_faces_and_decoding_need_no_torch() -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "JPEG")
+    code = (
+        "import sys, facetell.faces.finding, facetell.media.video; from facetell.ingest import extract; "
+        f"from facetell.pixels import decode; decode.resize(decode.decode({buffer.getvalue()!r}), 4); "
+        "sys.exit('torch' in sys.modules or 'torchvision' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_decoding_leaves_pillow_and_pythons_warnings_as_they_are() -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "JPEG")
+    code = (
+        "import re, warnings, numpy; from PIL import Image, ImageFile; Image.init(); "
+        "state = lambda: (list(warnings.filters), Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, "
+        "ImageFile.MAXBLOCK, sorted(Image.OPEN)); "
+        "before = state(); from facetell.pixels.decode import decode; "
+        f"decode({buffer.getvalue()!r}); assert state() == before"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("method", ["fdftnet", "features", "finetune", "siamese"])
+def test_judging_imports_neither_torchs_compiler_nor_what_only_training_needs(method: str) -> None:
+    """Each of them takes longer to import than torch, and every ``detect`` would wait for it."""
+    code = (
+        f"import sys, facetell.detector.detector, facetell.faces.finding, facetell.methods.{method}; "
+        "print([m for m in ('torch._dynamo', 'torchvision', 'lightning_fabric', 'timm', 'sklearn') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

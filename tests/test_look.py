@@ -25,7 +25,8 @@ from facetell.detector.bundle import EMBEDDING, read_bundle, update_description
 from facetell.detector.known_faces import _drawn, read_embedding
 from facetell.detector.traffic_sample import draw_judged
 from facetell.errors import BundleError, DataError, UsageError
-from facetell.faceset.table import FaceSet, hash_file
+from facetell.faceset.table import FaceSet
+from facetell.files import sha256_of
 from facetell.ingest.prepare import prepare
 from facetell.networks.backbones import build_backbone
 from facetell.networks.depth import DepthVectors
@@ -69,7 +70,7 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def judged(made: dict[str, Path], path: Path, *folders: Path) -> Path:
-    identity = hash_file(made["detector"] / "detector.json")[:16]
+    identity = sha256_of(made["detector"] / "detector.json")[:16]
     verdicts = facetell.detect(made["detector"], folders, faces="crops", device="cpu")
     lines = [json.dumps({**verdict.as_dict(), "detector": identity}) for verdict in verdicts]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -84,7 +85,7 @@ def test_what_a_detector_keeps(made: dict[str, Path]) -> None:
     assert known.labels.tolist().count(1) == 60
     assert sorted(set(known.groups.tolist())) == list(range(60))
     assert (made["detector"] / EMBEDDING).stat().st_size < 400_000
-    assert description["files"][EMBEDDING]["sha256"] == hash_file(made["detector"] / EMBEDDING)
+    assert description["files"][EMBEDDING]["sha256"] == sha256_of(made["detector"] / EMBEDDING)
     # The points are those of the validation faces, in whatever order.
     faces = FaceSet.open(made["faces"])
     detector = facetell.Detector.load(made["detector"], "cpu")

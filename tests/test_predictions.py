@@ -89,9 +89,11 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot write"):
-        write_predictions(tmp_path / "nowhere" / "p.parquet", predictions())
+def test_a_missing_folder_is_made_and_an_impossible_one_named(tmp_path: Path) -> None:
+    write_predictions(tmp_path / "new" / "p.parquet", predictions())
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["p.parquet"]
+    with pytest.raises(DataError, match="cannot write .*q.parquet"):
+        write_predictions(tmp_path / "new" / "p.parquet" / "q.parquet", predictions())
 
 
 def test_reading_what_is_not_a_table(tmp_path: Path) -> None:

@@ -242,7 +242,7 @@ def test_a_stop_leaves_the_old_face_set(make_folder: Make, tmp_path: Path, monke
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(writing, "_write_skipped", fail)
+    monkeypatch.setattr(writing, "write_csv", fail)
     with pytest.raises(DataError, match="disk is full"):
         prepare(source, tmp_path / "fs", overwrite=True)
     assert tree(tmp_path / "fs") == before
@@ -250,15 +250,14 @@ def test_a_stop_leaves_the_old_face_set(make_folder: Make, tmp_path: Path, monke
 
 
 def test_leftovers_of_a_killed_run_are_removed(make_folder: Make, tmp_path: Path) -> None:
-    import socket
-
-    dead = tmp_path / f".fs.partial-{socket.gethostname()}-99999999"
-    dead.mkdir()
-    other = tmp_path / ".fs.partial-elsewhere-1"
-    other.mkdir()
+    for left in (".fs.partial", ".fs.old"):
+        (tmp_path / left).mkdir()
+    (tmp_path / ".fs.lock").touch()
+    (tmp_path / ".other.partial").mkdir()
     prepare(make_folder(10), tmp_path / "fs")
-    assert not dead.exists()
-    assert other.exists(), "another machine's run may be alive"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.partial", "fs", "pictures"], (
+        "others' may be alive"
+    )
 
 
 def test_a_picture_that_changes_meanwhile_is_told(make_folder: Make, tmp_path: Path) -> None:

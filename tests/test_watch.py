@@ -21,7 +21,7 @@ from facetell.detector.verdict import FaceVerdict, TrackVerdict, Verdict
 from facetell.errors import BundleError, DataError, MissingExtraError, UsageError
 from facetell.evaluation import calibrated, write_predictions
 from facetell.evaluation.drift import Sketch
-from facetell.faceset.table import hash_file
+from facetell.files import sha256_of
 from facetell.reporting import watch as reporting
 
 RNG = np.random.default_rng
@@ -78,7 +78,7 @@ def judged(detector: Path, name: str, logits: Sequence[float], prevalence: float
 
 
 def written(detector: Path, path: Path, verdicts: Sequence[Verdict]) -> Path:
-    identity = hash_file(detector / "detector.json")[:16]
+    identity = sha256_of(detector / "detector.json")[:16]
     lines = [json.dumps({**verdict.as_dict(), "detector": identity}) for verdict in verdicts]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path

@@ -5,7 +5,7 @@
     FacetellError                1   anything else that has a known cause
     ├── UsageError               2   what was asked for cannot be done as asked
     │   └── SettingsError        2   unknown or impossible setting
-    ├── DataError                3   pictures, folders, indexes, face sets
+    ├── DataError                3   pictures, folders, indexes, face sets; a place that cannot be written
     │   ├── LeakError            3   the same picture or group on both sides of a split
     │   └── MediaError           3   one picture or video that cannot be read (``reason`` is a status word)
     │       └── ImageError       3   one picture that cannot be read
@@ -59,7 +59,7 @@ class SettingsError(UsageError):
 
 
 class DataError(FacetellError):
-    """A picture folder, an index or a face set that cannot be used."""
+    """A picture folder, an index or a face set that cannot be used, or a place that cannot be written."""
 
     exit_code = 3
 

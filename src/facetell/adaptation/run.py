@@ -35,7 +35,8 @@ from facetell.evaluation.metrics import auroc
 from facetell.faceset.decoded import decoded
 from facetell.faceset.join import Part
 from facetell.faceset.samples import samples_of
-from facetell.faceset.table import FaceSet, hash_file
+from facetell.faceset.table import FaceSet
+from facetell.files import sha256_of
 from facetell.methods.pretrained import General, second_backbone
 from facetell.settings import resolve
 from facetell.training.fabric import make_fabric
@@ -172,7 +173,7 @@ def adapt(
         "what": "adapt",
         "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "facetell": metadata.version("facetell"),
-        "from": {"name": path.name, "identity": hash_file(path / DESCRIPTION)[:16]},
+        "from": {"name": path.name, "identity": sha256_of(path / DESCRIPTION)[:16]},
         "seed": seed,
         "new": {"fingerprint": new.fingerprint, "counts": new.info["counts"], "shots": shots},
         "unfit": unfit,

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from facetell.blending.pairs import Maker, pair_maker
 from facetell.blending.writing import Order, real_rows, write_pairs
 from facetell.errors import DataError, UsageError, near_miss
-from facetell.faceset import writing
 from facetell.faceset.table import FaceSet
+from facetell.faceset.writing import existing_faceset
+from facetell.files import locked
 from facetell.ingest.prepare import open_or_prepare
 
 __all__ = ["KINDS", "blend"]
@@ -72,7 +73,6 @@ def blend(
     _check(kind, draws, seed, size)
     if out.resolve() == faceset.resolve() or faceset.resolve() in out.resolve().parents:
         raise UsageError(f"{out} lies inside {faceset}", hint="put it beside the face set")
-    existing = writing.existing_faceset(out, overwrite=overwrite)
     faces = open_or_prepare(faceset)
     rows = real_rows(faces)
     if len(rows) < LEAST:
@@ -89,14 +89,18 @@ def blend(
         "size": size,
         "from": {"faceset": faces.path.name, "fingerprint": faces.fingerprint, "real": len(rows)},
     }
-    if existing is not None:
-        if _same(existing.info.get("made"), made):
-            return existing
-        if not overwrite:
-            raise DataError(f"{out} holds another face set", hint="give another folder, or --overwrite to replace it")
-    order = Order(KINDS[kind], draws, seed, size)
-    makers = _makers(order, faces, rows, on_train)
-    return write_pairs(faces, rows, out, order, makers, made, progress)
+    with locked(out):
+        existing = existing_faceset(out, overwrite=overwrite)
+        if existing is not None:
+            if _same(existing.info.get("made"), made):
+                return existing
+            if not overwrite:
+                raise DataError(
+                    f"{out} holds another face set", hint="give another folder, or --overwrite to replace it"
+                )
+        order = Order(KINDS[kind], draws, seed, size)
+        makers = _makers(order, faces, rows, on_train)
+        return write_pairs(faces, rows, out, order, makers, made, progress)
 
 
 def _same(one: dict[str, Any] | None, other: dict[str, Any]) -> bool:

@@ -11,10 +11,10 @@ from PIL import Image
 
 from facetell.detector.detector import Detector
 from facetell.detector.occlusion import occlusion
-from facetell.errors import DataError, FacetellError, UsageError
+from facetell.errors import DataError, UsageError
 from facetell.faceset.table import FaceSet
+from facetell.files import write_text
 from facetell.pixels.decode import decode, resize
-from facetell.reporting.folder import write_whole
 from facetell.reporting.html import FOOT, Section, evaluation_cards, html_page
 from facetell.reporting.mistakes import mistake_picture
 
@@ -50,11 +50,7 @@ def report(results: Iterable[str | Path], out: str | Path, *, title: str = "face
     if out.is_dir() or out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"{out} must be a file that ends with .html", hint="such as -o report.html")
     page = html_page(sections, title, FOOT)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(out, page)
-    except OSError as error:
-        raise FacetellError(f"cannot write {out}: {error.strerror}") from error
+    write_text(out, page)
     return out
 
 

@@ -16,7 +16,7 @@ from facetell.errors import BundleError, UsageError
 from facetell.evaluation.comparison import holm
 from facetell.evaluation.drift import REPETITIONS, Sketch, drift
 from facetell.evaluation.rates import rate_interval
-from facetell.faceset.table import hash_file
+from facetell.files import sha256_of
 from facetell.reporting.watch import WATCH_FORMAT, WATCH_VERSION, check_watch_destination, write_watch
 from facetell.reporting.watch_page import conclude
 
@@ -70,7 +70,7 @@ def watch(
         check_watch_destination(Path(out))
     path = Path(detector)
     description = read_bundle(path)[0]
-    identity = hash_file(path / DESCRIPTION)[:16]
+    identity = sha256_of(path / DESCRIPTION)[:16]
     try:
         shown = dict(zip(KINDS, calibrations(description, "default", None), strict=True))
         known = None if reference is None else read_batch(Path(reference), description, identity, seed)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from facetell.errors import FacetellError
-from facetell.reporting.folder import write_whole
+from facetell.files import locked, write_text
 
 __all__ = ["Job", "peak_memory", "run_job"]
 
@@ -51,10 +51,8 @@ class Job:
 
 def run_job(job: Job, line: Connection) -> None:
     """Do the job. ``result.json`` or ``failure.json`` in its folder says how it ended; ``line`` is told where it is."""
-    from filelock import FileLock
-
     job.folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(job.folder / "lock"):  # a second bench over the same folder waits here, and finds it done
+    with locked(job.folder):  # a second bench over the same folder waits here, and finds it done
         if (job.folder / RESULT).exists():
             return
         log = os.open(job.folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -69,9 +67,9 @@ def run_job(job: Job, line: Connection) -> None:
         except Exception as error:
             traceback.print_exc()
             reason = error.message if isinstance(error, FacetellError) else f"{type(error).__name__}: {error}"
-            write_whole(job.folder / FAILURE, json.dumps({"reason": reason}, indent=2))
+            write_text(job.folder / FAILURE, json.dumps({"reason": reason}, indent=2))
         else:
-            write_whole(job.folder / RESULT, json.dumps(result, indent=2))
+            write_text(job.folder / RESULT, json.dumps(result, indent=2))
 
 
 def _work(job: Job, tell: Callable[[str], None]) -> dict[str, Any]:
@@ -95,7 +93,7 @@ def _work(job: Job, tell: Callable[[str], None]) -> dict[str, Any]:
             resume=True, on_step=lambda step: tell(f"{step.stage} {step.epoch}/{step.epochs}"),
         )  # fmt: skip
         result["fit_seconds"] = None if resumed else time.perf_counter() - began
-        write_whole(job.folder / "fit.json", json.dumps(result, indent=2))
+        write_text(job.folder / "fit.json", json.dumps(result, indent=2))
     elif job.method:
         result |= json.loads((job.folder / "fit.json").read_text()) if (job.folder / "fit.json").exists() else {}
     tell("measuring")

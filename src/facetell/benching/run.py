@@ -20,6 +20,7 @@ from facetell.benching.spec import Cell, Source, Spec, read_spec
 from facetell.benching.table import write_tables
 from facetell.errors import DataError, FacetellError, UsageError
 from facetell.faceset.table import INFO_FILE, FaceSet
+from facetell.files import sha256_of
 from facetell.ingest.prepare import prepare
 
 __all__ = ["bench"]
@@ -116,7 +117,7 @@ class _Queue:
         known = {
             "version": facetell.__version__,
             "method": cell.method,
-            "settings": {**cell.settings, "pretrained": _digest(file) if file.is_file() else pretrained},
+            "settings": {**cell.settings, "pretrained": sha256_of(file) if file.is_file() else pretrained},
             "faceset": sets[cell.faceset].fingerprint if cell.method else None,
             "split": cell.split,
             "shots": cell.shots,
@@ -208,8 +209,3 @@ def _heard(line: connection.Connection, said: dict[str, str], name: str) -> bool
     except EOFError:
         return False
     return True
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

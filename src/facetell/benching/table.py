@@ -17,7 +17,7 @@ from facetell.benching.cell import RESULT, Job
 from facetell.benching.spec import Cell, PaperRow, Spec
 from facetell.evaluation.comparison import paired_bootstrap
 from facetell.evaluation.predictions import read_predictions
-from facetell.reporting.folder import write_whole
+from facetell.files import write_text
 from facetell.reporting.markdown import table, text
 
 __all__ = ["write_tables"]
@@ -43,14 +43,14 @@ def write_tables(spec: Spec, jobs: Mapping[Cell, Job], reasons: Mapping[Cell, st
     """Write ``bench.json``, ``bench.csv`` and ``bench.md`` from what is finished; returns what ``bench.json`` holds."""
     lines = [_measured(spec, line, jobs, reasons) for line in _lines(spec)]
     content = {"format": "facetell-bench", "version": 1, "title": spec.title, "about": spec.about, "lines": lines}
-    write_whole(out / "bench.json", json.dumps(content, indent=2) + "\n")
-    write_whole(out / "bench.md", _page(spec, lines))
+    write_text(out / "bench.json", json.dumps(content, indent=2) + "\n")
+    write_text(out / "bench.md", _page(spec, lines))
     rows = [_flat(line) for line in lines]
     text_of = io.StringIO(newline="")
     writer = csv.DictWriter(text_of, list(dict.fromkeys(key for row in rows for key in row)))
     writer.writeheader()
     writer.writerows(rows)
-    write_whole(out / "bench.csv", text_of.getvalue())
+    write_text(out / "bench.csv", text_of.getvalue())
     return content
 
 

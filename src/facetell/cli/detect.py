@@ -71,11 +71,11 @@ def command(
       find inbox -name '*.mp4' | facetell detect detector - -o verdicts.jsonl --annotate pictures
     """
     from facetell.api import detect
-    from facetell.faceset.table import hash_file
+    from facetell.files import sha256_of
     from facetell.media.walk import find_files
 
     files = [str(path) for path in find_files(_listed(paths))]
-    identity = hash_file(detector / "detector.json")[:16] if (detector / "detector.json").is_file() else ""
+    identity = sha256_of(detector / "detector.json")[:16] if (detector / "detector.json").is_file() else ""
     if out:
         files = [file for file in files if not _is(out, file)]
     done = _done(out, (identity, at, prevalence)) if out else set()

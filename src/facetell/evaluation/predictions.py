@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facetell.errors import DataError
+from facetell.files import whole_file
 
 __all__ = ["PREDICTION_COLUMNS", "checked_predictions", "read_predictions", "write_predictions"]
 
@@ -87,14 +87,8 @@ def write_predictions(path: Path | str, columns: Mapping[str, Any]) -> None:
         name: pa.array(table[name], type=pa.string() if kind == "str" else pa.type_for_alias(kind))
         for name, kind in PREDICTION_COLUMNS.items()
     }
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        pq.write_table(pa.table(arrays), beside, compression="zstd")
-        beside.replace(path)
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error}") from error
-    finally:
-        beside.unlink(missing_ok=True)
+    with whole_file(path) as partial:
+        pq.write_table(pa.table(arrays), partial, compression="zstd")
 
 
 def read_predictions(path: Path | str) -> Columns:

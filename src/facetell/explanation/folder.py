@@ -16,7 +16,8 @@ import numpy.typing as npt
 from facetell.explanation.explainer import Kind, Maps, enlarged
 from facetell.explanation.heatmaps import Row, draw_maps
 from facetell.explanation.page import render
-from facetell.reporting.folder import check_folder, plain, save_json, whole_folder
+from facetell.files import whole_folder
+from facetell.reporting.folder import check_folder, plain, save_json
 
 __all__ = ["CENTRE_AREA", "EXPLANATION_FORMAT", "Faces", "centre_share", "check_explanation", "write_explanation"]
 
@@ -73,7 +74,7 @@ def write_explanation(
         {**entry, "centre": {key: centre_share(faces.maps[key][index], size) for key in kinds}}
         for index, entry in enumerate(faces.entries)
     ]
-    with whole_folder(out, "explanation") as fresh:
+    with whole_folder(out) as fresh:
         arrays = dict(faces.maps)
         sources: list[dict[str, Any]] = []
         if by_source:

@@ -9,26 +9,23 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
-import socket
-import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-from filelock import FileLock
 from numpy.lib import format as npy
 from numpy.typing import ArrayLike, NDArray
 
 from facetell.errors import DataError, ImageError, UsageError
 from facetell.faceset.table import FaceSet
+from facetell.files import check_space, clear_leftovers, locked, whole_file
 from facetell.pixels.decode import decode_resized
 from facetell.threads import ordered
 
-__all__ = ["PREPROCESSING", "DecodedImages", "alone", "cache_dir", "check_room", "decoded", "prune", "writing"]
+__all__ = ["ELSEWHERE", "PREPROCESSING", "DecodedImages", "cache_dir", "decoded", "prune"]
 
 PREPROCESSING = 2
 """Version of `decode_resized`'s pixels, part of a cache file's name: raise it whenever they change."""
@@ -36,9 +33,10 @@ PREPROCESSING = 2
 DEFAULT_LIMIT_GB = 50.0
 """How much the cache holds before the least recently used files go (``FACETELL_CACHE_GB``)."""
 
+ELSEWHERE = "set FACETELL_CACHE to another folder"
+"""What to do where the cache folder cannot be written."""
+
 _GB = 1e9
-_RESERVE = 256 * 2**20
-_STALE_SECONDS = 24 * 3600.0
 _CHUNK = 16
 
 
@@ -143,80 +141,26 @@ def decoded(
     found = _open_existing(target, count, size)
     if found is not None:
         return found
-    with alone(target):
+    with locked(target, hint=ELSEWHERE):
         return _open_existing(target, count, size) or _decode(faceset, split, size, count, target, progress)
 
 
 def _decode(
     faceset: FaceSet, split: str, size: int, count: int, target: Path, progress: Callable[[int, int], None] | None
 ) -> DecodedImages:
-    folder, need = target.parent, count * size * size * 3
-    with writing(target, coming=need) as partial:
-        hint = "free some space, or set FACETELL_CACHE to a folder on a larger disk"
-        check_room(folder, need, f"decoding {count:,} pictures at {size}x{size}", hint)
-        with partial.open("wb") as file:
-            header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
-            npy.write_array_header_1_0(file, header)
-            with contextlib.closing(_decode_all(faceset, split, size)) as decoding:
-                for done, pixels in enumerate(decoding, start=1):
-                    file.write(pixels.data)
-                    if progress:
-                        progress(done, count)
+    need = count * size * size * 3
+    prune(keep=target, coming=need)
+    hint = "free some space, or set FACETELL_CACHE to a folder on a larger disk"
+    check_space(target.parent, need, f"decoding {count:,} pictures at {size}x{size}", hint)
+    with whole_file(target, hint=ELSEWHERE) as partial, partial.open("wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
+        npy.write_array_header_1_0(file, header)
+        with contextlib.closing(_decode_all(faceset, split, size)) as decoding:
+            for done, pixels in enumerate(decoding, start=1):
+                file.write(pixels.data)
+                if progress:
+                    progress(done, count)
     return DecodedImages(target)
-
-
-def check_room(folder: Path, need: int, task: str, hint: str) -> None:
-    """Refuse, with ``hint``, a ``task`` that would write ``need`` bytes to ``folder`` and fill its disk.
-
-    Raises:
-        DataError: fewer bytes are free, or it would leave next to none.
-    """
-    free = shutil.disk_usage(folder).free
-    if need + _RESERVE > free:
-        raise DataError(
-            f"{task} needs {need / _GB:.1f} GB in {folder}, {free / _GB:.1f} GB are free",
-            hint=hint,
-        )
-
-
-@contextlib.contextmanager
-def alone(target: Path) -> Iterator[None]:
-    """One process at a time makes ``target``; the others wait here, and then find it made.
-
-    Raises:
-        DataError: the cache folder cannot be written.
-    """
-    with contextlib.ExitStack() as held:
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            held.enter_context(FileLock(target.with_name(f".{target.name}.lock")))
-        except OSError as error:
-            raise _unwritable(target, error) from None
-        yield
-
-
-@contextlib.contextmanager
-def writing(target: Path, coming: int) -> Iterator[Path]:
-    """Make room for ``coming`` bytes and give a path to write to, which becomes ``target`` at the end, or nothing does.
-
-    Raises:
-        DataError: the cache folder cannot be written.
-    """
-    partial = target.with_name(f".{target.name}.partial-{socket.gethostname()}-{os.getpid()}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        prune(keep=target, coming=coming)
-        yield partial
-        partial.replace(target)
-    except OSError as error:
-        raise _unwritable(target, error) from None
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-
-
-def _unwritable(target: Path, error: OSError) -> DataError:
-    return DataError(f"cannot write {target}: {error.strerror}", hint="set FACETELL_CACHE to another folder")
 
 
 def prune(keep: Path | None = None, coming: int = 0) -> list[Path]:
@@ -230,13 +174,11 @@ def prune(keep: Path | None = None, coming: int = 0) -> list[Path]:
     """
     folder = cache_dir()
     limit = _limit()
-    now = time.time()
     files = []
+    clear_leftovers(folder)
     for path in folder.iterdir() if folder.is_dir() else ():
-        status = path.stat()
-        if re.match(r"\.(decoded|vectors)-.*\.(partial-|lock$)", path.name) and now - status.st_mtime > _STALE_SECONDS:
-            path.unlink(missing_ok=True)
-        elif re.match(r"(decoded|vectors)-.*\.npy$", path.name) and path != keep:
+        if re.match(r"(decoded|vectors)-.*\.npy$", path.name) and path != keep:
+            status = path.stat()
             files.append((status.st_mtime, status.st_size, path))
     total = coming + sum(size for _, size, _ in files)
     removed = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pyarrow.compute as pc
 from PIL import Image, ImageDraw
 
 from facetell.faceset.table import FaceSet
+from facetell.files import whole_file
 from facetell.pixels.decode import decode_resized
 
 __all__ = ["contact_sheet", "pair_sheet", "summarise"]
@@ -118,10 +118,5 @@ def pair_sheet(faceset: FaceSet, pairs: Sequence[tuple[Sequence[str], Sequence[i
 
 
 def _save(sheet: Image.Image, out: Path) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
-    try:
+    with whole_file(out) as partial:
         sheet.save(partial, "PNG")
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from facetell.errors import DataError, UsageError, near_miss
 from facetell.faceset.splits import SPLITS
+from facetell.files import sha256_of
 
 __all__ = [
     "FINGERPRINTED",
@@ -30,7 +31,6 @@ __all__ = [
     "VERSION",
     "FaceSet",
     "fingerprint",
-    "hash_file",
 ]
 
 FORMAT = "facetell.faceset"
@@ -235,7 +235,7 @@ class FaceSet:
             DataError: a shard's hash differs (names it), or the pictures' own hashes or the fingerprint do.
         """
         for shard in self.info["shards"]:
-            if hash_file(self.path / shard["file"]) != shard["sha256"]:
+            if sha256_of(self.path / shard["file"]) != shard["sha256"]:
                 raise DataError(
                     f"face set {self.path}: shard {shard['file']} was changed",
                     hint="prepare it again, or copy it again",
@@ -282,12 +282,6 @@ def fingerprint(rows: Iterable[Sequence[Any]]) -> str:
     for row in rows:
         digest.update(json.dumps(list(row), separators=(",", ":")).encode())
     return digest.hexdigest()
-
-
-def hash_file(path: Path) -> str:
-    """Sha-256 (hex) of a file, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_info(path: Path) -> dict[str, Any]:

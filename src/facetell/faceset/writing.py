@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import errno
 import json
-import os
-import shutil
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +13,8 @@ import pyarrow.parquet as pq
 
 from facetell.errors import DataError
 from facetell.faceset.rows import Skipped
-from facetell.faceset.table import FORMAT, INFO_FILE, SCHEMA, SKIPPED_FILE, VERSION, FaceSet, hash_file
+from facetell.faceset.table import FORMAT, INFO_FILE, SCHEMA, SKIPPED_FILE, VERSION, FaceSet
+from facetell.files import sha256_of, whole_folder, write_csv, write_error
 
 __all__ = [
     "ROW_GROUP_BYTES",
@@ -26,7 +22,6 @@ __all__ = [
     "SHARD_BYTES",
     "Slices",
     "existing_faceset",
-    "remove_stale",
     "write_faceset",
 ]
 
@@ -103,25 +98,18 @@ def write_faceset(
     Raises:
         DataError: the disk is full, or the place cannot be written.
     """
-    partial = out.with_name(f".{out.name}.partial-{socket.gethostname()}-{os.getpid()}")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        remove_stale(out)
-        partial.mkdir()
-        shards = list(_write_shards(partial, slices, images, rows_per_shard))
-        _write_skipped(partial / SKIPPED_FILE, skipped)
-        full = {"format": FORMAT, "version": VERSION, **(info() if callable(info) else info), "shards": shards}
-        (partial / INFO_FILE).write_text(json.dumps(full, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        _move_into_place(partial, out)
-    except (OSError, pa.ArrowException) as error:
-        code = getattr(error, "errno", None)
-        if code in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
-            raise DataError(
-                f"the disk is full: cannot write the face set {out}", hint="free some space, or give another disk"
-            ) from None
-        raise DataError(f"cannot write the face set {out}: {getattr(error, 'strerror', None) or error}") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        with whole_folder(out) as folder:
+            shards = list(_write_shards(folder, slices, images, rows_per_shard))
+            write_csv(
+                folder / SKIPPED_FILE,
+                ["path", "reason", "detail"],
+                ((skip.path, skip.reason, skip.detail) for skip in skipped),
+            )
+            full = {"format": FORMAT, "version": VERSION, **(info() if callable(info) else info), "shards": shards}
+            (folder / INFO_FILE).write_text(json.dumps(full, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except pa.ArrowException as error:
+        raise write_error(out, error) from None
     return FaceSet.open(out)
 
 
@@ -140,7 +128,7 @@ def _write_shards(
                 "split": split,
                 "rows": written,
                 "bytes": path.stat().st_size,
-                "sha256": hash_file(path),
+                "sha256": sha256_of(path),
             }
             start += written
             number += 1
@@ -177,44 +165,3 @@ def _complete(metadata: pa.Table, images: list[bytes]) -> pa.Table:
         else:
             columns.append(pa.nulls(len(images), field.type))
     return pa.Table.from_arrays(columns, schema=SCHEMA)
-
-
-def _write_skipped(path: Path, skipped: list[Skipped]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "reason", "detail"])
-        writer.writerows((skip.path, skip.reason, skip.detail) for skip in skipped)
-
-
-def _move_into_place(partial: Path, out: Path) -> None:
-    """Rename the finished folder to ``out``; the face set there before is only deleted once the new one stands."""
-    if not out.exists():
-        partial.replace(out)
-        return
-    old = out.with_name(f"{partial.name}-old")
-    out.replace(old)
-    try:
-        partial.replace(out)
-    except BaseException:
-        old.replace(out)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def remove_stale(out: Path) -> None:
-    """Remove what a killed run of this machine left beside ``out``: half a face set, or the one that was replaced."""
-    prefix = f".{out.name}.partial-{socket.gethostname()}-"
-    for folder in out.parent.glob(f"{prefix}*"):
-        pid = folder.name.removeprefix(prefix).removesuffix("-old")
-        if pid.isdigit() and not _alive(int(pid)):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -14,16 +14,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from facetell.errors import DataError
-from facetell.faceset import writing
 from facetell.faceset.duplicates import without_duplicates
 from facetell.faceset.rows import Rows, Skipped
 from facetell.faceset.splits import FRACTIONS, SPLITS, assign, check_groups
 from facetell.faceset.table import FINGERPRINTED, FaceSet, fingerprint
+from facetell.faceset.writing import Slices, write_faceset
+from facetell.labels import LABELS
 from facetell.pixels.decode import FORMATS
 
 __all__ = ["Crops", "assemble"]
-
-_LABELS = ("real", "fake")
 
 
 @dataclass
@@ -92,10 +91,10 @@ def assemble(
         return existing
     if existing is not None and not overwrite:
         raise DataError(f"{out} holds another face set", hint="give another folder, or --overwrite to replace it")
-    slices = writing.Slices(full["splits"], lambda start, stop: table(order[start:stop]))
+    slices = Slices(full["splits"], lambda start, stop: table(order[start:stop]))
     with closing(crops.stream(order)) as images:
         counted = _count(images, len(order), on_written)
-        faceset = writing.write_faceset(out, slices, counted, full, crops.skipped, rows_per_shard)
+        faceset = write_faceset(out, slices, counted, full, crops.skipped, rows_per_shard)
     faceset.created = True
     return faceset
 
@@ -115,7 +114,7 @@ def _count(images: Iterator[bytes], total: int, on_written: Callable[[int, int],
 def _refuse_missing_label(source: Path, rows: Rows, keep: NDArray[np.int64], skipped: list[Skipped]) -> None:
     counts = np.bincount(rows.labels[keep], minlength=2)
     if not counts.all():
-        missing = _LABELS[int(np.argmin(counts))]
+        missing = LABELS[int(np.argmin(counts))]
         raise DataError(
             f"{source}: no usable {missing} picture ({counts[0]} real, {counts[1]} fake){_why(skipped)}",
             hint="a face set needs both real and fake pictures",
@@ -203,7 +202,7 @@ def _counts(rows: Rows, splits: NDArray[np.int8], order: NDArray[np.int64]) -> d
     keys = (splits[order].astype(np.int64) * 2 + rows.labels[order]) * width + rows.sources[order]
     counts: dict[str, dict[str, dict[str, int]]] = {}
     for key, number in zip(*(part.tolist() for part in np.unique(keys, return_counts=True)), strict=True):
-        split, label, source = SPLITS[key // width // 2], _LABELS[key // width % 2], rows.source_names[key % width]
+        split, label, source = SPLITS[key // width // 2], LABELS[key // width % 2], rows.source_names[key % width]
         counts.setdefault(split, {}).setdefault(label, {})[source] = number
     by_split = {split: sum(sum(sources.values()) for sources in labels.values()) for split, labels in counts.items()}
     return {"splits": by_split, "counts": counts}

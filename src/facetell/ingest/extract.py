@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -16,14 +15,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from facetell.errors import DataError, MediaError
+from facetell.errors import MediaError
 from facetell.faces.crop import encode
 from facetell.faces.finding import FaceFinder, Finding, FoundFace, Shot
 from facetell.faces.load import load_face_detector
 from facetell.faceset.rows import RowBuilder, Rows, Skipped
 from facetell.faceset.splits import SPLITS
+from facetell.files import write_error
 from facetell.ingest.assemble import Crops
-from facetell.ingest.parts import COLUMNS, PartWriter, Report, Workplace, part_path, read_images, read_table
+from facetell.ingest.parts import COLUMNS, GO_ON, Report, Workplace, new_part, part_path, read_images, read_table
 from facetell.media.frame_choice import Choice, Spread
 from facetell.media.limits import Limits
 from facetell.media.workers import Failure, guarded_map, seconds_for
@@ -123,11 +123,7 @@ def extract(
             if on_file:
                 on_file(number, len(rows))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise DataError(f"cannot write {folder}: {error.strerror or error}") from None
-        raise DataError(
-            f"the disk is full: cannot write {folder}", hint="free some space and run it again; it goes on from here"
-        ) from None
+        raise write_error(folder, error, GO_ON) from None
     finally:
         results.close()
     return _crops(plan, folder, [done[key] for key in plan.keys])
@@ -155,23 +151,17 @@ def _start_worker(extraction: Extraction) -> None:
 def _work(job: _Job) -> Report:
     """Work on one file, in a worker."""
     report = Report(job.key)
-    writer = PartWriter(part_path(Path(job.folder), job.key))
     try:
-        reading = _Worker.finder.read(Path(job.path))
-        report.kind = reading.kind
-        for shot in reading:
-            report.frames += 1
-            for found in _chosen(shot, report):
-                writer.add(_row(shot, found))
-        report.missing, report.note = reading.missing, reading.note
-        writer.close()
+        with new_part(part_path(Path(job.folder), job.key)) as part:
+            reading = _Worker.finder.read(Path(job.path))
+            report.kind = reading.kind
+            for shot in reading:
+                report.frames += 1
+                for found in _chosen(shot, report):
+                    part.add(_row(shot, found))
     except MediaError as error:
-        writer.discard()
         return Report(job.key, kind=report.kind, frames=report.frames, error=(error.reason, error.message))
-    except BaseException:
-        writer.discard()
-        raise
-    report.faces = writer.rows
+    report.missing, report.note, report.faces = reading.missing, reading.note, part.rows
     return report
 
 

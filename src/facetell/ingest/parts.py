@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,7 +15,9 @@ from typing import Any
 
 import pyarrow as pa
 
-__all__ = ["COLUMNS", "PartWriter", "Report", "Workplace", "part_path", "read_images", "read_table"]
+from facetell.files import whole_file
+
+__all__ = ["COLUMNS", "GO_ON", "Report", "Workplace", "new_part", "part_path", "read_images", "read_table"]
 
 SCHEMA = pa.schema(
     [
@@ -34,6 +35,8 @@ SCHEMA = pa.schema(
 )
 COLUMNS = ("frame", "time", "box", "landmarks", "face_score", "quality")
 """Columns of a part that go into the face set as they are."""
+
+GO_ON = "put that right and run it again: it goes on from here"
 
 BATCH_BYTES = 8 * 2**20
 """A record batch ends once its pictures have this many bytes; that much is read at once."""
@@ -57,14 +60,12 @@ class Report:
     note: str = ""
 
 
-class PartWriter:
-    """Writes one part, some megabytes in memory at a time; nothing is there before `close`."""
+class _Part:
+    """A part that is being written, some megabytes in memory at a time. ``rows``: crops so far."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, file: contextlib.ExitStack) -> None:
         self.rows = 0
-        # Its own name for each process: a worker of a killed run may still be at the same file.
-        self._partial = path.with_suffix(f".partial-{os.getpid()}")
+        self._path, self._file = path, file
         self._waiting: list[dict[str, Any]] = []
         self._bytes = 0
         self._writer: Any = None
@@ -75,29 +76,30 @@ class PartWriter:
         self._bytes += len(row["image"])
         self.rows += 1
         if self._bytes >= BATCH_BYTES:
-            self._flush()
+            self.flush()
 
-    def close(self) -> None:
-        """Finish the file and give it its name; without rows there is none."""
-        if self.rows:
-            self._flush()
-            self._writer.close()
-            self._partial.replace(self.path)
-
-    def discard(self) -> None:
-        """Leave nothing behind."""
-        if self._writer is not None:
-            with contextlib.suppress(OSError):  # on a full disk not even the end can be written
-                self._writer.close()
-        self._partial.unlink(missing_ok=True)
-
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what is waiting."""
+        if not self._waiting:
+            return
         if self._writer is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._writer = pa.ipc.new_file(str(self._partial), SCHEMA)
-        if self._waiting:
-            self._writer.write_batch(pa.RecordBatch.from_pylist(self._waiting, schema=SCHEMA))
+            partial = self._file.enter_context(whole_file(self._path, hint=GO_ON))
+            self._writer = self._file.enter_context(pa.ipc.new_file(str(partial), SCHEMA))
+        self._writer.write_batch(pa.RecordBatch.from_pylist(self._waiting, schema=SCHEMA))
         self._waiting, self._bytes = [], 0
+
+
+@contextlib.contextmanager
+def new_part(path: Path) -> Iterator[_Part]:
+    """A part to add crops to; the file stands whole at ``path`` when the block ends well. Without crops there is none.
+
+    Raises:
+        DataError: the disk is full, or refuses.
+    """
+    with contextlib.ExitStack() as file:
+        part = _Part(path, file)
+        yield part
+        part.flush()
 
 
 class Workplace:

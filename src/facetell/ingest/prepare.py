@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facetell.errors import DataError, MediaError, UsageError, near_miss
-from facetell.faceset import writing
-from facetell.faceset.decoded import cache_dir
+from facetell.faceset.decoded import ELSEWHERE, cache_dir
 from facetell.faceset.rows import Rows
 from facetell.faceset.splits import SPLITS
 from facetell.faceset.table import INFO_FILE, FaceSet
+from facetell.faceset.writing import existing_faceset
+from facetell.files import locked
 from facetell.ingest.assemble import assemble
 from facetell.ingest.layouts import find_layout, get_layout
 from facetell.ingest.ready import look_at_all
@@ -94,32 +95,32 @@ def prepare(
     if faces not in FACES:
         raise UsageError(f"unknown choice of faces '{faces}'", hint=f"it is one of {', '.join(FACES)}")
     _check_places(source, out)
-    existing = writing.existing_faceset(out, overwrite=overwrite)
     rows = _rows(source, subfolders, layout, options or {})
-    ends = partial(
-        assemble, source, out, seed=seed, split=split, one_label=one_label, rows_per_shard=rows_per_shard, overwrite=overwrite,
-        existing=existing,
-    )  # fmt: skip
-    if faces == "crops" or (faces == "auto" and not _has_video(rows)):
-        first = (lambda done: progress(done, 2 * len(rows))) if progress else None
-        crops = look_at_all(rows, first)
-        return ends(rows, crops, info={}, on_written=_second_half(progress, len(rows)))
-    from facetell.ingest.extract import Extraction, Plan, extract
+    with locked(out):  # who comes second waits here, and then finds it made
+        existing = existing_faceset(out, overwrite=overwrite)
+        ends = partial(
+            assemble, source, out, seed=seed, split=split, one_label=one_label, rows_per_shard=rows_per_shard,
+            overwrite=overwrite, existing=existing,
+        )  # fmt: skip
+        if faces == "crops" or (faces == "auto" and not _has_video(rows)):
+            first = (lambda done: progress(done, 2 * len(rows))) if progress else None
+            crops = look_at_all(rows, first)
+            return ends(rows, crops, info={}, on_written=_second_half(progress, len(rows)))
+        from facetell.ingest.extract import Extraction, Plan, extract
 
-    plan = Plan(rows, extraction or Extraction())
-    key = hashlib.sha256(repr((plan.key, seed, split, rows_per_shard)).encode()).hexdigest()
-    parts = out.with_name(out.name + ".partial")
-    if existing is not None and existing.info.get("media", {}).get("key") == key:
-        writing.remove_stale(out)  # a kill may have come when the face set stood and the rest was still being cleared
+        plan = Plan(rows, extraction or Extraction())
+        key = hashlib.sha256(repr((plan.key, seed, split, rows_per_shard)).encode()).hexdigest()
+        parts = out.with_name(out.name + ".partial")
+        if existing is not None and existing.info.get("media", {}).get("key") == key:
+            shutil.rmtree(parts, ignore_errors=True)  # a kill may have come between the face set and this
+            return existing
+        if existing is not None and not overwrite:
+            raise DataError(f"{out} holds another face set", hint="give another folder, or --overwrite to replace it")
+        crop_rows, crops, account = extract(plan, parts, workers=workers, on_file=progress)
+        info = {"crop": plan.record, "media": {**account, "key": key}, "notes": list(rows.notes)}
+        faceset = ends(crop_rows, crops, info=info, on_written=None)
         shutil.rmtree(parts, ignore_errors=True)
-        return existing
-    if existing is not None and not overwrite:
-        raise DataError(f"{out} holds another face set", hint="give another folder, or --overwrite to replace it")
-    crop_rows, crops, account = extract(plan, parts, workers=workers, on_file=progress)
-    info = {"crop": plan.record, "media": {**account, "key": key}, "notes": list(rows.notes)}
-    faceset = ends(crop_rows, crops, info=info, on_written=None)
-    shutil.rmtree(parts, ignore_errors=True)
-    return faceset
+        return faceset
 
 
 def _rows(source: Path, subfolders: str, layout: str | None, options: Mapping[str, str]) -> Rows:
@@ -175,7 +176,10 @@ def open_or_prepare(
     kept = FaceSet.open_if_whole(out)
     if kept is not None:
         return kept
-    return prepare(source, out, seed=seed, subfolders=subfolders, split=split, progress=progress, overwrite=True)
+    with locked(out, hint=ELSEWHERE):
+        return FaceSet.open_if_whole(out) or prepare(
+            source, out, seed=seed, subfolders=subfolders, split=split, progress=progress, overwrite=True
+        )
 
 
 def _check_places(source: Path, out: Path) -> None:

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from facetell.detector.verdict import FaceVerdict, Verdict
 from facetell.errors import MediaError, MissingExtraError
+from facetell.files import whole_file
 from facetell.pixels.decode import read_picture
 from facetell.reporting.timeline import scores_over_time
 
@@ -136,12 +137,10 @@ def _write_clip(drawn: Iterator[tuple[Frame, Image.Image]], out: Path) -> None:
     """Write an H.264 clip with the times of the original, written beside and renamed."""
     import av
 
-    partial = out.with_name(f".{out.name}.partial")
-    container = av.open(str(partial), "w", format="mp4")
     stream: Any = None
     shape = (0, 0)
     last = -1
-    try:
+    with whole_file(out) as partial, av.open(str(partial), "w", format="mp4") as container:
         for frame, image in drawn:
             if stream is None:
                 shape = (image.width // 2 * 2 or 2, image.height // 2 * 2 or 2)
@@ -156,12 +155,6 @@ def _write_clip(drawn: Iterator[tuple[Frame, Image.Image]], out: Path) -> None:
             container.mux(stream.encode(picture))
         if stream is not None:
             container.mux(stream.encode())
-    except BaseException:
-        container.close()
-        partial.unlink(missing_ok=True)
-        raise
-    container.close()
-    partial.replace(out)
 
 
 def _plot(verdict: Verdict, out: Path) -> list[Path]:
@@ -180,7 +173,6 @@ def _font(size: int) -> Any:
 
 
 def _save(image: Image.Image, out: Path) -> Path:
-    partial = out.with_name(f".{out.name}.partial")
-    image.save(partial, "JPEG", quality=90)
-    partial.replace(out)
+    with whole_file(out) as partial:
+        image.save(partial, "JPEG", quality=90)
     return out

@@ -22,8 +22,9 @@ from facetell.errors import MissingExtraError
 from facetell.evaluation.shortcuts import SOME, STRONG
 from facetell.faceset.inspection import pair_sheet
 from facetell.faceset.table import FaceSet
+from facetell.files import whole_folder
 from facetell.reporting.audit_page import findings, render
-from facetell.reporting.folder import check_folder, plain, save_json, whole_folder
+from facetell.reporting.folder import check_folder, plain, save_json
 from facetell.reporting.plots import FAINT, FAKE, INK, REAL, dressed, figure_of, save_figure
 
 __all__ = ["AUDIT_FORMAT", "AUDIT_VERSION", "check_audit_destination", "findings", "write_audit"]
@@ -42,7 +43,7 @@ def check_audit_destination(out: Path) -> None:
 def write_audit(audit: dict[str, Any], faceset: FaceSet, out: Path) -> None:
     """Write what :func:`facetell.audit` found to the folder ``out``."""
     check_audit_destination(out)
-    with whole_folder(out, "audit") as fresh:
+    with whole_folder(out) as fresh:
         pictures = []
         if audit["shortcuts"]["families"]:
             with contextlib.suppress(MissingExtraError):

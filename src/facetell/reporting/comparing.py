@@ -24,8 +24,9 @@ from facetell.errors import DataError, MissingExtraError, UsageError
 from facetell.evaluation.comparison import delong, holm, paired_bootstrap
 from facetell.evaluation.metrics import auroc
 from facetell.evaluation.predictions import read_predictions
+from facetell.files import whole_folder
 from facetell.reporting.comparison_page import conclusion, render
-from facetell.reporting.folder import check_folder, plain, save_json, whole_folder
+from facetell.reporting.folder import check_folder, plain, save_json
 from facetell.reporting.overlay import roc_overlay
 from facetell.reporting.report import LEVEL, REPORT_FORMAT, REPORT_VERSION, few_groups, measure
 
@@ -217,7 +218,7 @@ def write_comparison(reports: Sequence[Path], out: Path, *, seed: int = 0) -> di
         for one, table in zip(described, tables, strict=True)
     ]
     found = plain(found)
-    with whole_folder(out, "comparison") as fresh:
+    with whole_folder(out) as fresh:
         found["plots"] = _draw(labels, detectors, fresh / "plots")
         save_json(fresh / "compare.json", found)
         (fresh / "compare.md").write_text(render(found), "utf-8")

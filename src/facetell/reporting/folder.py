@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from facetell.errors import FacetellError, UsageError
+from facetell.errors import UsageError
 
-__all__ = ["check_folder", "number", "plain", "save_json", "whole_folder", "write_whole"]
+__all__ = ["check_folder", "number", "plain", "save_json"]
 
 
 def check_folder(out: Path, noun: str, main: str, made_by: str, files: Collection[str]) -> None:
@@ -42,38 +39,6 @@ def check_folder(out: Path, noun: str, main: str, made_by: str, files: Collectio
         raise UsageError(f"{out} holds a {noun} and other files, such as {foreign[0]}", hint=hint)
 
 
-@contextmanager
-def whole_folder(out: Path, noun: str) -> Iterator[Path]:
-    """Give an empty folder to fill; it stands at ``out``, in place of what was there, once the block ends well.
-
-    Raises :class:`~facetell.errors.FacetellError` where the disk refuses.
-    """
-    out = Path(os.path.abspath(out))  # noqa: PTH100 - absolute, but a link stays the link it is
-    fresh = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        fresh.mkdir(parents=True)
-        yield fresh
-        _swap(fresh, out)
-    except OSError as error:
-        raise FacetellError(f"cannot write the {noun} {out}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _swap(fresh: Path, out: Path) -> None:
-    """Put ``fresh`` at ``out``; what was there is removed only once the new folder stands."""
-    old = out.with_name(f".{out.name}.{os.getpid()}.old")
-    if out.exists():
-        out.replace(old)
-    try:
-        fresh.replace(out)
-    except OSError:
-        if old.exists():
-            old.replace(out)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
 def number(value: float) -> float | None:
     """Return ``value`` as JSON can hold it: None unless finite."""
     return float(value) if np.isfinite(value) else None
@@ -90,16 +55,6 @@ def plain(value: object) -> Any:
     if isinstance(value, float):
         return number(value)
     return value if value is None or isinstance(value, bool | int | str) else str(value)
-
-
-def write_whole(path: Path, content: str) -> None:
-    """Write a text file beside itself and rename it: it is the old or the new one at every moment."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(content, encoding="utf-8", newline="")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def save_json(path: Path, content: Mapping[str, Any]) -> None:

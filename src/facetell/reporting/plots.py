@@ -7,7 +7,6 @@ which people with any colour vision can tell apart; shapes and direct labels say
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from facetell.errors import MissingExtraError
 from facetell.evaluation import metrics
 from facetell.evaluation.densities import density, on_axis
+from facetell.files import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,12 +74,8 @@ def dressed(axes: Axes, title: str, xlabel: str, ylabel: str, pad: float = 10) -
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a PNG whole or not at all."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        figure.savefig(beside, format="png")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with whole_file(path) as partial:
+        figure.savefig(partial, format="png")
 
 
 def _facts(labels: ArrayLike, scores: ArrayLike) -> str:

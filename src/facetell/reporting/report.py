@@ -27,8 +27,9 @@ from facetell.evaluation.conformal import Band
 from facetell.evaluation.metrics import SUMMARY_KEYS, confusion, summary
 from facetell.evaluation.predictions import checked_predictions, write_predictions
 from facetell.evaluation.score_curves import calibrated
+from facetell.files import whole_folder
 from facetell.reporting import plots
-from facetell.reporting.folder import check_folder, number, plain, save_json, whole_folder
+from facetell.reporting.folder import check_folder, number, plain, save_json
 from facetell.reporting.html import FOOT, Section, evaluation_cards, html_page
 from facetell.reporting.markdown import render
 from facetell.reporting.verdicts import operating_points, verdict_sections
@@ -243,7 +244,7 @@ def write_report(
         "warnings": _warnings(table, context.get("warnings")),
         "plots": {},
     }
-    with whole_folder(out, "report") as fresh:
+    with whole_folder(out) as fresh:
         report["plots"] = _draw(table, threshold, report["thresholds"], fresh / "plots")
         if illustrate and report["mistakes"]:
             (fresh / "mistakes").mkdir()

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from facetell.errors import DataError, MissingExtraError
 from facetell.evaluation.bootstrap import group_members
 from facetell.evaluation.comparison import paired_bootstrap
-from facetell.reporting.folder import check_folder, number, plain, save_json, whole_folder
+from facetell.files import whole_folder
+from facetell.reporting.folder import check_folder, number, plain, save_json
 from facetell.reporting.report import LEVEL, few_groups, measure
 from facetell.reporting.stress_page import render
 from facetell.reporting.stress_plots import draw_curves, draw_sample
@@ -129,7 +130,7 @@ def write_stress(
         "warnings": [*about["warnings"], *few_groups({"label": faces.labels, "group": faces.groups})],
         "plots": {},
     }
-    with whole_folder(out, "stress report") as fresh:
+    with whole_folder(out) as fresh:
         found["plots"] = _draw(found, sample, fresh / "plots")
         _write_predictions(fresh / "predictions.parquet", faces)
         save_json(fresh / "stress.json", found)

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facetell.errors import MissingExtraError
-from facetell.reporting.folder import check_folder, plain, save_json, whole_folder
+from facetell.files import whole_folder
+from facetell.reporting.folder import check_folder, plain, save_json
 from facetell.reporting.plots import FAKE, INK, REAL, dressed, figure_of, save_figure
 from facetell.reporting.watch_page import render
 
@@ -44,7 +45,7 @@ def check_watch_destination(out: Path) -> None:
 def write_watch(result: dict[str, Any], out: Path, sheets: Sequence[Image.Image] = ()) -> None:
     """Write what :func:`facetell.watch` found to the folder ``out``; ``sheets`` are pictures of its clusters, at most 9."""
     check_watch_destination(out)
-    with whole_folder(out, "watch") as fresh:
+    with whole_folder(out) as fresh:
         pictures = []
         with contextlib.suppress(MissingExtraError):
             _draw(result, fresh / "watch.png")

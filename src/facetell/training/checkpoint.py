@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +12,19 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from facetell.errors import DataError
+from facetell.files import whole_file, write_error
 
 __all__ = ["flatten_optimizer", "load_checkpoint", "restore_optimizer", "save_checkpoint"]
 
 
 def save_checkpoint(path: Path, tensors: dict[str, Tensor], state: dict[str, object]) -> None:
-    """Write tensors and a JSON state beside ``path``, flush to disk, then rename over it."""
-    partial = path.with_name(path.name + ".partial")
+    """Write tensors and a JSON state to ``path``, whole or not at all."""
+    kept = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     try:
-        save_file(
-            {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
-            partial,
-            metadata={"state": json.dumps(state)},
-        )
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
-        partial.replace(path)
-    except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
-        raise DataError(f"the checkpoint {path} could not be written: {error}", hint="is the disk full?") from error
+        with whole_file(path) as partial:
+            save_file(kept, partial, metadata={"state": json.dumps(state)})
+    except SafetensorError as error:
+        raise write_error(path, error) from error
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

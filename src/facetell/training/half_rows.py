@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facetell.errors import DataError
-from facetell.faceset.decoded import check_room
+from facetell.files import check_space
 
 __all__ = ["HalfRows"]
 
@@ -44,7 +44,7 @@ class HalfRows:
         try:
             if not self._files:
                 need = self._rows * self._bytes * self._count
-                check_room(self._folder, need, f"keeping {self._count} × {self._rows:,} maps", self._hint)
+                check_space(self._folder, need, f"keeping {self._count} × {self._rows:,} maps", self._hint)
             if number not in self._files:
                 self._files[number] = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115 - kept open
             flat = memoryview(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)

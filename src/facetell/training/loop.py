@@ -7,7 +7,6 @@ the same weights as one that was not. Only the validation images given here choo
 from __future__ import annotations
 
 import copy
-import csv
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +24,7 @@ from facetell.errors import DataError, FacetellError
 from facetell.evaluation.metrics import auroc, log_loss
 from facetell.evaluation.score_curves import calibrated
 from facetell.faceset.samples import Samples
+from facetell.files import write_csv
 from facetell.networks.acceleration import channels_last
 from facetell.training.augment import apply, draw
 from facetell.training.batches import epoch_order, iterate
@@ -367,9 +367,4 @@ def part_of(tensors: dict[str, Tensor], prefix: str) -> dict[str, Any]:
 
 def write_table(path: Path, history: Sequence[EpochResult]) -> None:
     """Write ``training.csv`` whole or not at all: a line for each epoch, a column for each field of its result."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [f.name for f in fields(history[0])])
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in history)
-    partial.replace(path)
+    write_csv(path, [f.name for f in fields(history[0])], (asdict(row).values() for row in history))

@@ -7,7 +7,6 @@ was killed and resumed ends with the same weights. Epochs are counted through bo
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
 import time
@@ -25,6 +24,7 @@ from facetell.errors import DataError, FacetellError
 from facetell.evaluation.embedding_quality import nearness, plane, spread
 from facetell.evaluation.metrics import auroc, log_loss
 from facetell.evaluation.score_curves import calibrated
+from facetell.files import write_csv
 from facetell.networks.acceleration import channels_last
 from facetell.networks.siamese import SiameseNet
 from facetell.settings import setting
@@ -352,10 +352,9 @@ def _write_points(path: Path, points: dict[str, Tensor]) -> None:
     """Write the plane of every epoch of phase 1, whole or not at all: epoch, label, x, y."""
     if not points:
         return
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["epoch", "label", "x", "y"])
-        for epoch in sorted(points):
-            writer.writerows((int(epoch), int(label), f"{x:.5g}", f"{y:.5g}") for label, x, y in points[epoch].tolist())
-    partial.replace(path)
+    rows = [
+        (int(epoch), int(label), f"{x:.5g}", f"{y:.5g}")
+        for epoch in sorted(points)
+        for label, x, y in points[epoch].tolist()
+    ]
+    write_csv(path, ["epoch", "label", "x", "y"], rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import math
 import time
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from facetell.errors import DataError, MissingExtraError
 from facetell.evaluation.metrics import auroc, confusion
+from facetell.files import write_csv
 from facetell.training.classifiers import Classifier, Point, fit_head
 from facetell.training.loop import Samples, Step
 
@@ -136,11 +136,11 @@ def best_of(candidates: Sequence[Candidate], select: str) -> Candidate:
 def write_candidates(path: Path, candidates: Sequence[Candidate], select: str) -> None:
     """Write the table of candidates, whole or not at all; ``chosen`` is 1 for the best so far."""
     best = best_of(candidates, select)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([*best.point, "f1", "f1_sd", "auroc", "auroc_sd", "seconds", "chosen"])
-        for each in candidates:
-            values = ["none" if value is None else value for value in each.point.values()]
-            writer.writerow([*values, each.f1, each.f1_sd, each.auroc, each.auroc_sd, each.seconds, int(each is best)])
-    partial.replace(path)
+    rows = (
+        [
+            *("none" if value is None else value for value in each.point.values()),
+            each.f1, each.f1_sd, each.auroc, each.auroc_sd, each.seconds, int(each is best),
+        ]
+        for each in candidates
+    )  # fmt: skip
+    write_csv(path, [*best.point, "f1", "f1_sd", "auroc", "auroc_sd", "seconds", "chosen"], rows)

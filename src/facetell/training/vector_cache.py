@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facetell.faceset.decoded import alone, cache_dir, writing
+from facetell.faceset.decoded import ELSEWHERE, cache_dir, prune
+from facetell.files import locked, whole_file
 
 __all__ = ["keep_vectors", "kept_vectors", "making"]
 
 
 def making(key: str) -> AbstractContextManager[None]:
     """One process at a time computes the vectors of ``key``; the others wait, and then find them kept."""
-    return alone(_path(key))
+    return locked(_path(key), hint=ELSEWHERE)
 
 
 def kept_vectors(key: str, rows: int) -> NDArray[np.float32] | None:
@@ -38,7 +39,8 @@ def keep_vectors(key: str, vectors: NDArray[np.float32]) -> None:
         DataError: the cache folder cannot be written.
     """
     target = _path(key)
-    with writing(target, coming=vectors.nbytes) as partial, partial.open("wb") as file:
+    prune(keep=target, coming=vectors.nbytes)
+    with whole_file(target, hint=ELSEWHERE) as partial, partial.open("wb") as file:
         np.save(file, vectors, allow_pickle=False)
 
 

@@ -30,7 +30,6 @@ from facetell.allocator import tune_allocator
 from facetell.detector.detector import Detector
 from facetell.detector.replay_buffer import memory_of
 from facetell.evaluation.metrics import auroc
-from facetell.evaluation.score_curves import calibrated
 from facetell.faceset.decoded import decoded
 from facetell.faceset.samples import samples_of
 from facetell.faceset.table import FaceSet
@@ -77,7 +76,7 @@ def measure(given: argparse.Namespace) -> None:
             own = [predicted(found, samples)[samples.labels == label] for samples, label in tests]
             truth = np.repeat([1, 0], [len(each) for each in own])
             scores = np.concatenate(own)
-            called = calibrated(scores, loaded.temperature) >= loaded.threshold
+            called = np.array(loaded.decider.decisions(scores)) == "fake"
             return {
                 "new": auroc(truth, scores),
                 "recall": float(called[truth == 1].mean()),

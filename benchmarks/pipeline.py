@@ -128,8 +128,7 @@ def scoring(folder: Path, crops: int = 10_000) -> dict[str, Any]:
         method = get_method(name)
         settings: Any = method.settings(backbone=backbone)
         description = {
-            "input": {"size": SIZE}, "temperature": 1.0, "thresholds": {"default": {"value": 0.5}},
-            "settings": as_dict(settings),
+            "method": name, "input": {"size": SIZE}, "calibration": None, "settings": as_dict(settings),
         }  # fmt: skip
         detector = Detector(TorchRuntime(method.build(settings), SIZE), description)
         count = len(faces.labels("train"))

@@ -63,17 +63,22 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=224, help="pixels of a stored crop")
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     arguments = parser.parse_args()
+    import numpy as np
+
     import facetell
     from facetell.detector.detector import Detector
+    from facetell.detector.measure import Sample, measure_calibration
     from facetell.detector.runtimes.torch import TorchRuntime
     from facetell.methods import get_method
     from facetell.settings import as_dict
 
     method = get_method("finetune")
     settings: Any = method.settings(backbone="squeezenet1_0", size=SIZE)
+    labels = np.array([0, 1], np.int8)
+    two = Sample(labels, labels - np.float32(0.5), labels.astype(str), "none", "0" * 64, "validation")
     description = {
-        "method": "finetune", "settings": as_dict(settings), "input": {"size": SIZE, "crop": None}, "temperature": 1.0,
-        "thresholds": {"default": {"value": 0.5}}, "versions": {},
+        "method": "finetune", "settings": as_dict(settings), "input": {"size": SIZE, "crop": None},
+        "calibration": measure_calibration("0" * 64, two).as_dict(), "versions": {},
     }  # fmt: skip
     detector = Detector(TorchRuntime(method.build(settings), SIZE), description)
     with tempfile.TemporaryDirectory() as name:

@@ -11,6 +11,7 @@ from monday import Monday, fill
 
 import facetell
 from facetell.detector.bundle import read_bundle
+from facetell.detector.calibration import calibration_of
 from facetell.detector.replay_buffer import FOLDER, taught
 from facetell.evaluation.metrics import auroc
 from facetell.faceset.table import FaceSet
@@ -56,12 +57,14 @@ def test_the_new_detector_is_whole(made: Monday, adapted: tuple[Path, dict[str, 
     assert set(old.columns(["sha256"])["sha256"].to_pylist()) < hashes
     learned_from = {split: taught(memory, split) for split in ("train", "validation")}
     assert [int(learned_from[split].sum()) for split in learned_from] == [32, 16]
-    assert description["thresholds"]["default"]["n"] == (~learned_from["validation"]).sum() == 80
+    calibration = calibration_of(description)
+    assert calibration is not None
+    assert calibration.face.points["default"].on.n == (~learned_from["validation"]).sum() == 80
     for split in ("train", "validation"):  # the new ones are in both, in both labels
         assert {"real", "smooth"} <= set(memory.columns(["source"], split)["source"].to_pylist())
-    for point in description["thresholds"].values():
-        assert (point["split"], point["faceset"], point["fingerprint"]) == ("validation", "memory", old.fingerprint)
-    assert description["calibration"]["fingerprint"] == old.fingerprint
+    for point in calibration.face.points.values():
+        assert (point.on.split, point.on.faceset, point.on.fingerprint) == ("validation", "memory", old.fingerprint)
+    assert calibration.face.on.fingerprint == old.fingerprint
     card = (out / "README.md").read_text()
     assert "Adapted" in card
     assert "24 fake and 24 real" in card

@@ -34,9 +34,11 @@ def test_without_a_memory_nothing_is_promised_of_the_old(made: Monday, tmp_path:
     assert {each["fall"] for each in record["tried"]} == {None}
     assert not record["refused"]
     description = json.loads((tmp_path / "out" / "detector.json").read_text())
-    parent = json.loads((made.bare / "detector.json").read_text())
     assert "memory" not in description
-    assert description["thresholds"] == parent["thresholds"]  # there is nothing to choose others on
+    assert (
+        description["calibration"] is None
+    )  # there is nothing to measure one on, and that of the old weights is not its
+    assert "Uncalibrated" in (tmp_path / "out" / "README.md").read_text()
     facetell.verify(tmp_path / "out")
 
 

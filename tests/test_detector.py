@@ -38,6 +38,8 @@ def replace_tensors(bundle: Path, name: str, change: Callable[[dict[str, torch.T
     save_file(tensors, bundle / name)
     entry = {"bytes": (bundle / name).stat().st_size, "sha256": _sha256(bundle / name)}
     edit(bundle, lambda d: d["files"].update({name: entry}))  # type: ignore[attr-defined]
+    if name == "weights.safetensors":
+        edit(bundle, lambda d: d["calibration"].update(weights=entry["sha256"]))  # type: ignore[attr-defined]
 
 
 def test_a_whole_bundle(bundle: Path) -> None:
@@ -50,7 +52,7 @@ def test_a_whole_bundle(bundle: Path) -> None:
     description = json.loads((bundle / "detector.json").read_text())
     assert description["labels"] == {"real": 0, "fake": 1}
     assert description["input"]["size"] == 32
-    assert description["thresholds"]["default"]["split"] == "validation"
+    assert description["calibration"]["face"]["points"]["default"]["on"]["split"] == "validation"
     assert str(bundle.parent) not in (bundle / "detector.json").read_text()
     assert not any(file.suffix in (".pt", ".pth", ".pkl") for file in bundle.iterdir())
 
@@ -105,16 +107,21 @@ def test_tensors_must_fit_exactly(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.update(version=2), "bundle version 2; this facetell reads version 1"),
+        (lambda d: d.update(version=1), "bundle version 1; this facetell reads version 2"),
         (lambda d: d.update(format="other"), "does not describe a facetell detector"),
         (lambda d: d.update(method="magic"), "unknown method 'magic'"),
         (lambda d: d["settings"].update(backbone="magic"), "unknown backbone"),
         (lambda d: d["settings"].update(colour="red"), "unknown setting 'colour'"),
-        (lambda d: d.update(temperature="warm"), "'temperature' is missing or not float"),
+        (lambda d: d["calibration"]["face"]["curve"].update(temperature="warm"), "face.curve.temperature is not float"),
         (lambda d: d.pop("files"), "'files' is missing"),
         (lambda d: d["files"].pop("weights.safetensors"), "does not list weights.safetensors"),
         (lambda d: d["files"].update({"../up": {}}), "bad entry for '../up'"),
-        (lambda d: d["thresholds"].clear(), "damaged"),
+        (lambda d: d["calibration"]["face"]["points"].clear(), "damaged: there is no operating point 'default'"),
+        (lambda d: d["calibration"]["face"].pop("reference"), "calibration.face has not the entries"),
+        (lambda d: d["calibration"].update(extra=1), "calibration has not the entries"),
+        (lambda d: d["calibration"].update(weights="0" * 64), "measured with other weights than are here"),
+        (lambda d: d["calibration"].update(embedding="0" * 64), "measured with other known faces than are here"),
+        (lambda d: d.pop("calibration"), "'calibration' is missing"),
     ],
 )
 def test_bad_descriptions_are_refused(
@@ -157,7 +164,7 @@ def test_detect_gives_one_verdict_per_path(bundle: Path, tmp_path: Path) -> None
     for decision in found:
         if decision.judged:
             assert decision.score is not None
-            assert decision.decision == ("fake" if decision.score >= detector.threshold else "real")
+            assert decision.decision == ("fake" if decision.score >= detector.decider.threshold else "real")
 
 
 def test_detect_agrees_with_evaluate(brief: Callable[[str], Path], faces: FaceSet, tmp_path: Path) -> None:

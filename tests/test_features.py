@@ -315,6 +315,7 @@ def replace(bundle: Path, change: Callable[[dict[str, torch.Tensor]], object]) -
     description = json.loads((bundle / "detector.json").read_text())
     size, digest = (bundle / "weights.safetensors").stat().st_size, _sha256(bundle / "weights.safetensors")
     description["files"]["weights.safetensors"] = {"bytes": size, "sha256": digest}
+    description["calibration"]["weights"] = digest
     (bundle / "detector.json").write_text(json.dumps(description))
 
 

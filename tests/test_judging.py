@@ -144,9 +144,9 @@ def test_a_file_is_judged_by_the_rule(found: facetell.Detector, inbox: Path) -> 
     assert [face.frame for face in verdict.faces] == [1, 4, 7, 10]
     assert verdict.frames == 4
     assert verdict.seconds == pytest.approx(1.2, abs=0.01)
-    temperature = found.temperature
+    temperature = found.decider.curve.temperature
     logits = [temperature * np.log(face.score / (1 - face.score)) for face in verdict.faces]
-    expected = 1 / (1 + np.exp(-np.mean(logits) / found.file_calibration.temperature))
+    expected = 1 / (1 + np.exp(-np.mean(logits) / found.video_decider.curve.temperature))
     assert verdict.score == pytest.approx(expected, abs=1e-5)
     (track,) = verdict.tracks
     assert (track.faces, track.start, track.end) == (4, verdict.faces[0].time, verdict.faces[-1].time)

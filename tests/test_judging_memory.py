@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from facetell.detector.calibration import Calibration
+from facetell.detector.decider import Decider
 from facetell.detector.judge import BATCH, Judge
 from facetell.evaluation.score_curves import Curve
 from facetell.faces.face import Face
@@ -44,7 +44,7 @@ class _Watched(np.ndarray):  # type: ignore[type-arg]
 
 
 def test_crops_are_let_go_once_they_are_scored() -> None:
-    calibration = Calibration(Curve(1.0), 0.5)
+    decider = Decider(Curve(1.0), 0.5)
 
     def scores(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return logits
@@ -52,8 +52,9 @@ def test_crops_are_let_go_once_they_are_scored() -> None:
     detector = SimpleNamespace(
         size=8,
         description={"input": {"crop": {}}},
-        calibration=calibration,
-        file_calibration=calibration,
+        calibration=decider,
+        decider=decider,
+        video_decider=decider,
         operating_point="default",
         prevalence=None,
         logits=lambda crops: np.zeros(len(crops), dtype=np.float32),

@@ -297,6 +297,7 @@ def test_a_detector_without_known_faces_says_so(made: dict[str, Path], tmp_path:
     (copied / EMBEDDING).unlink()
     update = json.loads((copied / "detector.json").read_text("utf-8"))
     del update["files"][EMBEDDING]
+    update["calibration"]["embedding"] = None
     (copied / "detector.json").write_text(json.dumps(update), "utf-8")
     update_description(copied, lambda description: None)
     day = judged({**made, "detector": copied}, tmp_path / "day.jsonl", made["old"])

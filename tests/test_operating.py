@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,11 @@ import pytest
 from toy import tiny, toy_faceset
 
 import facetell
-from facetell.api import _threshold
+from facetell.api import _calibrate, _labelled, _threshold
 from facetell.cli.main import main
-from facetell.detector.bundle import read_bundle, update_description
-from facetell.detector.calibration import calibrations
-from facetell.detector.measured import Videos
+from facetell.detector.bundle import read_bundle, update_calibration, update_description
+from facetell.detector.calibration import DEFAULT, Calibration, OperatingPoint, UnsureBand
+from facetell.detector.measure import Sample, measure_calibration
 from facetell.errors import BundleError, DataError, SettingsError, UsageError
 from facetell.evaluation import choose_threshold, read_predictions
 from facetell.evaluation import score_curves as curves
@@ -55,6 +55,20 @@ def described(detector: Path) -> dict[str, Any]:
     return dict(json.loads((detector / "detector.json").read_text("utf-8")))
 
 
+def calibration(detector: Path) -> Calibration:
+    return Calibration.from_dict(described(detector)["calibration"])
+
+
+def edit(detector: Path, **changes: Any) -> None:
+    """Change the scale for faces."""
+
+    def change(stored: Calibration | None) -> Calibration:
+        assert stored is not None
+        return replace(stored, face=replace(stored.face, **changes))
+
+    update_calibration(detector, change)
+
+
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as stop:
         main([str(argument) for argument in arguments])
@@ -75,8 +89,8 @@ def test_an_update_is_whole_or_none(detector: Path, monkeypatch: pytest.MonkeyPa
         patch.setattr(Path, "replace", fail)
         with pytest.raises(BundleError, match="No space left"):
             update_description(detector, lambda d: d.update(seed=7))
-    with pytest.raises(BundleError, match="'thresholds' is missing"):
-        update_description(detector, lambda d: d.pop("thresholds"))
+    with pytest.raises(BundleError, match="'calibration' is missing"):
+        update_description(detector, lambda d: d.pop("calibration"))
     assert (detector / "detector.json").read_bytes() == before
     assert not list(detector.glob(".*"))
     update_description(detector, lambda d: d.update(seed=7))
@@ -119,13 +133,16 @@ def test_a_point_is_stored_with_all_there_is_to_know(detector: Path, faces: Path
     before = described(detector)
     found = facetell.threshold(detector, faces, at="recall=0.9", name="strict", device="cpu")
     after = described(detector)
-    point = after["thresholds"].pop("strict")
+    point = after["calibration"]["face"]["points"].pop("strict")
     assert after == before, "nothing else changes"
-    assert point == found["point"]
-    assert {key: point[key] for key in ("rule", "split", "faceset", "n", "n_real", "n_fake", "groups")} == {
-        "rule": "recall=0.9", "split": "validation", "faceset": "faces", "n": 20, "n_real": 10, "n_fake": 10, "groups": 10,
+    assert point == found.as_dict()["face"]["point"]
+    assert point["rule"] == "recall=0.9"
+    assert found.face.point is not None
+    assert found.face.point.on.n == 20
+    assert {key: point["on"][key] for key in ("split", "faceset", "n_real", "n_fake", "groups")} == {
+        "split": "validation", "faceset": "faces", "n_real": 10, "n_fake": 10, "groups": 10,
     }  # fmt: skip
-    assert point["fingerprint"] == FaceSet.open(faces).fingerprint
+    assert point["on"]["fingerprint"] == FaceSet.open(faces).fingerprint
     assert point["rates"]["recall"]["value"] >= 0.9
     assert point["rates"]["recall"]["low"] < 0.9
     assert facetell.verify(detector)["operating_points"]["strict"] == point["value"]
@@ -135,18 +152,17 @@ def test_the_value_is_the_rules(detector: Path, faces: Path, tmp_path: Path) -> 
     facetell.evaluate(detector, faces, tmp_path / "report", split="validation", device="cpu")
     table = read_predictions(tmp_path / "report" / "predictions.parquet")
     for rule in ("youden", "cost=3", "f1"):
-        point = facetell.threshold(detector, faces, at=rule, device="cpu")["point"]
+        point = facetell.threshold(detector, faces, at=rule, device="cpu").face.point
         expected = choose_threshold(table["label"], table["score"], rule)
-        assert point["value"] == pytest.approx(expected, abs=1e-6)
-    assert list(described(detector)["thresholds"]) == ["default", "youden", "cost=3", "f1"]
+        assert point is not None
+        assert point.value == pytest.approx(expected, abs=1e-6)
+    assert list(calibration(detector).face.points) == ["default", "youden", "cost=3", "f1"]
 
 
 def test_detect_and_evaluate_use_the_point_asked_for(detector: Path, faces: Path, tmp_path: Path) -> None:
-    def set_points(description: dict[str, Any]) -> None:
-        default = description["thresholds"]["default"]
-        description["thresholds"] |= {"never": {**default, "value": 1.0}, "always": {**default, "value": 0.0}}
-
-    update_description(detector, set_points)
+    points = calibration(detector).face.points
+    never, always = (replace(points["default"], value=value) for value in (1.0, 0.0))
+    edit(detector, points={**points, "never": never, "always": always})
     picture = next(faces.parent.glob("pictures/test-0-real.png"))
     for name, word in (("never", "real"), ("always", "fake")):
         (verdict,) = facetell.detect(detector, [picture], at=name, device="cpu")
@@ -190,15 +206,20 @@ def test_what_cannot_be_chosen_changes_nothing(
 
 def scored_as(monkeypatch: pytest.MonkeyPatch, logits: list[float], labels: list[int]) -> None:
     """Let the next choices see these logits, each face a group of its own."""
-    real = _threshold.predictions
+    real = _labelled.labelled
 
-    def fake(detector: facetell.Detector, *arguments: Any, **options: Any) -> dict[str, Any]:
-        table = real(detector, *arguments, **options)
-        logit = np.array(logits, dtype=np.float32)
-        score = detector.calibration.curve.scores(logit)
-        return table | {"logit": logit, "score": score, "label": np.array(labels), "group": np.arange(len(logits))}
+    def fake(*arguments: Any) -> _labelled.Labelled:
+        found = real(*arguments)
+        faces = replace(
+            found.faces,
+            logits=np.array(logits, dtype=np.float32),
+            labels=np.array(labels, dtype=np.int8),
+            groups=np.arange(len(logits)).astype(str),
+        )
+        return replace(found, faces=faces)
 
-    monkeypatch.setattr(_threshold, "predictions", fake)
+    for page in (_threshold, _calibrate):
+        monkeypatch.setattr(page, "labelled", fake)
 
 
 def test_a_point_that_finds_no_fake_is_refused(detector: Path, faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,25 +233,26 @@ def test_a_point_that_finds_no_fake_is_refused(detector: Path, faces: Path, monk
 def test_the_unsure_band_decides(detector: Path, faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     logits = [*np.arange(-10.0, 10.0), *np.arange(-9.5, 10.5)]
     scored_as(monkeypatch, logits, [0] * 20 + [1] * 20)
-    update_description(detector, lambda d: d.update(temperature=1.0))
-    found = facetell.threshold(detector, faces, at="youden", name="default", coverage=0.9, device="cpu")["unsure"]
-    curve = facetell.Detector.load(detector, "cpu").calibration.curve
+    edit(detector, curve=curves.Curve(1.0))
+    found = facetell.threshold(detector, faces, at="youden", name="default", coverage=0.9, device="cpu").face.unsure
+    assert found is not None
+    curve = calibration(detector).face.curve
     # 21 * 0.9 = 18.9: the 19th smallest real, the 19th largest fake.
-    assert found["real_to"] == pytest.approx(float(curve.scores(8.0)))
-    assert found["fake_from"] == pytest.approx(float(curve.scores(-8.5)))
-    assert (found["coverage"], found["groups_real"], found["groups_fake"]) == (0.9, 20, 20)
+    assert found.real_to == pytest.approx(float(curve.scores(8.0)))
+    assert found.fake_from == pytest.approx(float(curve.scores(-8.5)))
+    assert (found.coverage, found.on.groups_real, found.on.groups_fake) == (0.9, 20, 20)
     loaded = facetell.Detector.load(detector, "cpu")
-    assert [loaded.calibration.decision(z) for z in (-8.6, -8.4, 0.0, 7.9, 8.1)] == ["real", *["unsure"] * 3, "fake"]
+    assert [loaded.decider.decision(z) for z in (-8.6, -8.4, 0.0, 7.9, 8.1)] == ["real", *["unsure"] * 3, "fake"]
 
     picture = next(faces.parent.glob("pictures/test-0-real.png"))
     monkeypatch.setattr(loaded, "logits", lambda crops: np.zeros(len(crops), dtype=np.float32))
     verdict = loaded.detect(picture)
-    assert verdict.unsure == pytest.approx((found["fake_from"], found["real_to"]))
+    assert verdict.unsure == pytest.approx((found.fake_from, found.real_to))
     assert (verdict.status, verdict.decision, verdict.judged) == ("unsure", "unsure", True)
     assert verdict.reason == "the score is in the unsure band"
     assert verdict.score is not None
     facetell.threshold(detector, faces, coverage=0, device="cpu")
-    assert "unsure" not in described(detector)
+    assert calibration(detector).face.unsure is None
     assert facetell.Detector.load(detector, "cpu").detect(picture).decision in ("fake", "real")
 
 
@@ -247,22 +269,24 @@ def test_calibrating_moves_scores_and_no_decision(
     logits = rng.normal((2 * labels - 1) * 2 + 1, 3)
     scored_as(monkeypatch, logits.tolist(), labels.tolist())
     facetell.threshold(detector, faces, at="fpr=0.1", coverage=0.8, device="cpu")
-    update_description(detector, lambda d: d["thresholds"].update(never={**d["thresholds"]["default"], "value": 1.0}))
+    points = calibration(detector).face.points
+    edit(detector, points={**points, "never": replace(points["default"], value=1.0)})
     before = facetell.Detector.load(detector, "cpu", at="fpr=0.1")
     found = facetell.calibrate(detector, faces, method=method, device="cpu")
     after = facetell.Detector.load(detector, "cpu", at="fpr=0.1")
-    assert found["after"]["log_loss"] < found["before"]["log_loss"]
-    assert (found["n"], found["n_fake"]) == (400, int(labels.sum()))
+    assert found.before is not None
+    assert found.after.log_loss < found.before.log_loss
+    assert (found.n, found.n_fake) == (400, int(labels.sum()))
     grid = [*np.linspace(-20, 20, 2001), *logits]
-    assert max(abs(before.calibration.score(z) - after.calibration.score(z)) for z in grid) > 0.02
-    edges = before.calibration.curve.logits(
-        [before.calibration.threshold, before.calibration.band.fake_from, before.calibration.band.real_to]  # type: ignore[union-attr]
+    assert max(abs(before.decider.score(z) - after.decider.score(z)) for z in grid) > 0.02
+    edges = before.decider.curve.logits(
+        [before.decider.threshold, before.decider.band.fake_from, before.decider.band.real_to]  # type: ignore[union-attr]
     )
     clear = [z for z in grid if np.abs(z - edges).min() > 1e-5]
-    assert [before.calibration.decision(z) for z in clear] == [after.calibration.decision(z) for z in clear]
-    assert described(detector)["thresholds"]["never"]["value"] == 1.0
-    assert described(detector)["calibration"]["method"] == method
-    assert ("knots" in described(detector)["calibration"]) == (method == "isotonic")
+    assert [before.decider.decision(z) for z in clear] == [after.decider.decision(z) for z in clear]
+    assert calibration(detector).face.points["never"].value == 1.0
+    assert calibration(detector).face.method == method
+    assert bool(calibration(detector).face.curve.knots) == (method == "isotonic")
     facetell.verify(detector)
 
 
@@ -273,67 +297,104 @@ def test_few_faces_and_unknown_methods(detector: Path, faces: Path) -> None:
         facetell.calibrate(detector, faces, method="isotonc", device="cpu")
 
 
+def sample(n_real: int, n_fake: int) -> Sample:
+    """So many faces, each a group of its own."""
+    labels = np.repeat([0, 1], [n_real, n_fake]).astype(np.int8)
+    return Sample(
+        labels, labels * 2 - np.float32(1), np.arange(n_real + n_fake).astype(str), "old", "0" * 64, "validation"
+    )
+
+
+def video_scale(detector: Path, **changes: Any) -> None:
+    """Give the detector a scale for videos: temperature 2, threshold 0.4."""
+
+    def change(stored: Calibration | None) -> Calibration:
+        assert stored is not None
+        scale = sample(9, 9).scale({DEFAULT: "youden"})
+        points = {DEFAULT: replace(scale.points[DEFAULT], value=0.4)}
+        return replace(stored, video=replace(scale, curve=curves.Curve(2.0), points=points, **changes))
+
+    update_calibration(detector, change)
+
+
 def test_videos_have_points_of_their_own() -> None:
-    face = {"value": 0.5}
-    description = {
-        "temperature": 1.0, "thresholds": {"default": face, "strict": {"value": 0.9}, "photos": {"value": 0.8}},
-        "calibration": {"n_real": 30, "n_fake": 10},
-        "per_file": {"calibration": {"temperature": 2.0, "threshold": 0.4}, "thresholds": {"strict": {"value": 0.7}},
-                     "n_real": 10, "n_fake": 10, "unsure": {"fake_from": 0.3, "real_to": 0.6}},
-    }  # fmt: skip
-    for at, threshold, temperature, band in (
+    measured = measure_calibration("0" * 64, sample(30, 10), sample(10, 10))
+    assert measured.video is not None
+
+    def at(value: float, of: Sample) -> OperatingPoint:
+        return replace(of.scale({DEFAULT: "youden"}).points[DEFAULT], value=value)
+
+    face = replace(
+        measured.face,
+        curve=curves.Curve(1.0),
+        points={
+            name: at(value, sample(30, 10)) for name, value in (("default", 0.5), ("strict", 0.9), ("photos", 0.8))
+        },
+    )
+    video = replace(
+        measured.video,
+        curve=curves.Curve(2.0),
+        points={name: at(value, sample(10, 10)) for name, value in (("default", 0.4), ("strict", 0.7))},
+        unsure=UnsureBand(0.3, 0.6, 0.9, measured.video.on),
+    )
+    both = replace(measured, face=face, video=video)
+    assert Calibration.from_dict(json.loads(json.dumps(both.as_dict()))).as_dict() == both.as_dict()
+    for name, threshold, temperature, band in (
         ("default", 0.4, 2.0, (0.3, 0.6)), ("strict", 0.7, 2.0, (0.3, 0.7)), ("photos", 0.8, 1.0, None),
     ):  # fmt: skip
-        of_face, of_file = calibrations(description, at, None)
-        assert (of_file.shown_threshold, of_file.temperature, of_file.shown_band) == (threshold, temperature, band)
-        assert of_face.shown_threshold == description["thresholds"][at]["value"]  # type: ignore[index]
-    of_face, of_file = calibrations(description, "default", 0.1)
+        of_face, of_file = both.deciders(name)
+        assert (of_file.shown_threshold, of_file.curve.temperature, of_file.shown_band) == (
+            threshold,
+            temperature,
+            band,
+        )
+        assert of_face.shown_threshold == face.points[name].value
+    of_face, of_file = both.deciders("default", 0.1)
     # Odds of 1 at a quarter fake are odds of 1/3 at a tenth: times (1/9) / (1/3); for videos (1/9) / 1.
     assert of_face.score(0.0) == pytest.approx(1 / 4)
     assert of_file.score(0.0) == pytest.approx(1 / 10)
-    old = copy.deepcopy(description)
-    del old["calibration"], old["per_file"]
-    with pytest.raises(UsageError, match="does not say which share of fakes"):
-        calibrations(old, "default", 0.1)
 
 
 def test_whole_videos_are_chosen_on_as_well(detector: Path, faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    videos = Videos(np.repeat([0, 1], 12).astype(np.int8), np.arange(24, dtype=np.float32) - 11.7, np.arange(24))
-    where = {"split": "validation", "faceset": "old", "fingerprint": "0"}
-    stored = {"calibration": {"temperature": 2.0, "threshold": 0.4}, "n_real": 9, "n_fake": 9, **where}
-    update_description(detector, lambda d: d.update(per_file=copy.deepcopy(stored)))
-    monkeypatch.setattr(_threshold, "videos_of", lambda *_: None)
+    labels = np.repeat([0, 1], 12).astype(np.int8)
+    logits = np.arange(24, dtype=np.float32) - np.float32(11.7)
+    videos = Sample(labels, logits, np.arange(24).astype(str), "faces", "0" * 64, "validation")
+    video_scale(detector)
+    stored = described(detector)["calibration"]["video"]
     found = facetell.threshold(detector, faces, at="youden", coverage=0.8, device="cpu")
-    assert found["warnings"] == [
-        "faces has too few videos: nothing was chosen for whole videos; their operating points stay"
-    ]
-    assert described(detector)["per_file"] == stored
+    assert found.warnings == (
+        "faces has too few videos: nothing was chosen for whole videos; their operating points stay",
+    )
+    assert described(detector)["calibration"]["video"] == stored
 
-    monkeypatch.setattr(_threshold, "videos_of", lambda *_: videos)
+    monkeypatch.setattr(Sample, "of_videos", lambda *_: videos)
     for name in ("strict", "default"):
         facetell.threshold(detector, faces, at="youden", name=name, coverage=0.8, device="cpu")
-    part = described(detector)["per_file"]
+    part = calibration(detector).video
     curve = curves.Curve(2.0)
     # The highest real has logit -0.7, the lowest fake 0.3; 13 * 0.8 = 10.4: the 11th smallest and largest.
     middle = float(np.mean(curve.scores([-0.7, 0.3])))
-    assert [part["thresholds"][name]["value"] for name in ("strict", "default")] == [
-        pytest.approx(middle, abs=1e-6)
-    ] * 2
-    assert part["calibration"]["threshold"] == part["thresholds"]["default"]["value"]
-    assert part["unsure"]["real_to"] == pytest.approx(float(curve.scores(-1.7)), abs=1e-6)
-    assert part["unsure"]["fake_from"] == pytest.approx(float(curve.scores(1.3)), abs=1e-6)
+    assert part is not None
+    assert [part.points[name].value for name in ("strict", "default")] == [pytest.approx(middle, abs=1e-6)] * 2
+    assert part.unsure is not None
+    assert part.unsure.real_to == pytest.approx(float(curve.scores(-1.7)), abs=1e-6)
+    assert part.unsure.fake_from == pytest.approx(float(curve.scores(1.3)), abs=1e-6)
 
     with pytest.MonkeyPatch.context() as patch:
         scored_as(patch, [-2.0, 1.0, -1.0, 2.0], [0, 0, 1, 1])
         found = facetell.threshold(detector, faces, at="precision=0.6", device="cpu")
-    assert found["per_file"]["point"]["rates"]["precision"]["value"] >= 0.6
+    assert found.video is not None
+    assert found.video.point is not None
+    assert found.video.point.rates["precision"]["value"] >= 0.6  # type: ignore[operator]
     before = facetell.Detector.load(detector, "cpu")
     facetell.calibrate(detector, faces, device="cpu")
     after = facetell.Detector.load(detector, "cpu")
-    assert after.file_calibration.temperature != 2.0
-    assert described(detector)["per_file"]["n_real"] == 12
+    assert after.video_decider.curve.temperature != 2.0
+    moved = calibration(detector).video
+    assert moved is not None
+    assert moved.on.n_real == 12
     for z in np.linspace(-20, 20, 401):
-        assert before.file_calibration.decision(z) == after.file_calibration.decision(z)
+        assert before.video_decider.decision(z) == after.video_decider.decision(z)
 
 
 def test_a_prevalence_moves_scores_and_no_decision(detector: Path, faces: Path) -> None:

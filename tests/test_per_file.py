@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from facetell.detector.measured import per_file
+from facetell.detector.calibration import DEFAULT
+from facetell.detector.measure import Sample
 from facetell.detector.pooling import pool
 from facetell.evaluation.score_curves import calibrated, fit_temperature
 from facetell.evaluation.thresholds import choose_threshold
 
 FRAMES = 6
-WHERE = {"split": "validation", "faceset": "faces", "fingerprint": "0" * 64}
 
 
 def faceset(videos: int, pictures: int = 0) -> SimpleNamespace:
@@ -35,7 +36,7 @@ def faceset(videos: int, pictures: int = 0) -> SimpleNamespace:
     ]  # fmt: skip
     order = np.random.default_rng(0).permutation(len(rows))
     table = pa.Table.from_pylist([rows[i] for i in order])
-    return SimpleNamespace(columns=lambda names, split: table.select(names))
+    return SimpleNamespace(columns=lambda names, split: table.select(names), path=Path("faces"), fingerprint="0" * 64)
 
 
 def noisy_logits(faces: SimpleNamespace) -> np.ndarray:
@@ -46,25 +47,26 @@ def noisy_logits(faces: SimpleNamespace) -> np.ndarray:
 def test_it_is_chosen_on_the_pooled_logits_of_files() -> None:
     faces = faceset(40, pictures=9)
     logits = noisy_logits(faces)
-    found = per_file(faces, logits, "balanced_accuracy", WHERE)  # type: ignore[arg-type]
-    assert found is not None
+    videos = Sample.of_videos(faces, "validation", logits)  # type: ignore[arg-type]
+    assert videos is not None
+    found = videos.scale({DEFAULT: "balanced_accuracy"})
     table = faces.columns(["path", "label", "frame"], "validation").to_pandas()
     table["logit"] = logits
     by_file = table[table["frame"].notna()].groupby("path")
     pooled = by_file["logit"].mean()  # one track each: the rule is the plain mean
     labels = by_file["label"].first().to_numpy()
     temperature = fit_temperature(pooled.to_numpy(), labels)
-    assert (found["n"], found["n_real"], found["n_fake"]) == (40, 20, 20)
-    assert found["thresholds"]["default"]["groups"] == 10
-    assert found["calibration"]["temperature"] == pytest.approx(temperature, rel=1e-4)
+    assert (found.on.n, found.on.n_real, found.on.n_fake) == (40, 20, 20)
+    assert found.points[DEFAULT].on.groups == 10
+    assert found.curve.temperature == pytest.approx(temperature, rel=1e-4)
     threshold = choose_threshold(labels, calibrated(pooled.to_numpy(), temperature), "balanced_accuracy")
-    assert found["calibration"]["threshold"] == pytest.approx(threshold, rel=1e-4)
+    assert found.points[DEFAULT].value == pytest.approx(threshold, rel=1e-4)
 
 
 @pytest.mark.parametrize(("videos", "pictures"), [(0, 30), (18, 0), (19, 5)])
 def test_too_few_videos_choose_nothing(videos: int, pictures: int) -> None:
     faces = faceset(videos, pictures)
-    assert per_file(faces, noisy_logits(faces), "balanced_accuracy", WHERE) is None  # type: ignore[arg-type]
+    assert Sample.of_videos(faces, "validation", noisy_logits(faces)) is None  # type: ignore[arg-type]
 
 
 def test_the_rule_by_hand() -> None:

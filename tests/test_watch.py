@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +15,14 @@ from toy import toy_source
 
 import facetell
 from facetell.cli.main import main
-from facetell.detector.bundle import update_description
-from facetell.detector.calibration import calibrations
+from facetell.detector.bundle import update_calibration, update_description
+from facetell.detector.calibration import Calibration, UnsureBand
+from facetell.detector.traffic import watched
 from facetell.detector.verdict import FaceVerdict, TrackVerdict, Verdict
 from facetell.errors import BundleError, DataError, MissingExtraError, UsageError
 from facetell.evaluation import calibrated, write_predictions
 from facetell.evaluation.drift import Sketch
+from facetell.evaluation.score_curves import Curve
 from facetell.files import sha256_of
 from facetell.reporting import watch as reporting
 
@@ -39,12 +41,13 @@ def detector(fitted: Path, tmp_path: Path) -> Path:
     """A detector whose reals lie around -3 and whose fakes lie around 3."""
     copied = Path(shutil.copytree(fitted, tmp_path / "detector"))
 
-    def change(description: dict[str, Any]) -> None:
-        description["temperature"] = 1.5
-        for label, share in (("real", 0.0), ("fake", 1.0)):
-            description["reference"][label] = Sketch.of(traffic(90, 500, share)).as_dict()
+    def change(stored: Calibration | None) -> Calibration:
+        assert stored is not None
+        real, fake = (Sketch.of(traffic(90, 500, share)) for share in (0.0, 1.0))
+        reference = replace(stored.face.reference, real=real, fake=fake)
+        return replace(stored, face=replace(stored.face, curve=Curve(1.5), reference=reference))
 
-    update_description(copied, change)
+    update_calibration(copied, change)
     return copied
 
 
@@ -57,21 +60,21 @@ def no_plot(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def face(track: int, score: float) -> FaceVerdict:
-    return FaceVerdict(None, None, None, None, None, None, track, score)
+    return FaceVerdict(None, None, None, None, None, None, track, 0.0, score)
 
 
 def judged(detector: Path, name: str, logits: Sequence[float], prevalence: float | None = None) -> list[Verdict]:
     """Verdicts on photos with one face of these logits."""
     description = json.loads((detector / "detector.json").read_text("utf-8"))
-    calibration, _ = calibrations(description, "default", prevalence)
+    decider, _ = watched(description, "default", prevalence)
     found = []
     for k, logit in enumerate(logits):
-        decision, score = calibration.decision(logit), calibration.score(logit)
+        decision, score = decider.decision(logit), decider.score(logit)
         found.append(
             Verdict(
-                f"{name}/{k}.jpg", decision, decision, score, calibration.shown_threshold, "default",
-                calibration.shown_band, prevalence, None, "picture", None, 1, None, [face(0, score)],
-                [TrackVerdict(0, 1, None, None, score, decision)],
+                f"{name}/{k}.jpg", decision, decision, logit, score, decider.shown_threshold, "default",
+                decider.shown_band, prevalence, None, "picture", None, 1, None, [face(0, score)],
+                [TrackVerdict(0, 1, None, None, logit, score, decision)],
             )
         )  # fmt: skip
     return found
@@ -141,11 +144,14 @@ def test_logits_come_back_from_scores_of_any_prevalence(detector: Path, tmp_path
 
 
 def test_shares_count_every_file_once(detector: Path, tmp_path: Path) -> None:
-    def band(description: dict[str, Any]) -> None:
-        description["thresholds"]["default"]["value"] = 0.5
-        description["unsure"] = {"fake_from": 0.3, "real_to": 0.7}
+    def band(stored: Calibration | None) -> Calibration:
+        assert stored is not None
+        points = {"default": replace(stored.face.points["default"], value=0.5)}
+        return replace(
+            stored, face=replace(stored.face, points=points, unsure=UnsureBand(0.3, 0.7, 0.9, stored.face.on))
+        )
 
-    update_description(detector, band)
+    update_calibration(detector, band)
     logits = [-3.0] * 60 + [0.1] * 10 + [3.0] * 30
     dumb = [Verdict(f"{status}.jpg", status, reason="no") for status in ["no_face"] * 15 + ["unsure"] * 5]
     path = written(detector, tmp_path / "day.jsonl", [*judged(detector, "day", logits), *dumb])
@@ -165,7 +171,7 @@ def test_one_face_of_a_photo_counts(detector: Path, tmp_path: Path) -> None:
     for name, (first, second) in enumerate(pairs.tolist()):
         one, other = judged(detector, str(name), [first, second])
         most = max(one, other, key=lambda verdict: verdict.score or 0)
-        tracks = [*one.tracks, TrackVerdict(1, 1, None, None, other.tracks[0].score, str(other.decision))]
+        tracks = [*one.tracks, TrackVerdict(1, 1, None, None, 0.0, other.tracks[0].score, str(other.decision))]
         verdicts.append(Verdict(**{**vars(most), "tracks": tracks}))
     assert facetell.watch(detector, [written(detector, tmp_path / "day.jsonl", verdicts)])["seen"] == "nothing"
 
@@ -209,14 +215,14 @@ def test_tables_of_evaluate_and_other_references(detector: Path, tmp_path: Path,
     assert "beyond what the reference has there" in compared["sentences"][0]
 
 
-def test_an_old_detector_says_what_to_do(detector: Path, tmp_path: Path) -> None:
-    update_description(detector, lambda description: description.pop("reference"))
+def test_an_uncalibrated_detector_says_what_to_do(detector: Path, tmp_path: Path) -> None:
     day = batch(detector, tmp_path / "day.jsonl", traffic(1, 50).tolist())
-    with pytest.raises(UsageError, match="keeps no reference") as caught:
-        facetell.watch(detector, [day])
-    assert "--reference" in str(caught.value.hint)
     week = batch(detector, tmp_path / "week.jsonl", traffic(2, 500).tolist())
     assert facetell.watch(detector, [day], reference=week)["seen"] == "nothing"
+    update_description(detector, lambda description: description.update(calibration=None))
+    with pytest.raises(UsageError, match="is uncalibrated") as caught:
+        facetell.watch(detector, [day])
+    assert "facetell calibrate" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize(
@@ -248,9 +254,8 @@ def test_bad_input(detector: Path, tmp_path: Path) -> None:
     update_description(detector, lambda description: description.update(seed=99))
     with pytest.raises(DataError, match="line 1 is a verdict of another detector"):
         facetell.watch(detector, [path])
-    update_description(detector, lambda description: description.update(reference={"real": {}, "fake": {}}))
-    with pytest.raises(BundleError, match="damaged"):
-        facetell.watch(detector, [path])
+    with pytest.raises(BundleError, match="face.reference.real"):
+        update_description(detector, lambda d: d["calibration"]["face"]["reference"].update(real={}))
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "thesis.txt").write_text("mine")
     with pytest.raises(UsageError, match="not a watch"):
@@ -260,8 +265,8 @@ def test_bad_input(detector: Path, tmp_path: Path) -> None:
 def test_the_command_from_detect_on(
     fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], no_plot: None
 ) -> None:
-    stored = json.loads((fitted / "detector.json").read_text("utf-8"))["reference"]
-    assert (stored["split"], stored["real"]["n"], stored["fake"]["n"]) == ("validation", 10, 10)
+    stored = json.loads((fitted / "detector.json").read_text("utf-8"))["calibration"]["face"]["reference"]
+    assert (stored["on"]["split"], stored["real"]["n"], stored["fake"]["n"]) == ("validation", 10, 10)
     assert len(stored["real"]["quantiles"]) == 201
     pictures = toy_source(tmp_path / "pictures")
 
@@ -294,15 +299,18 @@ def test_nothing_judged_is_drawn_too(detector: Path, tmp_path: Path) -> None:
 
 
 def test_videos_are_held_against_videos(detector: Path, tmp_path: Path) -> None:
-    def change(description: dict[str, Any]) -> None:
-        sketches = {name: Sketch.of(2 * traffic(91, 300, k)).as_dict() for k, name in enumerate(("real", "fake"))}
-        description["per_file"] = {"calibration": {"temperature": 4.0, "threshold": 0.5}, "reference": sketches}
+    def change(stored: Calibration | None) -> Calibration:
+        assert stored is not None
+        real, fake = (Sketch.of(2 * traffic(91, 300, k)) for k in (0, 1))
+        points = {"default": replace(stored.face.points["default"], value=0.5)}
+        reference = replace(stored.face.reference, real=real, fake=fake)
+        return replace(stored, video=replace(stored.face, curve=Curve(4.0), points=points, reference=reference))
 
-    update_description(detector, change)
-    calibration = calibrations(json.loads((detector / "detector.json").read_text("utf-8")), "default", None)[1]
+    update_calibration(detector, change)
+    decider = watched(json.loads((detector / "detector.json").read_text("utf-8")))[1]
     photos = judged(detector, "photos", traffic(1, 100).tolist())
     clips = [
-        Verdict(**{**vars(one), "kind": "video", "score": calibration.score(2 * logit)})
+        Verdict(**{**vars(one), "kind": "video", "score": decider.score(2 * logit)})
         for one, logit in zip(photos, traffic(2, 100).tolist(), strict=True)
     ]
     path = written(detector, tmp_path / "both.jsonl", [*photos, *clips])
@@ -312,6 +320,6 @@ def test_videos_are_held_against_videos(detector: Path, tmp_path: Path) -> None:
     assert "100 faces" in found["sentences"][0]
     assert "100 videos" in found["sentences"][0]
     as_faces = written(detector, tmp_path / "mixed.jsonl", [Verdict(**{**vars(one), "kind": "picture", "tracks": [
-        TrackVerdict(0, 1, None, None, calibrated(np.array(2 * logit), 1.5).item(), "real")]})
+        TrackVerdict(0, 1, None, None, 2 * logit, calibrated(np.array(2 * logit), 1.5).item(), "real")]})
         for one, logit in zip(clips, traffic(2, 100).tolist(), strict=True)])  # fmt: skip
     assert facetell.watch(detector, [as_faces])["seen"] == "new"

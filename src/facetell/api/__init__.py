@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from facetell.adaptation.run import adapt
     from facetell.api._audit import audit
     from facetell.api._blend import blend
+    from facetell.api._calibrate import calibrate
     from facetell.api._compare import compare
     from facetell.api._demo import demo
     from facetell.api._detect import detect
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from facetell.api._report import report
     from facetell.api._sources import sources
     from facetell.api._stress import stress
-    from facetell.api._threshold import calibrate, threshold
+    from facetell.api._threshold import threshold
     from facetell.api._watch import watch
     from facetell.benching import bench
     from facetell.ingest.prepare import prepare
@@ -54,7 +55,7 @@ __all__ = [
 _HOMES = {
     "adapt": "facetell.adaptation.run",
     "audit": "facetell.api._audit",
-    "calibrate": "facetell.api._threshold",
+    "calibrate": "facetell.api._calibrate",
     "bench": "facetell.benching",
     "blend": "facetell.api._blend",
     "compare": "facetell.api._compare",

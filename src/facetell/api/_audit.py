@@ -137,7 +137,7 @@ def _errors(
     scores: NDArray[np.float64] | None,
     seed: int,
 ) -> dict[str, Any]:
-    threshold = detector.calibration.threshold
+    threshold = detector.decider.threshold
     labels, groups = table["label"], table["group"]
     wrong = (table["score"].astype(np.float64) >= threshold) != (labels == 1)
     return {

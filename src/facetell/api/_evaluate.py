@@ -11,14 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from facetell.api._report import pictures_of
-from facetell.detector.calibration import DEFAULT, calibrations
+from facetell.detector.calibration import DEFAULT, MeasuredOn, plain, uncalibrated
 from facetell.detector.detector import Detector
 from facetell.detector.runtimes import ReadsCache
 from facetell.detector.shortcut_warnings import shortcut_warnings
 from facetell.evaluation.rates import check_prevalence
+from facetell.evaluation.score_curves import Curve
 from facetell.faceset.samples import Samples, check_split, samples_of
 from facetell.faceset.table import FaceSet
 from facetell.ingest.prepare import open_or_prepare
+from facetell.labels import LABELS
 from facetell.reporting.report import check_destination, write_report
 
 __all__ = ["evaluate", "opened", "predictions", "warn_of_other_crops"]
@@ -38,12 +40,16 @@ def predictions(
     on_decode: Callable[[int, int], None] | None = None,
     on_score: Callable[[int, int], None] | None = None,
 ) -> dict[str, npt.NDArray[Any]]:
-    """Score a split: the predictions table (row, path, label, group, source, split, sha256, logit, score)."""
+    """Score a split: the predictions table (row, path, label, group, source, split, sha256, logit, score).
+
+    The score of an uncalibrated detector is the sigmoid of the logit: good for ranking, and no probability.
+    """
     samples = samples_of(faces, split, detector.size, on_decode)
     logits = _logits(detector, samples, on_score or (lambda done, total: None))
     table = faces.columns(["path", "label", "group", "source", "split", "sha256"], split)
     columns = {name: table[name].to_numpy() for name in table.column_names}
-    return {"row": samples.rows, **columns, "logit": logits, "score": detector.calibration.curve.scores(logits)}
+    curve = detector.decider.curve if detector.calibration else Curve(1.0)
+    return {"row": samples.rows, **columns, "logit": logits, "score": curve.scores(logits)}
 
 
 def _logits(detector: Detector, samples: Samples, on_score: Callable[[int, int], None]) -> npt.NDArray[np.float32]:
@@ -90,7 +96,10 @@ def evaluate(
     check_destination(Path(out))
     name, detector = opened(detector, device)
     at = at or detector.operating_point
-    calibration, _ = calibrations(detector.description, at, None)
+    calibration = detector.calibration
+    if calibration is None:
+        raise uncalibrated("threshold")
+    decider, _ = calibration.deciders(at)
     faces = open_or_prepare(Path(faceset))
     check_split(faces, split, "evaluate on")
     warn_of_other_crops(detector, faces)
@@ -102,8 +111,8 @@ def evaluate(
         "backbone": description["settings"]["backbone"],
         "input_size": detector.size,
         "operating_point": at,
-        "calibration": description.get("calibration", {}).get("method", "temperature"),
-        "temperature": detector.temperature,
+        "calibration": calibration.face.method,
+        "temperature": calibration.face.curve.temperature,
         "fitted_on": f"{description['data']['name']}, split {description['data']['split']}",
         "fitted_on_fingerprint": description["data"]["fingerprint"],
         "fit_seed": description["seed"],
@@ -113,19 +122,19 @@ def evaluate(
         "versions": description["versions"],
         "warnings": [
             *shortcut_warnings(description["data"].get("shortcuts", [])),
-            *_few_to_calibrate_on(description),
+            *_few_to_calibrate_on(calibration.face.on),
         ],
     }
-    point = description["thresholds"][at]
-    where = f"{point['rule']} on {point['split']}"
+    point = calibration.face.points[at]
+    where = f"{point.rule} on {point.on.split}"
     return write_report(
         table,
         Path(out),
-        threshold=calibration.threshold,
-        threshold_rule=where if at == DEFAULT else f"{at}: {where} of {point['faceset']}",
-        band=calibration.band,
+        threshold=decider.threshold,
+        threshold_rule=where if at == DEFAULT else f"{at}: {where} of {point.on.faceset}",
+        band=decider.band,
         prevalence=prevalence,
-        points=description["thresholds"],
+        points=plain(calibration.face.points),
         illustrate=lambda rows: pictures_of(detector, faces, split, rows),
         context=context,
         seed=seed,
@@ -141,10 +150,9 @@ def warn_of_other_crops(detector: Detector, faces: FaceSet) -> None:
         )
 
 
-def _few_to_calibrate_on(description: dict[str, Any]) -> list[str]:
-    """Warn where the scores were made probabilities on too few faces; where that is not stored, say nothing."""
-    known = description.get("calibration", {})
-    few = [f"{known[f'n_{name}']:,} {name}" for name in ("real", "fake") if known.get(f"n_{name}", FEW) < FEW]
+def _few_to_calibrate_on(on: MeasuredOn) -> list[str]:
+    """Warn where the scores were made probabilities on too few faces."""
+    few = [f"{count:,} {name}" for name, count in zip(LABELS, (on.n_real, on.n_fake), strict=True) if count < FEW]
     if not few:
         return []
     return [f"the detector was calibrated on few faces ({', '.join(few)}): its scores are rough as probabilities"]

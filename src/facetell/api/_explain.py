@@ -96,6 +96,7 @@ def explain(
     _check_installed()
     check_explanation(Path(out))
     loaded = Detector.load(detector, device)
+    decider = loaded.decider
     if sets:
         crops, entries, left_out = _of_faceset(sets[0], split, loaded.size, limit, seed)
     else:
@@ -107,8 +108,9 @@ def explain(
     explainer = Explainer(runtime.network, loaded.size, runtime.forward)
     maps = explainer.maps(images, (lambda done: on_face(done, len(crops))) if on_face else None)
     logits = loaded.logits(crops)
-    for entry, logit, score in zip(entries, logits.tolist(), loaded.scores(logits).tolist(), strict=True):
-        entry |= {"logit": logit, "score": score, "decision": loaded.calibration.decision(score)}
+    found = zip(entries, logits.tolist(), decider.scores(logits).tolist(), decider.decisions(logits), strict=True)
+    for entry, logit, score, decision in found:
+        entry |= {"logit": logit, "score": score, "decision": decision}
     checked = _checked(explainer, images, maps, sanity, seed)
     attention = {
         key: {"gamma": explainer.gamma[key], "effect": effect} for key, effect in explainer.effects(images).items()

@@ -14,17 +14,16 @@ from typing import Any
 import torch
 
 from facetell.api._audit import training_shortcuts
-from facetell.detector.bundle import write_bundle
+from facetell.detector.bundle import hash_of_tensors, write_bundle
 from facetell.detector.calibration import DEFAULT
 from facetell.detector.card import model_card
 from facetell.detector.detector import Detector
 from facetell.detector.known_faces import embedding_reference
-from facetell.detector.measured import counted, operating_point, per_file, sketched
+from facetell.detector.measure import RULE, Sample, measure_calibration
 from facetell.detector.runtimes.torch import TorchRuntime
 from facetell.detector.shortcut_warnings import shortcut_warnings
 from facetell.errors import MissingExtraError, SettingsError, UsageError, near_miss
 from facetell.evaluation.metrics import summary
-from facetell.evaluation.score_curves import calibrated, fit_temperature
 from facetell.evaluation.thresholds import check_rule, promise
 from facetell.faceset.samples import check_split, samples_of
 from facetell.ingest.prepare import open_or_prepare
@@ -58,7 +57,7 @@ def fit(
     settings: Mapping[str, object] | None = None,
     split: str = "train",
     shots: int | None = None,
-    threshold: str = "balanced_accuracy",
+    threshold: str = RULE,
     seed: int = 0,
     resume: bool = False,
     tensorboard: str | Path | None = None,
@@ -120,17 +119,26 @@ def fit(
     logits = (
         chosen.predict(network, validation, fabric, None) if chosen.predict else predict(network, validation, fabric)
     )
-    temperature = fit_temperature(logits, validation.labels)
-    where = {"split": "validation", "faceset": faces.path.name, "fingerprint": faces.fingerprint}
+    embedding = embedding_reference(TorchRuntime(network, resolved.size, fabric.device), validation, seed)
+    measured_on = Sample.of(faces, "validation", logits)
+    calibration = measure_calibration(
+        hash_of_tensors(arrays_of(network)),
+        measured_on,
+        Sample.of_videos(faces, "validation", logits),
+        rules={DEFAULT: threshold},
+        embedding=hash_of_tensors(embedding) if embedding else None,
+    )
+    point = calibration.face.points[DEFAULT]
+    warning = promise(threshold, point.rates)
+    if warning:
+        log.warning("%s", warning)
     description: dict[str, Any] = {
         "runtime": "torch",
         "method": method,
         "settings": as_dict(resolved),
         "input": {"size": resolved.size, "channels": "RGB", "range": [0, 1], "crop": faces.info.get("crop")},
         "labels": {"real": 0, "fake": 1},
-        "temperature": temperature,
-        "calibration": {"method": "temperature", **where, **counted(validation.labels)},
-        "thresholds": {},
+        "calibration": calibration.as_dict(),
         "data": {
             "name": faces.path.name,
             "fingerprint": faces.fingerprint,
@@ -148,19 +156,8 @@ def fit(
             **{name: metadata.version(name) for name in ("facetell", "torch", "torchvision", "timm", "numpy")},
         },
     }
-    scores = calibrated(logits, temperature)
-    point = operating_point(validation.labels, scores, validation.groups, threshold, where)
-    description["thresholds"][DEFAULT] = point
-    warning = promise(threshold, point["rates"])
-    if warning:
-        log.warning("%s", warning)
-    description["reference"] = {**where, **sketched(validation.labels, logits, validation.groups)}
-    of_videos = per_file(faces, logits, threshold, where)
-    if of_videos:
-        description["per_file"] = of_videos
-    embedding = embedding_reference(TorchRuntime(network, resolved.size, fabric.device), validation, seed)
     detector = Detector(TorchRuntime(network.cpu(), resolved.size, method=chosen), description)
-    metrics = {"validation": summary(validation.labels, scores, point["value"]), "seed": seed}
+    metrics = {"validation": summary(measured_on.labels, detector.scores(logits), point.value), "seed": seed}
     if fabric.is_global_zero:
         write_bundle(
             out,

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facetell.api._evaluate import BATCH, opened, warn_of_other_crops
-from facetell.detector.calibration import calibrations
+from facetell.detector.calibration import uncalibrated
 from facetell.detector.detector import Detector
 from facetell.errors import DataError, ImageError, MissingExtraError, UsageError
 from facetell.faceset.samples import check_split
@@ -78,7 +78,9 @@ def stress(
     check_stress(Path(out))
     name, detector = opened(detector, device)
     at = at or detector.operating_point
-    calibration, _ = calibrations(detector.description, at, None)
+    if detector.calibration is None:
+        raise uncalibrated("threshold to measure recall and false alarms at")
+    decider, _ = detector.calibration.deciders(at)
     faces = open_or_prepare(Path(faceset))
     check_split(faces, split, "stress on")
     labels = faces.labels(split)
@@ -103,10 +105,10 @@ def stress(
     }
     groups = faces.columns(["group"], split)["group"].to_numpy()
     # In the precision in which `evaluate` stores them, so that the untouched faces get the same numbers.
-    scores = {key: calibration.curve.scores(found).astype(np.float32) for key, found in scored.items()}
+    scores = {key: decider.scores(found).astype(np.float32) for key, found in scored.items()}
     table = Conditions(labels, groups, scored, scores)
     sample = _sample(faces, split, conditions, seed)
-    about = {"threshold": calibration.threshold, "context": context, "speed": speed, "warnings": left_out}
+    about = {"threshold": decider.threshold, "context": context, "speed": speed, "warnings": left_out}
     return write_stress(Path(out), table, chosen, sample, about, seed=seed)
 
 

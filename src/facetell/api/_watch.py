@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from facetell.detector.bundle import DESCRIPTION, read_bundle
-from facetell.detector.calibration import Calibration, calibrations
-from facetell.detector.traffic import KINDS, Batch, read_batch, references, sketches_of
-from facetell.errors import BundleError, UsageError
+from facetell.detector.decider import Decider
+from facetell.detector.traffic import KINDS, Batch, read_batch, references, sketches_of, watched
+from facetell.errors import UsageError
 from facetell.evaluation.comparison import holm
 from facetell.evaluation.drift import REPETITIONS, Sketch, drift
 from facetell.evaluation.rates import rate_interval
@@ -71,12 +71,9 @@ def watch(
     path = Path(detector)
     description = read_bundle(path)[0]
     identity = sha256_of(path / DESCRIPTION)[:16]
-    try:
-        shown = dict(zip(KINDS, calibrations(description, "default", None), strict=True))
-        known = None if reference is None else read_batch(Path(reference), description, identity, seed)
-        sketches = references(description, path) if known is None else sketches_of(known)
-    except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{path}: detector.json is damaged: {error!r}") from error
+    shown = dict(zip(KINDS, watched(description), strict=True))
+    known = None if reference is None else read_batch(Path(reference), description, identity, seed)
+    sketches = references(description) if known is None else sketches_of(known)
     batches = [read_batch(Path(each), description, identity, seed) for each in predictions]
     parts = [_measured(batch, sketches, shown, seed + k) for k, batch in enumerate(batches, start=1)]
     whole = parts[0] if len(parts) == 1 else _measured(_joined(batches), sketches, shown, seed)
@@ -128,7 +125,7 @@ def _joined(batches: list[Batch]) -> Batch:
     )
 
 
-def _measured(batch: Batch, sketches: Reference, shown: dict[str, Calibration], seed: int) -> dict[str, Any]:
+def _measured(batch: Batch, sketches: Reference, shown: dict[str, Decider], seed: int) -> dict[str, Any]:
     tests = []
     quantiles = {}
     for kind, logits in batch.logits.items():
@@ -147,7 +144,7 @@ def _measured(batch: Batch, sketches: Reference, shown: dict[str, Calibration], 
     }
 
 
-def _tested(batch: Batch, kind: str, sketches: list[Sketch], shown: Calibration, seed: int) -> dict[str, Any]:
+def _tested(batch: Batch, kind: str, sketches: list[Sketch], shown: Decider, seed: int) -> dict[str, Any]:
     """The test of a kind, with scores in place of logits, and files that lie where there are too many."""
     logits = batch.logits[kind]
     found = drift(logits, sketches, seed=seed)

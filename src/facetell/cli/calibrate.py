@@ -26,9 +26,10 @@ __all__ = ["command"]
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def command(detector: Path, faceset: Path, method: str, split: str, device: str, as_json: bool) -> None:
-    """Fit anew how the logits of DETECTOR become probabilities of fake, on a split of a labelled face set.
+    """Measure how the logits of DETECTOR become probabilities of fake, on a split of a labelled face set.
 
-    The ranking of faces and every decision stay: thresholds and the unsure band move with the scores.
+    The ranking of faces and every decision stay: thresholds and the unsure band move with the scores. A detector that is
+    uncalibrated also gets its operating point 'default', by balanced accuracy.
 
     \b
     Example:
@@ -41,10 +42,10 @@ def command(detector: Path, faceset: Path, method: str, split: str, device: str,
             detector, faceset, method=method, split=split, device=device, on_decode=decoding, on_score=scoring
         )
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(found.as_dict(), indent=2))
         return
-    before, after = found["before"], found["after"]
+    ece, loss = (f"{found.before.ece:.4f} → ", f"{found.before.log_loss:.4f} → ") if found.before else ("", "")
     click.echo(
-        f"{detector}: calibrated on {found['n_real']:,} real and {found['n_fake']:,} fake faces, {method}; on these ECE "
-        f"{before['ece']:.4f} → {after['ece']:.4f}, log loss {before['log_loss']:.4f} → {after['log_loss']:.4f}"
+        f"{detector}: calibrated on {found.n_real:,} real and {found.n_fake:,} fake faces, {method}; on these ECE "
+        f"{ece}{found.after.ece:.4f}, log loss {loss}{found.after.log_loss:.4f}"
     )

@@ -162,10 +162,12 @@ def print_adaptation(record: dict[str, Any], out: Path | None) -> None:
         if check:
             click.echo(f"{'passed ' if check['passed'] else 'REFUSED'}  {check['says']}")
     if out is not None:
-        rates = record["at_threshold"]
+        rates = record.get("at_threshold")
         click.echo(
             f"at its threshold it finds {rates['recall']:.0%} of the new fakes that were held out and calls "
             f"{rates['fpr']:.0%} of the new reals fake"
+            if rates
+            else f"it is uncalibrated: it gives logits and no decision; next: facetell calibrate {out} FACESET"
         )
         click.echo(f"{out}: a detector (facetell history {out})")
 

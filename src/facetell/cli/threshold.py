@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from facetell.cli.progress import counting
+
+if TYPE_CHECKING:
+    from facetell.api._threshold import Chosen
 
 __all__ = ["command"]
 
@@ -52,29 +55,29 @@ def command(
             on_decode=decoding, on_score=scoring,
         )  # fmt: skip
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(found.as_dict(), indent=2))
         return
-    _show(found, found["name"], "face")
-    if found["per_file"]:
-        _show(found["per_file"], found["name"], "video")
-    for warning in found["warnings"]:
+    _show(found.face, found.name, "face")
+    if found.video:
+        _show(found.video, found.name, "video")
+    for warning in found.warnings:
         click.echo(f"warning: {warning}", err=True)
 
 
-def _show(chosen: dict[str, Any], name: str, unit: str) -> None:
-    point, band = chosen["point"], chosen["unsure"]
+def _show(chosen: Chosen, name: str | None, unit: str) -> None:
+    point, band = chosen.point, chosen.unsure
     if point:
         click.echo(
-            f"{name} for a {unit}: {point['value']:.4f}, on {point['n_real']:,} real and {point['n_fake']:,} fake of "
-            f"{point['groups']:,} groups"
+            f"{name} for a {unit}: {point.value:.4f}, on {point.on.n_real:,} real and {point.on.n_fake:,} fake of "
+            f"{point.on.groups:,} groups"
         )
         for rate in ("fpr", "recall", "precision"):
-            found = point["rates"][rate]
+            found = point.rates[rate]
             if found["value"] is not None:
                 click.echo(f"  {rate:<10}{found['value']:.4f}   {found['low']:.4f} to {found['high']:.4f}")
     if band:
-        low, high = band["fake_from"], band["real_to"]
+        low, high = band.fake_from, band.real_to
         between = (
             f"{low:.4f} to {high:.4f}" if low <= high else "none but what the threshold leaves: the classes are apart"
         )
-        click.echo(f"unsure for a {unit} at coverage {band['coverage']:g}: {between}")
+        click.echo(f"unsure for a {unit} at coverage {band.coverage:g}: {between}")

@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy.typing as npt
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save, save_file
 
+from facetell.detector.calibration import Calibration, calibration_of
 from facetell.errors import BundleError, UsageError
 
 __all__ = [
@@ -31,9 +32,11 @@ __all__ = [
     "VERSION",
     "WEIGHTS",
     "Tensors",
+    "hash_of_tensors",
     "is_bundle",
     "read_bundle",
     "read_description",
+    "update_calibration",
     "update_description",
     "write_bundle",
 ]
@@ -41,7 +44,7 @@ __all__ = [
 Tensors = dict[str, npt.NDArray[Any]]
 
 FORMAT = "facetell.detector"
-VERSION = 1
+VERSION = 2
 DESCRIPTION = "detector.json"
 WEIGHTS = "weights.safetensors"
 SELFTEST = "selftest.safetensors"
@@ -54,8 +57,6 @@ REQUIRED = {
     "settings": dict,
     "input": dict,
     "labels": dict,
-    "temperature": float,
-    "thresholds": dict,
     "data": dict,
     "seed": int,
     "versions": dict,
@@ -67,6 +68,11 @@ REQUIRED = {
 def is_bundle(path: Path) -> bool:
     """Whether ``path`` is a folder that holds a detector."""
     return (path / DESCRIPTION).is_file()
+
+
+def hash_of_tensors(tensors: Tensors) -> str:
+    """SHA-256 of the file that ``write_bundle`` makes of them: what a calibration says it was measured on."""
+    return hashlib.sha256(save(tensors)).hexdigest()
 
 
 def write_bundle(
@@ -103,6 +109,7 @@ def write_bundle(
         }
         (folder / CARD).write_text(card, encoding="utf-8")
         whole = {"format": FORMAT, "version": VERSION, **description, "files": files}
+        _check_description(whole, folder / DESCRIPTION)
         (folder / DESCRIPTION).write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
         for file in folder.iterdir():
             with file.open("rb") as written:
@@ -144,15 +151,21 @@ def update_description(path: Path, change: Callable[[dict[str, Any]], None]) -> 
         beside.unlink(missing_ok=True)
 
 
+def update_calibration(path: Path, change: Callable[[Calibration | None], Calibration]) -> None:
+    """Replace the calibration of the bundle at ``path`` by what ``change`` makes of it, as ``update_description`` does."""
+
+    def changed(description: dict[str, Any]) -> None:
+        description["calibration"] = change(calibration_of(description)).as_dict()
+
+    update_description(path, changed)
+
+
 def read_bundle(path: Path) -> tuple[dict[str, Any], Tensors, Tensors]:
     """Read and check a bundle: its description, its weights and its self-test tensors.
 
     Raises ``BundleError`` with the reason when a file is missing, was changed or swapped, or is of a foreign version.
     """
     description = read_description(path)
-    for name in (WEIGHTS, SELFTEST, METRICS):
-        if name not in description["files"]:
-            raise BundleError(f"{path / DESCRIPTION} does not list {name}: the description is damaged or was edited")
     for name, expected in description["files"].items():
         _check_file(path, name, expected)
     try:
@@ -180,17 +193,38 @@ def _read_description(file: Path) -> dict[str, Any]:
     if description.get("version") != VERSION:
         raise BundleError(
             f"{file.parent} has bundle version {description.get('version')!r}; this facetell reads version {VERSION}",
-            hint="install the facetell that wrote it, or fit it again",
+            hint="fit it again",
         )
-    for key, kind in REQUIRED.items():
-        if not isinstance(description.get(key), kind):
-            raise BundleError(f"{file} is damaged: '{key}' is missing or not {kind.__name__}")
+    _check_description(description, file)
     return description
 
 
-def _check_file(path: Path, name: str, expected: object) -> None:
-    if not isinstance(expected, dict) or Path(name).name != name:
-        raise BundleError(f"{path / DESCRIPTION} is damaged: bad entry for '{name}'")
+def _check_description(description: dict[str, Any], file: Path) -> None:
+    """Raise ``BundleError`` for entries that are missing or wrong, and for a calibration of other weights."""
+    for key, kind in REQUIRED.items():
+        if not isinstance(description.get(key), kind):
+            raise BundleError(f"{file} is damaged: '{key}' is missing or not {kind.__name__}")
+    hashes = {}
+    for name, entry in description["files"].items():
+        if not isinstance(entry, dict) or Path(name).name != name:
+            raise BundleError(f"{file} is damaged: bad entry for '{name}'")
+        hashes[name] = str(entry.get("sha256"))
+    for name in (WEIGHTS, SELFTEST, METRICS):
+        if name not in hashes:
+            raise BundleError(f"{file} does not list {name}: the description is damaged or was edited")
+    if "calibration" not in description:
+        raise BundleError(f"{file} is damaged: 'calibration' is missing")
+    try:
+        calibration = calibration_of(description)
+        if calibration is None and EMBEDDING in hashes:
+            raise BundleError("it keeps known faces without a calibration that says which weights they belong to")
+        if calibration:
+            calibration.check_weights(hashes[WEIGHTS], hashes.get(EMBEDDING))
+    except BundleError as error:
+        raise BundleError(f"{file}: {error.message}", hint=error.hint) from None
+
+
+def _check_file(path: Path, name: str, expected: dict[str, Any]) -> None:
     file = path / name
     if not file.is_file():
         raise BundleError(f"{path} is incomplete: {name} is missing")

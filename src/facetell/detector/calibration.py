@@ -1,140 +1,269 @@
-"""From a logit to a score and a decision, for one face and for a video, as a detector's description says."""
+"""What turns the logits of one set of weights into scores and decisions: measured on validation faces, kept together."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
-import numpy.typing as npt
 
-from facetell.errors import UsageError, near_miss
+from facetell.detector.decider import Decider
+from facetell.errors import BundleError, UsageError, near_miss
 from facetell.evaluation.conformal import Band
+from facetell.evaluation.drift import Sketch
 from facetell.evaluation.rates import check_prevalence
-from facetell.evaluation.score_curves import Curve, calibrated, log_odds, prior_shift
+from facetell.evaluation.score_curves import Curve, prior_shift
 
-__all__ = ["DEFAULT", "Calibration", "band_of", "calibrations", "curve_of", "file_thresholds"]
+__all__ = [
+    "DEFAULT",
+    "Calibration",
+    "MeasuredOn",
+    "OperatingPoint",
+    "Reference",
+    "Scale",
+    "UnsureBand",
+    "calibration_of",
+    "deciders_of",
+    "plain",
+    "uncalibrated",
+]
 
 DEFAULT = "default"
 """Name of the operating point that decides unless another is asked for."""
+_HASH = re.compile(r"[0-9a-f]{64}")
 
-SATURATED = 30.0
-"""Log-odds beyond which scores in float64 are too near to 0 or 1 to be undone."""
 
-Floats = npt.NDArray[np.float64]
+@dataclass(frozen=True)
+class MeasuredOn:
+    """The faces, or whole videos, that something was measured on: where they are from, and how many."""
+
+    faceset: str
+    fingerprint: str
+    split: str
+    n_real: int
+    n_fake: int
+    groups: int
+    groups_real: int
+    groups_fake: int
+
+    def __post_init__(self) -> None:
+        _demand(self.n_real > 0 and self.n_fake > 0, "it was measured on no real or no fake face")
+
+    @property
+    def n(self) -> int:
+        """All of them."""
+        return self.n_real + self.n_fake
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold, the rule that chose it, and the rates measured on the faces that chose it.
+
+    ``value``: scores from here on are called fake; above 1 none is. ``rates``: see
+    :func:`~facetell.evaluation.rates.operating_rates`.
+    """
+
+    value: float
+    rule: str
+    on: MeasuredOn
+    rates: dict[str, dict[str, float | None]]
+
+    def __post_init__(self) -> None:
+        _demand(0 <= self.value <= np.nextafter(1, 2), "a threshold is no score")
+
+
+@dataclass(frozen=True)
+class UnsureBand(Band):
+    """A band of scores with the ``coverage`` that it was measured for."""
+
+    coverage: float
+    on: MeasuredOn
+
+    def __post_init__(self) -> None:
+        _demand(0 < self.coverage < 1, "a coverage lies between 0 and 1")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The logits of each label as quantiles: what ``watch`` compares later traffic with."""
+
+    on: MeasuredOn
+    real: Sketch
+    fake: Sketch
+
+
+@dataclass(frozen=True)
+class Scale:
+    """From the logit of one face, or of one whole video, to its score and its decision.
+
+    ``on`` is what ``curve`` was fitted on.
+    """
+
+    curve: Curve
+    on: MeasuredOn
+    points: dict[str, OperatingPoint]
+    unsure: UnsureBand | None
+    reference: Reference
+
+    def __post_init__(self) -> None:
+        knots = np.array(self.curve.knots).reshape(-1, 2)
+        _demand(self.curve.temperature > 0, "a temperature is above 0")
+        _demand(bool((np.diff(knots, axis=0) > 0).all()), "the knots of a curve rise")
+        _demand(DEFAULT in self.points, f"there is no operating point '{DEFAULT}'")
+
+    @property
+    def method(self) -> str:
+        """How the curve was fitted: ``temperature`` or ``isotonic``."""
+        return "isotonic" if self.curve.knots else "temperature"
+
+    def decider(self, at: str, prevalence: float | None) -> Decider:
+        """Scores and decisions at an operating point that it has, and for ``prevalence``."""
+        shift = 0.0
+        if prevalence is not None:
+            check_prevalence(prevalence)
+            shift = prior_shift(prevalence, self.on.n_fake / self.on.n)
+        return Decider(self.curve, self.points[at].value, self.unsure, shift)
+
+    def moved(self, curve: Curve, on: MeasuredOn) -> Scale:
+        """The same with another curve, fitted on other faces: every threshold moves along, so every decision stays."""
+
+        def carried(score: float) -> float:
+            return score if score > 1 else float(curve.scores(self.curve.logits(score)))
+
+        points = {name: replace(point, value=carried(point.value)) for name, point in self.points.items()}
+        band = self.unsure
+        if band is not None:
+            band = replace(band, fake_from=carried(band.fake_from), real_to=carried(band.real_to))
+        return replace(self, curve=curve, on=on, points=points, unsure=band)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Scores and decisions.
+    """All that was measured for one set of weights.
 
-    ``threshold`` and ``band`` are scores of ``curve``. ``shift`` moves the log-odds of what is shown to another share of
-    fakes; decisions are made before it, so it cannot change them.
+    ``weights`` is their SHA-256, and ``embedding`` that of the points of known faces, if any are kept. ``face`` is for one
+    face; ``video`` for a whole video, or None where there were too few to measure on.
     """
 
-    curve: Curve
-    threshold: float
-    band: Band | None = None
-    shift: float = 0.0
+    weights: str
+    embedding: str | None
+    face: Scale
+    video: Scale | None
 
-    @property
-    def temperature(self) -> float:
-        """Of the curve."""
-        return self.curve.temperature
+    def __post_init__(self) -> None:
+        for digest in (self.weights, self.embedding):
+            _demand(digest is None or bool(_HASH.fullmatch(digest)), "a hash is not one")
 
-    def scores(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Probabilities of fake (N,) of logits (N,)."""
-        scores = self.curve.scores(logits)
-        return calibrated(log_odds(scores) + self.shift, 1.0) if self.shift else scores
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, which :meth:`from_dict` reads."""
+        found: dict[str, Any] = plain(self)
+        return found
 
-    def logits(self, scores: npt.ArrayLike) -> Floats:
-        """The logits (N,) of probabilities that ``scores`` gave, to within `SATURATED` log-odds, where they tell apart."""
-        return self.curve.logits(calibrated(np.clip(log_odds(scores) - self.shift, -SATURATED, SATURATED), 1.0))
+    @classmethod
+    def from_dict(cls, stored: object) -> Calibration:
+        """Undo :meth:`as_dict`. Raises ``BundleError`` for whatever it could not have written."""
+        try:
+            found: Calibration = _strict(cls, stored, "calibration")
+        except ValueError as error:
+            raise BundleError(f"the calibration is damaged: {error}", hint="copy the detector again") from None
+        return found
 
-    def score(self, logit: float) -> float:
-        """Probability of fake."""
-        return float(self.scores(np.array([logit], dtype=np.float32))[0])
+    def check_weights(self, weights: str, embedding: str | None) -> None:
+        """Raise ``BundleError`` unless it was measured on the weights with this SHA-256, with these known faces."""
+        for mine, given, what in ((self.weights, weights, "weights"), (self.embedding, embedding, "known faces")):
+            if mine != given:
+                raise BundleError(
+                    f"the calibration was measured with other {what} than are here: its thresholds mean nothing for these",
+                    hint="calibrate this detector: facetell calibrate DETECTOR FACESET",
+                )
 
-    def decision(self, logit: float) -> str:
-        """``fake`` from the threshold on, else ``real``; with a band, ``unsure`` where it does not rule out the other."""
-        score = float(self.curve.scores(np.array([logit], dtype=np.float32))[0])
-        if self.band is not None:
-            return self.band.decision(score, self.threshold)
-        return "fake" if score >= self.threshold else "real"
+    def deciders(self, at: str = DEFAULT, prevalence: float | None = None) -> tuple[Decider, Decider]:
+        """Return what decides on one face and on a video at the operating point ``at`` and ``prevalence``.
 
-    def _shown(self, score: float) -> float:
-        if not self.shift or score > 1:  # above 1: nothing is called fake
-            return score
-        return float(calibrated(log_odds(score) + self.shift, 1.0))
-
-    @property
-    def shown_threshold(self) -> float:
-        """The threshold among the scores that are shown."""
-        return self._shown(self.threshold)
-
-    @property
-    def shown_band(self) -> tuple[float, float] | None:
-        """Scores (low, high) in between which a face is unsure, low >= high where none is; None without a band."""
-        if self.band is None:
-            return None
-        low, high = self.band.around(self.threshold)
-        return self._shown(low), self._shown(min(high, 1.0))
+        A video is judged as a face where the detector has no scale for videos, or no such point on it. Raises
+        ``UsageError`` for an operating point that is not there, ``SettingsError`` for a prevalence outside (0, 1).
+        """
+        if at not in self.face.points:
+            raise UsageError(
+                f"the detector has no operating point '{at}'{near_miss(at, self.face.points)}",
+                hint=f"it has: {', '.join(self.face.points)}; make another with: facetell threshold DETECTOR FACESET --at RULE",
+            )
+        face = self.face.decider(at, prevalence)
+        if self.video is None or at not in self.video.points:
+            return face, face
+        return face, self.video.decider(at, prevalence)
 
 
-def calibrations(description: dict[str, Any], at: str, prevalence: float | None) -> tuple[Calibration, Calibration]:
-    """Return the calibration of one face and of a video at the operating point ``at`` and ``prevalence``.
+def calibration_of(description: Mapping[str, Any]) -> Calibration | None:
+    """The calibration in a detector's description, None where it is uncalibrated. Raises ``BundleError`` if damaged."""
+    stored = description["calibration"]
+    return None if stored is None else Calibration.from_dict(stored)
 
-    That of a video is the face's where the detector has none for videos, or none at this operating point. Raises
-    ``UsageError``, and KeyError, TypeError or ValueError for a damaged description.
+
+def deciders_of(
+    description: Mapping[str, Any], at: str = DEFAULT, prevalence: float | None = None
+) -> tuple[Decider, Decider] | None:
+    """What decides on one face and on a video, see `Calibration.deciders`; None where the detector is uncalibrated.
+
+    Raises ``UsageError`` where an operating point or a prevalence is asked of an uncalibrated detector.
     """
-    points = description["thresholds"]
-    if at not in points and at != DEFAULT:
-        raise UsageError(
-            f"the detector has no operating point '{at}'{near_miss(at, points)}",
-            hint=f"it has: {', '.join(points)}; make another with: facetell threshold DETECTOR FACESET --at RULE",
-        )
-    face = Calibration(
-        curve_of(description),
-        points[at]["value"],
-        band_of(description),
-        _shift(description.get("calibration"), prevalence),
-    )
-    per_file = description.get("per_file")
-    if not per_file or at not in file_thresholds(per_file):
-        return face, face
-    return face, Calibration(
-        Curve(per_file["calibration"]["temperature"]),
-        file_thresholds(per_file)[at],
-        band_of(per_file),
-        _shift(per_file, prevalence),
+    calibration = calibration_of(description)
+    if calibration is not None:
+        return calibration.deciders(at, prevalence)
+    if at != DEFAULT or prevalence is not None:
+        raise uncalibrated("operating point or prevalence")
+    return None
+
+
+def uncalibrated(what: str) -> UsageError:
+    """The error of whoever asks a detector without a calibration for ``what`` it cannot give."""
+    return UsageError(
+        f"the detector is uncalibrated: it gives logits, but no {what}",
+        hint="calibrate it on labelled faces that it has not learned from: facetell calibrate DETECTOR FACESET",
     )
 
 
-def curve_of(description: dict[str, Any]) -> Curve:
-    """The curve from the logit of a face to its score."""
-    knots = description.get("calibration", {}).get("knots", ())
-    return Curve(description["temperature"], tuple((float(x), float(y)) for x, y in knots))
+def _demand(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise ValueError(otherwise)
 
 
-def band_of(described: dict[str, Any]) -> Band | None:
-    """The unsure band of a description, or of its part ``per_file``."""
-    stored = described.get("unsure")
-    return Band(stored["fake_from"], stored["real_to"]) if stored else None
+def plain(value: Any) -> Any:
+    """Values as JSON holds them: dataclasses and sketches as dicts, tuples as lists."""
+    if isinstance(value, Sketch):
+        return value.as_dict()
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, dict):
+        return {name: plain(each) for name, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, tuple) else value
 
 
-def file_thresholds(per_file: dict[str, Any]) -> dict[str, float]:
-    """The thresholds for whole videos by name."""
-    named = {name: point["value"] for name, point in per_file.get("thresholds", {}).items()}
-    return {**named, DEFAULT: per_file["calibration"]["threshold"]}
-
-
-def _shift(counted: dict[str, Any] | None, prevalence: float | None) -> float:
-    if prevalence is None:
-        return 0.0
-    check_prevalence(prevalence)
-    if not counted or "n_fake" not in counted:
-        raise UsageError(
-            "the detector does not say which share of fakes it was calibrated on",
-            hint="calibrate it: facetell calibrate DETECTOR FACESET",
-        )
-    return prior_shift(prevalence, counted["n_fake"] / (counted["n_fake"] + counted["n_real"]))
+def _strict(kind: Any, value: Any, name: str) -> Any:
+    """``value`` of JSON as a ``kind``; raises ValueError, naming the place, unless it is exactly that."""
+    arguments = get_args(kind)
+    if get_origin(kind) in (Union, UnionType):
+        return None if value is None else _strict(arguments[0], value, name)
+    if kind is Sketch:
+        try:
+            return Sketch.from_dict(value)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{name}: {error!r}") from None
+    if is_dataclass(kind):
+        hints = {field.name: get_type_hints(kind)[field.name] for field in fields(kind)}
+        _demand(isinstance(value, Mapping) and value.keys() == hints.keys(), f"{name} has not the entries {[*hints]}")
+        return kind(**{key: _strict(hint, value[key], f"{name}.{key}") for key, hint in hints.items()})  # type: ignore[operator]
+    if get_origin(kind) is dict:
+        _demand(isinstance(value, Mapping), f"{name} is not a table")
+        return {key: _strict(arguments[1], each, f"{name}.{key}") for key, each in value.items()}
+    if get_origin(kind) is tuple:
+        inner = [arguments[0]] * len(value) if arguments[-1] is ... and isinstance(value, list) else arguments
+        _demand(isinstance(value, list) and len(value) == len(inner), f"{name} is not a list of the right length")
+        return tuple(_strict(each, one, name) for each, one in zip(inner, value, strict=True))
+    accepted = (int, float) if kind is float else kind
+    fits = isinstance(value, accepted) and not isinstance(value, bool) and (kind is str or bool(np.isfinite(value)))
+    _demand(fits, f"{name} is not {kind.__name__}")
+    return float(value) if kind is float else value

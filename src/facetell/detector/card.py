@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from facetell.detector.calibration import DEFAULT, calibration_of
 from facetell.detector.lineage import history_of
 from facetell.detector.shortcut_warnings import shortcut_warnings
 
@@ -13,12 +14,10 @@ __all__ = ["model_card"]
 def model_card(name: str, description: dict[str, Any], metrics: dict[str, Any]) -> str:
     """Markdown for people: what the detector is, what it was made from, how well it did on validation, its limits."""
     settings, data = description["settings"], description["data"]
-    threshold = description["thresholds"]["default"]
     shots = f", {data['shots']} shots per class" if data["shots"] else ""
     measured = {key: value for key, value in metrics.get("validation", {}).items() if not key.startswith("n")}
     rows = "\n".join(f"| {key} | {value:.4f} |" for key, value in measured.items())
     warned = "".join(f"- **Shortcut**: {line}\n" for line in shortcut_warnings(data.get("shortcuts", [])))
-    n = int(threshold["n"])
     learned = "".join(f"- **Adapted**: {_learned(event)}\n" for event in history_of(description)[1:])
     table = f"""
 ## On validation (the data that chose what is said above, so rather too good)
@@ -35,9 +34,7 @@ It takes face crops at {settings["size"]}×{settings["size"]} pixels and gives t
 - **Method**: {description["method"]} on {settings["backbone"]}, starting from {description["lineage"]["start"]}
 - **Fitted on**: split *{data["split"]}* of {data["name"]} ({data["images"]:,} images{shots}; sources: \
 {", ".join(data["sources"])}; fingerprint `{data["fingerprint"][:16]}`), seed {description["seed"]}
-- **Temperature, threshold and (where there are epochs) the epoch chosen on**: split *validation* ({n:,} images), never on test
-- **Temperature when made**: {description["temperature"]:.4f}
-- **Threshold when made**: {threshold["value"]:.4f} (rule: {threshold["rule"]}); a score from there on is called fake
+{_calibrated(description)}\
 {warned}{_made(data.get("made"))}{learned}
 Operating points, calibrations and an *unsure* band set later with `facetell threshold` and `facetell calibrate` are in
 `detector.json`; `facetell verify` lists them.
@@ -56,6 +53,21 @@ facetell detect {name} PICTURE...
 facetell evaluate {name} FACESET --split test -o report
 ```
 """
+
+
+def _calibrated(description: dict[str, Any]) -> str:
+    calibration = calibration_of(description)
+    if calibration is None:
+        return (
+            "- **Uncalibrated**: it gives logits and no decision until `facetell calibrate` has seen labelled faces\n"
+        )
+    face, point = calibration.face, calibration.face.points[DEFAULT]
+    return (
+        f"- **Temperature, threshold and (where there are epochs) the epoch chosen on**: split *{face.on.split}* "
+        f"({face.on.n:,} images), never on test\n"
+        f"- **Temperature when made**: {face.curve.temperature:.4f}\n"
+        f"- **Threshold when made**: {point.value:.4f} (rule: {point.rule}); a score from there on is called fake\n"
+    )
 
 
 def _learned(event: dict[str, Any]) -> str:

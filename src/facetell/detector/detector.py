@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from facetell.detector.bundle import Tensors, read_bundle
-from facetell.detector.calibration import DEFAULT, calibrations
+from facetell.detector.calibration import DEFAULT, calibration_of, deciders_of, uncalibrated
+from facetell.detector.decider import Decider
 from facetell.detector.judge import Judge
 from facetell.detector.replay_buffer import memory_of
 from facetell.detector.runtimes import Runtime, load_runtime
@@ -29,7 +30,7 @@ SELFTEST_TOLERANCE = 2e-2
 
 
 class Detector:
-    """A network with its temperature and thresholds, ready to judge. Make one with ``Detector.load``.
+    """A network with its calibration, ready to judge. Make one with ``Detector.load``.
 
     ``runtime`` computes the logits of crops of its size; ``description`` is what ``detector.json`` holds.
     """
@@ -47,10 +48,9 @@ class Detector:
         self.size: int = description["input"]["size"]
         self.operating_point = at
         self.prevalence = prevalence
-        self.calibration, self.file_calibration = calibrations(description, at, prevalence)
-        """For one face, and for a video: chosen on validation videos, or that of one face where they were too few."""
-        self.temperature: float = description["temperature"]
-        self.threshold: float = self.calibration.shown_threshold
+        self.calibration = calibration_of(description)
+        """Of these weights; None for a detector that gives logits and no decision."""
+        self._deciders = deciders_of(description, at, prevalence)
         self._judge: tuple[tuple[Any, ...], Judge] | None = None
 
     @classmethod
@@ -74,7 +74,7 @@ class Detector:
 
         Raises:
             BundleError: with the reason for anything that is not exactly as it was written.
-            UsageError: it has no such operating point, or does not know the share of fakes it was calibrated on.
+            UsageError: it has no such operating point, or is uncalibrated and ``at`` or ``prevalence`` are given.
         """
         return cls._open(Path(path), device, at, prevalence, threads)[0]
 
@@ -94,6 +94,20 @@ class Detector:
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"{path}: detector.json is damaged: {error!r}") from error
 
+    @property
+    def decider(self) -> Decider:
+        """Scores and decisions for one face. Raises ``UsageError`` for an uncalibrated detector."""
+        if self._deciders is None:
+            raise uncalibrated("score or decision")
+        return self._deciders[0]
+
+    @property
+    def video_decider(self) -> Decider:
+        """The same for a whole video, which is judged as a face where too few videos were there to calibrate on."""
+        if self._deciders is None:
+            raise uncalibrated("score or decision")
+        return self._deciders[1]
+
     @classmethod
     def verify(cls, path: str | Path) -> dict[str, Any]:
         """Check a bundle whole: files, tensors, its memory, and that the self-test gives its logits again."""
@@ -106,6 +120,7 @@ class Detector:
                 memory.verify()
             except DataError as error:
                 raise BundleError(f"{path}: its memory is damaged: {error.message}", hint=error.hint) from error
+        points = detector.calibration.face.points if detector.calibration else {}
         if set(selftest) != {"images", "logits"}:
             raise BundleError(f"{path}: the self-test is damaged")
         found, expected = detector.logits(selftest["images"]), selftest["logits"]
@@ -122,7 +137,7 @@ class Detector:
             "parameters": detector.runtime.parameters,
             "files": len(description["files"]),
             "memory": len(memory) if memory is not None else 0,
-            "operating_points": {name: point["value"] for name, point in description["thresholds"].items()},
+            "operating_points": {name: point.value for name, point in points.items()},
             "selftest_difference": difference,
         }
 
@@ -142,7 +157,7 @@ class Detector:
 
     def scores(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Calibrated probabilities of fake for the logits of faces, at the detector's prevalence."""
-        return self.calibration.scores(logits)
+        return self.decider.scores(logits)
 
     def detect(
         self,

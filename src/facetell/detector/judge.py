@@ -20,7 +20,7 @@ from facetell.media.limits import read_bytes
 from facetell.pixels.decode import MAX_BYTES, decode, read_picture, resize
 
 if TYPE_CHECKING:
-    from facetell.detector.calibration import Calibration
+    from facetell.detector.decider import Decider
     from facetell.detector.detector import Detector
     from facetell.faces.face import Face
     from facetell.faces.finding import FaceFinder, Reading, Shot
@@ -33,6 +33,9 @@ log = logging.getLogger("facetell")
 FACES = ("auto", "find", "crops")
 BATCH = 64
 FILLS = 0.6
+UNCALIBRATED = (
+    "the detector is uncalibrated, so its logit says neither fake nor real; next: facetell calibrate DETECTOR FACESET"
+)
 _SCORED = np.zeros((0, 0, 3), dtype=np.uint8)
 
 
@@ -193,27 +196,40 @@ class Judge:
             logits = self._logits(sightings) if sightings else np.zeros(0, dtype=np.float32)
         detector = self.detector
         tracks = _tracks(sightings)
-        scores = detector.scores(logits)
-        faces = [_face(*each) for each in zip(sightings, tracks.tolist(), scores.tolist(), strict=True)]
+        known = detector.calibration is not None
+        scores = detector.scores(logits).tolist() if known else [None] * len(logits)
+        faces = [_face(*each) for each in zip(sightings, tracks.tolist(), logits.tolist(), scores, strict=True)]
         used = np.array([face.used for face in faces], dtype=np.bool_)
         if not used.any():
             status, reason = _silence([face.reason or "" for face in faces])
             return Verdict(path, status, reason=reason, kind=kind, frames=frames, faces=faces)
         of_track, logit = pool(logits[used], tracks[used])
-        calibration = detector.file_calibration if kind == "video" else detector.calibration
-        decision = calibration.decision(logit)
+        decider = (detector.video_decider if kind == "video" else detector.decider) if known else None
         people = [
-            _track(number, [face for face in faces if face.track == number and face.used], value, calibration)
+            _track(number, [face for face in faces if face.track == number and face.used], value, decider)
             for number, value in of_track.items()
         ]
+        if decider is None:
+            return Verdict(
+                path,
+                "uncalibrated",
+                logit=logit,
+                reason=UNCALIBRATED,
+                kind=kind,
+                frames=frames,
+                faces=faces,
+                tracks=people,
+            )
+        decision = decider.decision(logit)
         return Verdict(
             path,
             status=decision,
             decision=decision,
-            score=calibration.score(logit),
-            threshold=calibration.shown_threshold,
+            logit=logit,
+            score=decider.score(logit),
+            threshold=decider.shown_threshold,
             operating_point=detector.operating_point,
-            unsure=calibration.shown_band,
+            unsure=decider.shown_band,
             prevalence=detector.prevalence,
             reason="the score is in the unsure band" if decision == "unsure" else None,
             kind=kind,
@@ -223,7 +239,7 @@ class Judge:
         )
 
 
-def _face(sighting: _Sighting, track: int, score: float) -> FaceVerdict:
+def _face(sighting: _Sighting, track: int, logit: float, score: float | None) -> FaceVerdict:
     face = sighting.face
     return FaceVerdict(
         frame=sighting.frame,
@@ -233,16 +249,18 @@ def _face(sighting: _Sighting, track: int, score: float) -> FaceVerdict:
         face_score=face.score if face else None,
         quality=sighting.quality,
         track=track if track >= 0 else None,
+        logit=logit,
         score=score,
         used=sighting.reason is None,
         reason=sighting.reason,
     )
 
 
-def _track(number: int, faces: list[FaceVerdict], logit: float, calibration: Calibration) -> TrackVerdict:
+def _track(number: int, faces: list[FaceVerdict], logit: float, decider: Decider | None) -> TrackVerdict:
     times = [face.time for face in faces if face.time is not None]
     start, end = (min(times), max(times)) if times else (None, None)
-    return TrackVerdict(number, len(faces), start, end, calibration.score(logit), calibration.decision(logit))
+    said = (decider.score(logit), decider.decision(logit)) if decider else (None, None)
+    return TrackVerdict(number, len(faces), start, end, logit, *said)
 
 
 def _tracks(sightings: list[_Sighting]) -> npt.NDArray[np.int64]:

@@ -87,8 +87,7 @@ def read_embedding(path: Path, description: dict[str, Any]) -> Embedding:
     """
     if EMBEDDING not in description["files"]:
         raise UsageError(
-            f"{path} keeps no points of known faces: it was fitted by an older facetell or on fewer than {LEAST} "
-            "validation faces",
+            f"{path} keeps no points of known faces: it was fitted on fewer than {LEAST} validation faces",
             hint="fit it again, or watch it without looking at faces",
         )
     try:

@@ -14,12 +14,11 @@ import numpy.typing as npt
 
 from facetell.allocator import tune_allocator
 from facetell.detector.bundle import read_description
-from facetell.detector.calibration import calibrations
+from facetell.detector.calibration import deciders_of
 from facetell.detector.detector import Detector
 from facetell.detector.judge import Judge
 from facetell.detector.runtimes import home_of
 from facetell.detector.verdict import Verdict, status_of
-from facetell.errors import BundleError
 from facetell.media.frame_choice import Choice, Spread, parse
 from facetell.media.walk import find_files
 from facetell.media.workers import Failure, guarded_map, seconds_for
@@ -64,10 +63,7 @@ def judge_files(
     Raises ``BundleError`` and ``UsageError`` before the first result.
     """
     description = read_description(Path(how.detector))
-    try:
-        calibrations(description, how.at, how.prevalence)
-    except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{how.detector}: detector.json is damaged: {error!r}") from error
+    deciders_of(description, how.at, how.prevalence)
     cores = os.cpu_count() or 1
     workers = max(1, min(workers or cores, len(files)))
 

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facetell.detector.calibration import DEFAULT, SATURATED, Calibration, calibrations
+from facetell.detector.calibration import DEFAULT, calibration_of, deciders_of, uncalibrated
+from facetell.detector.decider import SATURATED, Decider
 from facetell.detector.verdict import STATUSES
-from facetell.errors import DataError, UsageError
+from facetell.errors import DataError
 from facetell.evaluation.drift import Sketch
 from facetell.evaluation.predictions import read_predictions
 from facetell.evaluation.score_curves import calibrated
 
-__all__ = ["KINDS", "Batch", "read_batch", "references", "sketches_of", "table_decisions", "table_rows"]
+__all__ = ["KINDS", "Batch", "read_batch", "references", "sketches_of", "table_rows", "watched"]
 
 KINDS = ("face", "video")
 """What a logit is of: one face of a photo, or a whole video. Errors of frames even out, so the two differ."""
@@ -55,7 +56,7 @@ def read_batch(path: Path, description: dict[str, Any], identity: str, seed: int
     Raises DataError for a file that holds no verdict, a line that is none (with its number) or is of another detector.
     """
     if path.suffix == ".parquet":
-        return _of_table(path, calibrations(description, DEFAULT, None)[0], seed)
+        return _of_table(path, watched(description)[0], seed)
     return _of_lines(path, description, identity)
 
 
@@ -67,55 +68,53 @@ def sketches_of(batch: Batch) -> dict[str, list[Sketch]]:
     return {kind: [Sketch.of(logits)] for kind, logits in batch.logits.items() if logits.size}
 
 
-def references(description: dict[str, Any], path: Path) -> dict[str, list[Sketch]]:
-    """The sketches (real, fake) of validation that the detector at ``path`` keeps, by kind, within what scores can show.
-
-    Raises UsageError for a detector without any, KeyError, TypeError or ValueError for a damaged description.
-    """
-    stored = {"face": description.get("reference"), "video": description.get("per_file", {}).get("reference")}
-    if stored["face"] is None:
-        raise UsageError(
-            f"{path} keeps no reference: it was fitted before facetell wrote one",
-            hint="give one with --reference: predictions.parquet of `facetell evaluate` on labelled faces, or the JSON "
-            "Lines of a week of traffic that is known to be good",
-        )
-    found = {}
-    for kind, calibration in zip(KINDS, calibrations(description, DEFAULT, None), strict=True):
-        if stored[kind] is not None:
-            low, high = _range(calibration)
-            found[kind] = [Sketch.from_dict(stored[kind][label]).clipped(low, high) for label in ("real", "fake")]
+def watched(description: dict[str, Any], at: str = DEFAULT, prevalence: float | None = None) -> tuple[Decider, Decider]:
+    """What decided on the traffic, for one face and for a video. Raises ``UsageError`` for an uncalibrated detector."""
+    found = deciders_of(description, at, prevalence)
+    if found is None:
+        raise uncalibrated("verdicts to watch")
     return found
 
 
-def _range(calibration: Calibration) -> tuple[float, float]:
+def references(description: dict[str, Any]) -> dict[str, list[Sketch]]:
+    """The sketches (real, fake) of validation in a detector's calibration, by kind, within what scores can show.
+
+    Raises ``UsageError`` for an uncalibrated detector.
+    """
+    calibration = calibration_of(description)
+    found = {}
+    for kind, decider in zip(KINDS, watched(description), strict=True):
+        scale = getattr(calibration, kind)
+        if scale is not None:
+            low, high = _range(decider)
+            found[kind] = [sketch.clipped(low, high) for sketch in (scale.reference.real, scale.reference.fake)]
+    return found
+
+
+def _range(decider: Decider) -> tuple[float, float]:
     """The logits whose scores can be told from 0 and 1."""
-    low, high = calibration.curve.logits(calibrated([-SATURATED, SATURATED], 1.0)).tolist()
+    low, high = decider.curve.logits(calibrated([-SATURATED, SATURATED], 1.0)).tolist()
     return low, high
 
 
-def _of_table(path: Path, calibration: Calibration, seed: int) -> Batch:
+def _of_table(path: Path, decider: Decider, seed: int) -> Batch:
     table = read_predictions(path)
     if not table["row"].size:
         raise DataError(f"{path} holds no prediction")
     rows = table_rows(table, seed)
-    logits = np.clip(table["logit"][rows].astype(np.float64), *_range(calibration))
-    called, band = table_decisions(logits, calibration), calibration.band
+    logits = np.clip(table["logit"][rows].astype(np.float64), *_range(decider))
+    called = decider.decisions(logits)
     paths = {"face": [str(name) for name in table["path"][rows]], "video": []}
     kinds = {"face": logits, "video": np.zeros(0)}
-    return Batch(str(path), Counter(called), Counter(called), band is not None, kinds, paths, table["label"][rows])
+    return Batch(
+        str(path), Counter(called), Counter(called), decider.band is not None, kinds, paths, table["label"][rows]
+    )
 
 
 def table_rows(table: dict[str, npt.NDArray[Any]], seed: int) -> npt.NDArray[np.int64]:
     """The places (ascending) in a predictions table of one face of each group, drawn by ``seed``."""
     order = np.random.default_rng(seed).permutation(table["row"].size)
     return np.sort(order[np.unique(table["group"][order].astype(str), return_index=True)[1]])
-
-
-def table_decisions(logits: Floats, calibration: Calibration) -> list[str]:
-    """What faces of these logits are called."""
-    band, threshold = calibration.band, calibration.threshold
-    scores = calibration.curve.scores(logits).tolist()
-    return [band.decision(score, threshold) if band else ("fake" if score >= threshold else "real") for score in scores]
 
 
 def _of_lines(path: Path, description: dict[str, Any], identity: str) -> Batch:
@@ -154,7 +153,7 @@ def _of_lines(path: Path, description: dict[str, Any], identity: str) -> Batch:
     logits: dict[str, list[Floats]] = {kind: [] for kind in KINDS}
     files: dict[str, list[str]] = {kind: [] for kind in KINDS}
     for (kind, at, prevalence), scores in shown.items():
-        logits[kind].append(calibrations(description, at, prevalence)[KINDS.index(kind)].logits(scores))
+        logits[kind].append(watched(description, at, prevalence)[KINDS.index(kind)].logits(scores))
         files[kind] += paths[kind, at, prevalence]
     columns = {kind: np.concatenate([np.zeros(0), *parts]) for kind, parts in logits.items()}
     return Batch(str(path), statuses, decisions, banded, columns, files)

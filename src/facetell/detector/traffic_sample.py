@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from facetell.detector.calibration import DEFAULT, calibrations
-from facetell.detector.traffic import table_decisions, table_rows
+from facetell.detector.traffic import table_rows, watched
 from facetell.errors import DataError
 from facetell.evaluation.predictions import read_predictions
 
@@ -77,10 +76,10 @@ def _of_lines(path: Path, batch: int) -> Iterator[Judged]:
 
 def _of_table(path: Path, batch: int, description: dict[str, Any], seed: int) -> Iterator[Judged]:
     table = read_predictions(path)
-    calibration = calibrations(description, DEFAULT, None)[0]
+    decider = watched(description)[0]
     rows = table_rows(table, seed)
-    logits = table["logit"][rows].astype(np.float64)
-    scores = calibration.curve.scores(logits).tolist()
-    for at, score, decision in zip(rows.tolist(), scores, table_decisions(logits, calibration), strict=True):
+    logits = table["logit"][rows]
+    told = zip(rows.tolist(), decider.scores(logits).tolist(), decider.decisions(logits), strict=True)
+    for at, score, decision in told:
         named, split, sha256 = (str(table[name][at]) for name in ("path", "split", "sha256"))
         yield Judged(batch, named, score, decision, False, split, int(table["row"][at]), sha256)

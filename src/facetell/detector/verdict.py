@@ -9,12 +9,13 @@ __all__ = ["STATUSES", "FaceVerdict", "TrackVerdict", "Verdict", "status_of"]
 
 STATUSES = (
     "fake", "real", "unsure", "no_face", "face_too_small", "unreadable", "unsupported", "truncated", "missing",
+    "uncalibrated",
 )  # fmt: skip
 """``fake`` and ``real``: judged. ``unsure``: judged, and neither can be said (see ``decision``), or faces were found, but
 none good enough to judge by. ``no_face``,
 ``face_too_small``: nothing to judge. ``unreadable``: damaged, or it took too long. ``unsupported``: not a picture or
 video in a format we read, or beyond a limit. ``truncated``: the end is missing; what there is was judged, see
-``decision``. ``missing``: no such file."""
+``decision``. ``missing``: no such file. ``uncalibrated``: faces were found, but the detector gives logits only."""
 
 _AS = {"empty": "unreadable", "timeout": "unreadable", "crashed": "unreadable", "too_large": "unsupported",
        "too_long": "unsupported"}  # fmt: skip
@@ -32,7 +33,8 @@ class FaceVerdict:
     ``frame`` and ``time`` (s) are None in a picture; ``box`` (left, top, width, height) and ``landmarks`` (five x, y)
     in pixels of the frame as shown, None where the whole picture was taken as a crop; ``face_score`` the face
     detector's certainty and ``quality`` 0..1; ``used``: whether it counts for its ``track`` and the file, else ``reason``
-    says why not; ``score``: calibrated probability of fake.
+    says why not; ``logit``: of the network, higher = more fake; ``score``: calibrated probability of fake, None from a
+    detector that is uncalibrated.
     """
 
     frame: int | None
@@ -42,21 +44,23 @@ class FaceVerdict:
     face_score: float | None
     quality: float | None
     track: int | None
-    score: float
+    logit: float
+    score: float | None
     used: bool = True
     reason: str | None = None
 
 
 @dataclass(frozen=True)
 class TrackVerdict:
-    """One person over the frames of a video: how many faces count, from when to when (s), score and decision."""
+    """One person over the frames of a video: how many faces count, from when to when (s), logit, score and decision."""
 
     track: int
     faces: int
     start: float | None
     end: float | None
-    score: float
-    decision: str
+    logit: float
+    score: float | None
+    decision: str | None
 
 
 @dataclass(frozen=True)
@@ -64,16 +68,17 @@ class Verdict:
     """What is said of one file.
 
     ``status``: one of `STATUSES`. ``decision``: ``fake``, ``real``, or ``unsure`` where the detector has an unsure band,
-    None if nothing was judged; ``score``: calibrated probability of fake, 0 to 1; ``threshold``: scores from here on are
-    called fake; ``operating_point``: its name; ``unsure``: the band (low, high), None where the detector has none;
-    ``prevalence``: share of fakes the scores are meant for, None as in its calibration data; ``reason``: why there is
-    no decision, or what is missing; ``kind``: picture or video; ``note``: what was chosen of the file;
-    ``frames``: looked at; ``seconds``: length of a video.
+    None if nothing was judged; ``logit``: of the network, higher = more fake; ``score``: calibrated probability of fake, 0
+    to 1; ``threshold``: scores from here on are called fake; ``operating_point``: its name; ``unsure``: the band (low,
+    high), None where the detector has none; ``prevalence``: share of fakes the scores are meant for, None as in its
+    calibration data; ``reason``: why there is no decision, or what is missing; ``kind``: picture or video; ``note``: what
+    was chosen of the file; ``frames``: looked at; ``seconds``: length of a video.
     """
 
     path: str
     status: str
     decision: str | None = None
+    logit: float | None = None
     score: float | None = None
     threshold: float | None = None
     operating_point: str | None = None
@@ -92,9 +97,9 @@ class Verdict:
         """Whether there is a decision."""
         return self.decision is not None
 
-    def word(self, score: float) -> str | None:
+    def word(self, score: float | None) -> str | None:
         """What a face of this ``score`` is called: ``fake``, ``real`` or ``unsure``; None where nothing was judged."""
-        if self.threshold is None:
+        if self.threshold is None or score is None:
             return None
         if self.unsure is not None and self.unsure[0] < self.unsure[1] and self.unsure[0] <= score <= self.unsure[1]:
             return "unsure"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-from facetell.detector.verdict import Verdict
+from facetell.detector.verdict import FaceVerdict, Verdict
 from facetell.reporting.plots import FAINT, FAKE, INK, REAL, dressed, figure_of, save_figure
 
 __all__ = ["scores_over_time"]
@@ -16,24 +16,33 @@ def scores_over_time(verdict: Verdict, path: Path) -> None:
     figure = figure_of(3.4)
     axes = figure.add_subplot()
     said = f"{verdict.decision}, score {verdict.score:.2f}" if verdict.score is not None else verdict.status
-    dressed(axes, f"{_shown(Path(verdict.path).name)}: {said}", "time in s", "score (probability of fake)")
+    scored = all(face.score is not None for face in verdict.faces)
+    value = "score (probability of fake)" if scored else "logit (higher = more fake)"
+    dressed(axes, f"{_shown(Path(verdict.path).name)}: {said}", "time in s", value)
     for track in verdict.tracks:
         faces = [face for face in verdict.faces if face.track == track.track]
-        colour = {"fake": FAKE, "real": REAL}.get(track.decision, INK)
-        times, scores = [face.time or 0.0 for face in faces], [face.score for face in faces]
-        axes.plot(times, scores, "o-", color=colour, markersize=4, linewidth=1.2)
+        colour = {"fake": FAKE, "real": REAL}.get(track.decision or "", INK)
+        times, values = _line(faces, scored)
+        axes.plot(times, values, "o-", color=colour, markersize=4, linewidth=1.2)
         if len(verdict.tracks) > 1:
-            axes.annotate(str(track.track), (times[-1], scores[-1]), (5, 0), textcoords="offset points", color=colour)
+            axes.annotate(str(track.track), (times[-1], values[-1]), (5, 0), textcoords="offset points", color=colour)
     unused = [face for face in verdict.faces if not face.used]
-    axes.plot([face.time or 0.0 for face in unused], [face.score for face in unused], "x", color=FAINT, markersize=5)
+    axes.plot(*_line(unused, scored), "x", color=FAINT, markersize=5)
     if verdict.threshold is not None:
         axes.axhline(verdict.threshold, color=INK, linewidth=1, linestyle="--")
         axes.annotate("fake from here on", (0, verdict.threshold), (2, 3), textcoords="offset points", fontsize=9)
-    axes.set_ylim(-0.03, 1.03)
+    if scored:
+        axes.set_ylim(-0.03, 1.03)
     axes.set_xlim(0, max(verdict.seconds or 0, max((face.time or 0 for face in verdict.faces), default=0)) or 1)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a name in a script that the font lacks shows as boxes
         save_figure(figure, path)
+
+
+def _line(faces: list[FaceVerdict], scored: bool) -> tuple[list[float], list[float]]:
+    """Times (s) and scores, or logits where there are no scores."""
+    values = [face.score if scored and face.score is not None else face.logit for face in faces]
+    return [face.time or 0.0 for face in faces], values
 
 
 def _shown(name: str) -> str:

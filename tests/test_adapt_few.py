@@ -16,6 +16,7 @@ from facetell.adaptation.new_faces import new_faces, of_label
 from facetell.cli.main import main
 from facetell.errors import AcceptanceError, DataError
 from facetell.faceset.table import FaceSet
+from facetell.progress import Step
 
 
 def outcome(detector: Path, out: Path, **arguments: Any) -> dict[str, Any]:
@@ -43,20 +44,21 @@ def test_without_a_memory_nothing_is_promised_of_the_old(made: Monday, tmp_path:
 
 
 def test_eight_fakes_are_tried_again_and_again_and_said_to_be_few(made: Monday, tmp_path: Path) -> None:
-    fits: list[tuple[int, int, str]] = []
+    steps: list[Step] = []
     record = outcome(
         made.detector,
         tmp_path / "out",
         fake=fill(tmp_path / "fakes", "smooth", 8, 4),
         real=made["real"],
         strategy="classical",
-        on_fit=lambda *fit: fits.append(fit),
+        progress=steps.append,
     )
     assert "with 8 fakes no number is sure" in record["sentences"][0]
+    fits = [step for step in steps if step.what == "trying"]
     assert len(fits) == 3 * 5
-    assert [done for done, _, _ in fits] == list(range(15))
-    assert {name for _, _, name in fits} == {"classical"}
-    assert fits[-1][1] == 15
+    assert [step.done for step in fits] == list(range(15))
+    assert {step.note for step in fits} == {"classical"}
+    assert fits[-1].total == 15
 
 
 def test_reals_of_the_memory_stand_in(made: Monday, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ from facetell.faceset.survey import survey
 from facetell.faceset.table import FaceSet
 from facetell.pixels.decode import decode, open_header
 from facetell.pixels.image_statistics import FEATURES
+from facetell.progress import Step
 
 PEOPLE = 40
 
@@ -123,12 +124,11 @@ def test_a_further_draw_leaves_the_others_as_they_are(faces: FaceSet, blended: F
 
 
 def test_both_is_half_of_each(faces: FaceSet, tmp_path: Path) -> None:
-    calls: list[tuple[int, int]] = []
-    both = facetell.blend(
-        faces.path, tmp_path / "both", kind="both", draws=2, progress=lambda *at: calls.append(at), size=48
-    )
+    steps: list[Step] = []
+    both = facetell.blend(faces.path, tmp_path / "both", kind="both", draws=2, progress=steps.append, size=48)
     train = both.info["counts"]["train"]["fake"]
     assert train["self-blended"] == train["generated"]
+    calls = [(step.done, step.total) for step in steps if step.what == "blending"]
     assert calls == [(done, len(both)) for done in range(1, len(both) + 1)]
     assert set(both.columns(["width"])["width"].to_pylist()) == {48}
 
@@ -231,8 +231,8 @@ def test_only_test_faces_are_too_few(drawn: Path, tmp_path: Path) -> None:
 
 
 def test_interrupted_nothing_is_left(faces: FaceSet, tmp_path: Path) -> None:
-    def stop(done: int, total: int) -> None:
-        if done == 5:
+    def stop(step: Step) -> None:
+        if step.what == "blending" and step.done == 5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

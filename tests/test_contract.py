@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from facetell.errors import DataError, FacetellError, UsageError
 from facetell.faceset.table import FaceSet
 from facetell.ingest.prepare import prepare
 from facetell.methods import METHODS
+from facetell.progress import Step
 
 
 def assert_same(first: facetell.Detector, second: facetell.Detector) -> None:
@@ -117,13 +117,13 @@ def test_resume_ends_with_the_same_weights(
     settings = tiny(method, epochs=4, **settings)
     whole = facetell.fit(method, faces.path, tmp_path / "whole", settings=settings, seed=1)
 
-    def stop(result: Any) -> None:
-        if result.epoch == 2:
+    def stop(step: Step) -> None:
+        if step.what == "epoch" and step.done == 2:
             raise _StopError
 
     cut = tmp_path / "cut"
     with pytest.raises(_StopError):
-        facetell.fit(method, faces.path, cut, settings=settings, seed=1, on_epoch=stop)
+        facetell.fit(method, faces.path, cut, settings=settings, seed=1, progress=stop)
     assert not cut.exists()
     with pytest.raises(UsageError, match="interrupted fit"):
         facetell.fit(method, faces.path, cut, settings=settings, seed=1)

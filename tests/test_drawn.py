@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 from facetell.drawn import KINDS, Person, Shot, blended, camera, draw_face, upsampled, write_drawn_faces
 from facetell.errors import DataError, SettingsError
+from facetell.progress import Step
 
 PEOPLE = 40
 
@@ -197,11 +198,9 @@ def test_masks_say_where_a_picture_was_blended_and_change_no_picture(tmp_path):
 
 
 def test_progress_counts_every_picture(tmp_path):
-    seen: list[tuple[int, int]] = []
-    write_drawn_faces(
-        tmp_path / "x", people=14, seed=0, size=32, progress=lambda done, total: seen.append((done, total))
-    )
-    assert seen == [(i, 84) for i in range(1, 85)]
+    seen: list[Step] = []
+    write_drawn_faces(tmp_path / "x", people=14, seed=0, size=32, progress=seen.append)
+    assert [(step.done, step.total) for step in seen] == [(i, 84) for i in range(1, 85)]
 
 
 def test_a_folder_in_use_is_left_alone(tmp_path):
@@ -212,7 +211,7 @@ def test_a_folder_in_use_is_left_alone(tmp_path):
 
 
 def test_an_interruption_leaves_nothing_behind(tmp_path):
-    def stop(done: int, total: int) -> None:
+    def stop(step: Step) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -149,8 +149,8 @@ def test_trees_are_explained_by_occlusion_and_it_is_said(world, tmp_path, capsys
 def test_a_sentence_tells_a_map_that_cannot_be_believed(world, tmp_path, monkeypatch):
     own = Explainer.maps
 
-    def brightness(self, images, on_face=None):
-        maps = own(self, images, on_face)
+    def brightness(self, images, progress=None):
+        maps = own(self, images)
         return {**maps, "occlusion": images.mean(dim=1).numpy()}
 
     monkeypatch.setattr(Explainer, "maps", brightness)

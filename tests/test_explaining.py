@@ -260,7 +260,7 @@ def test_a_map_that_only_shows_the_picture_is_caught():
     brightness = images.mean(dim=1).numpy()
 
     class Edges(Explainer):
-        def maps(self, images, on_face=None):
+        def maps(self, images, progress=None):
             return {"occlusion": images.mean(dim=1).numpy()}
 
     with pytest.MonkeyPatch.context() as patch:

@@ -30,6 +30,7 @@ from facetell.media.frame_choice import All, Spread
 from facetell.media.limits import Limits
 from facetell.media.video import frames
 from facetell.pixels.decode import read_picture
+from facetell.progress import Step
 
 needs_media()
 
@@ -227,8 +228,8 @@ class _StopError(Exception):
 def test_an_interrupted_run_goes_on_and_a_changed_file_alone_is_redone(tmp_path: Path) -> None:
     source = make_source(tmp_path / "media")
 
-    def stop(done: int, total: int) -> None:
-        if done == 9:
+    def stop(step: Step) -> None:
+        if step.what == "finding faces" and step.done == 9:
             raise _StopError
 
     with pytest.raises(_StopError):
@@ -239,11 +240,11 @@ def test_an_interrupted_run_goes_on_and_a_changed_file_alone_is_redone(tmp_path:
     assert "photo0.jpg" in names()
     before, seen = set(names()), []
     worked.clear()
-    cut = prepare(source, tmp_path / "cut", extraction=FOUR, progress=lambda *step: seen.append(step))
+    cut = prepare(source, tmp_path / "cut", extraction=FOUR, progress=seen.append)
     assert set(names()) & before == {"photo0.jpg"}
     assert len(worked) == 19 - 9 + 1
-    assert seen[0] == (8, 19)
-    assert seen[-1] == (19, 19)
+    found = [(step.done, step.total) for step in seen if step.what == "finding faces"]
+    assert (found[0], found[-1]) == ((8, 19), (19, 19))
     whole = prepare(source, tmp_path / "whole", extraction=FOUR)
     assert content(cut.path) == content(whole.path)
     assert {path.name for path in tmp_path.iterdir()} == {"media", "cut", "whole"}

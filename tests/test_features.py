@@ -25,6 +25,7 @@ from facetell.faceset.table import FaceSet
 from facetell.networks.backbones import build_backbone
 from facetell.networks.classical import Forest
 from facetell.networks.tensors import misfit, take_sizes
+from facetell.progress import Step
 from facetell.training import classifiers, vectors
 from facetell.training.classifiers import CLASSIFIERS, balanced_weights, fit_head, read_grid
 from facetell.training.fabric import make_fabric
@@ -130,17 +131,17 @@ def test_saved_detectors_need_neither_scikit_learn_nor_xgboost(faces: FaceSet, t
 
 
 def test_the_table_has_a_line_per_candidate_and_the_best_is_chosen(faces: FaceSet, tmp_path: Path) -> None:
-    steps: list[Any] = []
+    steps: list[Step] = []
     facetell.fit(
-        "features", faces.path, tmp_path / "d", settings={**SMALL, "grid": "C=1e-9,0.01,1"}, on_step=steps.append
+        "features", faces.path, tmp_path / "d", settings={**SMALL, "grid": "C=1e-9,0.01,1"}, progress=steps.append
     )
     with (tmp_path / "d" / "training.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["C"]) for row in rows] == [1e-9, 0.01, 1.0]
     values = [float(row["f1"]) for row in rows]
     assert [row["chosen"] for row in rows] == ["1" if i == int(np.argmax(values)) else "0" for i in range(3)]
-    assert {step.stage for step in steps} == {"features", "candidate"}
-    assert steps[-1].step == steps[-1].steps == 15
+    assert {"features", "choosing"} <= {step.what for step in steps}
+    assert [(step.done, step.total) for step in steps if step.what == "choosing"] == [(i + 1, 15) for i in range(15)]
 
 
 def test_selection_by_f1_or_auroc_takes_the_first_of_equals() -> None:
@@ -232,12 +233,12 @@ def test_features_are_computed_once(faces: FaceSet, tmp_path: Path, counted: lis
 
 
 def test_an_interrupted_fit_goes_on_from_its_features(faces: FaceSet, tmp_path: Path, counted: list[int]) -> None:
-    def stop(step: Any) -> None:
-        if step.stage == "candidate":
+    def stop(step: Step) -> None:
+        if step.what == "choosing":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        facetell.fit("features", faces.path, tmp_path / "cut", settings=SMALL, on_step=stop)
+        facetell.fit("features", faces.path, tmp_path / "cut", settings=SMALL, progress=stop)
     assert not (tmp_path / "cut").exists()
     resumed = facetell.fit("features", faces.path, tmp_path / "cut", settings=SMALL, resume=True)
     assert counted == [48, 20]

@@ -20,8 +20,9 @@ from facetell.faceset.table import FaceSet
 from facetell.methods import get_method
 from facetell.methods.finetune import Classifier, FinetuneSettings, _begin
 from facetell.networks.backbones import NAMED, build_backbone, default_head
+from facetell.progress import Step
 from facetell.settings import resolve
-from facetell.training.loop import CHECKPOINT, Step
+from facetell.training.loop import CHECKPOINT
 from facetell.training.recipe import Recipe, build_optimizer
 
 NORMED = {**TINY, "backbone": "resnet10t", "epochs": 1}
@@ -147,26 +148,26 @@ class _StopError(Exception):
 @pytest.mark.parametrize("stop_at", [2, 3, 5])
 def test_a_chain_stopped_in_any_step_ends_with_the_same_weights(stop_at: int, faces: FaceSet, tmp_path: Path) -> None:
     shown: list[Step] = []
-    whole = facetell.fit("finetune", faces.path, tmp_path / "whole", settings=CHAIN, seed=1, on_step=shown.append)
-    assert {(step.steps, step.epochs) for step in shown} == {(3 * 3 * 3, 9)}
-    assert [step.step for step in shown] == sorted(step.step for step in shown)
-    assert (shown[-1].step, shown[-1].epoch, shown[-1].seconds_left) == (27, 9, 0)
+    whole = facetell.fit("finetune", faces.path, tmp_path / "whole", settings=CHAIN, seed=1, progress=shown.append)
+    training = [step for step in shown if step.what == "training"]
+    assert {step.total for step in training} == {3 * 3 * 3}
+    assert [step.done for step in training] == sorted(step.done for step in training)
+    assert (training[-1].done, training[-1].note) == (27, "part 3 of 3, epoch 3/3")
+    assert [(step.done, step.total) for step in shown if step.what == "epoch"] == [(i + 1, 9) for i in range(9)]
 
-    def stop(result: Any) -> None:
-        if result.epoch == stop_at:
+    def stop(step: Step) -> None:
+        if step.what == "epoch" and step.done == stop_at:
             raise _StopError
 
     cut = tmp_path / "cut"
     with pytest.raises(_StopError):
-        facetell.fit("finetune", faces.path, cut, settings=CHAIN, seed=1, on_epoch=stop)
+        facetell.fit("finetune", faces.path, cut, settings=CHAIN, seed=1, progress=stop)
     assert (tmp_path / "cut.partial" / "step-2" / CHECKPOINT).exists() == (stop_at > 3)
     with pytest.raises(UsageError, match="interrupted fit"):
         facetell.fit("finetune", faces.path, cut, settings=CHAIN, seed=1)
-    later: list[int] = []
-    facetell.fit(
-        "finetune", faces.path, cut, settings=CHAIN, seed=1, resume=True, on_epoch=lambda row: later.append(row.epoch)
-    )
-    assert later == list(range(stop_at + 1, 10))
+    later: list[Step] = []
+    facetell.fit("finetune", faces.path, cut, settings=CHAIN, seed=1, resume=True, progress=later.append)
+    assert [step.done for step in later if step.what == "epoch"] == list(range(stop_at + 1, 10))
     for name in ("metrics.json", "weights.safetensors", "selftest.safetensors"):
         assert (tmp_path / "whole" / name).read_bytes() == (cut / name).read_bytes()
     with (cut / "training.csv").open() as file:

@@ -22,6 +22,7 @@ from facetell.errors import DataError, FacetellError, SettingsError, UsageError
 from facetell.faceset.table import FaceSet
 from facetell.methods import get_method
 from facetell.networks.backbones import build_backbone
+from facetell.progress import Step
 from facetell.settings import resolve
 from facetell.training.checkpoint import load_checkpoint
 from facetell.training.loop import CHECKPOINT
@@ -99,17 +100,17 @@ def test_patience_stops_and_the_best_epoch_is_kept(faces: FaceSet, tmp_path: Pat
         faces.path,
         tmp_path / "detector",
         settings={**TINY, "epochs": 50, "patience": 2, "lr": 1e-3, "select": "auroc"},
-        on_epoch=seen.append,
+        progress=seen.append,
     )
-    values = [result.validation_auroc for result in seen]
-    assert len(seen) < 50
+    values = [step.numbers["validation_auroc"] for step in seen if step.what == "epoch"]
+    assert len(values) < 50
     assert max(values[-2:]) <= max(values[:-2])  # the last two epochs did not improve
     metrics = facetell.evaluate(detector, faces.path, tmp_path / "report", split="validation")["metrics"]
     assert metrics["auroc"]["value"] == pytest.approx(max(values), abs=1e-6)
 
 
 def test_shots_are_drawn_by_seed_and_few_images_are_repeated(faces: FaceSet, tmp_path: Path) -> None:
-    steps: list[int] = []
+    steps: list[Step] = []
     facetell.fit(
         "finetune",
         faces.path,
@@ -117,9 +118,11 @@ def test_shots_are_drawn_by_seed_and_few_images_are_repeated(faces: FaceSet, tmp
         split="finetune",
         shots=4,
         settings={**TINY, "epochs": 2, "batch_size": 8, "epoch_images": 40},
-        on_step=lambda step: steps.append(step.steps),
+        progress=steps.append,
     )
-    assert set(steps) == {2 * 5}  # 8 images, five passes make 40 an epoch
+    assert {step.total for step in steps if step.what == "training"} == {
+        2 * 5
+    }  # 8 images, five passes make 40 an epoch
     description = facetell.Detector.load(tmp_path / "detector", "cpu").description["data"]
     assert (description["shots"], description["images"], description["split"]) == (4, 8, "finetune")
     with pytest.raises(DataError, match="13 shots"):

@@ -24,6 +24,7 @@ from facetell.faceset.decoded import DecodedImages, decoded
 from facetell.faceset.table import FaceSet
 from facetell.methods import get_method
 from facetell.networks.backbones import Backbone, build_backbone
+from facetell.progress import Step
 from facetell.settings import resolve
 from facetell.training.augment import Augmentation
 from facetell.training.batches import epoch_order
@@ -204,9 +205,10 @@ def test_the_body_is_computed_in_the_first_rounds_alone(
             seen[epoch] += len(images)
         return real(self, images)
 
-    def after(result: Any) -> None:
+    def after(step: Step) -> None:
         nonlocal epoch
-        epoch = result.epoch + 1
+        if step.what == "epoch":
+            epoch = step.done + 1
 
     monkeypatch.setattr(Backbone, "forward", counted)
     train, validation = 2 * COUNTS["train"], 2 * COUNTS["validation"]
@@ -215,7 +217,7 @@ def test_the_body_is_computed_in_the_first_rounds_alone(
         epoch = 1
         out = tmp_path / f"draws-{draws}"
         facetell.fit(
-            method, faces.path, out, settings={**settings, "epochs": 5, "draws": draws}, on_epoch=after
+            method, faces.path, out, settings={**settings, "epochs": 5, "draws": draws}, progress=after
         )  # fmt: skip
         assert [seen[number] for number in range(1, 6)] == expected
         assert seen[6]  # the detector's own validation at the end is computed anew
@@ -254,13 +256,13 @@ def test_a_resumed_run_ends_with_the_same_bits(
     settings = {**settings, "epochs": 5, "draws": 3, "epoch_images": 70}
     facetell.fit(method, faces.path, tmp_path / "whole", settings=settings, seed=1)
 
-    def stop(result: Any) -> None:
-        if result.epoch == stop_at:
+    def stop(step: Step) -> None:
+        if step.what == "epoch" and step.done == stop_at:
             raise _StopError
 
     cut = tmp_path / "cut"
     with pytest.raises(_StopError):
-        facetell.fit(method, faces.path, cut, settings=settings, seed=1, on_epoch=stop)
+        facetell.fit(method, faces.path, cut, settings=settings, seed=1, progress=stop)
     facetell.fit(method, faces.path, cut, settings=settings, seed=1, resume=True)
     for name in ("metrics.json", "weights.safetensors", "selftest.safetensors"):
         assert (tmp_path / "whole" / name).read_bytes() == (cut / name).read_bytes()
@@ -275,9 +277,10 @@ def counted(self, images):
         seen.append(len(images))
     return real(self, images)
 Backbone.forward = counted
-def after(result):
-    open(sys.argv[3] + os.environ["RANK"], "w").write(str(sum(seen)))
-facetell.fit("fdftnet", sys.argv[1], sys.argv[2], settings=SETTINGS, on_epoch=after)
+def after(step):
+    if step.what == "epoch":
+        open(sys.argv[3] + os.environ["RANK"], "w").write(str(sum(seen)))
+facetell.fit("fdftnet", sys.argv[1], sys.argv[2], settings=SETTINGS, progress=after)
 """
 
 
@@ -314,15 +317,12 @@ def test_published_recipes_augment_anew() -> None:
         assert settings.draws == 0, preset
 
 
-def test_a_long_filling_shows_itself(make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds = iter(range(1000))
-    monkeypatch.setattr("time.perf_counter", lambda: float(next(seconds)))
-    shown: list[Any] = []
-    list(make(on_fill=shown.append).batches(np.arange(150), 1, 50))
-    assert [(fill.done, fill.rows, fill.draw, fill.draws) for fill in shown] == [
-        (i * BLOCK, 150, 2, 3) for i in range(3)
+def test_a_filling_shows_itself(make: Maker) -> None:
+    shown: list[Step] = []
+    list(make(progress=shown.append).batches(np.arange(150), 1, 50))
+    assert [(step.what, step.done, step.total, step.note) for step in shown] == [
+        ("feature maps", i * BLOCK, 150, "draw 2 of 3") for i in range(3)
     ]
-    assert [fill.images_per_s for fill in shown] == [0.0, BLOCK / 2, 2 * BLOCK / 3]
 
 
 def test_decoded_pictures_of_a_face_set_have_maps(faces: FaceSet, backbone: Backbone, tmp_path: Path) -> None:

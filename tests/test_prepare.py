@@ -22,6 +22,7 @@ from facetell.faceset import writing
 from facetell.faceset.table import FaceSet
 from facetell.ingest import ready
 from facetell.ingest.prepare import open_or_prepare, prepare
+from facetell.progress import Step
 
 Make = Callable[..., Path]
 
@@ -217,14 +218,14 @@ def test_source_and_target_inside_each_other(make_folder: Make, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-@pytest.mark.parametrize("at", [3, 25, 37])
+@pytest.mark.parametrize("at", [("reading", 3), ("writing", 5), ("writing", 17)])
 def test_a_stop_at_any_moment_leaves_nothing(
-    make_folder: Make, tmp_path: Path, error: type[BaseException], at: int
+    make_folder: Make, tmp_path: Path, error: type[BaseException], at: tuple[str, int]
 ) -> None:
     source = make_folder(10)
 
-    def stop(done: int, total: int) -> None:
-        if done == at:
+    def stop(step: Step) -> None:
+        if (step.what, step.done) == at:
             raise error
 
     with pytest.raises(error):
@@ -263,8 +264,8 @@ def test_leftovers_of_a_killed_run_are_removed(make_folder: Make, tmp_path: Path
 def test_a_picture_that_changes_meanwhile_is_told(make_folder: Make, tmp_path: Path) -> None:
     source = make_folder(10)
 
-    def change(done: int, total: int) -> None:
-        if done == total // 2:
+    def change(step: Step) -> None:
+        if step.what == "reading" and step.done == step.total:
             write_picture(source / "real" / "00004.png", 4711)
 
     with pytest.raises(DataError, match=r"00004.png changed while"):
@@ -293,9 +294,10 @@ def test_shards_and_row_groups_stay_small(make_folder: Make, tmp_path: Path, mon
 
 
 def test_progress_counts_every_file_twice(make_folder: Make, tmp_path: Path) -> None:
-    calls: list[tuple[int, int]] = []
-    prepare(make_folder(10), tmp_path / "fs", progress=lambda done, total: calls.append((done, total)))
-    assert calls == [(i, 40) for i in range(1, 41)]
+    steps: list[Step] = []
+    prepare(make_folder(10), tmp_path / "fs", progress=steps.append)
+    calls = [(step.what, step.done, step.total) for step in steps]
+    assert calls == [(what, i, 20) for what in ("reading", "writing") for i in range(1, 21)]
 
 
 def test_open_or_prepare(make_folder: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,7 @@ from facetell.networks.backbones import build_backbone
 from facetell.networks.cffn import CFFN, LAYOUTS, Layout
 from facetell.networks.count import keras_count
 from facetell.networks.siamese import Embedding, SiameseNet
+from facetell.progress import Step
 from facetell.training.batches import balanced_order
 from facetell.training.colour_jitter import jitter
 from facetell.training.phases import PhaseResult, learning_rate
@@ -272,12 +273,12 @@ def test_resume_in_either_phase_and_between_them(stopped: int, faces: FaceSet, s
     )
     whole = facetell.Detector.load(folder, "cpu")
 
-    def stop(result: Any) -> None:
-        if result.epoch == stopped:
+    def stop(step: Step) -> None:
+        if step.what == "epoch" and step.done == stopped:
             raise _StopError
 
     with pytest.raises(_StopError):
-        facetell.fit("siamese", faces.path, tmp_path / "cut", settings=settings, seed=1, on_epoch=stop)
+        facetell.fit("siamese", faces.path, tmp_path / "cut", settings=settings, seed=1, progress=stop)
     resumed = facetell.fit("siamese", faces.path, tmp_path / "cut", settings=settings, seed=1, resume=True)
     for (name, a), b in zip(
         whole.runtime.network.state_dict().items(), resumed.runtime.network.state_dict().values(), strict=True

@@ -19,6 +19,7 @@ from facetell.errors import DataError, UsageError
 from facetell.evaluation import auroc, paired_bootstrap, read_predictions
 from facetell.faceset.table import FaceSet
 from facetell.pixels import corruptions
+from facetell.progress import Step
 from facetell.reporting import stress as reporting
 from facetell.reporting.stress import robustness
 
@@ -32,7 +33,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory, fitted: Path, faces: FaceSet) 
     calls: list[tuple[int, int]] = []
     found = facetell.stress(
         fitted, faces.path, out, only=["jpeg", "noise"], workers=1,
-        on_score=lambda done, total: calls.append((done, total)),
+        progress=lambda step: calls.append((step.done, step.total)) if step.what == "scoring" else None,
     )  # fmt: skip
     return SimpleNamespace(detector=fitted, faces=faces.path, out=out, found=found, calls=calls)
 
@@ -143,11 +144,11 @@ def test_without_the_extra_h264_is_left_out_with_a_warning(
 
 
 def test_interrupted_nothing_is_left_and_an_earlier_report_stays(toy: SimpleNamespace, tmp_path: Path) -> None:
-    def interrupt(done: int, total: int) -> None:
+    def interrupt(step: Step) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        facetell.stress(toy.detector, toy.faces, tmp_path / "out", only=["gamma"], on_score=interrupt)
+        facetell.stress(toy.detector, toy.faces, tmp_path / "out", only=["gamma"], progress=interrupt)
     assert not list(tmp_path.iterdir())
 
 

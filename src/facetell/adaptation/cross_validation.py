@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +16,7 @@ from facetell.adaptation.task import Known, Strategy
 from facetell.evaluation.choice_gain import deal
 from facetell.evaluation.comparison import delong
 from facetell.evaluation.metrics import auroc
+from facetell.progress import Progress, Step, silent
 from facetell.training.loop import Samples, predict
 
 __all__ = ["SHARES", "Candidate", "Trial", "cross_validate", "mixed"]
@@ -78,13 +79,13 @@ def cross_validate(
     folds: int,
     repeats: int,
     margin: float,
-    on_fit: Callable[[int, int, str], None] | None = None,
+    progress: Progress = silent,
 ) -> list[Trial]:
     """Try every strategy: learn from all folds but one, judge that one, and ``old`` faces that nothing was learned from.
 
     Groups stay whole. One trial for each strategy and share of `SHARES`. After the first fold, if it is not too small,
     only strategies go on that may still win: a race (Maron and Moore 1994), as there is little time. ``old`` is judged in
-    the first repetition alone. ``on_fit`` is told (fits done, fits in all, the strategy's name).
+    the first repetition alone. ``progress`` is told of every fit, with the strategy's name.
     """
     labels, groups = lesson.new.labels, lesson.new.groups
     trials = [
@@ -99,9 +100,8 @@ def cross_validate(
         for part in range(folds):
             held, learned = np.flatnonzero(fold == part), np.flatnonzero(fold != part)
             for strategy in running:
-                if on_fit:
-                    left = (repeats * folds - repeat * folds - part) * len(running) - running.index(strategy)
-                    on_fit(done, done + left, strategy.name)
+                left = (repeats * folds - repeat * folds - part) * len(running) - running.index(strategy)
+                progress(Step("trying", done, done + left, "fits", strategy.name))
                 found = strategy.learn(known, lesson.part(learned))
                 done += 1
                 for trial in (trial for trial in trials if trial.candidate.strategy is strategy):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from facetell.faceset.rows import RowBuilder
 from facetell.faceset.table import INFO_FILE, FaceSet
 from facetell.ingest.prepare import prepare
 from facetell.ingest.sources import walk
+from facetell.progress import Progress, silent
 
 __all__ = ["new_faces", "of_label", "with_made_fakes"]
 
@@ -25,10 +26,9 @@ SPLIT = "finetune"
 REALS = 1000
 """Reals used at most, where there are fewer fakes: they cost little and help much, and more would only take longer."""
 _NAMES = ("real", "fake")
-Progress = Callable[[int, int], None]
 
 
-def of_label(where: Path, label: int, on_file: Progress | None = None) -> Part:
+def of_label(where: Path, label: int, progress: Progress = silent) -> Part:
     """All faces of one label: a folder of which every picture, photo or video has it, or a face set.
 
     Of a face set, those of its split *finetune* count, else of *train*: never those that something is measured on. A
@@ -45,7 +45,7 @@ def of_label(where: Path, label: int, on_file: Progress | None = None) -> Part:
             )
         rows = np.flatnonzero(faces.labels(split) == label) + faces.rows(split).start
     else:
-        faces = _prepared(where, label, on_file)
+        faces = _prepared(where, label, progress)
         rows = np.arange(len(faces))
     if not len(rows):
         raise DataError(f"{where} holds no {_NAMES[label]} face to learn from")
@@ -94,7 +94,7 @@ def _drawn(rows: NDArray[np.int64], label: int, shots: int | None, seed: int) ->
     return np.sort(drawn)
 
 
-def _prepared(where: Path, label: int, on_file: Progress | None) -> FaceSet:
+def _prepared(where: Path, label: int, progress: Progress) -> FaceSet:
     """The pictures of a folder as a face set in the cache folder, found there again while no file has changed."""
     if not where.is_dir():
         what = "is a file" if where.exists() else "does not exist"
@@ -119,6 +119,6 @@ def _prepared(where: Path, label: int, on_file: Progress | None) -> FaceSet:
     with index.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["path", "label", "group", "source", "split"], *lines])
     try:
-        return prepare(index, out, split=SPLIT, one_label=True, overwrite=True, progress=on_file)
+        return prepare(index, out, split=SPLIT, one_label=True, overwrite=True, progress=progress)
     finally:
         index.unlink()

@@ -8,7 +8,7 @@ running average of the weights.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +82,6 @@ class Lesson:
     fabric: Fabric
     maps: tuple[FrozenMaps, FrozenMaps | None]
     second: Second | None = None
-    on_step: Callable[[int, int], None] | None = None
 
     def part(self, positions: NDArray[np.int64]) -> Lesson:
         """The same with some of the new images."""
@@ -152,8 +151,6 @@ def replay(
         fabric.clip_gradients(module, optimizer, max_norm=recipe.clip, error_if_nonfinite=False)
         optimizer.step()
         average.update(network, step)
-        if lesson.on_step:
-            lesson.on_step(step + 1, steps)
     network.load_state_dict(average.network.state_dict())
     network.eval()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -38,6 +38,7 @@ from facetell.faceset.samples import samples_of
 from facetell.faceset.table import FaceSet
 from facetell.files import sha256_of
 from facetell.methods.pretrained import General, second_backbone
+from facetell.progress import Progress, ShowProgress, callback
 from facetell.settings import resolve
 from facetell.training.fabric import make_fabric
 from facetell.training.feature_maps import FrozenMaps
@@ -84,9 +85,7 @@ def adapt(
     margin: float = MARGIN,
     trust_labels: bool = False,
     seed: int = 0,
-    on_file: Callable[[int, int], None] | None = None,
-    on_face: Callable[[int, int], None] | None = None,
-    on_fit: Callable[[int, int, str], None] | None = None,
+    progress: ShowProgress = None,
 ) -> dict[str, Any]:
     """Learn a new kind of fake and write the new detector to ``out``, if it passes the gate.
 
@@ -97,8 +96,7 @@ def adapt(
     strategy ``beside``, its general weights, and the side of its images (default: the detector's own backbone, what that
     started from, and its size). ``margin``: how far the AUROC on old faces may fall, which only a detector with a
     memory can tell (``facetell remember``). ``trust_labels``: do not refuse labels that the old detector ranks the wrong
-    way round. ``on_file``, ``on_face``, ``on_fit`` are told how far it is: (files read, all), (faces seen by the second
-    backbone, all), (fits done, all, strategy).
+    way round.
 
     Returns what the new detector's history says of this: ``tried``, ``chosen``, ``gate`` and ``sentences``.
 
@@ -115,11 +113,12 @@ def adapt(
             f"the strategy {strategy} has no second backbone to choose",
             hint="--strategy beside, or leave out the options",
         )
+    tell = callback(progress)
     loaded = Detector.load(path, "cpu")
     description = loaded.description
     memory = memory_of(path, description)
     said: list[str] = []
-    new, lent = _new(fake, real, memory, shots, seed, on_file, said)
+    new, lent = _new(fake, real, memory, shots, seed, tell, said)
     known = _known(loaded)
     fabric = make_fabric("auto")
     known.network.to(fabric.device)
@@ -154,7 +153,7 @@ def adapt(
         lesson = _lesson(known, samples, old, second, seed, fabric, Path(folder))
         usable, unfit = _usable(strategies, known, lesson, strategy)
         if second and "beside" not in unfit:
-            second.look(on_face)
+            second.look(tell)
         trials = cross_validate(
             known,
             lesson,
@@ -163,7 +162,7 @@ def adapt(
             folds=FOLDS,
             repeats=repeats,
             margin=margin,
-            on_fit=on_fit,
+            progress=tell,
         )
         allowed = _allowed(trials, margin)
         best = max(allowed, key=lambda trial: trial.auroc(samples.labels))
@@ -196,7 +195,7 @@ def _new(
     memory: FaceSet | None,
     shots: int | None,
     seed: int,
-    on_file: Callable[[int, int], None] | None,
+    progress: Progress,
     said: list[str],
 ) -> tuple[FaceSet, set[str]]:
     """The new faces of both labels: what is missing comes from the memory, or is made. And the groups the memory lends."""
@@ -207,9 +206,9 @@ def _new(
         )
     parts, lent = {}, set[str]()
     if fake is not None:
-        parts[1] = of_label(Path(fake), 1, on_file)
+        parts[1] = of_label(Path(fake), 1, progress)
     if real is not None:
-        parts[0] = of_label(Path(real), 0, on_file)
+        parts[0] = of_label(Path(real), 0, progress)
     elif memory is not None:
         rows = np.flatnonzero(memory.labels("train") == 0) + memory.rows("train").start
         most = min(max(len(parts[1].rows) if parts else REALS, LEAST), len(rows) // 2)  # the rest is learned from

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from facetell.faceset.decoded import DecodedImages
 from facetell.networks.depth import DepthStatistics
-from facetell.training.loop import Samples, Step
+from facetell.progress import Progress, silent
+from facetell.training.loop import Samples
 from facetell.training.vectors import extract
 
 if TYPE_CHECKING:
@@ -47,24 +48,17 @@ class Second:
         """Their statistics (N, D); those of all pictures in the file are computed at the first time, and kept."""
         path = samples.images.path
         if path not in self._kept:
-            self._look(path, None)
+            self._look(path, silent)
         found: NDArray[np.float32] = self._kept[path][samples.rows]
         return found
 
-    def look(self, on_face: Callable[[int, int], None] | None) -> None:
-        """Compute all statistics now; ``on_face`` is told (faces done, faces in all)."""
-        total, before = sum(map(len, self._views.values())), 0
-        for path, images in self._views.items():
+    def look(self, progress: Progress) -> None:
+        """Compute all statistics now."""
+        for path in self._views:
+            self._look(path, progress)
 
-            def told(step: Step, before: int = before) -> None:
-                if on_face:
-                    on_face(before + step.step, total)
-
-            self._look(path, told)
-            before += len(images)
-
-    def _look(self, path: Path, on_step: Callable[[Step], None] | None) -> None:
+    def _look(self, path: Path, progress: Progress) -> None:
         images = self._views[path]
         every = np.arange(len(images))
         whole = Samples(images, every, np.zeros(len(every), np.int8), every)
-        self._kept[path] = extract(self.statistics, whole, self._fabric, on_step)
+        self._kept[path] = extract(self.statistics, whole, self._fabric, progress)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from facetell.faceset.survey import sample_features, survey
 from facetell.faceset.table import FaceSet
 from facetell.ingest.prepare import open_or_prepare
 from facetell.pixels.image_statistics import CONTROLS, FAMILIES, Floats
+from facetell.progress import ShowProgress, callback
 from facetell.reporting.audit import AUDIT_FORMAT, AUDIT_VERSION, check_audit_destination, findings, write_audit
 
 __all__ = ["audit", "training_shortcuts"]
@@ -41,8 +41,7 @@ def audit(
     split: str = "test",
     seed: int = 0,
     device: str = "auto",
-    on_decode: Callable[[int, int], None] | None = None,
-    on_score: Callable[[int, int], None] | None = None,
+    progress: ShowProgress = None,
 ) -> dict[str, Any]:
     """Look for leaks between splits and shortcuts to the label, and for a detector's errors where they cluster.
 
@@ -64,9 +63,10 @@ def audit(
     name = "detector" if isinstance(detector, Detector) else Path(detector).name if detector else None
     if detector is not None and not isinstance(detector, Detector):
         detector = Detector.load(detector, device)
-    faces = open_or_prepare(Path(faceset))
+    tell = callback(progress)
+    faces = open_or_prepare(Path(faceset), progress=tell)
     check_split(faces, split, "audit")
-    seen = survey(faces, on_decode)
+    seen = survey(faces, tell)
     leaks = find_leaks(faces, seen)
     shortcuts, scores = _shortcuts(faces, seen.features, split, seed)
     result: dict[str, Any] = {
@@ -82,7 +82,7 @@ def audit(
         "detector": None,
     }
     if detector is not None:
-        table = predictions(detector, faces, split, on_score=on_score)
+        table = predictions(detector, faces, split, progress=tell)
         result["detector"] = {"name": name, **_errors(detector, table, shortcuts["families"], scores, seed)}
     result["findings"] = findings(result)
     if out is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from facetell.faceset.table import FaceSet
 from facetell.faceset.writing import existing_faceset
 from facetell.files import locked
 from facetell.ingest.prepare import open_or_prepare
+from facetell.progress import Progress, ShowProgress, callback
 
 __all__ = ["KINDS", "blend"]
 
@@ -37,8 +37,7 @@ def blend(
     draws: int = 2,
     seed: int = 0,
     size: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    on_train: Callable[[int, int], None] | None = None,
+    progress: ShowProgress = None,
     overwrite: bool = False,
 ) -> FaceSet:
     """Make a face set at ``out`` of the real faces of another and of fakes made from them.
@@ -56,8 +55,7 @@ def blend(
         seed: of all dice; a picture depends on it, on its own bytes and on the number of the draw. For ``generated``
             also on the networks, and so on the other faces and, in the last digit, on the machine.
         size: longer side in pixels to which larger crops are shrunk; None keeps their own size.
-        progress: called with (pictures written, pictures in all).
-        on_train: called with (training steps done, steps in all), for ``generated``.
+        progress: True shows bars; a function is called as networks are trained and pictures written.
         overwrite: replace another face set at ``out``.
 
     Returns:
@@ -99,8 +97,9 @@ def blend(
                     f"{out} holds another face set", hint="give another folder, or --overwrite to replace it"
                 )
         order = Order(KINDS[kind], draws, seed, size)
-        makers = _makers(order, faces, rows, on_train)
-        return write_pairs(faces, rows, out, order, makers, made, progress)
+        tell = callback(progress)
+        makers = _makers(order, faces, rows, tell)
+        return write_pairs(faces, rows, out, order, makers, made, tell)
 
 
 def _same(one: dict[str, Any] | None, other: dict[str, Any]) -> bool:
@@ -124,9 +123,7 @@ def _check(kind: str, draws: int, seed: int, size: int | None) -> None:
         raise UsageError(f"size is {size}", hint=f"at least {SMALLEST} pixels")
 
 
-def _makers(
-    order: Order, faces: FaceSet, rows: NDArray[np.int64], on_train: Callable[[int, int], None] | None
-) -> dict[str, Maker]:
+def _makers(order: Order, faces: FaceSet, rows: NDArray[np.int64], progress: Progress) -> dict[str, Maker]:
     makers = {}
     for kind in order.kinds:
         if kind == "self-blended":
@@ -134,5 +131,5 @@ def _makers(
         else:
             from facetell.blending.generators import fit_generators
 
-            makers[kind] = pair_maker(fit_generators(faces, rows, order.size, order.seed, on_train))
+            makers[kind] = pair_maker(fit_generators(faces, rows, order.size, order.seed, progress))
     return makers

@@ -6,12 +6,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from facetell.api._labelled import Progress, labelled
+from facetell.api._labelled import labelled
 from facetell.detector.bundle import WEIGHTS, update_calibration
 from facetell.detector.calibration import Calibration, Scale
 from facetell.detector.measure import METHODS, RULE, Sample, check_method, measure_calibration
 from facetell.evaluation.metrics import ece, log_loss
 from facetell.evaluation.score_curves import Curve
+from facetell.progress import ShowProgress, callback
 
 __all__ = ["CalibrateResult", "Fit", "calibrate"]
 
@@ -58,8 +59,7 @@ def calibrate(
     method: str = METHODS[0],
     split: str = "validation",
     device: str = "auto",
-    on_decode: Progress | None = None,
-    on_score: Progress | None = None,
+    progress: ShowProgress = None,
 ) -> CalibrateResult:
     """Measure on a split of a face set how the detector's logits become probabilities, and store it in the detector.
 
@@ -72,7 +72,7 @@ def calibrate(
     Raises UsageError, DataError and BundleError as :func:`threshold` does.
     """
     check_method(method)
-    measured = labelled(detector, faceset, split, device, on_decode, on_score)
+    measured = labelled(detector, faceset, split, device, callback(progress))
     faces, videos, old = measured.faces, measured.videos, measured.detector.calibration
     weights = measured.detector.description["files"][WEIGHTS]["sha256"]
     fresh = measure_calibration(weights, faces, videos, rules={"default": RULE}, method=method)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from facetell.api._fit import fit
 from facetell.drawn import write_drawn_faces
 from facetell.errors import UsageError
 from facetell.ingest.prepare import prepare
-from facetell.training.loop import EpochResult, Step
+from facetell.progress import ShowProgress, callback
 
 __all__ = ["DemoResult", "demo"]
 
@@ -56,9 +56,7 @@ def demo(
     seed: int = 0,
     settings: Mapping[str, object] | None = None,
     adaptation: Mapping[str, object] | None = None,
-    on_count: Callable[[int, int], None] | None = None,
-    on_step: Callable[[Step], None] | None = None,
-    on_epoch: Callable[[EpochResult], None] | None = None,
+    progress: ShowProgress = None,
 ) -> DemoResult:
     """Draw faces and two kinds of forgery; learn one kind, meet the other, learn it from ``shots`` per class.
 
@@ -71,11 +69,12 @@ def demo(
         raise UsageError(f"{out} exists and is no earlier demo", hint="choose another folder with -o")
     shutil.rmtree(out, ignore_errors=True)
     log.info("Drawing %d people (drawn faces, no photographs) and two kinds of forgery: %s, %s", people, KNOWN, NEW)
-    pictures = write_drawn_faces(out / "pictures", people=people, seed=seed, size=SIZE, progress=on_count)
+    tell = callback(progress)
+    pictures = write_drawn_faces(out / "pictures", people=people, seed=seed, size=SIZE, progress=tell)
     for kind in (KNOWN, NEW):
         prepare(_index_of(pictures, kind), out / kind, seed=seed)
 
-    watch: dict[str, Any] = {"on_step": on_step, "on_epoch": on_epoch, "seed": seed}
+    watch: dict[str, Any] = {"progress": tell, "seed": seed}
     log.info("Training a baseline on %s forgeries, from random weights", KNOWN)
     fit("finetune", out / KNOWN, out / "baseline", settings={**BASELINE, **(settings or {})}, **watch)
     known = evaluate(out / "baseline", out / KNOWN, out / "report-known", seed=seed)

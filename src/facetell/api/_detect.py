@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from facetell.errors import DataError
 from facetell.media.frame_choice import Spread, parse
 from facetell.media.walk import find_files
 from facetell.media.workers import Failure
+from facetell.progress import ShowProgress, callback
 
 if TYPE_CHECKING:
     from facetell.detector.judge import Judge
@@ -32,7 +33,7 @@ def detect(
     device: str = "auto",
     annotate: str | Path | None = None,
     workers: int | None = None,
-    on_file: Callable[[int, int], None] | None = None,
+    progress: ShowProgress = None,
 ) -> Generator[Verdict, None, None]:
     """Judge files, one ``Verdict`` each, in order; a file that is broken, or breaks its reader, costs one verdict.
 
@@ -48,7 +49,7 @@ def detect(
         device: ``auto``, ``cpu`` or ``cuda``.
         annotate: a folder for pictures of the verdicts, see `facetell.reporting.annotate`.
         workers: processes; default one per core, at most one per file. They do not change the verdicts.
-        on_file: called with (files done, files in all).
+        progress: True shows a bar; a function is called after every file.
 
     Raises:
         BundleError, UsageError: before the first verdict.
@@ -59,7 +60,9 @@ def detect(
     how = Judging(str(detector), device, at, prevalence, faces, choice, face_model)
     few = isinstance(choice, Spread) and annotate is None  # a clip with boxes has all frames
     work = partial(_judge, annotated=None if annotate is None else Path(annotate))
-    results = judge_files(how, list(find_files(paths)), work, few_frames=few, workers=workers, on_file=on_file)
+    results = judge_files(
+        how, list(find_files(paths)), work, few_frames=few, workers=workers, progress=callback(progress)
+    )
     try:
         for path, verdict in results:
             yield failed(path, verdict) if isinstance(verdict, Failure) else verdict

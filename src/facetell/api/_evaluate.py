@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from facetell.faceset.samples import Samples, check_split, samples_of
 from facetell.faceset.table import FaceSet
 from facetell.ingest.prepare import open_or_prepare
 from facetell.labels import LABELS
+from facetell.progress import Progress, ShowProgress, Step, callback, silent
 from facetell.reporting.report import check_destination, write_report
 
 __all__ = ["evaluate", "opened", "predictions", "warn_of_other_crops"]
@@ -37,31 +37,30 @@ def predictions(
     faces: FaceSet,
     split: str,
     *,
-    on_decode: Callable[[int, int], None] | None = None,
-    on_score: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> dict[str, npt.NDArray[Any]]:
     """Score a split: the predictions table (row, path, label, group, source, split, sha256, logit, score).
 
     The score of an uncalibrated detector is the sigmoid of the logit: good for ranking, and no probability.
     """
-    samples = samples_of(faces, split, detector.size, on_decode)
-    logits = _logits(detector, samples, on_score or (lambda done, total: None))
+    samples = samples_of(faces, split, detector.size, progress)
+    logits = _logits(detector, samples, progress)
     table = faces.columns(["path", "label", "group", "source", "split", "sha256"], split)
     columns = {name: table[name].to_numpy() for name in table.column_names}
     curve = detector.decider.curve if detector.calibration else Curve(1.0)
     return {"row": samples.rows, **columns, "logit": logits, "score": curve.scores(logits)}
 
 
-def _logits(detector: Detector, samples: Samples, on_score: Callable[[int, int], None]) -> npt.NDArray[np.float32]:
+def _logits(detector: Detector, samples: Samples, progress: Progress) -> npt.NDArray[np.float32]:
     """Logits (N,): by the runtime's own shorter way if it has one (cached vectors), else batch by batch."""
     if isinstance(detector.runtime, ReadsCache):
-        return detector.runtime.logits_of(samples.images, samples.rows, on_score)
+        return detector.runtime.logits_of(samples.images, samples.rows, progress)
     logits = np.empty(len(samples), np.float32)
     done = 0
     for crops in samples.images.batches(samples.rows, BATCH):
         logits[done : done + len(crops)] = detector.logits(crops)
         done += len(crops)
-        on_score(done, len(samples))
+        progress(Step("scoring", done, len(samples), "faces"))
     return logits
 
 
@@ -82,8 +81,7 @@ def evaluate(
     prevalence: float | None = None,
     seed: int = 0,
     device: str = "auto",
-    on_decode: Callable[[int, int], None] | None = None,
-    on_score: Callable[[int, int], None] | None = None,
+    progress: ShowProgress = None,
 ) -> dict[str, Any]:
     """Score a split of a face set and write a report to ``out``; returns the report's numbers.
 
@@ -100,10 +98,11 @@ def evaluate(
     if calibration is None:
         raise uncalibrated("threshold")
     decider, _ = calibration.deciders(at)
-    faces = open_or_prepare(Path(faceset))
+    tell = callback(progress)
+    faces = open_or_prepare(Path(faceset), progress=tell)
     check_split(faces, split, "evaluate on")
     warn_of_other_crops(detector, faces)
-    table = predictions(detector, faces, split, on_decode=on_decode, on_score=on_score)
+    table = predictions(detector, faces, split, progress=tell)
     description = detector.description
     context = {
         "detector": name,

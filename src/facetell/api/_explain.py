@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -28,6 +28,7 @@ from facetell.explanation.sanity import sanity as check_sanity
 from facetell.faceset.samples import check_split
 from facetell.faceset.table import INFO_FILE, FaceSet
 from facetell.pixels.decode import decode_resized
+from facetell.progress import ShowProgress, callback
 from facetell.reporting.folder import plain
 
 __all__ = ["explain"]
@@ -58,7 +59,7 @@ def explain(
     seed: int = 0,
     device: str = "auto",
     workers: int | None = None,
-    on_face: Callable[[int, int], None] | None = None,
+    progress: ShowProgress = None,
 ) -> dict[str, Any]:
     """Draw what a detector looks at: in photos, videos and crops, or on average over a face set; write ``out``.
 
@@ -77,7 +78,7 @@ def explain(
         seed: draws faces and random weights.
         device: ``auto``, ``cpu`` or ``cuda``.
         workers: processes that read files.
-        on_face: called with (faces explained, faces in all).
+        progress: True shows a bar; a function is called after every few faces.
 
     Returns:
         What ``explain.json`` holds, see ``docs/explain.md``.
@@ -106,7 +107,7 @@ def explain(
     runtime = torch_runtime(loaded)
     images = torch.from_numpy(crops).permute(0, 3, 1, 2).to(runtime.device).float().div_(255)
     explainer = Explainer(runtime.network, loaded.size, runtime.forward)
-    maps = explainer.maps(images, (lambda done: on_face(done, len(crops))) if on_face else None)
+    maps = explainer.maps(images, callback(progress))
     logits = loaded.logits(crops)
     found = zip(entries, logits.tolist(), decider.scores(logits).tolist(), decider.decisions(logits), strict=True)
     for entry, logit, score, decision in found:

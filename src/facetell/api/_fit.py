@@ -6,7 +6,7 @@ import contextlib
 import logging
 import platform
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,11 @@ from facetell.methods import get_method
 from facetell.methods.building import arrays_of
 from facetell.methods.contract import Method, Task
 from facetell.methods.pretrained import read_start
+from facetell.progress import ShowProgress, callback
 from facetell.reporting.embedding_plot import draw_embedding
 from facetell.settings import as_dict, read_toml, resolve
 from facetell.training.fabric import make_fabric
-from facetell.training.loop import CHECKPOINT, TABLE, EpochResult, Step, predict
+from facetell.training.loop import CHECKPOINT, TABLE, predict
 from facetell.training.phases import POINTS
 from facetell.training.tensorboard import log_to
 
@@ -42,7 +43,6 @@ __all__ = ["fit"]
 
 log = logging.getLogger("facetell")
 
-Progress = Callable[[int, int], None]
 TABLES = (TABLE, POINTS)
 """What a method may leave in its folder that goes into the detector."""
 
@@ -61,9 +61,7 @@ def fit(
     seed: int = 0,
     resume: bool = False,
     tensorboard: str | Path | None = None,
-    on_decode: Progress | None = None,
-    on_step: Callable[[Step], None] | None = None,
-    on_epoch: Callable[[EpochResult], None] | None = None,
+    progress: ShowProgress = None,
 ) -> Detector:
     """Fit a detector on a split of a face set and write it to ``out``.
 
@@ -94,30 +92,31 @@ def fit(
     resolved = resolve(chosen.settings, user, inherited)
 
     check_rule(threshold)
-    faces = open_or_prepare(Path(faceset))
+    tell = callback(progress)
+    faces = open_or_prepare(Path(faceset), progress=tell)
     check_split(faces, split, "fit on")
     check_split(faces, "validation", "choose epoch and threshold on")
     if split in ("test", "validation"):
         raise UsageError(
             f"fitting on the split '{split}' would make its numbers worthless", hint="use train or finetune"
         )
-    training = samples_of(faces, split, resolved.size, on_decode, shots, seed)
-    validation = samples_of(faces, "validation", resolved.size, on_decode)
+    training = samples_of(faces, split, resolved.size, tell, shots, seed)
+    validation = samples_of(faces, "validation", resolved.size, tell)
     shortcuts = training_shortcuts(faces, training.rows + faces.rows(split).start, seed)
     for line in shortcut_warnings(shortcuts):
         log.warning("warning: %s", line)
     _make_folder(folder)
     if tensorboard is not None:
-        on_epoch = log_to(tensorboard, on_epoch)
+        tell = log_to(tensorboard, tell)
     torch.manual_seed(seed)
     network = chosen.fit(
         resolved,
-        Task(training, validation, seed, folder, resume, on_step, on_epoch, start),
+        Task(training, validation, seed, folder, resume, tell, start),
     )
     fabric = make_fabric(resolved.precision)
     network.to(fabric.device)
     logits = (
-        chosen.predict(network, validation, fabric, None) if chosen.predict else predict(network, validation, fabric)
+        chosen.predict(network, validation, fabric, tell) if chosen.predict else predict(network, validation, fabric)
     )
     embedding = embedding_reference(TorchRuntime(network, resolved.size, fabric.device), validation, seed)
     measured_on = Sample.of(faces, "validation", logits)

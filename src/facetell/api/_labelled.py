@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +11,9 @@ from facetell.detector.measure import Sample
 from facetell.errors import UsageError
 from facetell.faceset.samples import check_split
 from facetell.ingest.prepare import open_or_prepare
+from facetell.progress import Progress
 
 __all__ = ["Labelled", "labelled"]
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -32,8 +30,7 @@ def labelled(
     faceset: str | Path,
     split: str,
     device: str,
-    on_decode: Progress | None,
-    on_score: Progress | None,
+    progress: Progress,
 ) -> Labelled:
     """Load a detector and score a split of a face set that something may be chosen on.
 
@@ -55,5 +52,5 @@ def labelled(
             hint="use the split validation",
         )
     warn_of_other_crops(detector, faces)
-    logits = predictions(detector, faces, split, on_decode=on_decode, on_score=on_score)["logit"]
+    logits = predictions(detector, faces, split, progress=progress)["logit"]
     return Labelled(detector, Sample.of(faces, split, logits), Sample.of_videos(faces, split, logits))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from facetell.evaluation.novelty import FAR, NEIGHBOURS, Novelty, novelty
 from facetell.evaluation.rates import rate_interval
 from facetell.faceset.table import FaceSet
 from facetell.pixels.decode import decode_resized, resize
+from facetell.progress import Progress, Step, silent
 from facetell.reporting.clusters import SIDE, contact_sheet
 
 __all__ = ["look_at"]
@@ -47,7 +48,7 @@ def look_at(
     seed: int,
     device: str = "auto",
     workers: int | None = None,
-    on_file: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> tuple[dict[str, Any], list[Image.Image]]:
     """Look at files of ``tables`` that the detector at ``path`` judged; ``faceset`` has the faces of predictions tables.
 
@@ -78,8 +79,7 @@ def look_at(
         if len(waiting) == BATCH or (waiting and done == len(drawn)):
             points.append(_embed(path, runtime, known, waiting))
             waiting.clear()
-        if on_file:
-            on_file(done, len(drawn))
+        progress(Step("looking", done, len(drawn), "files"))
     result: dict[str, Any] = {
         "files": sum(counts),
         "drawn": len(drawn),

@@ -7,7 +7,7 @@ import itertools
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from facetell.faceset.table import FaceSet
 from facetell.ingest.prepare import open_or_prepare
 from facetell.pixels.corruptions import STRENGTHS, Corruption, check_codec, choose, corrupt
 from facetell.pixels.decode import decode, resize
+from facetell.progress import Progress, ShowProgress, Step, callback
 from facetell.reporting.stress import Conditions, check_stress, write_stress
 
 __all__ = ["stress"]
@@ -48,7 +49,7 @@ def stress(
     seed: int = 0,
     device: str = "auto",
     workers: int | None = None,
-    on_score: Callable[[int, int], None] | None = None,
+    progress: ShowProgress = None,
 ) -> dict[str, Any]:
     """Measure a detector on a split under every corruption and strength, and write a report to ``out``.
 
@@ -62,7 +63,7 @@ def stress(
         seed: draws the noise, the crops of screenshots and the bootstraps. Not the number of workers.
         device: ``auto``, ``cpu`` or ``cuda``.
         workers: threads that decode and corrupt; default one per core.
-        on_score: called with (pictures scored, pictures in all); a crop is scored once per condition.
+        progress: True shows a bar; a function is called as pictures are scored, each crop once per condition.
 
     Returns:
         What ``stress.json`` holds, see ``docs/stress.md``.
@@ -88,7 +89,7 @@ def stress(
         raise DataError(f"split '{split}' of {faces.path} has one label only", hint="AUROC needs real and fake faces")
     warn_of_other_crops(detector, faces)
     conditions = [("none", 0), *((one.name, level) for one in chosen for level in range(1, STRENGTHS + 1))]
-    scored, speed = _score(detector, faces, split, conditions, seed, workers or os.cpu_count() or 1, on_score)
+    scored, speed = _score(detector, faces, split, conditions, seed, workers or os.cpu_count() or 1, callback(progress))
     description = detector.description
     context = {
         "detector": name,
@@ -141,7 +142,7 @@ def _score(
     conditions: list[Condition],
     seed: int,
     workers: int,
-    on_score: Callable[[int, int], None] | None,
+    progress: Progress,
 ) -> tuple[dict[Condition, npt.NDArray[np.float32]], dict[str, Any]]:
     """Logits (N,) of each condition, and how fast it went."""
     count = len(faces.rows(split))
@@ -152,8 +153,7 @@ def _score(
         for condition, first, pixels in batches:
             logits[condition][first : first + len(pixels)] = detector.logits(pixels)
             done += len(pixels)
-            if on_score:
-                on_score(done, total)
+            progress(Step("scoring", done, total, "pictures"))
     seconds, used = time.perf_counter() - began, time.process_time() - processor
     parts = {"decoding": clock.decoding, "corrupting": clock.corrupting, "resizing": clock.resizing}
     parts["scoring"] = max(0.0, used - sum(parts.values()))

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from facetell.api._labelled import Progress, labelled
+from facetell.api._labelled import labelled
 from facetell.detector.bundle import update_calibration
 from facetell.detector.calibration import Calibration, OperatingPoint, Scale, UnsureBand, plain, uncalibrated
 from facetell.detector.measure import Sample
 from facetell.errors import DataError, SettingsError, UsageError
 from facetell.evaluation.thresholds import check_rule, promise
+from facetell.progress import ShowProgress, callback
 
 __all__ = ["Chosen", "ThresholdResult", "threshold"]
 
@@ -56,8 +57,7 @@ def threshold(
     name: str | None = None,
     coverage: float | None = None,
     device: str = "auto",
-    on_decode: Progress | None = None,
-    on_score: Progress | None = None,
+    progress: ShowProgress = None,
 ) -> ThresholdResult:
     """Choose an operating point, an *unsure* band or both on a split of a face set and store them in the detector.
 
@@ -87,7 +87,7 @@ def threshold(
         raise UsageError(f"'{name}' cannot be a name", hint="letters, digits and . _ = + -")
     if coverage is not None and not 0 <= coverage < 1:
         raise SettingsError(f"a coverage lies between 0 and 1, got {coverage:g}", hint="for example 0.9")
-    measured = labelled(detector, faceset, split, device, on_decode, on_score)
+    measured = labelled(detector, faceset, split, device, callback(progress))
     calibration = measured.detector.calibration
     if calibration is None:
         raise uncalibrated("scores to choose a threshold among")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from facetell.evaluation.comparison import holm
 from facetell.evaluation.drift import REPETITIONS, Sketch, drift
 from facetell.evaluation.rates import rate_interval
 from facetell.files import sha256_of
+from facetell.progress import ShowProgress, callback
 from facetell.reporting.watch import WATCH_FORMAT, WATCH_VERSION, check_watch_destination, write_watch
 from facetell.reporting.watch_page import conclude
 
@@ -44,7 +45,7 @@ def watch(
     seed: int = 0,
     device: str = "auto",
     workers: int | None = None,
-    on_file: Callable[[int, int], None] | None = None,
+    progress: ShowProgress = None,
 ) -> dict[str, Any]:
     """Compare traffic without labels with what ``detector`` was validated on; write ``out``, a folder.
 
@@ -53,7 +54,7 @@ def watch(
     of traffic that is known to be good. ``look``: also open the judged files again, at most 1,000 of them, and search for
     faces that lie together far from all validation faces; ``faceset`` is the face set of predictions.parquet, ``device``
     what is looked with (``auto``, ``cpu`` or ``cuda``). ``seed`` draws the bootstrap and the files; ``workers`` are
-    processes that read these, and ``on_file`` is called with (files looked at, files in all).
+    processes that read these.
 
     Returns what ``watch.json`` holds: ``seen`` (``nothing``, ``little``, ``new``, or None where all is too few),
     ``sentences``, ``whole`` and ``batches``, each with counts, the shares ``unjudged``, ``fake`` and ``unsure`` with exact
@@ -106,7 +107,14 @@ def watch(
         tables = [Path(each) for each in predictions]
         of_faces = None if faceset is None else Path(faceset)
         result["look"], sheets = look_at(
-            path, description, tables, faceset=of_faces, seed=seed, device=device, workers=workers, on_file=on_file
+            path,
+            description,
+            tables,
+            faceset=of_faces,
+            seed=seed,
+            device=device,
+            workers=workers,
+            progress=callback(progress),
         )
     result |= conclude(result)
     if out is not None:

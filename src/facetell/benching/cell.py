@@ -90,7 +90,7 @@ def _work(job: Job, tell: Callable[[str], None]) -> dict[str, Any]:
         settings = {**job.settings, **({"pretrained": str(job.start)} if job.start else {})}
         fit(
             job.method, job.faceset, job.detector, settings=settings, split=job.split, shots=job.shots, seed=job.seed,
-            resume=True, on_step=lambda step: tell(f"{step.stage} {step.epoch}/{step.epochs}"),
+            resume=True, progress=lambda step: tell(step.note or step.what),
         )  # fmt: skip
         result["fit_seconds"] = None if resumed else time.perf_counter() - began
         write_text(job.folder / "fit.json", json.dumps(result, indent=2))

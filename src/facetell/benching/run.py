@@ -8,7 +8,7 @@ import logging
 import multiprocessing
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -22,6 +22,7 @@ from facetell.errors import DataError, FacetellError, UsageError
 from facetell.faceset.table import INFO_FILE, FaceSet
 from facetell.files import sha256_of
 from facetell.ingest.prepare import prepare
+from facetell.progress import Progress, ShowProgress, Step, callback
 
 __all__ = ["bench"]
 
@@ -34,14 +35,14 @@ def bench(
     *,
     data: str | Path = ".",
     jobs: int | None = None,
-    on_progress: Callable[[int, int, Mapping[str, str]], None] | None = None,
+    progress: ShowProgress = None,
 ) -> dict[str, Any]:
     """Fit and measure every cell of a bench file and write the table to ``out``; returns what ``bench.json`` holds.
 
     ``spec``: a TOML file, or the name of one that comes along (``shipped_specs()``). ``data``: the folder that its face
     sets and weights lie in. ``jobs``: cells at a time, each in a process of its own with its share of the cores; default
-    one per core, or one where there is a GPU. ``on_progress`` is called with (cells done, cells in all, what each
-    running cell is at).
+    one per core, or one where there is a GPU. ``progress`` shows or is told how many cells are done, and what the running
+    ones are at.
 
     A cell is known by all that decides it (method, settings, seed, face set, weights, the cell it starts from, version
     of facetell). A finished one is never computed again, an interrupted one goes on from its last whole epoch, a failed
@@ -57,7 +58,7 @@ def bench(
     facesets = {name: _faceset(source, Path(data), out) for name, source in plan.sources.items()}
     queue = _Queue(plan, facesets, Path(data), out, _jobs(jobs))
     try:
-        queue.run(on_progress)
+        queue.run(callback(progress))
     finally:
         table = write_tables(plan, queue.jobs, queue.reasons, out)
     return table
@@ -151,7 +152,7 @@ class _Queue:
             raise DataError(found)
         return found
 
-    def run(self, on_progress: Callable[[int, int, Mapping[str, str]], None] | None) -> None:
+    def run(self, progress: Progress) -> None:
         """Do all jobs that are not done, each as soon as the one it starts from is."""
         waiting = {cell: job for cell, job in self.jobs.items() if not (job.folder / RESULT).exists()}
         total = len(self.jobs)
@@ -179,8 +180,8 @@ class _Queue:
                     process.join()
                     del running[cell], said[cell.name]
                     self._finished(cell, process.exitcode)
-                if on_progress:
-                    on_progress(total - len(waiting) - len(running), total, said)
+                note = "; ".join(f"{name}: {at}" for name, at in said.items())
+                progress(Step("bench", total - len(waiting) - len(running), total, "cells", note))
         finally:
             for process, _ in running.values():
                 process.terminate()

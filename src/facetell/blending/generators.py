@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from facetell.errors import DataError, ImageError
 from facetell.faceset.table import FaceSet
 from facetell.networks.regenerator import DOWN, UPSAMPLING, Regenerator
 from facetell.pixels.decode import decode
+from facetell.progress import Progress, Step, silent
 
 __all__ = ["fit_generators"]
 
@@ -36,7 +37,7 @@ def fit_generators(
     rows: NDArray[np.int64],
     size: int | None,
     seed: int,
-    on_step: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Regenerate:
     """Train a network of each kind of up-sampling to draw real faces again, half a minute each or more on one core.
 
@@ -45,7 +46,7 @@ def fit_generators(
         rows: real faces, ascending.
         size: see `blending.pairs.shrunk`.
         seed: of faces, patches, weights and order.
-        on_step: called with (steps done, steps in all).
+        progress: told of every training step.
 
     Returns:
         What draws a picture again by one of the networks, which the dice choose. Threads may call it at once.
@@ -65,8 +66,7 @@ def fit_generators(
         for step in _train(network, patches, rng):
             if step in KEPT:
                 kept.append(copy.deepcopy(network).eval())
-            if on_step:
-                on_step(number * STEPS + step, len(UPSAMPLING) * STEPS)
+            progress(Step("training generators", number * STEPS + step, len(UPSAMPLING) * STEPS, "steps"))
 
     def regenerate(pixels: NDArray[np.uint8], dice: np.random.Generator) -> NDArray[np.float32]:
         which, (down, right) = int(dice.integers(len(kept))), dice.integers(DOWN, size=2).tolist()

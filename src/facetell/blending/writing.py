@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from facetell.faceset.splits import SPLITS
 from facetell.faceset.table import FINGERPRINTED, FaceSet, fingerprint
 from facetell.faceset.writing import Slices, write_faceset
 from facetell.pixels.decode import decode, probe
+from facetell.progress import Progress, Step, silent
 from facetell.threads import ordered
 
 __all__ = ["Order", "real_rows", "write_pairs"]
@@ -61,7 +62,7 @@ def write_pairs(
     order: Order,
     makers: Mapping[str, Maker],
     made: dict[str, Any],
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> FaceSet:
     """Write a face set of pairs of real faces and made fakes.
 
@@ -72,7 +73,7 @@ def write_pairs(
         order: what is made.
         makers: by kind.
         made: goes into ``faceset.json``.
-        progress: called with (pictures written, pictures in all).
+        progress: told of every picture written.
 
     Raises:
         DataError: a picture that does not decode (names its row), or the disk is full.
@@ -118,7 +119,7 @@ class _Work:
         crop = faces.info.get("crop")
         self.geometry = CropGeometry.from_dict(crop["geometry"]) if crop else None
 
-    def images(self, progress: Callable[[int, int], None] | None) -> Generator[bytes, None, None]:
+    def images(self, progress: Progress) -> Generator[bytes, None, None]:
         """The bytes of all rows in order."""
         done = 0
         with closing(ordered(self._pairs_of, self._chunks())) as chunks:
@@ -126,8 +127,7 @@ class _Work:
                 for data, digest, size in chunk:
                     self.digests[done], self.sides[done] = np.frombuffer(digest, np.uint8), size
                     done += 1
-                    if progress:
-                        progress(done, self.total)
+                    progress(Step("blending", done, self.total, "pictures"))
                     yield data
 
     def _chunks(self) -> Iterator[tuple[int, list[bytes]]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from facetell.cli.progress import counting, trying
+from facetell.progress import Bars
 
 __all__ = ["command"]
 
@@ -61,11 +61,7 @@ def command(
     from facetell.errors import AcceptanceError
 
     try:
-        with (
-            counting("finding faces", "files") as on_file,
-            counting("looking at faces", "faces") as on_face,
-            trying() as on_fit,
-        ):
+        with Bars() as progress:
             record = adapt(
                 detector,
                 out,
@@ -79,9 +75,7 @@ def command(
                 margin=margin,
                 trust_labels=trust_labels,
                 seed=seed,
-                on_file=on_file,
-                on_face=on_face,
-                on_fit=on_fit,
+                progress=progress,
             )
     except AcceptanceError as refused:
         if as_json:

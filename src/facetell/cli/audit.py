@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from facetell.cli.progress import counting
+from facetell.progress import Bars
 
 __all__ = ["command"]
 
@@ -38,10 +38,8 @@ def command(
     """
     from facetell.api import audit
 
-    with counting("decoding", "faces") as decoding, counting("scoring", "faces") as scoring:
-        found = audit(
-            faceset, out, detector=detector, split=split, seed=seed, device=device, on_decode=decoding, on_score=scoring
-        )
+    with Bars() as progress:
+        found = audit(faceset, out, detector=detector, split=split, seed=seed, device=device, progress=progress)
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return

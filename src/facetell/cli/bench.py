@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from facetell.cli.progress import BenchProgress
+from facetell.progress import Bars
 
 __all__ = ["command"]
 
@@ -38,11 +38,8 @@ def command(spec: str, out: Path, data: Path, jobs: int | None, as_json: bool) -
     """
     from facetell.api import bench
 
-    show = BenchProgress()
-    try:
-        table = bench(spec, out, data=data, jobs=jobs, on_progress=show)
-    finally:
-        show.line.clear()
+    with Bars() as progress:
+        table = bench(spec, out, data=data, jobs=jobs, progress=progress)
     if as_json:
         click.echo(json.dumps(table, indent=2))
         return

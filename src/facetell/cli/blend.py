@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
-from facetell.cli.progress import counting
+from facetell.progress import Bars
 
 __all__ = ["command"]
 
@@ -42,16 +39,10 @@ def command(faceset: Path, out: Path, kind: str, draws: int, seed: int, size: in
     """
     from facetell.api import blend
 
-    with ExitStack() as bars:
-
-        def counted(label: str, unit: str) -> Callable[[int, int], None]:
-            # Begins to count when it is first told of work: the time of the training is none of the blending.
-            begun = functools.cache(lambda: bars.enter_context(counting(label, unit)))
-            return lambda done, total: begun()(done, total)
-
+    with Bars() as progress:
         made = blend(
             faceset, out, kind=kind, draws=draws, seed=seed, size=size, overwrite=overwrite,
-            progress=counted("blending", "pictures"), on_train=counted("training generators", "steps"),
+            progress=progress,
         )  # fmt: skip
     what = "made" if made.created else "there already"
     click.echo(f"{out}: {len(made):,} faces, half of them made fakes, splits {', '.join(made.splits)} ({what})")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from facetell.cli.progress import counting
+from facetell.progress import Bars
 
 __all__ = ["command"]
 
@@ -37,10 +37,8 @@ def command(detector: Path, faceset: Path, method: str, split: str, device: str,
     """
     from facetell.api import calibrate
 
-    with counting("decoding", "faces") as decoding, counting("scoring", "faces") as scoring:
-        found = calibrate(
-            detector, faceset, method=method, split=split, device=device, on_decode=decoding, on_score=scoring
-        )
+    with Bars() as progress:
+        found = calibrate(detector, faceset, method=method, split=split, device=device, progress=progress)
     if as_json:
         click.echo(json.dumps(found.as_dict(), indent=2))
         return

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from facetell.cli.progress import FitProgress, counting
+from facetell.progress import Bars
 
 __all__ = ["command"]
 
@@ -31,9 +31,8 @@ def command(out: Path, shots: int, seed: int) -> None:
     from facetell.api import demo
 
     began = time.monotonic()
-    show = FitProgress()
-    with counting("drawing", "pictures") as drawing:
-        result = demo(out, shots=shots, seed=seed, on_count=drawing, on_step=show.on_step, on_epoch=show.on_epoch)
+    with Bars() as progress:
+        result = demo(out, shots=shots, seed=seed, progress=progress)
     low, high = result.interval["before"]
     low_after, high_after = result.interval["after"]
     click.echo(

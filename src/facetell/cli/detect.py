@@ -11,8 +11,8 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from facetell.cli.progress import counting
 from facetell.errors import DataError, UsageError
+from facetell.progress import Bars
 
 if TYPE_CHECKING:
     from facetell.detector.verdict import Verdict
@@ -81,11 +81,11 @@ def command(
     done = _done(out, (identity, at, prevalence)) if out else set()
     left = [path for path in files if path not in done]
     unjudged = shown = 0
-    with counting("judging", "files") as progress:
+    with Bars() as progress:
         verdicts = detect(
             detector, left, at=at, prevalence=prevalence, faces=faces,
             frames=frames, face_model=face_model, device=device, annotate=annotate,
-            workers=workers, on_file=progress if out or not sys.stdout.isatty() else None,
+            workers=workers, progress=progress if out or not sys.stdout.isatty() else None,
         )  # fmt: skip
         file = _opened(out) if out else None
         try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from facetell.cli.progress import counting
+from facetell.progress import Bars
 
 __all__ = ["command"]
 
@@ -45,10 +45,10 @@ def command(
     """
     from facetell.api import evaluate
 
-    with counting("decoding", "faces") as decoding, counting("scoring", "faces") as scoring:
+    with Bars() as progress:
         report = evaluate(
             detector, faceset, out, split=split, at=at, prevalence=prevalence, seed=seed, device=device,
-            on_decode=decoding, on_score=scoring,
+            progress=progress,
         )  # fmt: skip
     if as_json:
         click.echo(json.dumps(report, indent=2))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from facetell.cli.progress import counting
+from facetell.progress import Bars
 
 __all__ = ["command"]
 
@@ -68,10 +68,10 @@ def command(
     """
     from facetell.api import explain
 
-    with counting("explaining", "faces") as progress:
+    with Bars() as progress:
         found = explain(
             detector, paths, out, split=split, limit=limit, masks=masks, faces=faces, frames=frames,
-            face_model=face_model, sanity=sanity, seed=seed, workers=workers, device=device, on_face=progress,
+            face_model=face_model, sanity=sanity, seed=seed, workers=workers, device=device, progress=progress,
         )  # fmt: skip
     if as_json:
         click.echo(json.dumps(found, indent=2))

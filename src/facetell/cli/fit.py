@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from facetell.cli.progress import FitProgress, counting
+from facetell.progress import Bars
 from facetell.settings import parse_assignments
 
 __all__ = ["command"]
@@ -59,8 +59,7 @@ def command(
     settings = parse_assignments(assignments)
     if pretrained is not None:
         settings["pretrained"] = pretrained
-    show = FitProgress()
-    with counting("decoding", "faces") as decoding:
+    with Bars() as progress:
         fit(
             method,
             faceset,
@@ -74,8 +73,6 @@ def command(
             seed=seed,
             resume=resume,
             tensorboard=tensorboard,
-            on_decode=decoding,
-            on_step=show.on_step,
-            on_epoch=show.on_epoch,
+            progress=progress,
         )
     click.echo(f"{out}: a detector (facetell evaluate {out} {faceset} --split test -o report)")

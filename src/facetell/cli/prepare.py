@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from facetell.cli.progress import counting
+from facetell.progress import Bars
 
 __all__ = ["command"]
 
@@ -89,7 +89,7 @@ def command(
     geometry = CropGeometry(margin=margin, align=align, size=crop_size or None)
     finding = Finding(geometry, FaceRule(min_side=min_face, min_quality=min_quality), face_model)
     extraction = Extraction(finding, parse(frames), jpeg, largest)
-    with counting("preparing", "files") as progress:
+    with Bars() as progress:
         faceset = prepare(
             source, out, seed=seed, subfolders=subfolders, faces=faces, layout=layout, options=dict(map(_pair, options)),
             extraction=extraction, workers=workers, overwrite=overwrite, progress=progress,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from facetell.cli.progress import counting
+from facetell.progress import Bars
 
 __all__ = ["command"]
 
@@ -48,10 +48,10 @@ def command(
     from facetell.api import stress
 
     names = None if only is None else [name.strip() for name in only.split(",") if name.strip()]
-    with counting("scoring", "images") as progress:
+    with Bars() as progress:
         found = stress(
             detector, faceset, out, split=split, only=names, at=at, seed=seed, workers=workers, device=device,
-            on_score=progress,
+            progress=progress,
         )  # fmt: skip
     if as_json:
         click.echo(json.dumps(found, indent=2))

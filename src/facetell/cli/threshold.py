@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from facetell.cli.progress import counting
+from facetell.progress import Bars
 
 if TYPE_CHECKING:
     from facetell.api._threshold import Chosen
@@ -49,10 +49,10 @@ def command(
     """
     from facetell.api import threshold
 
-    with counting("decoding", "faces") as decoding, counting("scoring", "faces") as scoring:
+    with Bars() as progress:
         found = threshold(
             detector, faceset, split=split, at=at, name=name, coverage=coverage, device=device,
-            on_decode=decoding, on_score=scoring,
+            progress=progress,
         )  # fmt: skip
     if as_json:
         click.echo(json.dumps(found.as_dict(), indent=2))

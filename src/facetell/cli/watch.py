@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
 from pathlib import Path
 
 import click
 
-from facetell.cli.progress import counting
+from facetell.progress import Bars
 
 __all__ = ["command"]
 
@@ -59,10 +58,10 @@ def command(
     """
     from facetell.api import watch
 
-    with counting("looking", "files") if look else nullcontext() as progress:
+    with Bars() as progress:
         found = watch(
             detector, predictions, out, reference=reference, look=look, faceset=faceset, seed=seed, workers=workers,
-            device=device, on_file=progress,
+            device=device, progress=progress,
         )  # fmt: skip
     if as_json:
         click.echo(json.dumps(found, indent=2))

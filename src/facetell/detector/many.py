@@ -22,6 +22,7 @@ from facetell.detector.verdict import Verdict, status_of
 from facetell.media.frame_choice import Choice, Spread, parse
 from facetell.media.walk import find_files
 from facetell.media.workers import Failure, guarded_map, seconds_for
+from facetell.progress import Progress, Step, silent
 
 __all__ = ["Judging", "failed", "judge_files", "seen"]
 
@@ -52,13 +53,13 @@ def judge_files(
     *,
     few_frames: bool,
     workers: int | None = None,
-    on_file: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Generator[tuple[Path, Result | Failure], None, None]:
     """Yield (file, result) in order: ``work`` done on each file by a `Judge` that every worker process has for itself.
 
     ``work`` and its results must be picklable. ``few_frames``: it looks at few frames of a video, which bounds its time.
-    ``workers``: processes, default one per core; they do not change the results. ``on_file``: called with (files done,
-    files in all). This process loads no network.
+    ``workers``: processes, default one per core; they do not change the results. ``progress`` is told of every
+    file. This process loads no network.
 
     Raises ``BundleError`` and ``UsageError`` before the first result.
     """
@@ -82,8 +83,7 @@ def judge_files(
     try:
         for done, (path, result) in enumerate(results, start=1):
             yield Path(path), result
-            if on_file:
-                on_file(done, len(files))
+            progress(Step("judging", done, len(files), "files"))
     finally:
         results.close()
 
@@ -97,7 +97,7 @@ def seen(
     face_model: str | None = None,
     device: str = "auto",
     workers: int | None = None,
-    on_file: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Generator[tuple[Verdict, Crops | None], None, None]:
     """As `facetell.detect`, with the crops (F, size, size, 3) that the network saw, one for each of the verdict's faces.
 
@@ -106,7 +106,7 @@ def seen(
     choice = parse(frames)
     how = Judging(str(detector), device, faces=faces, frames=choice, face_model=face_model)
     files, few = list(find_files(paths)), isinstance(choice, Spread)
-    results = judge_files(how, files, Judge.seen, few_frames=few, workers=workers, on_file=on_file)
+    results = judge_files(how, files, Judge.seen, few_frames=few, workers=workers, progress=progress)
     try:
         for path, result in results:
             yield (failed(path, result), None) if isinstance(result, Failure) else result

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from facetell.drawn.forgery import blended_with_mask, upsampled
 from facetell.drawn.person import Person, Shot
 from facetell.errors import DataError, SettingsError, near_miss
 from facetell.pixels.fields import Array
+from facetell.progress import Progress, Step, silent
 
 __all__ = ["KINDS", "PHOTOS_PER_PERSON", "SPLIT_SHARES", "write_drawn_faces"]
 
@@ -42,7 +43,7 @@ def write_drawn_faces(
     size: int = 96,
     kinds: Sequence[str] = KINDS,
     masks: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Path:
     """Draw people, take photos of them, forge some, and write everything as JPEG files with an index.
 
@@ -59,7 +60,7 @@ def write_drawn_faces(
         size: height and width in pixels, divisible by 4, at least 32.
         kinds: kinds of forgery to make, of ``KINDS``.
         masks: write ``masks/`` too: for each blended picture a grey PNG of the same path, white where the donor is.
-        progress: called with (pictures written, pictures in all).
+        progress: told of every picture written.
 
     Returns:
         ``out``.
@@ -116,7 +117,7 @@ def _write(
     size: int,
     kinds: tuple[str, ...],
     masks: bool,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress,
 ) -> None:
     """Fill ``folder``."""
 
@@ -145,8 +146,7 @@ def _write(
                             (place, "real" if source == "drawn" else "fake", f"person-{number:05d}", source, split)
                         )
                         done += 1
-                        if progress is not None:
-                            progress(done, total)
+                        progress(Step("drawing", done, total, "pictures"))
 
 
 def _photo(

@@ -16,6 +16,7 @@ from facetell.explanation.attention_maps import attended
 from facetell.explanation.gradcam import explains_by_gradient, grad_cam
 from facetell.explanation.places import Place, places_of
 from facetell.networks.attention import SelfAttention
+from facetell.progress import Progress, Step, silent
 
 __all__ = ["Explainer", "Kind", "Maps", "enlarged"]
 
@@ -81,8 +82,8 @@ class Explainer:
                 kinds[key] = Kind(f"attention {stage}", cells, False, f"γ = {gamma:+.3g}, {cells}×{cells} cells")
         return kinds
 
-    def maps(self, images: Tensor, on_face: Callable[[int], None] | None = None) -> Maps:
-        """All maps of faces (N, 3, S, S) in [0, 1]; ``on_face`` is called with how many are done."""
+    def maps(self, images: Tensor, progress: Progress = silent) -> Maps:
+        """All maps of faces (N, 3, S, S) in [0, 1]; ``progress`` is told of every batch."""
         parts: dict[str, list[npt.NDArray[np.float32]]] = {key: [] for key in self.kinds}
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
@@ -93,8 +94,7 @@ class Explainer:
                 parts[key].append(values.float().cpu().numpy())
             crops = batch.permute(0, 2, 3, 1).cpu().numpy()
             parts["occlusion"].append(occlusion(self._logits, crops, *window_of(self.size)))
-            if on_face:
-                on_face(min(start + BATCH, len(images)))
+            progress(Step("explaining", min(start + BATCH, len(images)), len(images), "faces"))
         return {key: np.concatenate(values) for key, values in parts.items() if values}
 
     @torch.no_grad()

@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +23,7 @@ from facetell.errors import DataError, ImageError, UsageError
 from facetell.faceset.table import FaceSet
 from facetell.files import check_space, clear_leftovers, locked, whole_file
 from facetell.pixels.decode import decode_resized
+from facetell.progress import Progress, Step, silent
 from facetell.threads import ordered
 
 __all__ = ["ELSEWHERE", "PREPROCESSING", "DecodedImages", "cache_dir", "decoded", "prune"]
@@ -121,13 +122,11 @@ class DecodedImages:
             done += len(piece)
 
 
-def decoded(
-    faceset: FaceSet, split: str, size: int, progress: Callable[[int, int], None] | None = None
-) -> DecodedImages:
+def decoded(faceset: FaceSet, split: str, size: int, progress: Progress = silent) -> DecodedImages:
     """Return the decoded pictures of a split at ``size`` pixels, from the cache or decoded now (with bounded memory).
 
     Args:
-        progress: called with (pictures done, pictures in all) while decoding; not called if the cache has them.
+        progress: told of the decoding; not called if the cache has the pictures.
 
     Raises:
         DataError: no such split, a picture that does not decode (names it), or not enough space on the disk.
@@ -145,9 +144,7 @@ def decoded(
         return _open_existing(target, count, size) or _decode(faceset, split, size, count, target, progress)
 
 
-def _decode(
-    faceset: FaceSet, split: str, size: int, count: int, target: Path, progress: Callable[[int, int], None] | None
-) -> DecodedImages:
+def _decode(faceset: FaceSet, split: str, size: int, count: int, target: Path, progress: Progress) -> DecodedImages:
     need = count * size * size * 3
     prune(keep=target, coming=need)
     hint = "free some space, or set FACETELL_CACHE to a folder on a larger disk"
@@ -158,8 +155,7 @@ def _decode(
         with contextlib.closing(_decode_all(faceset, split, size)) as decoding:
             for done, pixels in enumerate(decoding, start=1):
                 file.write(pixels.data)
-                if progress:
-                    progress(done, count)
+                progress(Step("decoding", done, count, "faces"))
     return DecodedImages(target)
 
 

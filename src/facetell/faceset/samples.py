@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,7 @@ from facetell.errors import DataError, near_miss
 from facetell.faceset.decoded import DecodedImages, decoded
 from facetell.faceset.table import FaceSet
 from facetell.labels import LABELS
+from facetell.progress import Progress, silent
 
 __all__ = ["Samples", "check_split", "draw_shots", "group_codes", "samples_of"]
 
@@ -49,7 +49,7 @@ def samples_of(
     faces: FaceSet,
     split: str,
     size: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
     shots: int | None = None,
     seed: int = 0,
 ) -> Samples:

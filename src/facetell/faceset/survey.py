@@ -14,6 +14,7 @@ from facetell.faceset.table import FaceSet
 from facetell.pixels.decode import decode
 from facetell.pixels.image_statistics import FEATURES, Floats, features_of
 from facetell.pixels.perceptual_hash import LOOK_BYTES, look_of
+from facetell.progress import Progress, Step, silent
 from facetell.threads import ordered
 
 __all__ = ["Survey", "sample_features", "survey"]
@@ -37,8 +38,8 @@ class Survey:
     """(N, 16) hashes of the decoded pixels: equal for the same picture in whatever file."""
 
 
-def survey(faceset: FaceSet, progress: Callable[[int, int], None] | None = None) -> Survey:
-    """Decode every picture of a face set once and measure it; ``progress`` is told (pictures done, in all).
+def survey(faceset: FaceSet, progress: Progress = silent) -> Survey:
+    """Decode every picture of a face set once and measure it.
 
     Raises:
         DataError: a picture that does not decode (names its row).
@@ -51,8 +52,7 @@ def survey(faceset: FaceSet, progress: Callable[[int, int], None] | None = None)
     for row, (pixels, look) in enumerate(_each(_whole, faceset, faceset.images(batch_rows=_CHUNK))):
         features[row] = pixels
         hashes[row], looks[row], digests[row] = look
-        if progress:
-            progress(row + 1, count)
+        progress(Step("measuring", row + 1, count, "faces"))
     return Survey(features, hashes, looks, digests)
 
 

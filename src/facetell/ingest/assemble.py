@@ -21,6 +21,7 @@ from facetell.faceset.table import FINGERPRINTED, FaceSet, fingerprint
 from facetell.faceset.writing import Slices, write_faceset
 from facetell.labels import LABELS
 from facetell.pixels.decode import FORMATS
+from facetell.progress import Progress, Step
 
 __all__ = ["Crops", "assemble"]
 
@@ -57,12 +58,12 @@ def assemble(
     overwrite: bool,
     existing: FaceSet | None,
     info: dict[str, Any],
-    on_written: Callable[[int, int], None] | None,
+    progress: Progress,
 ) -> FaceSet:
     """Make a face set at ``out`` of the usable ``crops``; arguments and errors are those of `prepare.prepare`.
 
     ``existing`` is the face set at ``out``, returned as it is if it holds the same. ``info`` goes into
-    ``faceset.json``. ``on_written`` is called with (crops written, crops in all).
+    ``faceset.json``. ``progress`` is told of every crop written.
     """
     if not crops.usable.any():
         raise DataError(f"{source}: no usable picture{_why(crops.skipped)}")
@@ -93,7 +94,7 @@ def assemble(
         raise DataError(f"{out} holds another face set", hint="give another folder, or --overwrite to replace it")
     slices = Slices(full["splits"], lambda start, stop: table(order[start:stop]))
     with closing(crops.stream(order)) as images:
-        counted = _count(images, len(order), on_written)
+        counted = _count(images, len(order), progress)
         faceset = write_faceset(out, slices, counted, full, crops.skipped, rows_per_shard)
     faceset.created = True
     return faceset
@@ -104,10 +105,9 @@ def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return all(one.get(name) == other.get(name) for name in ("fingerprint", "crop", "media"))
 
 
-def _count(images: Iterator[bytes], total: int, on_written: Callable[[int, int], None] | None) -> Iterator[bytes]:
+def _count(images: Iterator[bytes], total: int, progress: Progress) -> Iterator[bytes]:
     for done, image in enumerate(images, start=1):
-        if on_written:
-            on_written(done, total)
+        progress(Step("writing", done, total, "faces"))
         yield image
 
 

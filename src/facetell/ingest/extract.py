@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from facetell.media.frame_choice import Choice, Spread
 from facetell.media.limits import Limits
 from facetell.media.workers import Failure, guarded_map, seconds_for
 from facetell.pixels.decode import FORMATS
+from facetell.progress import Progress, Step, silent
 
 __all__ = ["Extraction", "Plan", "extract"]
 
@@ -88,7 +89,7 @@ class Plan:
 
 
 def extract(
-    plan: Plan, folder: Path, *, workers: int | None = None, on_file: Callable[[int, int], None] | None = None
+    plan: Plan, folder: Path, *, workers: int | None = None, progress: Progress = silent
 ) -> tuple[Rows, Crops, dict[str, Any]]:
     """Find and cut the faces of all files of ``plan``; what an earlier run in ``folder`` has done is not done again.
 
@@ -105,8 +106,7 @@ def extract(
     rows, extraction = plan.rows, plan.extraction
     left = [row for row, key in enumerate(plan.keys) if key not in done]
     jobs = (_Job(str(rows.full_path(row)), plan.keys[row], str(folder)) for row in left)
-    if on_file:
-        on_file(len(rows) - len(left), len(rows))
+    progress(Step("finding faces", len(rows) - len(left), len(rows), "files"))
     results = guarded_map(
         _work,
         jobs,
@@ -120,8 +120,7 @@ def extract(
             report = Report(job.key, error=(result.reason, result.detail)) if isinstance(result, Failure) else result
             place.note(report)
             done[job.key] = report
-            if on_file:
-                on_file(number, len(rows))
+            progress(Step("finding faces", number, len(rows), "files"))
     except OSError as error:
         raise write_error(folder, error, GO_ON) from None
     finally:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -28,13 +28,13 @@ from facetell.ingest.layouts import find_layout, get_layout
 from facetell.ingest.ready import look_at_all
 from facetell.ingest.sources import find_rows
 from facetell.media.kind import kind_of
+from facetell.progress import ShowProgress, callback
 
 if TYPE_CHECKING:
     from facetell.ingest.extract import Extraction
 
 __all__ = ["open_or_prepare", "prepare"]
 
-Progress = Callable[[int, int], None]
 FACES = ("auto", "find", "crops")
 
 
@@ -52,7 +52,7 @@ def prepare(
     extraction: Extraction | None = None,
     workers: int | None = None,
     rows_per_shard: int = 4096,
-    progress: Progress | None = None,
+    progress: ShowProgress = None,
     overwrite: bool = False,
 ) -> FaceSet:
     """Make a face set at ``out`` of ``source``: a folder, an index, or a data set as it is downloaded.
@@ -77,7 +77,7 @@ def prepare(
         extraction: which frames and faces, and how they are stored; for ``find`` alone.
         workers: processes that look for faces; default one per core. The result is the same.
         rows_per_shard: most rows in one Parquet file.
-        progress: called with (steps done, steps in all); a photo or video is one step, a crop two: looked at, written.
+        progress: shown or called while files are read and faces written.
         overwrite: replace another face set at ``out``.
 
     Returns:
@@ -95,17 +95,15 @@ def prepare(
     if faces not in FACES:
         raise UsageError(f"unknown choice of faces '{faces}'", hint=f"it is one of {', '.join(FACES)}")
     _check_places(source, out)
-    rows = _rows(source, subfolders, layout, options or {})
+    rows, tell = _rows(source, subfolders, layout, options or {}), callback(progress)
     with locked(out):  # who comes second waits here, and then finds it made
         existing = existing_faceset(out, overwrite=overwrite)
         ends = partial(
             assemble, source, out, seed=seed, split=split, one_label=one_label, rows_per_shard=rows_per_shard,
-            overwrite=overwrite, existing=existing,
+            overwrite=overwrite, existing=existing, progress=tell,
         )  # fmt: skip
         if faces == "crops" or (faces == "auto" and not _has_video(rows)):
-            first = (lambda done: progress(done, 2 * len(rows))) if progress else None
-            crops = look_at_all(rows, first)
-            return ends(rows, crops, info={}, on_written=_second_half(progress, len(rows)))
+            return ends(rows, look_at_all(rows, tell), info={})
         from facetell.ingest.extract import Extraction, Plan, extract
 
         plan = Plan(rows, extraction or Extraction())
@@ -116,9 +114,9 @@ def prepare(
             return existing
         if existing is not None and not overwrite:
             raise DataError(f"{out} holds another face set", hint="give another folder, or --overwrite to replace it")
-        crop_rows, crops, account = extract(plan, parts, workers=workers, on_file=progress)
+        crop_rows, crops, account = extract(plan, parts, workers=workers, progress=tell)
         info = {"crop": plan.record, "media": {**account, "key": key}, "notes": list(rows.notes)}
-        faceset = ends(crop_rows, crops, info=info, on_written=None)
+        faceset = ends(crop_rows, crops, info=info)
         shutil.rmtree(parts, ignore_errors=True)
         return faceset
 
@@ -142,20 +140,13 @@ def _has_video(rows: Rows) -> bool:
     return False
 
 
-def _second_half(progress: Progress | None, files: int) -> Progress | None:
-    """Progress of the writing, told in files: it is the second of two steps for each."""
-    if progress is None:
-        return None
-    return lambda done, total: progress(files + files * done // total, 2 * files)
-
-
 def open_or_prepare(
     source: Path,
     *,
     seed: int = 0,
     subfolders: str = "group",
     split: str | None = None,
-    progress: Progress | None = None,
+    progress: ShowProgress = None,
 ) -> FaceSet:
     """Open ``source`` if it is a face set, else prepare it in the cache folder, or find it there from the last time.
 

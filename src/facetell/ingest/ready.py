@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -14,13 +13,14 @@ from facetell.errors import DataError, ImageError
 from facetell.faceset.rows import Rows, Skipped
 from facetell.ingest.assemble import Crops
 from facetell.pixels.decode import FORMATS, MAX_BYTES, decode, probe
+from facetell.progress import Progress, Step
 from facetell.threads import ordered
 
 __all__ = ["look_at_all"]
 
 
-def look_at_all(rows: Rows, on_file: Callable[[int], None] | None) -> Crops:
-    """Read and decode every file of ``rows``; ``on_file`` is called with the number of files done."""
+def look_at_all(rows: Rows, progress: Progress) -> Crops:
+    """Read and decode every file of ``rows``; ``progress`` is told of every file."""
     count = len(rows)
     digests = np.zeros((count, 32), dtype=np.uint8)
 
@@ -50,8 +50,7 @@ def look_at_all(rows: Rows, on_file: Callable[[int], None] | None) -> Crops:
                 digest, crops.formats[row], crops.widths[row], crops.heights[row] = result
                 crops.digests[row] = np.frombuffer(digest, dtype=np.uint8)
                 crops.usable[row] = True
-            if on_file:
-                on_file(row + 1)
+            progress(Step("reading", row + 1, count, "files"))
     return crops
 
 

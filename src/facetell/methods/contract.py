@@ -14,14 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from facetell.training.loop import Run, Samples, Step
+from facetell.progress import Progress
+from facetell.training.loop import Run, Samples
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 __all__ = ["Method", "Start", "Task"]
-
-OnStep = Callable[[Step], None]
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Method:
     ``settings`` is a frozen dataclass with ``size``, ``backbone``, ``pretrained`` and ``precision`` among its fields.
     ``build(settings)`` makes the network without loading weights (a part whose size is learned is a ``LearnedSize``);
     ``fit(settings, task)`` returns a trained one and leaves ``training.csv`` in the task's folder (None: the method is
-    made in another way). ``presets`` are named layers of settings. ``predict(network, samples, fabric, on_step)`` gives
+    made in another way). ``presets`` are named layers of settings. ``predict(network, samples, fabric, progress)`` gives
     the logits of samples in order, for a method that knows a shorter way to many of them than the network's forward pass
     (None: it knows none).
     """
@@ -60,4 +59,4 @@ class Method:
     build: Callable[[Any], nn.Module]
     fit: Callable[[Any, Task], nn.Module] | None
     presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    predict: Callable[[nn.Module, Samples, Fabric, OnStep | None], npt.NDArray[np.float32]] | None = None
+    predict: Callable[[nn.Module, Samples, Fabric, Progress], npt.NDArray[np.float32]] | None = None

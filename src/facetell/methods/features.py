@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,10 +15,11 @@ from facetell.methods.contract import Method, Task
 from facetell.methods.start import start_backbone
 from facetell.networks.backbones import Backbone, build_backbone
 from facetell.networks.classical import FeatureClassifier
+from facetell.progress import Progress, silent
 from facetell.settings import setting
 from facetell.training.classifiers import CLASSIFIERS, read_grid
 from facetell.training.fabric import make_fabric
-from facetell.training.loop import TABLE, Samples, Step
+from facetell.training.loop import TABLE, Samples
 from facetell.training.search import Candidate, Search, best_of, folds_of, write_candidates
 from facetell.training.vectors import extract
 
@@ -71,7 +71,7 @@ def fit(settings: FeaturesSettings, task: Task) -> FeatureClassifier:
     folds = folds_of(task.training, settings.folds, task.seed)
     network = _assemble(settings, start_backbone(settings.backbone, settings.size, settings.pretrained, task.start))
     fabric = make_fabric(settings.precision)
-    vectors = extract(network.backbone.to(fabric.device), task.training, fabric, task.on_step)
+    vectors = extract(network.backbone.to(fabric.device), task.training, fabric, task.progress)
     search = Search(
         CLASSIFIERS[settings.classifier], vectors, task.training.labels, folds, task.seed, settings.standardise
     )
@@ -80,18 +80,18 @@ def fit(settings: FeaturesSettings, task: Task) -> FeatureClassifier:
         if fabric.is_global_zero:
             write_candidates(task.folder / TABLE, candidates, settings.select)
 
-    best = best_of(search.run(grid, keep, task.on_step), settings.select)
+    best = best_of(search.run(grid, keep, task.progress), settings.select)
     network.head = search.fit(best.point, np.arange(len(vectors)))
     return network
 
 
 @torch.no_grad()
 def predict(
-    network: nn.Module, samples: Samples, fabric: Fabric, on_step: Callable[[Step], None] | None = None
+    network: nn.Module, samples: Samples, fabric: Fabric, progress: Progress = silent
 ) -> npt.NDArray[np.float32]:
     """Logits (N,) of ``samples`` in order, from features that the next classifier on this backbone finds in the cache."""
     assert isinstance(network, FeatureClassifier)
-    vectors = extract(network.backbone, samples, fabric, on_step)
+    vectors = extract(network.backbone, samples, fabric, progress)
     logits: npt.NDArray[np.float32] = network.head(torch.from_numpy(vectors).to(fabric.device)).cpu().numpy()
     return logits
 

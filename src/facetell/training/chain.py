@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import nn
 
-from facetell.training.loop import TABLE, EpochResult, Run, Step, train, write_table
+from facetell.progress import Step
+from facetell.training.loop import TABLE, EpochResult, Run, train, write_table
 from facetell.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -59,28 +60,16 @@ def _part(run: Run, recipe: Recipe, number: int, count: int, epochs_done: int) -
         folder = run.folder / f"step-{number}"
         folder.mkdir(exist_ok=True)
         seed = int(np.random.SeedSequence([run.seed, number]).generate_state(1)[0])
-    later_images = (count - number) * recipe.epochs * max(len(run.training), recipe.epoch_images)
 
-    def on_step(step: Step) -> None:
-        assert run.on_step is not None
-        if step.stage != "epoch":  # what is done before an epoch has a bar of its own
-            run.on_step(step)
-            return
-        counted = replace(
-            step,
-            step=step.step + (number - 1) * step.steps,
-            steps=step.steps * count,
-            epoch=step.epoch + (number - 1) * step.epochs,
-            epochs=step.epochs * count,
-            seconds_left=step.seconds_left + later_images / step.images_per_s,
-        )
-        run.on_step(counted)
+    def through_all(step: Step) -> None:
+        if step.what == "training":
+            note = f"part {number} of {count}, {step.note}"
+            step = replace(step, done=step.done + (number - 1) * step.total, total=step.total * count, note=note)
+        elif step.what == "epoch":
+            step = replace(step, done=step.done + epochs_done, total=step.total * count)
+        run.progress(step)
 
-    def on_epoch(result: EpochResult) -> None:
-        assert run.on_epoch is not None
-        run.on_epoch(_counted(result, number, epochs_done))
-
-    return replace(run, folder=folder, seed=seed, on_step=run.on_step and on_step, on_epoch=run.on_epoch and on_epoch)
+    return replace(run, folder=folder, seed=seed, progress=through_all)
 
 
 def _counted(result: EpochResult, number: int, epochs_done: int) -> StepResult:

@@ -8,8 +8,7 @@ epoch costs the learning part alone. Maps lie in half precision in files that ar
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from facetell.faceset.decoded import DecodedImages
 from facetell.networks.acceleration import fast_inference
 from facetell.networks.backbones import Backbone
+from facetell.progress import Progress, Step, silent
 from facetell.training.augment import Augmentation, Draws, apply, draw
 from facetell.training.batches import epoch_order, iterate
 from facetell.training.half_rows import HalfRows
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from facetell.training.loop import Run
 
-__all__ = ["STILL", "Filling", "Frozen", "FrozenMaps", "given"]
+__all__ = ["STILL", "Frozen", "FrozenMaps", "given"]
 
 STILL = Augmentation(flip=False, translate=0.0, zoom=0.0, rotate=0.0, cutout_holes=0)
 """No augmentation."""
@@ -41,17 +41,6 @@ BLOCK = 64
 resumed run must find the same ones."""
 HALF_MAX = 6e4
 HINT = "free some space; with --set draws=0 `fit` keeps nothing and computes the backbone in every epoch"
-
-
-@dataclass(frozen=True)
-class Filling:
-    """Maps done of those of one draw, the draw's number from 1, how many draws there are, and the rate."""
-
-    done: int
-    rows: int
-    draw: int
-    draws: int
-    images_per_s: float
 
 
 class FrozenMaps:
@@ -72,12 +61,12 @@ class FrozenMaps:
         folder: Path,
         draws: int = DRAWS,
         pixels: bool = True,
-        on_fill: Callable[[Filling], None] | None = None,
+        progress: Progress = silent,
     ) -> None:
         self.images = images
         self.draws = 1 if ranges == STILL else draws
         self._rows = np.unique(rows)
-        self._ranges, self._seed, self._fabric, self._pixels, self._on_fill = ranges, seed, fabric, pixels, on_fill
+        self._ranges, self._seed, self._fabric, self._pixels, self._progress = ranges, seed, fabric, pixels, progress
         self._network = fast_inference(backbone.to(fabric.device), images.size)
         self._drawn: tuple[int, Draws] | None = None
         self._files = HalfRows(folder, len(self._rows), backbone.map_shape(images.size), self.draws, HINT)
@@ -133,12 +122,9 @@ class FrozenMaps:
             places = np.searchsorted(self._rows, rows[numbers == number])
             blocks = np.unique(places[~self._done[number][places]] // BLOCK)
             rows_due = min(len(blocks) * BLOCK, len(self._rows))
-            began = shown = time.perf_counter()
+            note = f"draw {number + 1} of {self.draws}"
             for done, block in enumerate(blocks):
-                now = time.perf_counter()
-                if self._on_fill and now - shown > 0.5:
-                    shown, rate = now, done * BLOCK / (now - began)
-                    self._on_fill(Filling(done * BLOCK, rows_due, int(number) + 1, self.draws, rate))
+                self._progress(Step("feature maps", done * BLOCK, rows_due, "faces", note))
                 self._make(int(number), np.arange(block * BLOCK, min((block + 1) * BLOCK, len(self._rows))))
 
     @torch.no_grad()
@@ -186,7 +172,6 @@ class Frozen:
         recipe: Recipe,
         turns: int,
         fabric: Fabric,
-        on_fill: Callable[[Filling], None] | None = None,
     ) -> Frozen | None:
         """None where the backbone of ``network`` learns, or the recipe wants new augmentations in each of ``turns``.
 
@@ -200,7 +185,7 @@ class Frozen:
         pixels = not getattr(network, "sees_only_maps", False)
 
         def maps(images: DecodedImages, rows: NDArray[np.int64], ranges: Augmentation, draws: int) -> FrozenMaps:
-            return FrozenMaps(backbone, images, rows, ranges, seed, fabric, run.folder, draws, pixels, on_fill)
+            return FrozenMaps(backbone, images, rows, ranges, seed, fabric, run.folder, draws, pixels, run.progress)
 
         return cls(
             maps(run.training.images, run.training.rows[mine], recipe.augmentation, min(recipe.draws, turns)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -26,10 +26,11 @@ from facetell.evaluation.score_curves import calibrated
 from facetell.faceset.samples import Samples
 from facetell.files import write_csv
 from facetell.networks.acceleration import channels_last
+from facetell.progress import Progress, Step, silent
 from facetell.training.augment import apply, draw
 from facetell.training.batches import epoch_order, iterate
 from facetell.training.checkpoint import flatten_optimizer, load_checkpoint, restore_optimizer, save_checkpoint
-from facetell.training.feature_maps import Filling, Frozen, FrozenMaps, given
+from facetell.training.feature_maps import Frozen, FrozenMaps, given
 from facetell.training.recipe import Recipe, build_optimizer, learning_rate_factor
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ __all__ = [
     "EpochResult",
     "Run",
     "Samples",
-    "Step",
     "WeightAverage",
     "part_of",
     "predict",
@@ -55,24 +55,6 @@ TABLE = "training.csv"
 
 
 @dataclass(frozen=True)
-class Step:
-    """What a progress bar shows: where training is, how fast, how well, and how long it may still take.
-
-    ``stage`` is what ``epoch`` counts, for methods that have no epochs. NaN stands for what a stage does not have.
-    """
-
-    step: int
-    steps: int
-    epoch: int
-    epochs: int
-    loss: float
-    auroc: float
-    images_per_s: float
-    seconds_left: float
-    stage: str = "epoch"
-
-
-@dataclass(frozen=True)
 class EpochResult:
     """One line of ``training.csv``. Losses are mean cross-entropies in nats; validation is that of the kept weights."""
 
@@ -82,6 +64,11 @@ class EpochResult:
     validation_loss: float
     validation_auroc: float
     images_per_s: float
+
+    def as_step(self, epochs: int) -> Step:
+        """The same for who watches: this epoch of ``epochs``."""
+        numbers = asdict(self)
+        return Step("epoch", numbers.pop("epoch"), epochs, numbers=numbers, stays=True)
 
 
 @dataclass(frozen=True)
@@ -96,8 +83,7 @@ class Run:
     seed: int
     folder: Path
     resume: bool = False
-    on_step: Callable[[Step], None] | None = None
-    on_epoch: Callable[[EpochResult], None] | None = None
+    progress: Progress = silent
 
 
 class WeightAverage:
@@ -206,7 +192,7 @@ def train(
     if run.resume and (run.folder / CHECKPOINT).exists():
         state.restore(run.folder / CHECKPOINT, identity)
     plan = _Plan.of(recipe, len(run.training), fabric.world_size)
-    frozen = Frozen.of(network, run, recipe, plan.passes * recipe.epochs, fabric, _shown(run))
+    frozen = Frozen.of(network, run, recipe, plan.passes * recipe.epochs, fabric)
     for epoch in range(len(state.history), recipe.epochs):
         if recipe.patience and state.stale >= recipe.patience:
             break
@@ -226,8 +212,7 @@ def train(
         if fabric.is_global_zero:
             state.save(run.folder / CHECKPOINT, identity)
             write_table(run.folder / TABLE, state.history)
-        if run.on_epoch:
-            run.on_epoch(result)
+        run.progress(result.as_step(recipe.epochs))
         fabric.barrier()
     network.load_state_dict(state.best)
     return state.history
@@ -281,20 +266,14 @@ def _train_epoch(
         total += loss.detach() * len(images)
         seen += len(images)
         now = time.perf_counter()
-        if run.on_step and (now - last_shown > 0.2 or step + 1 == plan.steps):  # reading the loss waits for the device
-            last_shown, pace = now, (now - began) / (index + 1)
-            run.on_step(
-                Step(
-                    step=step + 1,
-                    steps=plan.steps,
-                    epoch=epoch + 1,
-                    epochs=recipe.epochs,
-                    loss=float(total) / seen,
-                    auroc=state.history[-1].validation_auroc if state.history else math.nan,
-                    images_per_s=plan.batch_size * world / pace,
-                    seconds_left=(plan.steps - step - 1) * pace,
-                )
-            )
+        if now - last_shown > 0.2 or step + 1 == plan.steps:  # reading the loss waits for the device
+            last_shown = now
+            numbers = {
+                "loss": float(total) / seen,
+                "AUROC": state.history[-1].validation_auroc if state.history else math.nan,
+                "images/s": seen * world / (now - began),
+            }
+            run.progress(Step("training", step + 1, plan.steps, "steps", f"epoch {epoch + 1}/{recipe.epochs}", numbers))
     images_per_s = seen * world / (time.perf_counter() - began)
     return float(cast(Tensor, fabric.all_reduce(total / seen, reduce_op="mean"))), images_per_s
 
@@ -311,17 +290,6 @@ def _augmented(
     for pixels, chosen in iterate(samples.images, rows, batch_size, fabric.device):
         planes = pixels.contiguous().float().div_(255)  # resampling is quickest on whole planes
         yield apply(planes, draw(len(chosen), samples.images.size, recipe.augmentation, draws)), None
-
-
-def _shown(run: Run) -> Callable[[Filling], None] | None:
-    def on_fill(fill: Filling) -> None:
-        assert run.on_step is not None
-        left = (fill.rows - fill.done) / max(1e-9, fill.images_per_s)
-        run.on_step(
-            Step(fill.done, fill.rows, fill.draw, fill.draws, math.nan, math.nan, fill.images_per_s, left, "maps")
-        )
-
-    return run.on_step and on_fill
 
 
 @torch.no_grad()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -27,6 +26,7 @@ from facetell.evaluation.score_curves import calibrated
 from facetell.files import write_csv
 from facetell.networks.acceleration import channels_last
 from facetell.networks.siamese import SiameseNet
+from facetell.progress import Step
 from facetell.settings import setting
 from facetell.training.augment import Augmentation, apply, draw
 from facetell.training.batches import balanced_order, epoch_order, iterate
@@ -38,7 +38,6 @@ from facetell.training.loop import (
     EpochResult,
     Run,
     Samples,
-    Step,
     part_of,
     predict,
     seed_epoch,
@@ -218,8 +217,7 @@ def train_phases(network: SiameseNet, run: Run, recipe: PhasesRecipe, fabric: Fa
                 state.save(run.folder / CHECKPOINT, identity)
                 write_table(run.folder / TABLE, state.history)
                 _write_points(run.folder / POINTS, state.points)
-            if run.on_epoch:
-                run.on_epoch(result)
+            run.progress(result.as_step(recipe.pair_epochs + recipe.epochs))
             fabric.barrier()
     network.load_state_dict(state.best)
     return state.history
@@ -273,10 +271,10 @@ def _train_epoch(
 
 
 class _Bar:
-    """Tells ``run.on_step`` a few times a second where an epoch is; reading the loss waits for the device."""
+    """Tells ``run.progress`` a few times a second where an epoch is; reading the loss waits for the device."""
 
     def __init__(self, run: Run, recipe: PhasesRecipe, steps: int, epoch: int, history: list[PhaseResult]) -> None:
-        self.on_step: Callable[[Step], None] | None = run.on_step
+        self.progress = run.progress
         self.steps, self.epoch, self.epochs = steps, epoch, recipe.pair_epochs + recipe.epochs
         self.auroc = history[-1].validation_auroc if history else math.nan
         self.began = self.shown = time.perf_counter()
@@ -286,12 +284,12 @@ class _Bar:
         self.done += 1
         now = time.perf_counter()
         step, steps = self.epoch * self.steps + self.done, self.steps * self.epochs
-        if self.on_step is None or (now - self.shown < 0.2 and step < steps):
+        if now - self.shown < 0.2 and step < steps:
             return
-        self.shown, pace = now, (now - self.began) / self.done
+        self.shown = now
         rate = seen * world / (now - self.began)
-        left = (steps - step) * pace
-        self.on_step(Step(step, steps, self.epoch + 1, self.epochs, float(total) / seen, self.auroc, rate, left))
+        numbers = {"loss": float(total) / seen, "AUROC": self.auroc, "images/s": rate}
+        self.progress(Step("training", step, steps, "steps", f"epoch {self.epoch + 1}/{self.epochs}", numbers))
 
 
 def _validate_classifier(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -18,8 +17,9 @@ from numpy.typing import NDArray
 from facetell.errors import DataError, MissingExtraError
 from facetell.evaluation.metrics import auroc, confusion
 from facetell.files import write_csv
+from facetell.progress import Progress, Step, silent
 from facetell.training.classifiers import Classifier, Point, fit_head
-from facetell.training.loop import Samples, Step
+from facetell.training.loop import Samples
 
 __all__ = ["Candidate", "Search", "best_of", "folds_of", "write_candidates"]
 
@@ -79,12 +79,12 @@ class Search:
         self,
         grid: dict[str, tuple[Any, ...]],
         then: Callable[[list[Candidate]], None],
-        on_step: Callable[[Step], None] | None = None,
+        progress: Progress = silent,
     ) -> list[Candidate]:
         """Measure every point in the grid's order; ``then`` is called with all so far after each."""
         points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
         found: list[Candidate] = []
-        began, steps = time.perf_counter(), len(points) * len(self.folds)
+        steps = len(points) * len(self.folds)
         for number, point in enumerate(points, start=1):
             start, f1, area = time.perf_counter(), list[float](), list[float]()
             for fold in self.folds:
@@ -93,14 +93,8 @@ class Search:
                 f1.append(confusion(truth, logits, 0.0).f1)
                 area.append(auroc(truth, logits))
                 done = (number - 1) * len(self.folds) + len(f1)
-                left = (time.perf_counter() - began) / done * (steps - done)
-                if on_step:
-                    on_step(
-                        Step(
-                            done, steps, number, len(points), math.nan, float(np.mean(area)), math.nan, left,
-                            stage="candidate",
-                        )
-                    )  # fmt: skip
+                note = f"candidate {number}/{len(points)}"
+                progress(Step("choosing", done, steps, "fits", note, {"AUROC": float(np.mean(area))}))
             (f1_mean, f1_sd), (auroc_mean, auroc_sd) = _mean_sd(f1), _mean_sd(area)
             seconds = time.perf_counter() - start
             found.append(Candidate(point, f1_mean, f1_sd, auroc_mean, auroc_sd, seconds))

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 from facetell.errors import MissingExtraError
-from facetell.training.loop import EpochResult
+from facetell.progress import Progress, Step
 
 __all__ = ["log_to"]
 
 
-def log_to(folder: str | Path, then: Callable[[EpochResult], None] | None = None) -> Callable[[EpochResult], None]:
-    """A callback that logs every number of an epoch to ``folder``, and then calls ``then``."""
+def log_to(folder: str | Path, then: Progress) -> Progress:
+    """A callback that logs every number of an epoch to ``folder``, and passes every step on to ``then``."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise MissingExtraError("--tensorboard", "tensorboard") from None
     writer = SummaryWriter(str(folder))
 
-    def on_epoch(result: EpochResult) -> None:
-        for name, value in asdict(result).items():
-            writer.add_scalar(name, value, result.epoch)
-        writer.flush()
-        if then:
-            then(result)
+    def log(step: Step) -> None:
+        if step.what == "epoch":
+            for name, value in step.numbers.items():
+                writer.add_scalar(name, value, step.done)
+            writer.flush()
+        then(step)
 
-    return on_epoch
+    return log

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,8 +16,9 @@ from facetell.faceset.decoded import DecodedImages
 from facetell.networks.acceleration import fast_inference
 from facetell.networks.backbones import Backbone
 from facetell.networks.depth import DepthStatistics
+from facetell.progress import Progress, Step, silent
 from facetell.training.batches import iterate
-from facetell.training.loop import Samples, Step
+from facetell.training.loop import Samples
 from facetell.training.vector_cache import keep_vectors, kept_vectors, making
 
 if TYPE_CHECKING:
@@ -48,7 +46,7 @@ def extract(
     backbone: Backbone | DepthStatistics,
     samples: Samples,
     fabric: Fabric,
-    on_step: Callable[[Step], None] | None = None,
+    progress: Progress = silent,
 ) -> NDArray[np.float32]:
     """Vectors (N, D) of ``samples`` in order, from the cache or computed now and kept.
 
@@ -63,7 +61,7 @@ def extract(
         with making(key):
             vectors = kept_vectors(key, len(rows))
             if vectors is None:
-                vectors = _compute(backbone, samples.images, rows, fabric, on_step)
+                vectors = _compute(backbone, samples.images, rows, fabric, progress)
                 keep_vectors(key, vectors)
     return vectors[place]
 
@@ -84,7 +82,7 @@ def _compute(
     images: DecodedImages,
     rows: NDArray[np.int64],
     fabric: Fabric,
-    on_step: Callable[[Step], None] | None,
+    progress: Progress,
 ) -> NDArray[np.float32]:
     reads: nn.Module
     if isinstance(backbone, DepthStatistics):  # its maps are large
@@ -93,15 +91,12 @@ def _compute(
         reads, length, batch = _Vectors(backbone), backbone.vector_length(images.size), BATCH
     network = fast_inference(reads.to(fabric.device), images.size)
     vectors = np.empty((len(rows), length), np.float32)
-    began, done = time.perf_counter(), 0
+    done = 0
     for pixels, chosen in iterate(images, rows, batch, fabric.device):
         with fabric.autocast():
             vectors[done : done + len(chosen)] = network(pixels.float().div_(255)).float().cpu().numpy()
         done += len(chosen)
-        if on_step:
-            rate = done / (time.perf_counter() - began)
-            left = (len(rows) - done) / rate
-            on_step(Step(done, len(rows), 1, 1, math.nan, math.nan, rate, left, stage="features"))
+        progress(Step("features", done, len(rows), "faces"))
     if not np.isfinite(vectors).all():
         raise FacetellError(f"the features of {backbone.name} are not finite", hint="are its weights whole?")
     return vectors

@@ -9,7 +9,6 @@ own.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -19,6 +18,7 @@ import numpy.typing as npt
 
 from facetell.errors import BundleError, near_miss
 from facetell.faceset.decoded import DecodedImages
+from facetell.progress import Progress
 
 __all__ = ["RUNTIMES", "Embeds", "ReadsCache", "Runtime", "home_of", "load_runtime"]
 
@@ -53,10 +53,8 @@ class Embeds(Protocol):
 class ReadsCache(Protocol):
     """A runtime that knows a shorter way to the logits of a face set than crop by crop, such as cached vectors."""
 
-    def logits_of(
-        self, images: DecodedImages, rows: npt.NDArray[np.int64], on_done: Callable[[int, int], None]
-    ) -> Logits:
-        """Logits (N,) of ``rows`` of ``images``, in order; ``on_done`` is called with (done, in all)."""
+    def logits_of(self, images: DecodedImages, rows: npt.NDArray[np.int64], progress: Progress) -> Logits:
+        """Logits (N,) of ``rows`` of ``images``, in order; ``progress`` is told how far it is."""
 
 
 def home_of(name: str) -> str:

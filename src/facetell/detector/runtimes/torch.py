@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from facetell.methods.contract import Method
 from facetell.networks.acceleration import fast_inference
 from facetell.networks.backbones import Backbone
 from facetell.networks.depth import DepthVectors
+from facetell.progress import Progress, Step
 from facetell.training.batches import iterate
 from facetell.training.fabric import make_fabric
 
@@ -80,20 +80,20 @@ class TorchRuntime:
         return vectors
 
     def logits_of(
-        self, images: DecodedImages, rows: npt.NDArray[np.int64], on_done: Callable[[int, int], None]
+        self, images: DecodedImages, rows: npt.NDArray[np.int64], progress: Progress
     ) -> npt.NDArray[np.float32]:
         """Logits (N,) of ``rows`` of ``images``: by the method's own shorter way if it has one, else by the network."""
         if self._method and self._method.predict:
             nothing = np.zeros(len(rows), np.int8)
             samples = Samples(images, rows, nothing, nothing.astype(np.int64))
             fabric = make_fabric("32-true", self.device.type)
-            return self._method.predict(self.network, samples, fabric, lambda step: on_done(step.step, step.steps))
+            return self._method.predict(self.network, samples, fabric, progress)
         logits = np.empty(len(rows), np.float32)
         done = 0
         for pixels, _ in iterate(images, rows, BATCH, self.device):
             logits[done : done + len(pixels)] = self._logits(pixels)
             done += len(pixels)
-            on_done(done, len(rows))
+            progress(Step("scoring", done, len(rows), "faces"))
         return logits
 
 

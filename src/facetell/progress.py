@@ -1,0 +1,122 @@
+"""How far a piece of work is: one callback for every verb, and bars on a terminal or in a notebook.
+
+Every verb takes ``progress``: None is silent, True shows bars, and a function is called with each `Step`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+__all__ = ["Bars", "Progress", "ShowProgress", "Step", "callback", "silent"]
+
+QUIET_SECONDS = 10.0
+"""Seconds between two lines where a line cannot be drawn again, such as in a log file."""
+LINE = "{desc}: {n_fmt}/{total_fmt}{unit}, {rate_fmt}, {remaining} left{postfix}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """``done`` of ``total`` ``unit``s of the work called ``what`` are done.
+
+    ``note`` says more in words, ``numbers`` in numbers, such as the loss. What ``stays`` (an epoch of a training) is worth
+    a line of its own that remains.
+    """
+
+    what: str
+    done: int
+    total: int
+    unit: str = ""
+    note: str = ""
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    stays: bool = False
+
+    @property
+    def remark(self) -> str:
+        """The note and the numbers there are, such as ``epoch 2/8, loss 0.412``."""
+        found = [(name.replace("_", " "), value) for name, value in self.numbers.items() if value == value]
+        numbers = [f"{name} {value:,.0f}" if abs(value) >= 1000 else f"{name} {value:.4g}" for name, value in found]
+        return ", ".join([*([self.note] if self.note else []), *numbers])
+
+
+Progress = Callable[[Step], None]
+ShowProgress = Progress | bool | None
+"""What a verb takes as ``progress``."""
+
+
+def silent(_step: Step) -> None:
+    """The callback that shows nothing."""
+
+
+def callback(progress: ShowProgress) -> Progress:
+    """What to call with every step: the function itself, bars for True, `silent` for None and False."""
+    if callable(progress):
+        return progress
+    return Bars() if progress else silent
+
+
+class _Lines:
+    """Takes what is meant to be drawn in place, and writes it to stderr line below line."""
+
+    def write(self, text: str) -> None:
+        if text.strip():
+            sys.stderr.write(text.strip() + "\n")
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+class Bars:
+    """Shows steps, one bar at a time: drawn in place on a terminal and in a notebook, a line now and then elsewhere.
+
+    The bar goes away when its work is done, when other work begins, and at the end of a ``with`` block.
+    """
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def __call__(self, step: Step) -> None:
+        """Show a step."""
+        if step.stays:
+            self.close()
+            sys.stderr.write(f"{step.what} {step.done}/{step.total}  {step.remark}\n")
+            return
+        if self._bar is None or self._bar.desc != step.what:
+            self.close()
+            self._bar = _new_bar(step)
+        self._bar.total = step.total
+        self._bar.set_postfix_str(step.remark, refresh=False)
+        self._bar.update(step.done - self._bar.n)
+        if step.done >= step.total:
+            self.close()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def __enter__(self) -> Bars:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+
+def _new_bar(step: Step) -> Any:
+    """A bar whose rate and time left count from this step on: what came before it, and how long, says nothing."""
+    from tqdm.auto import tqdm  # first: it keeps the module after it from warning
+    from tqdm.autonotebook import tqdm as chosen
+    from tqdm.std import tqdm as plain
+
+    # No thread that redraws: worker processes may be forked while a bar is shown.
+    bar: Any = type("Bar", (tqdm,), {"monitor_interval": 0})
+    in_place = sys.stderr.isatty() or chosen is not plain
+    lines: TextIO | Any = _Lines()
+    rarely = {"file": lines, "mininterval": QUIET_SECONDS, "delay": QUIET_SECONDS, "miniters": 1, "bar_format": LINE}
+    return bar(
+        desc=step.what, total=step.total, initial=step.done, unit=f" {step.unit}" if step.unit else "it",
+        leave=False, dynamic_ncols=True, smoothing=0, **({} if in_place else rarely),
+    )  # fmt: skip

@@ -32,8 +32,8 @@ def build(root: Path, made: Monday) -> None:
     for name in ("suspicious.jpg", "holiday.jpg", "photo.jpg"):
         save_photo(root / name, portrait(50))
     for k, name in enumerate(INBOXES):
-        fill(root / name, "real", 6, k)
-        fill(root / name, "board", 6, k)
+        fill(root / name, "real", 12, k)
+        fill(root / name, "board", 6, k)  # in the place of the first six
     for folder in ("attack/fake", "monday/fakes"):
         shutil.copytree(made["smooth"], root / folder)
     for folder in ("attack/real", "monday/reals"):

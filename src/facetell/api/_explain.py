@@ -3,45 +3,25 @@
 from __future__ import annotations
 
 import importlib
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from facetell.detector.detector import Detector
-from facetell.detector.many import seen
 from facetell.detector.runtimes.torch import torch_runtime
-from facetell.errors import DataError, ImageError, MissingExtraError, UsageError
-from facetell.explanation.explainer import Explainer, Maps, enlarged
+from facetell.errors import MissingExtraError, UsageError
+from facetell.explanation.explainer import Explainer
 from facetell.explanation.folder import Faces, check_explanation, write_explanation
-from facetell.explanation.page import believable
-from facetell.explanation.pointing import pointing_game
-from facetell.explanation.sanity import LIMIT
-from facetell.explanation.sanity import sanity as check_sanity
-from facetell.faceset.samples import check_split
-from facetell.faceset.table import INFO_FILE, FaceSet
-from facetell.pixels.decode import decode_resized
+from facetell.explanation.pointing import pointing_games
+from facetell.explanation.sanity import sanity_check
+from facetell.explanation.subjects import faces_of_faceset, faces_of_files, forged_regions
+from facetell.faceset.table import INFO_FILE
 from facetell.progress import ShowProgress, callback
-from facetell.reporting.folder import plain
 
 __all__ = ["explain"]
-
-PER_FILE = 8
-"""Faces explained of one file: of a video, spread over its time."""
-
-IDLE = 0.01
-"""What an attention adds, relative to its input, below which it is said to do nothing."""
-
-NAMES = ("real", "fake")
-
-Pixels = npt.NDArray[np.uint8]
 
 
 def explain(
@@ -99,41 +79,45 @@ def explain(
     loaded = Detector.load(detector, device)
     decider = loaded.decider
     if sets:
-        crops, entries, left_out = _of_faceset(sets[0], split, loaded.size, limit, seed)
+        found = faces_of_faceset(sets[0], split, loaded.size, limit, seed)
     else:
         options = {"faces": faces, "frames": frames, "face_model": face_model, "device": device, "workers": workers}
-        crops, entries, left_out = _of_files(Path(detector), paths, options)
-    regions = None if masks is None else _regions(Path(masks), entries, loaded.size)
+        found = faces_of_files(Path(detector), paths, options)
+    regions = None if masks is None else forged_regions(Path(masks), found.entries, loaded.size)
     runtime = torch_runtime(loaded)
-    images = torch.from_numpy(crops).permute(0, 3, 1, 2).to(runtime.device).float().div_(255)
+    images = torch.from_numpy(found.crops).permute(0, 3, 1, 2).to(runtime.device).float().div_(255)
     explainer = Explainer(runtime.network, loaded.size, runtime.forward)
     maps = explainer.maps(images, callback(progress))
-    logits = loaded.logits(crops)
-    found = zip(entries, logits.tolist(), decider.scores(logits).tolist(), decider.decisions(logits), strict=True)
-    for entry, logit, score, decision in found:
+    logits = loaded.logits(found.crops)
+    judged = zip(
+        found.entries, logits.tolist(), decider.scores(logits).tolist(), decider.decisions(logits), strict=True
+    )
+    for entry, logit, score, decision in judged:
         entry |= {"logit": logit, "score": score, "decision": decision}
-    checked = _checked(explainer, images, maps, sanity, seed)
+    checked = sanity_check(explainer, images, maps, sanity, seed)
     attention = {
         key: {"gamma": explainer.gamma[key], "effect": effect} for key, effect in explainer.effects(images).items()
     }
     description = loaded.description
     content = {
         "detector": Path(detector).name,
-        "warnings": _warnings(explainer, checked, attention),
+        "warnings": explainer.warnings(checked, attention),
         "sanity": checked,
-        "pointing": _pointing(explainer, maps, regions) if regions else None,
+        "pointing": pointing_games(maps, regions) if regions else None,
         "attention": attention,
-        "left_out": left_out,
+        "left_out": found.left_out,
         "context": {
             "method": description["method"],
             "backbone": description["settings"]["backbone"],
             "input size": loaded.size,
-            **(_about(sets[0], split, limit) if sets else {}),
+            **found.about,
             "seed": seed,
             "versions": {**description["versions"], "captum": metadata.version("captum")},
         },
     }
-    return write_explanation(Path(out), Faces(crops, maps, entries), explainer.kinds, content, by_source=bool(sets))
+    return write_explanation(
+        Path(out), Faces(found.crops, maps, found.entries), explainer.kinds, content, by_source=bool(sets)
+    )
 
 
 def _check_installed() -> None:
@@ -143,115 +127,3 @@ def _check_installed() -> None:
             importlib.import_module(module)
         except ImportError as error:
             raise MissingExtraError(what, "explain") from error
-
-
-def _of_faceset(
-    path: Path, split: str, size: int, limit: int, seed: int
-) -> tuple[Pixels, list[dict[str, Any]], list[dict[str, Any]]]:
-    """Crops (N, size, size, 3) and entries of at most ``limit`` faces of each source and label, drawn by ``seed``."""
-    if limit < 1:
-        raise UsageError(f"limit is {limit}", hint="at least one face of each source")
-    faces = FaceSet.open(path)
-    check_split(faces, split, "explain")
-    table = faces.columns(["path", "label", "source", "group"], split).to_pylist()
-    rows = np.random.default_rng(seed).permutation(len(table))
-    taken: Counter[tuple[str, int]] = Counter()
-    chosen = []
-    for row in rows.tolist():
-        key = table[row]["source"], table[row]["label"]
-        taken[key] += 1
-        if taken[key] <= limit:
-            chosen.append(row)
-    chosen.sort()
-    first = faces.rows(split).start
-    crops = np.stack([decode_resized(faces.image(first + row), size) for row in chosen])
-    entries = [{**table[row], "row": first + row, "label": NAMES[table[row]["label"]]} for row in chosen]
-    return crops, entries, []
-
-
-def _about(path: Path, split: str, limit: int) -> dict[str, Any]:
-    fingerprint = FaceSet.open(path).fingerprint
-    return {"face set": path.name, "fingerprint": fingerprint, "split": split, "faces of a source, at most": limit}
-
-
-def _of_files(
-    detector: Path, paths: Sequence[Path], options: Mapping[str, Any]
-) -> tuple[Pixels, list[dict[str, Any]], list[dict[str, Any]]]:
-    """Crops and entries of the faces that count in some files, and the files that have none."""
-    parts: list[Pixels] = []
-    entries: list[dict[str, Any]] = []
-    left_out: list[dict[str, Any]] = []
-    for verdict, crops in seen(detector, paths, **options):
-        used = [number for number, face in enumerate(verdict.faces) if face.used]
-        if crops is None or not used:
-            left_out.append({"path": verdict.path, "status": verdict.status, "reason": verdict.reason})
-            continue
-        # A video's faces over its time, a photo's the surest first.
-        spread = np.linspace(0, len(used) - 1, min(PER_FILE, len(used))).round().astype(int).tolist()
-        shown = [used[place] for place in spread] if verdict.kind == "video" else used[:PER_FILE]
-        parts.append(crops[shown])
-        for number in shown:
-            face = verdict.faces[number]
-            about = {"path": verdict.path, "face": number, "frame": face.frame, "time": face.time, "box": face.box}
-            entries.append({**about, "file_status": verdict.status, "file_score": verdict.score})
-    if not parts:
-        first = left_out[0] if left_out else {"path": "no file", "reason": "nothing was given"}
-        raise DataError(f"no file has a face to explain: {first['path']}: {first['reason']}")
-    return np.concatenate(parts), entries, left_out
-
-
-def _regions(folder: Path, entries: Sequence[Mapping[str, Any]], size: int) -> dict[int, npt.NDArray[np.bool_]]:
-    """The true region (size, size) of each fake that has a mask, by its place in ``entries``."""
-    regions = {}
-    for index, entry in enumerate(entries):
-        file = folder / Path(entry["path"]).with_suffix(".png")
-        if entry["label"] == "fake" and file.is_file():
-            try:
-                regions[index] = decode_resized(file.read_bytes(), size).mean(axis=2) >= 127.5
-            except ImageError as error:
-                raise DataError(f"mask {file}: {error.message}") from None
-    if not regions:
-        expected = next((e["path"] for e in entries if e["label"] == "fake"), "fake/1.jpg")
-        raise DataError(
-            f"{folder} has no mask of a fake of this split",
-            hint=f"the mask of {expected} would be {folder / Path(expected).with_suffix('.png')}",
-        )
-    return regions
-
-
-def _checked(explainer: Explainer, images: Tensor, maps: Maps, faces: int, seed: int) -> dict[str, Any] | None:
-    """The sanity check on ``faces`` faces spread over all, with its sentences."""
-    chosen = np.unique(np.linspace(0, len(images) - 1, min(faces, len(images))).round().astype(int))
-    if not len(chosen):
-        return None
-    some = {key: values[chosen] for key, values in maps.items()}
-    found = check_sanity(
-        explainer.network, explainer.size, images[torch.from_numpy(chosen).to(images.device)], some, seed
-    )
-    kinds = {key: {level: plain(asdict(value)) for level, value in levels.items()} for key, levels in found.items()}
-    sentences = [believable(explainer.kinds[key].title, levels, LIMIT) for key, levels in kinds.items()]
-    return {"limit": LIMIT, "kinds": kinds, "sentences": sentences}
-
-
-def _pointing(explainer: Explainer, maps: Maps, regions: Mapping[int, npt.NDArray[np.bool_]]) -> dict[str, Any]:
-    """The pointing game of each kind of map on the fakes that have a mask."""
-    members, masks = list(regions), np.stack(list(regions.values()))
-    games = {key: pointing_game(enlarged(maps[key][members], explainer.size), masks) for key in explainer.kinds}
-    return {"n": len(members), "kinds": {key: asdict(game) for key, game in games.items()}}
-
-
-def _warnings(explainer: Explainer, sanity: dict[str, Any] | None, attention: Mapping[str, Any]) -> list[str]:
-    warnings = [explainer.without] if explainer.without else []
-    if sanity:
-        warnings += [
-            sentence
-            for sentence, levels in zip(sanity["sentences"], sanity["kinds"].values(), strict=True)
-            if levels["all"]["strength"] is None or levels["all"]["strength"] > LIMIT
-        ]
-    for key, found in attention.items():
-        if found["effect"] < IDLE:
-            warnings.append(
-                f"{explainer.kinds[key].title} does next to nothing: γ = {found['gamma']:+.2g}, it adds "
-                f"{found['effect']:.2%} to its input; where it looks does not matter to the verdict"
-            )
-    return warnings

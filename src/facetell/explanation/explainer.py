@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,8 @@ Maps = dict[str, npt.NDArray[np.float32]]
 """By kind: (N, h, w)."""
 
 BATCH = 16
+IDLE = 0.01
+"""What an attention adds, relative to its input, below which it is said to do nothing."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,23 @@ class Explainer:
         """Logits (N,) of crops (N, S, S, 3) in [0, 1]."""
         images = torch.from_numpy(crops).permute(0, 3, 1, 2).to(next(self.network.parameters()).device)
         return self.forward(images).float().cpu().numpy()
+
+    def warnings(self, sanity: Mapping[str, Any] | None, attention: Mapping[str, Any]) -> list[str]:
+        """What a reader must know of these maps: which there are not, do not pass the sanity check, or do not matter."""
+        warnings = [self.without] if self.without else []
+        if sanity:
+            warnings += [
+                sentence
+                for sentence, levels in zip(sanity["sentences"], sanity["kinds"].values(), strict=True)
+                if levels["all"]["strength"] is None or levels["all"]["strength"] > sanity["limit"]
+            ]
+        for key, found in attention.items():
+            if found["effect"] < IDLE:
+                warnings.append(
+                    f"{self.kinds[key].title} does next to nothing: γ = {found['gamma']:+.2g}, it adds "
+                    f"{found['effect']:.2%} to its input; where it looks does not matter to the verdict"
+                )
+        return warnings
 
     def effects(self, images: Tensor) -> dict[str, float]:
         """Length of what each attention adds, relative to its input; mean over faces."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Pointing", "peak", "pointing_game", "wilson"]
+from facetell.explanation.explainer import Maps, enlarged
+
+__all__ = ["Pointing", "peak", "pointing_game", "pointing_games"]
 
 
 @dataclass(frozen=True)
@@ -40,18 +43,27 @@ def pointing_game(maps: npt.NDArray[np.float32], masks: npt.NDArray[np.bool_]) -
 
     A map that is the same everywhere points nowhere: a miss.
     """
+    from scipy.stats import binomtest
+
     hits = 0
     for values, mask in zip(maps, masks, strict=True):
         hits += bool(np.ptp(values) > 0 and mask[peak(values)])
     n = len(maps)
-    low, high = wilson(hits, n)
+    rate = binomtest(hits, n).proportion_ci(method="wilson")  # good for few faces too (Wilson 1927)
     middle = masks.shape[-1] // 2
-    return Pointing(n, hits, hits / n, low, high, float(masks.mean()), float(masks[:, middle, middle].mean()))
+    return Pointing(
+        n,
+        hits,
+        hits / n,
+        float(rate.low),
+        float(rate.high),
+        float(masks.mean()),
+        float(masks[:, middle, middle].mean()),
+    )
 
 
-def wilson(hits: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """The 95% interval of a rate (Wilson 1927), good for few faces too."""
-    rate, spread = hits / n, z * z / n
-    middle = (rate + spread / 2) / (1 + spread)
-    half = z / (1 + spread) * math.sqrt(rate * (1 - rate) / n + spread / (4 * n))
-    return max(0.0, min(rate, middle - half)), min(1.0, max(rate, middle + half))  # rounding at rates of 0 and 1
+def pointing_games(maps: Maps, regions: Mapping[int, npt.NDArray[np.bool_]]) -> dict[str, Any]:
+    """The pointing game of each kind of map on the faces that have a region (S, S), which are named by their place."""
+    members, masks = list(regions), np.stack(list(regions.values()))
+    games = {key: pointing_game(enlarged(values[members], masks.shape[-1]), masks) for key, values in maps.items()}
+    return {"n": len(members), "kinds": {key: asdict(game) for key, game in games.items()}}

@@ -6,7 +6,8 @@ A map that looks the same for a network with random weights shows the picture's 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +15,10 @@ from torch import Tensor, nn
 
 from facetell.evaluation.concentration import spearman
 from facetell.explanation.explainer import Explainer, Maps
+from facetell.explanation.page import believable
+from facetell.reporting.folder import plain
 
-__all__ = ["LEVELS", "LIMIT", "Similarity", "randomised", "sanity"]
+__all__ = ["LEVELS", "LIMIT", "Similarity", "randomised", "sanity", "sanity_check"]
 
 LEVELS = ("head", "all")
 """What is randomised: all but backbone, Transformer and what experts stand beside; everything."""
@@ -76,3 +79,15 @@ def _summed_up(values: list[float]) -> Similarity:
     if not len(known):
         return Similarity(float("nan"), float("nan"), 0, len(values))
     return Similarity(float(known.mean()), float(np.abs(known).mean()), len(known), len(values) - len(known))
+
+
+def sanity_check(explainer: Explainer, images: Tensor, maps: Maps, faces: int, seed: int) -> dict[str, Any] | None:
+    """`sanity` of ``faces`` faces spread over all, with a sentence for each kind of map; None of no faces."""
+    chosen = np.unique(np.linspace(0, len(images) - 1, min(faces, len(images))).round().astype(int))
+    if not len(chosen):
+        return None
+    some = {key: values[chosen] for key, values in maps.items()}
+    found = sanity(explainer.network, explainer.size, images[torch.from_numpy(chosen).to(images.device)], some, seed)
+    kinds = {key: {level: plain(asdict(value)) for level, value in levels.items()} for key, levels in found.items()}
+    sentences = [believable(explainer.kinds[key].title, levels, LIMIT) for key, levels in kinds.items()]
+    return {"limit": LIMIT, "kinds": kinds, "sentences": sentences}

@@ -17,6 +17,7 @@ import facetell
 from facetell.adaptation.task import Known
 from facetell.cli.main import main
 from facetell.detector.bundle import read_bundle, write_bundle
+from facetell.detector.lineage import Lineage
 from facetell.detector.runtimes.torch import TorchRuntime
 from facetell.errors import BundleError, SettingsError, UsageError
 from facetell.explanation.sanity import randomised
@@ -147,7 +148,7 @@ def written(fitted: Path, out: Path) -> tuple[Known, np.ndarray, np.ndarray]:
     pictures = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), dtype=np.uint8)
     logits = facetell.Detector(TorchRuntime(known.network, SIZE), description).logits(pictures)
     selftest = {"images": pictures, "logits": logits}
-    write_bundle(out, description, arrays_of(known.network), selftest, {}, "a card", {})
+    write_bundle(out, description, arrays_of(known.network), selftest, {}, "a card", {}, lineage=Lineage.new("0" * 64))
     return known, pictures, logits
 
 

@@ -48,6 +48,7 @@ def test_a_whole_bundle(bundle: Path) -> None:
     assert found["selftest_difference"] == 0.0
     assert {file.name for file in bundle.iterdir()} == {
         "detector.json", "weights.safetensors", "selftest.safetensors", "metrics.json", "training.csv", "README.md",
+        "lineage.safetensors",
     }  # fmt: skip
     description = json.loads((bundle / "detector.json").read_text())
     assert description["labels"] == {"real": 0, "fake": 1}

@@ -139,6 +139,8 @@ def test_a_detector_is_a_start_for_another(faces: FaceSet, tmp_path: Path) -> No
         if name.startswith("backbone."):
             assert torch.equal(weights_of(tuned)[name], tensor), name
     assert tuned.description["lineage"]["start"] == "the backbone of detector base"
+    assert tuned.lineage.parts[0].salt == base.lineage.parts[0].salt  # what the base learned from is its as well
+    assert tuned.lineage.seen(faces, "train").learned.all()
     with pytest.raises(UsageError, match="has backbone squeezenet1_1, not xception"):
         facetell.fit("fdftnet", faces.path, tmp_path / "other", settings={**few, "backbone": "xception"})
 

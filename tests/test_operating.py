@@ -186,7 +186,7 @@ def test_detect_and_evaluate_use_the_point_asked_for(detector: Path, faces: Path
     [
         ({}, UsageError, "nothing to choose"),
         ({"at": "f1", "split": "test"}, UsageError, "worthless"),
-        ({"at": "f1", "split": "train"}, UsageError, "was fitted on the split 'train'"),
+        ({"at": "f1", "split": "train"}, UsageError, "has learned from 60 of 60 faces"),
         ({"at": "f1", "split": "validatoin"}, DataError, "did you mean 'validation'"),
         ({"at": "f2"}, SettingsError, "unknown threshold rule"),
         ({"at": "f1", "name": "a b"}, UsageError, "cannot be a name"),

@@ -97,8 +97,23 @@ def write_adapted(
             def fill(folder: Path) -> None:
                 (scratch / FOLDER).rename(folder / FOLDER)
 
+        lineage = loaded.lineage.with_learned(new, np.asarray(new.rows(SPLIT)))
+        if memory:
+            lineage = lineage.with_learned(memory, np.asarray(memory.rows("train")))
+            lineage = lineage.with_chosen(memory, np.asarray(memory.rows("validation"))[~taught(memory, "validation")])
         card = model_card(out.name, description, metrics)
-        write_bundle(out, description, arrays_of(found.network), fresh.selftest(), metrics, card, {}, embedding, fill)
+        write_bundle(
+            out,
+            description,
+            arrays_of(found.network),
+            fresh.selftest(),
+            metrics,
+            card,
+            {},
+            embedding,
+            fill,
+            lineage=lineage,
+        )
 
 
 def _remembered(old: FaceSet, new: FaceSet, out: Path, seed: int) -> FaceSet:

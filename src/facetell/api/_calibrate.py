@@ -46,6 +46,7 @@ class CalibrateResult:
     n_fake: int
     before: Fit | None
     after: Fit
+    warnings: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as in ``calibrate --json``."""
@@ -90,4 +91,6 @@ def calibrate(
     update_calibration(Path(detector), change)
     before = Fit.of(old.face.curve, faces) if old else None
     on = fresh.face.on
-    return CalibrateResult(str(detector), method, on.n, on.n_real, on.n_fake, before, Fit.of(fresh.face.curve, faces))
+    return CalibrateResult(
+        str(detector), method, on.n, on.n_real, on.n_fake, before, Fit.of(fresh.face.curve, faces), measured.warnings
+    )

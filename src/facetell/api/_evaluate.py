@@ -88,6 +88,9 @@ def evaluate(
     ``at``: which of the detector's operating points decides, by default its own; all were chosen on validation data.
     ``prevalence``: also say what a verdict is worth where this share of the faces, in (0, 1), is fake. Scores stay as they
     are: this split has its own mix. ``seed`` draws the bootstrap intervals.
+
+    Faces that the detector has learned from, or others of their groups, are left out, and the report says how many;
+    where they are half of the split or more, ``UsageError`` is raised.
     """
     if prevalence is not None:
         check_prevalence(prevalence)
@@ -102,7 +105,8 @@ def evaluate(
     faces = open_or_prepare(Path(faceset), progress=tell)
     check_split(faces, split, "evaluate on")
     warn_of_other_crops(detector, faces)
-    table = predictions(detector, faces, split, progress=tell)
+    keep, learned = detector.lineage.unseen(faces, split)
+    table = {name: column[keep] for name, column in predictions(detector, faces, split, progress=tell).items()}
     description = detector.description
     context = {
         "detector": name,
@@ -121,6 +125,8 @@ def evaluate(
         "versions": description["versions"],
         "warnings": [
             *shortcut_warnings(description["data"].get("shortcuts", [])),
+            *learned,
+            *_chosen_on(detector, faces, split),
             *_few_to_calibrate_on(calibration.face.on),
         ],
     }
@@ -147,6 +153,18 @@ def warn_of_other_crops(detector: Detector, faces: FaceSet) -> None:
         log.warning(
             "%s was cut with %s, the detector was fitted on %s", faces.path.name, theirs["geometry"], ours["geometry"]
         )
+
+
+def _chosen_on(detector: Detector, faces: FaceSet, split: str) -> list[str]:
+    """Say so where the faces chose the detector's epoch, temperature or thresholds."""
+    calibration = detector.calibration
+    scales = [scale for scale in (calibration.face, calibration.video) if scale] if calibration else []
+    on = [where for scale in scales for where in (scale.on, *(point.on for point in scale.points.values()))]
+    whole = any((where.fingerprint, where.split) == (faces.fingerprint, split) for where in on)
+    count = len(faces.rows(split)) if whole else int(detector.lineage.seen(faces, split).chosen.sum())
+    if not count:
+        return []
+    return [f"{count:,} faces are of those that chose its epoch, temperature or thresholds: the numbers are too good"]
 
 
 def _few_to_calibrate_on(on: MeasuredOn) -> list[str]:

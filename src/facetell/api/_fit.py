@@ -11,14 +11,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from facetell.api._audit import training_shortcuts
-from facetell.detector.bundle import hash_of_tensors, write_bundle
+from facetell.detector.bundle import hash_of_tensors, is_bundle, write_bundle
 from facetell.detector.calibration import DEFAULT
 from facetell.detector.card import model_card
 from facetell.detector.detector import Detector
 from facetell.detector.known_faces import embedding_reference
+from facetell.detector.lineage import Lineage
 from facetell.detector.measure import RULE, Sample, measure_calibration
 from facetell.detector.runtimes.torch import TorchRuntime
 from facetell.detector.shortcut_warnings import shortcut_warnings
@@ -120,8 +122,13 @@ def fit(
     )
     embedding = embedding_reference(TorchRuntime(network, resolved.size, fabric.device), validation, seed)
     measured_on = Sample.of(faces, "validation", logits)
+    weights = hash_of_tensors(arrays_of(network))
+    began = Path(resolved.pretrained)
+    lineage = Lineage.read(began) if is_bundle(began) else Lineage.new(weights)
+    lineage = lineage.with_learned(faces, training.rows + faces.rows(split).start)
+    lineage = lineage.with_chosen(faces, np.asarray(faces.rows("validation")))
     calibration = measure_calibration(
-        hash_of_tensors(arrays_of(network)),
+        weights,
         measured_on,
         Sample.of_videos(faces, "validation", logits),
         rules={DEFAULT: threshold},
@@ -155,7 +162,7 @@ def fit(
             **{name: metadata.version(name) for name in ("facetell", "torch", "torchvision", "timm", "numpy")},
         },
     }
-    detector = Detector(TorchRuntime(network.cpu(), resolved.size, method=chosen), description)
+    detector = Detector(TorchRuntime(network.cpu(), resolved.size, method=chosen), description, lineage=lineage)
     metrics = {"validation": summary(measured_on.labels, detector.scores(logits), point.value), "seed": seed}
     if fabric.is_global_zero:
         write_bundle(
@@ -167,6 +174,7 @@ def fit(
             model_card(out.name, description, metrics),
             {name: (folder / name).read_text(encoding="utf-8") for name in TABLES if (folder / name).exists()},
             embedding,
+            lineage=lineage,
         )
         if (out / POINTS).exists():
             with contextlib.suppress(MissingExtraError):

@@ -18,11 +18,15 @@ __all__ = ["Labelled", "labelled"]
 
 @dataclass(frozen=True)
 class Labelled:
-    """A detector, and its logits of the faces and of the whole videos (None: too few) of one split."""
+    """A detector, and its logits of the faces and of the whole videos (None: too few) of one split.
+
+    ``warnings`` say which faces are left out because the detector has learned from them.
+    """
 
     detector: Detector
     faces: Sample
     videos: Sample | None
+    warnings: tuple[str, ...]
 
 
 def labelled(
@@ -34,8 +38,8 @@ def labelled(
 ) -> Labelled:
     """Load a detector and score a split of a face set that something may be chosen on.
 
-    Raises UsageError for the split *test* and for the faces the detector was fitted on, DataError for a face set that
-    cannot be used, BundleError for a damaged detector.
+    Raises UsageError for the split *test* and where the detector has learned from half of the faces or more, DataError for
+    a face set that cannot be used, BundleError for a damaged detector.
     """
     if split == "test":
         raise UsageError(
@@ -45,12 +49,8 @@ def labelled(
     detector = Detector.load(path, device)
     faces = open_or_prepare(Path(faceset))
     check_split(faces, split, "choose on")
-    fitted = detector.description["data"]
-    if (faces.fingerprint, split) == (fitted["fingerprint"], fitted["split"]):
-        raise UsageError(
-            f"the detector was fitted on the split '{split}' of {faces.path.name}: it is too sure of these faces",
-            hint="use the split validation",
-        )
+    keep, warnings = detector.lineage.unseen(faces, split)
     warn_of_other_crops(detector, faces)
     logits = predictions(detector, faces, split, progress=progress)["logit"]
-    return Labelled(detector, Sample.of(faces, split, logits), Sample.of_videos(faces, split, logits))
+    samples = Sample.of(faces, split, logits, keep), Sample.of_videos(faces, split, logits, keep)
+    return Labelled(detector, *samples, tuple(warnings))

@@ -92,7 +92,7 @@ def threshold(
     if calibration is None:
         raise uncalibrated("scores to choose a threshold among")
     face = _chosen(measured.faces, calibration.face, at, coverage)
-    video, warnings = None, _promised("", at, face)
+    video, warnings = None, [*measured.warnings, *_promised("", at, face)]
     if calibration.video is not None:
         if measured.videos is not None:
             try:

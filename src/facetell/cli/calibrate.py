@@ -47,3 +47,5 @@ def command(detector: Path, faceset: Path, method: str, split: str, device: str,
         f"{detector}: calibrated on {found.n_real:,} real and {found.n_fake:,} fake faces, {method}; on these ECE "
         f"{ece}{found.after.ece:.4f}, log loss {loss}{found.after.log_loss:.4f}"
     )
+    for warning in found.warnings:
+        click.echo(f"warning: {warning}", err=True)

@@ -2,7 +2,8 @@
 
 ``detector.json`` says what the detector is and carries the SHA-256 of every other file that matters;
 ``weights.safetensors`` are the network's tensors, ``selftest.safetensors`` two inputs and their logits,
-``embedding.safetensors`` (where there is one) points of known faces, ``metrics.json`` what was measured on validation,
+``lineage.safetensors`` hashes of the faces it has learned from, ``embedding.safetensors`` (where there is one) points of
+known faces, ``metrics.json`` what was measured on validation,
 ``training.csv`` the epochs or what was tried instead, ``README.md`` the model card (for people, free to edit).
 """
 
@@ -22,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save, save_file
 
 from facetell.detector.calibration import Calibration, calibration_of
+from facetell.detector.lineage import LINEAGE, Lineage
 from facetell.errors import BundleError, UsageError
 
 __all__ = [
@@ -85,6 +87,8 @@ def write_bundle(
     tables: dict[str, str],
     embedding: Tensors | None = None,
     fill: Callable[[Path], None] | None = None,
+    *,
+    lineage: Lineage,
 ) -> None:
     """Write a bundle beside ``path`` and rename it there. ``path`` must not exist.
 
@@ -98,7 +102,12 @@ def write_bundle(
     folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         folder.chmod(0o755)
-        parts = {WEIGHTS: weights, SELFTEST: selftest, **({EMBEDDING: embedding} if embedding else {})}
+        parts = {
+            WEIGHTS: weights,
+            SELFTEST: selftest,
+            LINEAGE: lineage.tensors(),
+            **({EMBEDDING: embedding} if embedding else {}),
+        }
         for name, tensors in parts.items():
             save_file(tensors, folder / name)
         (folder / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
@@ -209,7 +218,7 @@ def _check_description(description: dict[str, Any], file: Path) -> None:
         if not isinstance(entry, dict) or Path(name).name != name:
             raise BundleError(f"{file} is damaged: bad entry for '{name}'")
         hashes[name] = str(entry.get("sha256"))
-    for name in (WEIGHTS, SELFTEST, METRICS):
+    for name in (WEIGHTS, SELFTEST, LINEAGE, METRICS):
         if name not in hashes:
             raise BundleError(f"{file} does not list {name}: the description is damaged or was edited")
     if "calibration" not in description:

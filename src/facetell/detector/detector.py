@@ -12,6 +12,7 @@ from facetell.detector.bundle import Tensors, read_bundle
 from facetell.detector.calibration import DEFAULT, calibration_of, deciders_of, uncalibrated
 from facetell.detector.decider import Decider
 from facetell.detector.judge import Judge
+from facetell.detector.lineage import Lineage
 from facetell.detector.replay_buffer import memory_of
 from facetell.detector.runtimes import Runtime, load_runtime
 from facetell.detector.verdict import Verdict
@@ -42,6 +43,7 @@ class Detector:
         *,
         at: str = DEFAULT,
         prevalence: float | None = None,
+        lineage: Lineage | None = None,
     ) -> None:
         self.runtime = runtime
         self.description = description
@@ -50,6 +52,8 @@ class Detector:
         self.prevalence = prevalence
         self.calibration = calibration_of(description)
         """Of these weights; None for a detector that gives logits and no decision."""
+        self.lineage = lineage or Lineage()
+        """What it has learned from."""
         self._deciders = deciders_of(description, at, prevalence)
         self._judge: tuple[tuple[Any, ...], Judge] | None = None
 
@@ -90,7 +94,7 @@ class Detector:
         description, weights, selftest = read_bundle(path)
         try:
             runtime = load_runtime(path, description, weights, device, threads)
-            return cls(runtime, description, at=at, prevalence=prevalence), selftest
+            return cls(runtime, description, at=at, prevalence=prevalence, lineage=Lineage.read(path)), selftest
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"{path}: detector.json is damaged: {error!r}") from error
 

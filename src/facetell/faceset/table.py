@@ -7,6 +7,7 @@ pictures) with plain reads, so that memory stays the same however large the set.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from facetell.errors import DataError, UsageError, near_miss
+from facetell.faceset.notebook import as_datasets, as_html, as_pandas
 from facetell.faceset.splits import SPLITS
 from facetell.files import sha256_of
 
@@ -114,6 +116,43 @@ class FaceSet:
             return cls.open(path)
         except DataError:
             return None
+
+    schema = SCHEMA
+    """Names and types of the columns."""
+
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{split} {self.info['splits'][split]:,}" for split in self.splits)
+        return f"<FaceSet {self.path.name}: {len(self):,} faces; {splits}>"
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
+
+    def to_pandas(self, split: str | None = None, *, images: bool = False) -> Any:
+        """The rows of a split, or of all, as a ``pandas.DataFrame`` by row number; ``images``: with the pictures' bytes.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        return as_pandas(self, split, images)
+
+    def to_datasets(self) -> Any:
+        """The splits as a ``datasets.DatasetDict`` of Hugging Face.
+
+        Pictures decode when they are asked for, labels have names. The library keeps a copy in its own cache.
+
+        Raises:
+            MissingExtraError: ``datasets`` is not installed.
+        """
+        return as_datasets(self)
+
+    def to_torch(self, split: str, size: int) -> Any:
+        """A split as a ``torch.utils.data.Dataset`` of (uint8 (3, size, size) RGB, label); decoded once into the cache.
+
+        Raises:
+            DataError: no such split, or a picture that does not decode.
+        """
+        # By name: learning stands on face sets, not the other way round, and reading a face set needs no torch.
+        return importlib.import_module("facetell.training.torch_dataset").FaceDataset(self, split, size)
 
     @property
     def fingerprint(self) -> str:

@@ -1,12 +1,12 @@
 """What a backbone that does not learn costs: ``python benchmarks/frozen.py [--processor-time]``.
 
 Seconds per epoch (1,000 images of 64×64 px to train on, 300 to validate on, of noise) of ``finetune`` with ``train=head``
-and of ``fdftnet`` with ``train_backbone=false``, on SqueezeNet: with the backbone computed in every epoch (``draws=0``),
-in the first round of the draws, in later rounds, and of the learning part alone on tensors in memory, which is the
+and of ``fdftnet`` with ``train_backbone=false``, on SqueezeNet: with the backbone computed in every epoch (``views=0``),
+in the first round of the views, in later rounds, and of the learning part alone on tensors in memory, which is the
 floor. They take turns in one process; numbers are medians.
 
 With ``--quality FACESET --weights FILE`` instead: validation AUROC from 100 shots of the split *finetune* by number of
-draws, a seed each.
+views, a seed each.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def speed(rounds: int) -> dict[str, Any]:
 
     from facetell.allocator import tune_allocator
     from facetell.faceset.decoded import DecodedImages
+    from facetell.faceset.samples import Samples
     from facetell.methods import get_method
     from facetell.methods.contract import Task
-    from facetell.training.loop import Samples
 
     tune_allocator()
     results = {}
@@ -50,14 +50,14 @@ def speed(rounds: int) -> dict[str, Any]:
             method = get_method(name)
             taken: dict[str, list[float]] = {"anew": [], "first": [], "later": [], "floor": []}
             for _ in range(rounds):
-                for draws in (0, 1):
+                for views in (0, 1):
                     marks = [time.perf_counter()]
                     run = Task(*parts, 0, folder, on_epoch=lambda _, marks=marks: marks.append(time.perf_counter()))
                     settings = {"pretrained": "none", "batch_size": BATCH, "epochs": EPOCHS, "averaging": 0.99}
-                    network = method.fit(method.settings(**settings, **change, draws=draws), run)
-                    epochs = np.diff(marks)[1:] if draws else np.diff(marks)  # the first includes building the network
-                    taken["later" if draws else "anew"] += list(epochs[0 if draws else 1 :])
-                    taken["first"] += [marks[1] - marks[0]] if draws else []
+                    network = method.fit(method.settings(**settings, **change, views=views), run)
+                    epochs = np.diff(marks)[1:] if views else np.diff(marks)  # the first includes building the network
+                    taken["later" if views else "anew"] += list(epochs[0 if views else 1 :])
+                    taken["first"] += [marks[1] - marks[0]] if views else []
                 taken["floor"] += floor(network, parts[0].labels)
             medians = {key: statistics.median(values) for key, values in taken.items()}
             results[case] = {
@@ -76,7 +76,7 @@ def floor(network: Any, labels: Any, epochs: int = 3) -> list[float]:
 
     from facetell.networks.acceleration import channels_last
     from facetell.training.fabric import make_fabric
-    from facetell.training.loop import WeightAverage
+    from facetell.training.run import WeightAverage
 
     fabric = make_fabric()
     network = channels_last(network)
@@ -109,7 +109,7 @@ def floor(network: Any, labels: Any, epochs: int = 3) -> list[float]:
 
 
 def quality(faces: Path, weights: Path, seeds: int, cases: list[str], epochs: list[int]) -> dict[str, Any]:
-    """Validation AUROC of the detector from 100 shots, by case, epochs and draws."""
+    """Validation AUROC of the detector from 100 shots, by case, epochs and views."""
     import csv
 
     import facetell
@@ -120,19 +120,19 @@ def quality(faces: Path, weights: Path, seeds: int, cases: list[str], epochs: li
         shared: dict[str, Any] = {"pretrained": str(weights), "batch_size": BATCH, "averaging": 0.99, "select": "last"}
         shared["lr"] = 3e-3 if method == "finetune" else 4e-4
         for count in epochs:
-            for draws in (0, 1, 4, 8, 16):
+            for views in (0, 1, 4, 8, 16):
                 values, began = [], time.process_time()
                 for seed in range(seeds):
                     with tempfile.TemporaryDirectory() as folder:
                         out = Path(folder) / "detector"
-                        settings = {**shared, **change, "epochs": count, "draws": draws}
+                        settings = {**shared, **change, "epochs": count, "views": views}
                         facetell.fit(method, faces, out, split="finetune", shots=100, seed=seed, settings=settings)
                         with (out / "training.csv").open() as file:
                             values.append(float(list(csv.DictReader(file))[-1]["validation_auroc"]))
                 mean, seconds = statistics.mean(values), (time.process_time() - began) / seeds
-                results[f"{case}, {count} epochs, draws {draws}"] = values
+                results[f"{case}, {count} epochs, views {views}"] = values
                 print(
-                    f"{case:<15}{count:4d} epochs  draws {draws:2d}  AUROC {mean:.4f}  "
+                    f"{case:<15}{count:4d} epochs  views {views:2d}  AUROC {mean:.4f}  "
                     f"{' '.join(f'{value:.4f}' for value in values)}  {seconds:.1f} s of processor time",
                     flush=True,
                 )

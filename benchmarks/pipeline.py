@@ -58,12 +58,14 @@ def training(folder: Path) -> dict[str, Any]:
 
     from facetell.allocator import tune_allocator
     from facetell.faceset.decoded import decoded
+    from facetell.faceset.samples import Samples
     from facetell.ingest.prepare import prepare
     from facetell.methods.finetune import FinetuneSettings, build
     from facetell.networks.acceleration import channels_last
     from facetell.training.fabric import make_fabric
-    from facetell.training.loop import Run, Samples, train
+    from facetell.training.loop import train
     from facetell.training.recipe import parameter_groups
+    from facetell.training.run import Run
 
     tune_allocator()
     faces = prepare(write_pictures(folder / "pictures", 3000), folder / "faces")

@@ -15,14 +15,16 @@ from facetell.adaptation.replay import RANGES, Lesson, Memory
 from facetell.adaptation.second_backbone import Second
 from facetell.adaptation.task import Known
 from facetell.faceset.decoded import decoded
+from facetell.faceset.samples import Samples
 from facetell.ingest.prepare import prepare
 from facetell.methods import get_method
 from facetell.networks.backbones import Backbone, build_backbone
 from facetell.networks.depth import DepthStatistics
 from facetell.settings import resolve
 from facetell.training.fabric import make_fabric
-from facetell.training.feature_maps import FrozenMaps
-from facetell.training.loop import Samples, predict
+from facetell.training.feature_maps import FeatureMaps, Views
+from facetell.training.loop import predict
+from facetell.training.recipe import VIEWS
 
 SIZE = 32
 
@@ -42,7 +44,7 @@ class School:
         backbone = self.known.network.get_submodule("backbone")
         assert isinstance(backbone, Backbone)
         maps = [
-            FrozenMaps(backbone, part.images, part.rows, RANGES, seed, fabric, self.folder)
+            FeatureMaps(backbone, part.images, part.rows, Views(RANGES, seed, VIEWS), fabric, self.folder)
             for part in (self.new, self.old)
         ]
         views = {part.images.path: part.images for part in (self.new, self.old)}

@@ -12,10 +12,10 @@ from scipy import stats
 from torch import nn
 
 from facetell.faceset.decoded import DecodedImages
+from facetell.faceset.samples import Samples
 from facetell.networks.backbones import build_backbone
 from facetell.networks.depth import DepthStatistics, statistics
 from facetell.training.fabric import make_fabric
-from facetell.training.loop import Samples
 from facetell.training.vectors import extract
 
 

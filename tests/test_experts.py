@@ -27,12 +27,13 @@ from facetell.cli.main import main
 from facetell.detector.bundle import read_bundle
 from facetell.errors import FacetellError, SettingsError, UsageError
 from facetell.faceset.decoded import decoded
+from facetell.faceset.samples import Samples
 from facetell.faceset.table import FaceSet
 from facetell.methods.pretrained import second_backbone
 from facetell.networks.backbones import build_backbone
 from facetell.networks.beside import CLIP
 from facetell.networks.depth import DepthStatistics
-from facetell.training.loop import Samples, predict
+from facetell.training.loop import predict
 
 
 @pytest.fixture(scope="module")

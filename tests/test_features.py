@@ -21,6 +21,7 @@ import facetell
 from facetell.detector.bundle import _sha256
 from facetell.errors import BundleError, DataError, MissingExtraError, SettingsError
 from facetell.faceset.decoded import DecodedImages, decoded
+from facetell.faceset.samples import Samples
 from facetell.faceset.table import FaceSet
 from facetell.networks.backbones import build_backbone
 from facetell.networks.classical import Forest
@@ -29,7 +30,6 @@ from facetell.progress import Step
 from facetell.training import classifiers, vectors
 from facetell.training.classifiers import CLASSIFIERS, balanced_weights, fit_head, read_grid
 from facetell.training.fabric import make_fabric
-from facetell.training.loop import Samples
 from facetell.training.search import Candidate, best_of, folds_of
 from facetell.training.vector_cache import keep_vectors, kept_vectors
 

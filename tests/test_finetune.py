@@ -22,8 +22,8 @@ from facetell.methods.finetune import Classifier, FinetuneSettings, _begin
 from facetell.networks.backbones import NAMED, build_backbone, default_head
 from facetell.progress import Step
 from facetell.settings import resolve
-from facetell.training.loop import CHECKPOINT
 from facetell.training.recipe import Recipe, build_optimizer
+from facetell.training.run import CHECKPOINT
 
 NORMED = {**TINY, "backbone": "resnet10t", "epochs": 1}
 """A small backbone with batch norms."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -25,8 +27,8 @@ from facetell.networks.backbones import build_backbone
 from facetell.progress import Step
 from facetell.settings import resolve
 from facetell.training.checkpoint import load_checkpoint
-from facetell.training.loop import CHECKPOINT
 from facetell.training.recipe import learning_rate_factor
+from facetell.training.run import CHECKPOINT
 
 
 def weights_of(detector: facetell.Detector) -> dict[str, torch.Tensor]:
@@ -250,3 +252,15 @@ def test_learning_rate_rises_then_falls_to_zero() -> None:
     assert factors[-1] < 1e-3
     assert learning_rate_factor(0, 100, 0.0) == 1.0
     assert learning_rate_factor(50, 100, 0.0) == pytest.approx(0.5)
+
+
+def test_the_random_numbers_of_a_notebook_stay_its_own(faces: FaceSet, tmp_path: Path) -> None:
+    def states() -> tuple[bytes, Any, Any]:
+        return torch.get_rng_state().numpy().tobytes(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+
+    before = states()
+    facetell.fit("finetune", faces.path, tmp_path / "fitted", settings={**TINY, "epochs": 2, "dropout": 0.5})
+    assert states() == before
+    detector = facetell.Detector.load(tmp_path / "fitted")
+    detector.logits(np.zeros((2, 32, 32, 3), np.uint8))
+    assert states() == before

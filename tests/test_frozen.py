@@ -1,4 +1,4 @@
-"""A frozen backbone is computed once for each image and draw, and what is learned on its maps is what was learned before."""
+"""A frozen backbone is computed once for each view of an image, and what is learned on its maps is what was learned before."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from facetell.methods import get_method
 from facetell.networks.backbones import Backbone, build_backbone
 from facetell.progress import Step
 from facetell.settings import resolve
-from facetell.training.augment import Augmentation
+from facetell.training.augment import NO_AUGMENTATION, Augmentation
 from facetell.training.batches import epoch_order
-from facetell.training.feature_maps import BLOCK, STILL, FrozenMaps
+from facetell.training.feature_maps import BLOCK, FeatureMaps, Views
 from facetell.training.half_rows import HalfRows
 
 RANGES = Augmentation(translate=3.0, rotate=10.0, cutout_holes=1)
@@ -60,14 +60,14 @@ def fabric() -> Fabric:
     return Fabric(accelerator="cpu", devices=1, precision="32-true")
 
 
-Maker = Callable[..., FrozenMaps]
+Maker = Callable[..., FeatureMaps]
 
 
 @pytest.fixture
 def make(images: DecodedImages, backbone: Backbone, tmp_path: Path) -> Maker:
-    def made(rows: Any = None, ranges: Augmentation = RANGES, draws: int = 3, **more: Any) -> FrozenMaps:
+    def made(rows: Any = None, ranges: Augmentation = RANGES, views: int = 3, **more: Any) -> FeatureMaps:
         rows = np.arange(len(images)) if rows is None else rows
-        return FrozenMaps(backbone, images, rows, ranges, 5, fabric(), tmp_path, draws, **more)
+        return FeatureMaps(backbone, images, rows, Views(ranges, 5, views), fabric(), tmp_path, **more)
 
     return made
 
@@ -83,12 +83,12 @@ def test_maps_are_the_backbones_of_the_same_pixels(make: Maker, backbone: Backbo
     assert not torch.equal(pixels[1], pixels[2])  # the same image in two turns
     for each, row, turn in zip(pixels, rows, turns, strict=True):
         torch.testing.assert_close(each[None], frozen.pixels(np.array([row]), turn))
-    ((still, _),) = make(ranges=STILL).batches(rows, 0, 8)
+    ((still, _),) = make(ranges=NO_AUGMENTATION).batches(rows, 0, 8)
     np.testing.assert_array_equal(still.permute(0, 2, 3, 1).numpy(), images.gather(rows) / np.float32(255))
 
 
-def test_every_image_is_seen_in_as_many_ways_as_there_are_draws_in_turn(make: Maker) -> None:
-    frozen = make(draws=3)
+def test_every_image_is_seen_in_as_many_ways_as_there_are_views_in_turn(make: Maker) -> None:
+    frozen = make(views=3)
     rows = np.array([5, 90])
     seen = torch.stack([frozen.pixels(rows, turn) for turn in range(9)])
     maps = torch.stack([frozen.maps(rows, turn) for turn in range(9)])
@@ -120,7 +120,7 @@ def test_only_the_blocks_that_are_asked_for_are_made(make: Maker, monkeypatch: p
         write(self, number, places, values)
 
     monkeypatch.setattr(HalfRows, "write", counted)
-    frozen = make(ranges=STILL)
+    frozen = make(ranges=NO_AUGMENTATION)
     list(frozen.batches(np.arange(10, 20), 0, 4))
     assert made == list(range(BLOCK))
     list(frozen.batches(np.arange(20, 150), 0, 4))
@@ -145,13 +145,13 @@ def test_nothing_is_left_on_the_disk_and_a_full_one_is_said(
     assert list(tmp_path.iterdir()) == []
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9, 2**28 + 10**6))
-    need = 150 * 3 * 512 * 2 * 1 * 1  # rows, draws, channels of the 1×1 map, bytes
+    need = 150 * 3 * 512 * 2 * 1 * 1  # rows, views, channels of the 1×1 map, bytes
     assert make().maps(np.array([3]), 0).shape == (1, 512, 1, 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9, 2**28 + need - 1))
     with pytest.raises(DataError, match="keeping 3 × 150 maps needs 0.0 GB") as caught:
         make().maps(np.array([3]), 0)
     assert caught.value.hint
-    assert "draws=0" in caught.value.hint
+    assert "views=0" in caught.value.hint
 
 
 def test_a_disk_that_fills_up_meanwhile_is_said(make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,12 +212,12 @@ def test_the_body_is_computed_in_the_first_rounds_alone(
 
     monkeypatch.setattr(Backbone, "forward", counted)
     train, validation = 2 * COUNTS["train"], 2 * COUNTS["validation"]
-    for draws, expected in ((2, [train + validation, train, 0, 0, 0]), (0, [train + validation] * 5)):
+    for views, expected in ((2, [train + validation, train, 0, 0, 0]), (0, [train + validation] * 5)):
         seen.clear()
         epoch = 1
-        out = tmp_path / f"draws-{draws}"
+        out = tmp_path / f"views-{views}"
         facetell.fit(
-            method, faces.path, out, settings={**settings, "epochs": 5, "draws": draws}, progress=after
+            method, faces.path, out, settings={**settings, "epochs": 5, "views": views}, progress=after
         )  # fmt: skip
         assert [seen[number] for number in range(1, 6)] == expected
         assert seen[6]  # the detector's own validation at the end is computed anew
@@ -231,12 +231,12 @@ def test_without_augmentation_maps_change_nothing_but_the_rounding(
     still = {"flip": False, "translate": 0.0, "zoom": 0.0, "rotate": 0.0, "averaging": averaging}
     still |= {"lr": 0.01, "precision": "32-true"}
     tables = {}
-    for draws in (0, 4):
-        out = tmp_path / f"draws-{draws}"
-        facetell.fit(method, faces.path, out, settings={**settings, **still, "epochs": 4, "draws": draws})
-        tables[draws] = rows_of(out)
+    for views in (0, 4):
+        out = tmp_path / f"views-{views}"
+        facetell.fit(method, faces.path, out, settings={**settings, **still, "epochs": 4, "views": views})
+        tables[views] = rows_of(out)
     for column in ("loss", "validation_loss"):
-        fresh, kept = ([float(row[column]) for row in tables[draws]] for draws in (0, 4))
+        fresh, kept = ([float(row[column]) for row in tables[views]] for views in (0, 4))
         assert kept == pytest.approx(fresh, abs=2e-3)
         assert fresh[0] - fresh[-1] > 0.02  # it learned something
 
@@ -252,8 +252,8 @@ class _StopError(Exception):
 def test_a_resumed_run_ends_with_the_same_bits(
     method: str, settings: dict[str, object], stop_at: int, faces: FaceSet, tmp_path: Path
 ) -> None:
-    """Stopped in the first round of the draws and in a later one; an epoch has two passes, each with its own draw."""
-    settings = {**settings, "epochs": 5, "draws": 3, "epoch_images": 70}
+    """Stopped in the first round of the views and in a later one; an epoch has two passes, each with its own view."""
+    settings = {**settings, "epochs": 5, "views": 3, "epoch_images": 70}
     facetell.fit(method, faces.path, tmp_path / "whole", settings=settings, seed=1)
 
     def stop(step: Step) -> None:
@@ -287,19 +287,19 @@ facetell.fit("fdftnet", sys.argv[1], sys.argv[2], settings=SETTINGS, progress=af
 @pytest.mark.slow
 def test_every_process_of_torchrun_computes_its_own_rows(faces: FaceSet, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
-    script.write_text(UNDER_TORCHRUN.replace("SETTINGS", repr({**FDFTNET, "epochs": 5, "draws": 2})))
+    script.write_text(UNDER_TORCHRUN.replace("SETTINGS", repr({**FDFTNET, "epochs": 5, "views": 2})))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     arguments = [str(faces.path), str(tmp_path / "detector"), str(tmp_path / "computed-")]
     done = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    expected = 2 * COUNTS["train"] + 2 * COUNTS["validation"]  # a half in each of two draws; validation is one block
+    expected = 2 * COUNTS["train"] + 2 * COUNTS["validation"]  # a half in each of two views; validation is one block
     assert [(tmp_path / f"computed-{rank}").read_text() for rank in (0, 1)] == [str(expected)] * 2
     assert facetell.verify(tmp_path / "detector")["method"] == "fdftnet"
 
 
 def test_a_backbone_that_learns_gets_no_maps(faces: FaceSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FrozenMaps, "__init__", lambda *_, **__: pytest.fail("maps were made"))
+    monkeypatch.setattr(FeatureMaps, "__init__", lambda *_, **__: pytest.fail("maps were made"))
     facetell.fit("finetune", faces.path, tmp_path / "all", settings={**TINY, "epochs": 1})
     settings = {**HEAD, "train": "last-block", "epochs": 1}
     facetell.fit("finetune", faces.path, tmp_path / "last-block", settings=settings)
@@ -314,21 +314,21 @@ def test_published_recipes_augment_anew() -> None:
     ):
         method = get_method(name)
         settings: Any = resolve(method.settings, method.presets[preset])
-        assert settings.draws == 0, preset
+        assert settings.views == 0, preset
 
 
 def test_a_filling_shows_itself(make: Maker) -> None:
     shown: list[Step] = []
     list(make(progress=shown.append).batches(np.arange(150), 1, 50))
     assert [(step.what, step.done, step.total, step.note) for step in shown] == [
-        ("feature maps", i * BLOCK, 150, "draw 2 of 3") for i in range(3)
+        ("feature maps", i * BLOCK, 150, "view 2 of 3") for i in range(3)
     ]
 
 
 def test_decoded_pictures_of_a_face_set_have_maps(faces: FaceSet, backbone: Backbone, tmp_path: Path) -> None:
     pictures = decoded(faces, "train", 32)
     rows = np.arange(1, 40, 3)
-    frozen = FrozenMaps(backbone, pictures, rows, STILL, 0, fabric(), tmp_path)
+    frozen = FeatureMaps(backbone, pictures, rows, Views(), fabric(), tmp_path)
     with torch.no_grad():
         expected = backbone(torch.from_numpy(pictures.gather(rows)).permute(0, 3, 1, 2).float() / 255)
     torch.testing.assert_close(frozen.maps(rows, 17), expected, rtol=2e-3, atol=2e-3 * float(expected.abs().max()))

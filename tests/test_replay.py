@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from facetell.adaptation import replay as module
 from facetell.adaptation.replay import Plan, remembering, replay
 from facetell.networks.backbones import Backbone
-from facetell.training.augment import Augmentation
+from facetell.training.augment import NO_AUGMENTATION, Augmentation
 from facetell.training.fabric import make_fabric
-from facetell.training.feature_maps import STILL, FrozenMaps
+from facetell.training.feature_maps import FeatureMaps, Views
 from facetell.training.loop import predict
 
 PLAN = Plan(lr=2e-3, least=30, most=30, fresh=8, old=8, averaging=0.0)
@@ -125,12 +125,12 @@ def test_a_frozen_backbone_learns_from_its_maps_as_from_the_images(
     given: School, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without augmentation the maps are those of the images, in half precision: the head ends at the same place."""
-    monkeypatch.setattr(module, "RANGES", STILL)
+    monkeypatch.setattr(module, "RANGES", NO_AUGMENTATION)
     fabric = make_fabric("32-true", "cpu")
     backbone = given.known.network.get_submodule("backbone")
     assert isinstance(backbone, Backbone)
     maps = tuple(
-        FrozenMaps(backbone, part.images, part.rows, STILL, 0, fabric, tmp_path) for part in (given.new, given.old)
+        FeatureMaps(backbone, part.images, part.rows, Views(), fabric, tmp_path) for part in (given.new, given.old)
     )
     lesson = dataclasses.replace(given.lesson(), maps=(maps[0], maps[1]))
     ends = []
@@ -152,7 +152,7 @@ def test_maps_are_those_of_the_pixels(given: School, tmp_path: Path) -> None:
     backbone = given.known.network.get_submodule("backbone")
     assert isinstance(backbone, Backbone)
     rows = given.new.rows[3:15]
-    maps = FrozenMaps(backbone, given.new.images, rows, Augmentation(), 0, fabric, tmp_path, draws=2)
+    maps = FeatureMaps(backbone, given.new.images, rows, Views(Augmentation(), 0, 2), fabric, tmp_path)
     for turn in (0, 1, 2):
         some = rows[[4, 1, 7]]
         pixels = maps.pixels(some, turn)
@@ -161,6 +161,6 @@ def test_maps_are_those_of_the_pixels(given: School, tmp_path: Path) -> None:
             torch.testing.assert_close(maps.maps(some, turn), backbone(pixels), rtol=2e-3, atol=2e-3)
     assert torch.equal(maps.pixels(rows, 0), maps.pixels(rows, 2))
     assert not torch.equal(maps.pixels(rows, 0), maps.pixels(rows, 1))
-    plain = FrozenMaps(backbone, given.new.images, rows, STILL, 0, fabric, tmp_path)
+    plain = FeatureMaps(backbone, given.new.images, rows, Views(), fabric, tmp_path)
     images = torch.from_numpy(given.new.images.gather(rows)).permute(0, 3, 1, 2).float() / 255
     torch.testing.assert_close(plain.pixels(rows, 0), images, atol=2e-5, rtol=0)

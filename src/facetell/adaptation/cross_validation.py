@@ -16,8 +16,9 @@ from facetell.adaptation.task import Known, Strategy
 from facetell.evaluation.choice_gain import deal
 from facetell.evaluation.comparison import delong
 from facetell.evaluation.metrics import auroc
+from facetell.faceset.samples import Samples
 from facetell.progress import Progress, Step, silent
-from facetell.training.loop import Samples, predict
+from facetell.training.loop import predict
 
 __all__ = ["SHARES", "Candidate", "Trial", "cross_validate", "mixed"]
 

@@ -19,13 +19,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facetell.adaptation.second_backbone import Second
+from facetell.faceset.samples import Samples
 from facetell.networks.acceleration import channels_last
 from facetell.networks.backbones import Backbone
 from facetell.training.augment import apply, draw
 from facetell.training.batches import balanced_order
-from facetell.training.feature_maps import FrozenMaps
-from facetell.training.loop import Samples, WeightAverage, seed_epoch
+from facetell.training.feature_maps import FeatureMaps
+from facetell.training.loop import seed_epoch
 from facetell.training.recipe import Recipe, build_optimizer, learning_rate_factor
+from facetell.training.run import WeightAverage
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -80,7 +82,7 @@ class Lesson:
     memory: Memory | None
     seed: int
     fabric: Fabric
-    maps: tuple[FrozenMaps, FrozenMaps | None]
+    maps: tuple[FeatureMaps, FeatureMaps | None]
     second: Second | None = None
 
     def part(self, positions: NDArray[np.int64]) -> Lesson:
@@ -122,7 +124,7 @@ def replay(
     assert isinstance(backbone, Backbone)
     module, optimizer = fabric.setup(network, build_optimizer(recipe, groups))
     generator = seed_epoch(lesson.seed, 0, 0)
-    parts: list[tuple[Samples, FrozenMaps | None, Iterator[NDArray[np.int64]]]]
+    parts: list[tuple[Samples, FeatureMaps | None, Iterator[NDArray[np.int64]]]]
     parts = [(lesson.new, lesson.maps[0], _batches(lesson.new, plan.fresh, steps, lesson.seed))]
     if memory:
         parts.append((memory.samples, lesson.maps[1], _batches(memory.samples, plan.old, steps, lesson.seed + 1)))

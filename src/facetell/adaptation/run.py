@@ -34,15 +34,16 @@ from facetell.evaluation.choice_gain import deal, gain_of_choice
 from facetell.evaluation.metrics import auroc
 from facetell.faceset.decoded import decoded
 from facetell.faceset.join import Part
-from facetell.faceset.samples import samples_of
+from facetell.faceset.samples import Samples, samples_of
 from facetell.faceset.table import FaceSet
 from facetell.files import sha256_of
+from facetell.faceset.samples import Samples, samples_of
 from facetell.methods.pretrained import General, second_backbone
 from facetell.progress import Progress, ShowProgress, callback
 from facetell.settings import resolve
 from facetell.training.fabric import make_fabric
-from facetell.training.feature_maps import FrozenMaps
-from facetell.training.loop import Samples, predict
+from facetell.training.feature_maps import FeatureMaps, Views
+from facetell.training.loop import predict
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -301,7 +302,7 @@ def _lesson(
     maps = [
         None
         if part is None
-        else FrozenMaps(backbone, part.images, part.rows, RANGES, seed, fabric, folder, draws=DRAWS)
+        else FeatureMaps(backbone, part.images, part.rows, Views(RANGES, seed, DRAWS), fabric, folder)
         for part in (samples, memory.samples if memory else None)
     ]
     assert maps[0] is not None

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facetell.faceset.decoded import DecodedImages
+from facetell.faceset.samples import Samples
 from facetell.networks.depth import DepthStatistics
 from facetell.progress import Progress, silent
-from facetell.training.loop import Samples
 from facetell.training.vectors import extract
 
 if TYPE_CHECKING:

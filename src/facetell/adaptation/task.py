@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from facetell.adaptation.replay import Lesson
-from facetell.training.loop import Samples, predict
+from facetell.faceset.samples import Samples
+from facetell.training.loop import predict
 
 __all__ = ["Known", "Strategy", "grown", "head_of", "no_head", "norms_of"]
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from facetell.api._audit import training_shortcuts
 from facetell.detector.bundle import hash_of_tensors, is_bundle, write_bundle
@@ -33,12 +32,14 @@ from facetell.methods import get_method
 from facetell.methods.building import arrays_of
 from facetell.methods.contract import Method, Task
 from facetell.methods.pretrained import read_start
+from facetell.networks.seeding import seeded
 from facetell.progress import ShowProgress, callback
 from facetell.reporting.embedding_plot import draw_embedding
 from facetell.settings import as_dict, read_toml, resolve
 from facetell.training.fabric import make_fabric
-from facetell.training.loop import CHECKPOINT, TABLE, predict
+from facetell.training.loop import predict
 from facetell.training.phases import POINTS
+from facetell.training.run import CHECKPOINT, TABLE
 from facetell.training.tensorboard import log_to
 
 __all__ = ["fit"]
@@ -110,11 +111,8 @@ def fit(
     _make_folder(folder)
     if tensorboard is not None:
         tell = log_to(tensorboard, tell)
-    torch.manual_seed(seed)
-    network = chosen.fit(
-        resolved,
-        Task(training, validation, seed, folder, resume, tell, start),
-    )
+    with seeded(seed):
+        network = chosen.fit(resolved, Task(training, validation, seed, folder, resume, tell, start))
     fabric = make_fabric(resolved.precision)
     network.to(fabric.device)
     logits = (

@@ -78,7 +78,7 @@ def _work(job: Job, tell: Callable[[str], None]) -> dict[str, Any]:
     from facetell.allocator import tune_allocator
     from facetell.api._evaluate import evaluate
     from facetell.api._fit import fit
-    from facetell.training.loop import CHECKPOINT
+    from facetell.training.run import CHECKPOINT
 
     tune_allocator()
     torch.set_num_threads(job.threads)

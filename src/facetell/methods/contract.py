@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
+from facetell.faceset.samples import Samples
 from facetell.progress import Progress
-from facetell.training.loop import Run, Samples
+from facetell.training.run import Run
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from facetell.errors import DataError
+from facetell.faceset.samples import Samples
 from facetell.methods.contract import Method, Task
 from facetell.methods.start import start_backbone
 from facetell.networks.backbones import Backbone, build_backbone
@@ -19,7 +20,7 @@ from facetell.progress import Progress, silent
 from facetell.settings import setting
 from facetell.training.classifiers import CLASSIFIERS, read_grid
 from facetell.training.fabric import make_fabric
-from facetell.training.loop import TABLE, Samples
+from facetell.training.run import TABLE
 from facetell.training.search import Candidate, Search, best_of, folds_of, write_candidates
 from facetell.training.vectors import extract
 

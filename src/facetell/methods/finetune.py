@@ -32,7 +32,7 @@ RESNET50: dict[str, object] = {
     "averaging": 0.0,
     "epochs": 10,
     "batch_size": 32,
-    "draws": 0,
+    "views": 0,
 }
 """Kroiß and Reschke, sections II.A to II.C: ResNet-50 at 299, flatten, one neuron, Adam (AdamW without decay is Adam) at
 1e-3, all layers. What they leave open is in ``docs/paper-and-code.md``."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["Augmentation", "Draws", "apply", "draw"]
+__all__ = ["NO_AUGMENTATION", "Augmentation", "ViewParameters", "apply", "draw"]
 
 CUTOUT_UNIT = 1 / 16
 """Side of the smallest Cutout square as a part of the image: 4 px at 64×64."""
@@ -35,9 +35,12 @@ class Augmentation:
     cutout_size: int = 5
 
 
+NO_AUGMENTATION = Augmentation(flip=False, translate=0.0, zoom=0.0, rotate=0.0, cutout_holes=0)
+
+
 @dataclass(frozen=True)
-class Draws:
-    """The random numbers of one batch: ``matrix`` (N, 2, 3) for ``affine_grid``, ``holes`` (N, α, 4) in pixels.
+class ViewParameters:
+    """What makes augmented views of N images: ``matrix`` (N, 2, 3) for ``affine_grid``, ``holes`` (N, α, 4) in pixels.
 
     A hole is (top, left, bottom, right), exclusive at the end; unused holes are empty.
     """
@@ -46,8 +49,8 @@ class Draws:
     holes: Tensor
 
 
-def draw(count: int, size: int, ranges: Augmentation, generator: torch.Generator) -> Draws:
-    """Draw the augmentation of ``count`` images of ``size`` × ``size`` pixels."""
+def draw(count: int, size: int, ranges: Augmentation, generator: torch.Generator) -> ViewParameters:
+    """Draw an augmented view of each of ``count`` images of ``size`` × ``size`` pixels."""
 
     def uniform(extent: float) -> Tensor:
         return (torch.rand(count, generator=generator) * 2 - 1) * extent
@@ -71,12 +74,12 @@ def draw(count: int, size: int, ranges: Augmentation, generator: torch.Generator
     side = unit * torch.randint(1, ranges.cutout_size + 1, (count, alpha), generator=generator) * used
     top = torch.randint(0, size, (count, alpha), generator=generator) - side // 2
     left = torch.randint(0, size, (count, alpha), generator=generator) - side // 2
-    return Draws(matrix, torch.stack([top, left, top + side, left + side], dim=2))
+    return ViewParameters(matrix, torch.stack([top, left, top + side, left + side], dim=2))
 
 
-def apply(images: Tensor, draws: Draws) -> Tensor:
+def apply(images: Tensor, views: ViewParameters) -> Tensor:
     """Transform float images (N, 3, S, S): one resampling for all geometry, then Cutout. Channels-last, as networks like."""
-    matrix, holes = draws.matrix.to(images.device), draws.holes.to(images.device)
+    matrix, holes = views.matrix.to(images.device), views.holes.to(images.device)
     grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
     moved = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
     if holes.shape[1]:

@@ -10,8 +10,9 @@ import numpy as np
 from torch import nn
 
 from facetell.progress import Step
-from facetell.training.loop import TABLE, EpochResult, Run, train, write_table
+from facetell.training.loop import train
 from facetell.training.recipe import Recipe
+from facetell.training.run import TABLE, EpochResult, Run, write_table
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

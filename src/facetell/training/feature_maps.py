@@ -1,8 +1,8 @@
-"""Maps of a backbone that stays still, computed once for each image and draw of the augmentation.
+"""Feature maps of a frozen backbone, computed once for each augmented view of an image.
 
-Where only what stands behind a backbone learns, its forward pass is most of an epoch and gives the same every time, but
-for the augmentation. So each image gets a few draws of that, which the epochs take in turn; from the second round on an
-epoch costs the learning part alone. Maps lie in half precision in files that are read in pieces.
+Where only what stands behind a backbone learns, its forward pass is most of the cost of an epoch, and without
+augmentation it would be the same in each. So each image gets a few augmented views, which the epochs take in turn; once
+all have been seen, an epoch costs the learning part alone. Maps lie in half precision in files that are read in pieces.
 """
 
 from __future__ import annotations
@@ -19,35 +19,47 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from facetell.faceset.decoded import DecodedImages
+from facetell.faceset.samples import Samples
 from facetell.networks.acceleration import fast_inference
 from facetell.networks.backbones import Backbone
 from facetell.progress import Progress, Step, silent
-from facetell.training.augment import Augmentation, Draws, apply, draw
+from facetell.training.augment import NO_AUGMENTATION, Augmentation, ViewParameters, apply, draw
 from facetell.training.batches import epoch_order, iterate
 from facetell.training.half_rows import HalfRows
-from facetell.training.recipe import DRAWS, Recipe
+from facetell.training.recipe import Recipe
+from facetell.training.run import Run
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from facetell.training.loop import Run
+__all__ = ["FeatureMaps", "MapsOfRun", "Views", "given"]
 
-__all__ = ["STILL", "Frozen", "FrozenMaps", "given"]
-
-STILL = Augmentation(flip=False, translate=0.0, zoom=0.0, rotate=0.0, cutout_holes=0)
-"""No augmentation."""
 BLOCK = 64
 """Maps are filled by as many neighbours at a time. A row's last bits may depend on who is in the batch with it, and a
 resumed run must find the same ones."""
 HALF_MAX = 6e4
-HINT = "free some space; with --set draws=0 `fit` keeps nothing and computes the backbone in every epoch"
+HINT = "free some space; with --set views=0 `fit` keeps nothing and computes the backbone in every epoch"
 
 
-class FrozenMaps:
-    """Maps (C, h, w) of ``backbone`` for some rows of ``images``, made when they are first asked for.
+@dataclass(frozen=True)
+class Views:
+    """The augmented views of images: in how many ways each is seen in turn, and what decides which ways."""
 
-    ``folder`` holds a file for each draw, rows × C × h × w × 2 bytes, without a name: it is gone with the process. The
-    backbone must not change. ``pixels``: whether whoever sees the maps sees the images as well.
+    ranges: Augmentation = NO_AUGMENTATION
+    seed: int = 0
+    count: int = 1
+
+    def parameters(self, view: int, images: int, size: int) -> ViewParameters:
+        """How view number ``view`` changes each of ``images`` images of ``size`` × ``size`` pixels."""
+        seed = int(np.random.SeedSequence([self.seed, view]).generate_state(1)[0])
+        return draw(images, size, self.ranges, torch.Generator().manual_seed(seed))
+
+
+class FeatureMaps:
+    """Feature maps (C, h, w) of a frozen ``backbone`` for some rows of ``images``, made when they are first asked for.
+
+    ``folder`` holds a file for each view, rows × C × h × w × 2 bytes, without a name: it is gone with the process.
+    ``pixels``: whether whoever sees the maps sees the images as well.
     """
 
     def __init__(
@@ -55,22 +67,21 @@ class FrozenMaps:
         backbone: Backbone,
         images: DecodedImages,
         rows: NDArray[np.int64],
-        ranges: Augmentation,
-        seed: int,
+        views: Views,
         fabric: Fabric,
         folder: Path,
-        draws: int = DRAWS,
+        *,
         pixels: bool = True,
         progress: Progress = silent,
     ) -> None:
         self.images = images
-        self.draws = 1 if ranges == STILL else draws
+        self.views = Views() if views.ranges == NO_AUGMENTATION else views
         self._rows = np.unique(rows)
-        self._ranges, self._seed, self._fabric, self._pixels, self._progress = ranges, seed, fabric, pixels, progress
+        self._fabric, self._pixels, self._progress = fabric, pixels, progress
         self._network = fast_inference(backbone.to(fabric.device), images.size)
-        self._drawn: tuple[int, Draws] | None = None
-        self._files = HalfRows(folder, len(self._rows), backbone.map_shape(images.size), self.draws, HINT)
-        self._done = np.zeros((self.draws, len(self._rows)), np.bool_)
+        self._last: tuple[int, ViewParameters] | None = None
+        self._files = HalfRows(folder, len(self._rows), backbone.map_shape(images.size), self.views.count, HINT)
+        self._done = np.zeros((self.views.count, len(self._rows)), np.bool_)
 
     def pixels(self, rows: NDArray[np.int64], turn: ArrayLike) -> Tensor:
         """The images (B, 3, S, S) of ``rows`` in [0, 1] as they are seen in a turn, an epoch's number or a step's.
@@ -114,7 +125,7 @@ class FrozenMaps:
             yield self._warped(pixels, chosen, numbers[part]), self.maps(chosen, numbers[part])
 
     def _numbers(self, rows: NDArray[np.int64], turn: ArrayLike) -> NDArray[np.int64]:
-        return np.broadcast_to(np.asarray(turn, np.int64) % self.draws, len(rows))
+        return np.broadcast_to(np.asarray(turn, np.int64) % self.views.count, len(rows))
 
     def _fill(self, rows: NDArray[np.int64], numbers: NDArray[np.int64]) -> None:
         """Make the whole blocks that hold ``rows``."""
@@ -122,7 +133,7 @@ class FrozenMaps:
             places = np.searchsorted(self._rows, rows[numbers == number])
             blocks = np.unique(places[~self._done[number][places]] // BLOCK)
             rows_due = min(len(blocks) * BLOCK, len(self._rows))
-            note = f"draw {number + 1} of {self.draws}"
+            note = f"view {number + 1} of {self.views.count}"
             for done, block in enumerate(blocks):
                 self._progress(Step("feature maps", done * BLOCK, rows_due, "faces", note))
                 self._make(int(number), np.arange(block * BLOCK, min((block + 1) * BLOCK, len(self._rows))))
@@ -135,7 +146,7 @@ class FrozenMaps:
         self._done[number][places] = True
 
     def _warped(self, pixels: Tensor, rows: NDArray[np.int64], turn: ArrayLike) -> Tensor:
-        if self._ranges == STILL:
+        if self.views.ranges == NO_AUGMENTATION:
             return pixels.float().div_(255).contiguous(memory_format=torch.channels_last)
         numbers, places = self._numbers(rows, turn), torch.from_numpy(np.searchsorted(self._rows, rows))
         whole = [self._parameters(int(number)) for number in np.unique(numbers)]
@@ -146,51 +157,42 @@ class FrozenMaps:
         for mine, known in parts:
             matrix[mine], holes[mine] = known.matrix[places[mine]], known.holes[places[mine]]
         planes = pixels.contiguous().float().div_(255)  # resampling is quickest on whole planes
-        return apply(planes, Draws(matrix, holes))
+        return apply(planes, ViewParameters(matrix, holes))
 
-    def _parameters(self, number: int) -> Draws:
-        """One draw for all rows; only the last is kept, as those of half a million rows take 60 MB."""
-        if self._drawn is None or self._drawn[0] != number:
-            seed = int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0])
-            generator = torch.Generator().manual_seed(seed)
-            self._drawn = number, draw(len(self._rows), self.images.size, self._ranges, generator)
-        return self._drawn[1]
+    def _parameters(self, number: int) -> ViewParameters:
+        """One view of all rows; only the last is kept, as that of half a million rows takes 60 MB."""
+        if self._last is None or self._last[0] != number:
+            self._last = number, self.views.parameters(number, len(self._rows), self.images.size)
+        return self._last[1]
 
 
 @dataclass(frozen=True)
-class Frozen:
-    """A run's maps of a backbone that does not learn: of this process's training images, and of the validation ones."""
+class MapsOfRun:
+    """The feature maps of a run whose backbone is frozen: of this process's training images, and of the validation ones."""
 
-    training: FrozenMaps
-    validation: FrozenMaps
+    training: FeatureMaps
+    validation: FeatureMaps
 
     @classmethod
-    def of(
-        cls,
-        network: nn.Module,
-        run: Run,
-        recipe: Recipe,
-        turns: int,
-        fabric: Fabric,
-    ) -> Frozen | None:
-        """None where the backbone of ``network`` learns, or the recipe wants new augmentations in each of ``turns``.
+    def of(cls, network: nn.Module, run: Run, recipe: Recipe, turns: int, fabric: Fabric) -> MapsOfRun | None:
+        """None where the backbone of ``network`` learns, or the recipe wants new views in each of ``turns``.
 
         A network whose attribute ``sees_only_maps`` is true does not look at the pixels beside its backbone.
         """
         backbone = getattr(network, "backbone", None)
-        if not recipe.draws or not isinstance(backbone, Backbone) or not backbone.frozen:
+        if not recipe.views or not isinstance(backbone, Backbone) or not backbone.frozen:
             return None
         mine = epoch_order(len(run.training), run.seed, 0, fabric.global_rank, fabric.world_size, apart=True)
         seed = int(np.random.SeedSequence([run.seed, fabric.global_rank]).generate_state(1)[0])
         pixels = not getattr(network, "sees_only_maps", False)
 
-        def maps(images: DecodedImages, rows: NDArray[np.int64], ranges: Augmentation, draws: int) -> FrozenMaps:
-            return FrozenMaps(backbone, images, rows, ranges, seed, fabric, run.folder, draws, pixels, run.progress)
+        def maps(samples: Samples, views: Views) -> FeatureMaps:
+            return FeatureMaps(
+                backbone, samples.images, samples.rows, views, fabric, run.folder, pixels=pixels, progress=run.progress
+            )
 
-        return cls(
-            maps(run.training.images, run.training.rows[mine], recipe.augmentation, min(recipe.draws, turns)),
-            maps(run.validation.images, run.validation.rows, STILL, 1),
-        )
+        views = Views(recipe.augmentation, seed, min(recipe.views, turns))
+        return cls(maps(run.training.subset(mine), views), maps(run.validation, Views()))
 
 
 def given(network: nn.Module, maps: Tensor | None) -> contextlib.AbstractContextManager[None]:

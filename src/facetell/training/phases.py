@@ -9,43 +9,33 @@ from __future__ import annotations
 
 import logging
 import math
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facetell.errors import DataError, FacetellError
 from facetell.evaluation.embedding_quality import nearness, plane, spread
-from facetell.evaluation.metrics import auroc, log_loss
-from facetell.evaluation.score_curves import calibrated
+from facetell.evaluation.metrics import auroc
+from facetell.faceset.samples import Samples
 from facetell.files import write_csv
 from facetell.networks.acceleration import channels_last
 from facetell.networks.siamese import SiameseNet
-from facetell.progress import Step
 from facetell.settings import setting
 from facetell.training.augment import Augmentation, apply, draw
 from facetell.training.batches import balanced_order, epoch_order, iterate
-from facetell.training.checkpoint import flatten_optimizer, load_checkpoint, restore_optimizer, save_checkpoint
 from facetell.training.colour_jitter import jitter
-from facetell.training.loop import (
-    CHECKPOINT,
-    TABLE,
-    EpochResult,
-    Run,
-    Samples,
-    part_of,
-    predict,
-    seed_epoch,
-    write_table,
-)
+from facetell.training.loop import Batches, Phase, judged, predict, train_phase
+from facetell.training.run import EpochResult, Run, State
 from facetell.training.triplets import triplet_loss
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from lightning_fabric import Fabric
 
 __all__ = ["POINTS", "PhaseResult", "PhasesRecipe", "learning_rate", "train_phases"]
@@ -123,216 +113,123 @@ def learning_rate(recipe: PhasesRecipe, epoch: int, history: list[PhaseResult]) 
     return recipe.lr * recipe.lr_step ** (2 if reached or late else 1)
 
 
-class _State:
-    """All that a checkpoint holds: weights, the phase's optimiser, the history, the best epoch, the points."""
-
-    def __init__(self, network: SiameseNet) -> None:
-        self.network = network
-        self.optimizer: torch.optim.Optimizer
-        self.history: list[PhaseResult] = []
-        self.best: dict[str, Tensor] = {}
-        self.best_value = -math.inf
-        self.stale = 0
-        self.points: dict[str, Tensor] = {}
-
-    def judge(self, result: PhaseResult, select: str) -> None:
-        """Add an epoch; in phase 2 keep its weights if it is the best by ``select``."""
-        self.history.append(result)
-        if result.phase == 1:
-            return
-        value = {"auroc": result.validation_auroc, "loss": -result.validation_loss, "last": float(result.epoch)}[select]
-        if value > self.best_value:
-            self.best_value, self.stale = value, 0
-            self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.network.state_dict().items()}
-        else:
-            self.stale += 1
-
-    def finished(self, recipe: PhasesRecipe) -> bool:
-        """Whether phase 2 ends early, by what the whole validation split says."""
-        reached = recipe.stop_accuracy < 1 and self.history[-1].validation_accuracy >= recipe.stop_accuracy
-        return reached or 0 < recipe.patience <= self.stale
-
-    def save(self, path: Path, identity: dict[str, object]) -> None:
-        parts = {
-            "network": self.network.state_dict(),
-            "best": self.best,
-            "optimizer": flatten_optimizer(self.optimizer),
-            "points": self.points,
-        }
-        tensors = {f"{part}/{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
-        counters = {"best_value": self.best_value, "stale": self.stale}
-        save_checkpoint(path, tensors, {**counters, **identity, "history": [asdict(row) for row in self.history]})
-
-    def restore(self, path: Path, identity: dict[str, object]) -> dict[str, Tensor]:
-        """Take everything back but the optimiser's tensors, which are returned: its phase has to be known first."""
-        tensors, state = load_checkpoint(path)
-        if any(state[key] != value for key, value in identity.items()):
-            raise DataError(f"{path.parent} holds a run with other settings or data", hint="resume it as it was begun")
-        self.network.load_state_dict(part_of(tensors, "network/"))
-        self.best, self.points = part_of(tensors, "best/"), part_of(tensors, "points/")
-        self.history = [PhaseResult(**row) for row in state["history"]]
-        self.best_value, self.stale = state["best_value"], state["stale"]
-        return part_of(tensors, "optimizer/")
-
-
 def train_phases(network: SiameseNet, run: Run, recipe: PhasesRecipe, fabric: Fabric) -> list[PhaseResult]:
     """Train ``network`` in place and leave in it the weights of phase 2 that ``recipe.select`` keeps.
 
     Raises ``DataError`` when a class has fewer than two images and ``FacetellError`` when the loss is no longer finite.
     A collapsed embedding is a warning, not an error: cross-entropy still trains the whole network in phase 2.
     """
-    for name, samples in (("training", run.training), ("validation", run.validation)):
-        if np.bincount(samples.labels, minlength=2).min() < 2:
-            raise DataError(
-                f"the {name} images need at least two real and two fake ones, or there is no pair of a class",
-                hint="see `facetell inspect FACESET`",
-            )
+    run.check(least=2)
     channels_last(network.to(fabric.device))
-    state = _State(network)
-    identity = {"recipe": asdict(recipe), "seed": run.seed, "images": len(run.training)}
-    kept: dict[str, Tensor] = {}
-    if run.resume and (run.folder / CHECKPOINT).exists():
-        kept = state.restore(run.folder / CHECKPOINT, identity)
-    ends: tuple[nn.Module, ...] = (network.embedding, network.head)
-    for phase, first, last in ((1, 0, recipe.pair_epochs), (2, recipe.pair_epochs, recipe.pair_epochs + recipe.epochs)):
-        if len(state.history) >= last:
-            continue
-        module = nn.Sequential(network.backbone, ends[phase - 1])
-        module, optimizer = fabric.setup(module, torch.optim.Adam(module.parameters(), lr=recipe.lr))
-        state.optimizer = optimizer.optimizer
-        if first < len(state.history):
-            restore_optimizer(state.optimizer, kept)
-        for epoch in range(len(state.history), last):
-            if epoch > first and phase == 2 and state.finished(recipe):
-                break
-            lr = learning_rate(recipe, epoch, state.history)
-            loss, images_per_s = _train_epoch(epoch, lr, phase, module, optimizer, state, run, recipe, fabric)
-            if not math.isfinite(loss):
-                raise FacetellError(f"the loss is {loss} in epoch {epoch + 1}", hint="lower --set lr=…")
-            validate = _validate_embedding if phase == 1 else _validate_classifier
-            found = validate(epoch, state, run, recipe, fabric)
-            result = PhaseResult(epoch=epoch + 1, lr=lr, loss=loss, images_per_s=images_per_s, phase=phase, **found)
-            state.judge(result, recipe.select)
-            if fabric.is_global_zero:
-                state.save(run.folder / CHECKPOINT, identity)
-                write_table(run.folder / TABLE, state.history)
-                _write_points(run.folder / POINTS, state.points)
-            run.progress(result.as_step(recipe.pair_epochs + recipe.epochs))
-            fabric.barrier()
+    state = State(network, run, recipe, result=PhaseResult)
+    for phase in (_Triplets, _Classes):
+        if len(state.history) < (recipe.pair_epochs if phase is _Triplets else recipe.pair_epochs + recipe.epochs):
+            train_phase(phase(state, recipe, network, fabric))
     network.load_state_dict(state.best)
     return state.history
 
 
-def _train_epoch(
-    epoch: int,
-    lr: float,
-    phase: int,
-    module: nn.Module,
-    optimizer: Any,
-    state: _State,
-    run: Run,
-    recipe: PhasesRecipe,
-    fabric: Fabric,
-) -> tuple[float, float]:
-    """One epoch; returns the mean loss over all processes and the images per second."""
-    rank, world = fabric.global_rank, fabric.world_size
-    draws = seed_epoch(run.seed, epoch, rank)
-    if recipe.balanced:
-        order = balanced_order(run.training.labels, run.seed, epoch, rank, world)
-    else:
-        order = epoch_order(len(run.training), run.seed, epoch, rank, world)
-    steps = math.ceil(len(order) / recipe.batch_size)
-    batch_size = math.ceil(len(order) / steps)
-    order = np.resize(order, steps * batch_size)  # equal batches: a last one of two images would hold no triplet
-    truths = torch.from_numpy(run.training.labels[order]).to(fabric.device)
-    for group in optimizer.param_groups:
-        group["lr"] = lr
-    show = _Bar(run, recipe, steps, epoch, state.history)
-    total, seen = torch.zeros((), device=fabric.device), 0
-    module.train()
-    for pixels, rows in iterate(run.training.images, run.training.rows[order], batch_size, fabric.device):
-        planes = pixels.contiguous().float().div_(255)
-        planes = jitter(planes, recipe.colour, draws)
-        images = apply(planes, draw(len(rows), run.training.images.size, recipe.augmentation, draws))
-        answer, truth = module(images).float(), truths[seen : seen + len(rows)]
-        if phase == 1:
-            loss = triplet_loss(answer, truth, recipe.margin, recipe.triplets)
-        else:
-            weight = state.network.head.two_way.dense.weight
-            loss = F.binary_cross_entropy_with_logits(answer, truth.float()) + recipe.l2 * weight.square().sum()
-        optimizer.zero_grad()
-        fabric.backward(loss)
-        optimizer.step()
-        total += loss.detach() * len(rows)
-        seen += len(rows)
-        show(total, seen, world)
-    images_per_s = seen * world / (time.perf_counter() - show.began)
-    return float(cast(Tensor, fabric.all_reduce(total / seen, reduce_op="mean"))), images_per_s
+class _SiamesePhase(Phase):
+    """What both phases share: Adam at a rate that falls by steps, batches of equal size, augmentation with colours."""
+
+    number: int
+
+    def __init__(self, state: State, recipe: PhasesRecipe, network: SiameseNet, fabric: Fabric) -> None:
+        self.recipe, self.network = recipe, network
+        first = self.number == 1
+        self.select = None if first else recipe.select
+        module = nn.Sequential(network.backbone, network.embedding if first else network.head)
+        epochs = recipe.pair_epochs + recipe.epochs
+        span = (0, recipe.pair_epochs, epochs) if first else (recipe.pair_epochs, epochs, epochs)
+        super().__init__(state, fabric, module, torch.optim.Adam(module.parameters(), lr=recipe.lr), span)
+        images = len(self._order(0))
+        self.steps_per_epoch = math.ceil(images / recipe.batch_size)
+        self.batch_size = math.ceil(images / self.steps_per_epoch)
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        training, seed, rank, world = self.run.training, self.run.seed, self.fabric.global_rank, self.fabric.world_size
+        if self.recipe.balanced:
+            return balanced_order(training.labels, seed, epoch, rank, world)
+        return epoch_order(len(training), seed, epoch, rank, world)
+
+    def batches(self, epoch: int, generator: torch.Generator) -> Batches:
+        # Equal batches: a last one of two images would hold no triplet.
+        order = np.resize(self._order(epoch), self.steps_per_epoch * self.batch_size)
+        samples = self.run.training.subset(order)
+        return Batches(samples.labels, self._augmented(samples, generator))
+
+    def _augmented(self, samples: Samples, generator: torch.Generator) -> Iterator[tuple[Tensor, None]]:
+        for pixels, rows in iterate(samples.images, samples.rows, self.batch_size, self.fabric.device):
+            planes = jitter(pixels.contiguous().float().div_(255), self.recipe.colour, generator)
+            yield apply(planes, draw(len(rows), samples.images.size, self.recipe.augmentation, generator)), None
+
+    def rate(self, epoch: int, step: int) -> float:
+        return learning_rate(self.recipe, epoch, self.state.history)
+
+    def epoch_done(self) -> None:
+        _write_points(self.run.folder / POINTS, self.state.notes)
 
 
-class _Bar:
-    """Tells ``run.progress`` a few times a second where an epoch is; reading the loss waits for the device."""
+class _Triplets(_SiamesePhase):
+    """Phase 1: backbone and embedding learn from triplets."""
 
-    def __init__(self, run: Run, recipe: PhasesRecipe, steps: int, epoch: int, history: list[PhaseResult]) -> None:
-        self.progress = run.progress
-        self.steps, self.epoch, self.epochs = steps, epoch, recipe.pair_epochs + recipe.epochs
-        self.auroc = history[-1].validation_auroc if history else math.nan
-        self.began = self.shown = time.perf_counter()
-        self.done = 0
+    number = 1
 
-    def __call__(self, total: Tensor, seen: int, world: int) -> None:
-        self.done += 1
-        now = time.perf_counter()
-        step, steps = self.epoch * self.steps + self.done, self.steps * self.epochs
-        if now - self.shown < 0.2 and step < steps:
-            return
-        self.shown = now
-        rate = seen * world / (now - self.began)
-        numbers = {"loss": float(total) / seen, "AUROC": self.auroc, "images/s": rate}
-        self.progress(Step("training", step, steps, "steps", f"epoch {self.epoch + 1}/{self.epochs}", numbers))
+    def loss(self, answer: Tensor, labels: Tensor) -> Tensor:
+        return triplet_loss(answer, labels, self.recipe.margin, self.recipe.triplets)
+
+    def judge(self, epoch: int) -> dict[str, float]:
+        """Judge the embedding of the whole validation split, keep its points in the plane, and warn of a collapse."""
+        recipe, labels = self.recipe, self.run.validation.labels
+        vectors = _embed(self.network, self.run.validation, self.fabric)
+        # In batches as large as those of training, whose size decides what the hardest of a batch are.
+        count = math.ceil(len(labels) / recipe.batch_size)
+        parts = np.array_split(epoch_order(len(labels), self.run.seed, 0), count)
+        losses = [float(self.loss(vectors[rows], torch.from_numpy(labels[rows]))) for rows in parts]
+        every = math.ceil(len(labels) / MAX_POINTS)
+        points = plane(vectors, labels)[::every].astype(np.float32)
+        marked = np.column_stack([labels[::every].astype(np.float32), points])
+        self.state.notes[f"{epoch + 1:04d}"] = torch.from_numpy(marked)
+        wide = spread(vectors)
+        if wide < COLLAPSED * recipe.margin and self.fabric.is_global_zero:
+            log.warning(
+                "the embedding has collapsed in epoch %d: validation faces are %.2g apart (mean squared distance), the "
+                "margin is %g; phase 2 then starts from features that the triplets did not shape "
+                "(hint: embedding=l2, a lower lr, triplets=all, or more epochs)",
+                epoch + 1,
+                wide,
+                recipe.margin,
+            )
+        return {
+            "phase": 1,
+            "validation_loss": float(np.average(losses, weights=[len(rows) for rows in parts])),
+            "validation_auroc": auroc(labels, nearness(vectors, labels)),
+            "validation_accuracy": math.nan,
+            "spread": wide,
+        }
 
 
-def _validate_classifier(
-    _epoch: int, state: _State, run: Run, _recipe: PhasesRecipe, fabric: Fabric
-) -> dict[str, float]:
-    logits, labels = predict(state.network, run.validation, fabric), run.validation.labels
-    return {
-        "validation_loss": log_loss(labels, calibrated(logits, 1.0)),
-        "validation_auroc": auroc(labels, logits),
-        "validation_accuracy": float(((logits > 0) == labels).mean()),
-        "spread": math.nan,
-    }
+class _Classes(_SiamesePhase):
+    """Phase 2: backbone and classifier learn real and fake."""
 
+    number = 2
 
-def _validate_embedding(epoch: int, state: _State, run: Run, recipe: PhasesRecipe, fabric: Fabric) -> dict[str, float]:
-    """Judge the embedding of the whole validation split, keep its points in the plane, and warn of a collapse."""
-    vectors, labels = _embed(state.network, run.validation, fabric), run.validation.labels
-    # In batches as large as those of training, whose size decides what the hardest of a batch are.
-    batches = np.array_split(epoch_order(len(labels), run.seed, 0), math.ceil(len(labels) / recipe.batch_size))
-    losses = [
-        float(triplet_loss(vectors[rows], torch.from_numpy(labels[rows]), recipe.margin, recipe.triplets))
-        for rows in batches
-    ]
-    every = math.ceil(len(labels) / MAX_POINTS)
-    points = plane(vectors, labels)[::every].astype(np.float32)
-    marked = np.column_stack([labels[::every].astype(np.float32), points])
-    state.points[f"{epoch + 1:04d}"] = torch.from_numpy(marked)
-    wide = spread(vectors)
-    if wide < COLLAPSED * recipe.margin and fabric.is_global_zero:
-        log.warning(
-            "the embedding has collapsed in epoch %d: validation faces are %.2g apart (mean squared distance), the "
-            "margin is %g; phase 2 then starts from features that the triplets did not shape "
-            "(hint: embedding=l2, a lower lr, triplets=all, or more epochs)",
-            epoch + 1,
-            wide,
-            recipe.margin,
-        )
-    return {
-        "validation_loss": float(np.average(losses, weights=[len(rows) for rows in batches])),
-        "validation_auroc": auroc(labels, nearness(vectors, labels)),
-        "validation_accuracy": math.nan,
-        "spread": wide,
-    }
+    def loss(self, answer: Tensor, labels: Tensor) -> Tensor:
+        weight = self.network.head.two_way.dense.weight
+        return F.binary_cross_entropy_with_logits(answer, labels) + self.recipe.l2 * weight.square().sum()
+
+    def judge(self, epoch: int) -> dict[str, float]:
+        validation = self.run.validation
+        logits = predict(self.network, validation, self.fabric)
+        accuracy = float(((logits > 0) == validation.labels).mean())
+        return {"phase": 2, **judged(logits, validation), "validation_accuracy": accuracy, "spread": math.nan}
+
+    def finished(self) -> bool:
+        """Whether the whole validation split says that it is enough."""
+        recipe, state = self.recipe, self.state
+        reached = recipe.stop_accuracy < 1 and bool(state.history)
+        reached = reached and state.history[-1].validation_accuracy >= recipe.stop_accuracy
+        return reached or 0 < recipe.patience <= state.stale
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from torch import nn
 from facetell.settings import setting
 from facetell.training.augment import Augmentation
 
-__all__ = ["DRAWS", "FEW_SHOT", "PAPER", "Recipe", "build_optimizer", "learning_rate_factor", "parameter_groups"]
+__all__ = ["FEW_SHOT", "PAPER", "VIEWS", "Recipe", "build_optimizer", "learning_rate_factor", "parameter_groups"]
 
 PAPER: dict[str, object] = {
     "optimizer": "sgd",
@@ -31,7 +31,7 @@ PAPER: dict[str, object] = {
     "rotate": 0.2,
     "cutout_holes": 3,
     "cutout_size": 5,
-    "draws": 0,
+    "views": 0,
 }
 """FDFtNet, section 4.1: SGD with momentum 0.9, rate 0.3 on a cosine, 300 epochs, early stop after 20 stale epochs."""
 
@@ -47,9 +47,9 @@ FEW_SHOT: dict[str, object] = {
 running average of the last weights instead of an epoch picked on validation images that such a user may not have."""
 
 
-DRAWS = 8
-"""Draws of the augmentation for each image of a frozen backbone: a head on 4, 8, 16 and new ones every time differs by
-less than the seeds do (``docs/speed.md``)."""
+VIEWS = 8
+"""Augmented views of each image where the backbone is frozen: heads learned on 4, 8, 16 and on new ones every time differ
+by less than the seeds do (``docs/speed.md``)."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ class Recipe:
     rotate: float = setting(8.0, "turn by up to this many degrees", low=0, high=180)
     cutout_holes: int = setting(0, "Cutout α: up to this many black squares", low=0)
     cutout_size: int = setting(5, "Cutout β: squares of 4·k px (at 64×64), k up to this", low=1, high=16)
-    draws: int = setting(
-        DRAWS,
-        "augmentations of each image that a frozen backbone's epochs take in turn, computed once; 0 = new ones",
+    views: int = setting(
+        VIEWS,
+        "augmented views of each image that the epochs of a frozen backbone take in turn, computed once; 0 = new ones",
         low=0,
     )
     precision: str = setting(

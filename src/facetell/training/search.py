@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from facetell.errors import DataError, MissingExtraError
 from facetell.evaluation.metrics import auroc, confusion
 from facetell.files import write_csv
+from facetell.faceset.samples import Samples
 from facetell.progress import Progress, Step, silent
 from facetell.training.classifiers import Classifier, Point, fit_head
-from facetell.training.loop import Samples
 
 __all__ = ["Candidate", "Search", "best_of", "folds_of", "write_candidates"]
 

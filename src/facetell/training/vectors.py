@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from facetell.errors import FacetellError
 from facetell.faceset.decoded import DecodedImages
+from facetell.faceset.samples import Samples
 from facetell.networks.acceleration import fast_inference
 from facetell.networks.backbones import Backbone
 from facetell.networks.depth import DepthStatistics
 from facetell.progress import Progress, Step, silent
 from facetell.training.batches import iterate
-from facetell.training.loop import Samples
 from facetell.training.vector_cache import keep_vectors, kept_vectors, making
 
 if TYPE_CHECKING:

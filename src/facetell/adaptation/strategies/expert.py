@@ -21,10 +21,11 @@ from facetell.adaptation.second_backbone import Second
 from facetell.adaptation.task import Known, Strategy
 from facetell.evaluation.choice_gain import deal
 from facetell.evaluation.shortcuts import logistic_ridge
+from facetell.faceset.samples import Samples
 from facetell.methods import get_method
 from facetell.networks.beside import Beside, Probe
 from facetell.settings import as_dict, resolve
-from facetell.training.loop import Samples, predict
+from facetell.training.loop import predict
 
 __all__ = ["STRATEGY"]
 

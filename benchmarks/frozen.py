@@ -35,7 +35,7 @@ def speed(rounds: int) -> dict[str, Any]:
     from facetell.faceset.decoded import DecodedImages
     from facetell.faceset.samples import Samples
     from facetell.methods import get_method
-    from facetell.methods.contract import Task
+    from facetell.methods.method import Task
 
     tune_allocator()
     results = {}

@@ -89,8 +89,7 @@ def _network(options: dict[str, Any]) -> Any:
         return NaiveFDFtNet(backbone, 64)
     from facetell.networks.acceleration import channels_last
     from facetell.networks.backbones import build_backbone
-    from facetell.networks.fdftnet import FDFtNet
-    from facetell.networks.ftt import FineTuneTransformer
+    from facetell.networks.ftt import FDFtNet, FineTuneTransformer
     from facetell.networks.mbblock import MobileNetHead
 
     body = build_backbone(backbone, 64)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from keras_count import keras_count
 from safetensors.torch import load_file
 from timm.layers import pad_same
 from torch import nn
@@ -15,9 +16,7 @@ from torch.nn import functional as F
 from facetell.errors import DataError, SettingsError
 from facetell.networks.attention import SelfAttention
 from facetell.networks.backbones import build_backbone, default_head, load_library_tensors
-from facetell.networks.count import keras_count
-from facetell.networks.fdftnet import FDFtNet
-from facetell.networks.ftt import FineTuneTransformer
+from facetell.networks.ftt import FDFtNet, FineTuneTransformer
 from facetell.networks.heads import TwoWay
 from facetell.networks.mbblock import MBBlockV3, MobileNetHead
 from facetell.networks.mobilenet import StridedConv

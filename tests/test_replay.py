@@ -109,7 +109,7 @@ def test_there_are_passes_over_the_new_images_within_bounds() -> None:
     assert plan.steps(np.repeat([0, 1], [5000, 200]).astype(np.int8)) == 150  # as many as for 200 of each
 
 
-def test_still_parts_evaluate_and_the_rest_trains(given: School) -> None:
+def test_frozen_parts_evaluate_and_the_rest_trains(given: School) -> None:
     network = given.known.copied()
     parts: Any = network.get_submodule("backbone")
     modes = []

@@ -8,8 +8,7 @@ from facetell import allocator
 from facetell.networks import acceleration as runtime
 from facetell.networks.backbones import build_backbone
 from facetell.networks.convolution import PointwiseConv2d, TrimmedConv2d
-from facetell.networks.fdftnet import FDFtNet
-from facetell.networks.ftt import FineTuneTransformer
+from facetell.networks.ftt import FDFtNet, FineTuneTransformer
 from facetell.networks.mbblock import MobileNetHead
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Shared
+from keras_count import keras_count
 from torch import nn
 from toy import OWN, tiny, toy_source
 
@@ -26,11 +27,10 @@ from facetell.methods import get_method
 from facetell.methods.siamese import SiameseSettings
 from facetell.networks.backbones import build_backbone
 from facetell.networks.cffn import CFFN, LAYOUTS, Layout
-from facetell.networks.count import keras_count
-from facetell.networks.siamese import Embedding, SiameseNet
+from facetell.networks.embedding import Embedding, SiameseNet
 from facetell.progress import Step
+from facetell.training.augment import jitter
 from facetell.training.batches import balanced_order
-from facetell.training.colour_jitter import jitter
 from facetell.training.phases import PhaseResult, learning_rate
 from facetell.training.triplets import squared_distances, triplet_loss
 

@@ -37,7 +37,6 @@ from facetell.faceset.join import Part
 from facetell.faceset.samples import Samples, samples_of
 from facetell.faceset.table import FaceSet
 from facetell.files import sha256_of
-from facetell.faceset.samples import Samples, samples_of
 from facetell.methods.pretrained import General, second_backbone
 from facetell.progress import Progress, ShowProgress, callback
 from facetell.settings import resolve

@@ -30,7 +30,7 @@ from facetell.faceset.samples import check_split, samples_of
 from facetell.ingest.prepare import open_or_prepare
 from facetell.methods import get_method
 from facetell.methods.building import arrays_of
-from facetell.methods.contract import Method, Task
+from facetell.methods.method import Method, Task
 from facetell.methods.pretrained import read_start
 from facetell.networks.seeding import seeded
 from facetell.progress import ShowProgress, callback

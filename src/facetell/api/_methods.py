@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from facetell.methods import METHODS, get_method
-from facetell.methods.contract import Method
+from facetell.methods.method import Method
 
 __all__ = ["list_methods"]
 

@@ -1,11 +1,11 @@
-"""Detection methods. A method is one file and one line in ``METHODS``; the contract is in ``contract.py``."""
+"""Detection methods. A method is one file and one line in ``METHODS``; the contract is in ``method.py``."""
 
 from __future__ import annotations
 
 import importlib
 
 from facetell.errors import UsageError, near_miss
-from facetell.methods.contract import Method
+from facetell.methods.method import Method
 
 __all__ = ["METHODS", "get_method"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from facetell.errors import SettingsError
 from facetell.methods import get_method
-from facetell.methods.contract import Method
+from facetell.methods.method import Method
 from facetell.networks.backbones import build_backbone
 from facetell.networks.beside import Beside
 from facetell.settings import resolve, setting

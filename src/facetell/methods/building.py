@@ -11,6 +11,7 @@ from torch import nn
 
 from facetell.errors import DataError
 from facetell.methods import get_method
+from facetell.networks.seeding import seeded
 from facetell.networks.tensors import misfit, take_sizes
 from facetell.settings import resolve
 
@@ -23,7 +24,8 @@ def network_of(description: Mapping[str, Any], weights: Mapping[str, NDArray[Any
     Raises ``DataError`` for weights that are not its own, ``UsageError`` or ``SettingsError`` for a bad description.
     """
     method = get_method(description["method"])
-    network = method.build(resolve(method.settings, description["settings"]))
+    with seeded(0):  # initial weights are drawn, and then replaced
+        network = method.build(resolve(method.settings, description["settings"]))
     tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
     take_sizes(network, tensors)
     wrong = misfit(network, tensors)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from facetell.methods.contract import Method, Task
+from facetell.methods.method import Method, Task
 from facetell.methods.start import start_backbone
 from facetell.networks.backbones import Backbone, build_backbone
-from facetell.networks.fdftnet import FDFtNet
-from facetell.networks.ftt import FineTuneTransformer
+from facetell.networks.ftt import FDFtNet, FineTuneTransformer
 from facetell.networks.mbblock import MobileNetHead
 from facetell.settings import setting
 from facetell.training.fabric import make_fabric

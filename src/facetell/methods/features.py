@@ -12,7 +12,7 @@ from torch import nn
 
 from facetell.errors import DataError
 from facetell.faceset.samples import Samples
-from facetell.methods.contract import Method, Task
+from facetell.methods.method import Method, Task
 from facetell.methods.start import start_backbone
 from facetell.networks.backbones import Backbone, build_backbone
 from facetell.networks.classical import FeatureClassifier

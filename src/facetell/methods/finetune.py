@@ -9,7 +9,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from facetell.errors import SettingsError, near_miss
-from facetell.methods.contract import Method, Task
+from facetell.methods.method import Method, Task
 from facetell.methods.start import start_backbone
 from facetell.networks.backbones import Backbone, build_backbone, default_head
 from facetell.settings import setting

@@ -13,7 +13,7 @@ from facetell.detector.bundle import is_bundle, read_bundle
 from facetell.detector.detector import Detector
 from facetell.detector.runtimes.torch import torch_runtime
 from facetell.errors import DataError, FacetellError, UsageError
-from facetell.methods.contract import Start
+from facetell.methods.method import Start
 from facetell.methods.start import start_backbone
 from facetell.networks.beside import Beside
 from facetell.networks.depth import DepthStatistics

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from facetell.errors import DataError
-from facetell.methods.contract import Start
+from facetell.methods.method import Start
 from facetell.networks.backbones import Backbone, build_backbone, load_library_tensors
 from facetell.networks.tensors import misfit
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from facetell.errors import DataError, FacetellError, SettingsError, near_miss
-from facetell.networks.blocks import blocks_of, still_parts
+from facetell.networks.blocks import blocks_of, frozen_parts
 from facetell.networks.cffn import CFFN, LAYOUTS
 from facetell.networks.heads import FlatLinear, PooledLinear
 from facetell.networks.mobilenet import fold_norms, mobilenet_features
@@ -55,8 +55,8 @@ class Backbone(nn.Module):
         self.body = body
         for key, values in zip(("mean", "std"), normalisation, strict=True):
             self.register_buffer(key, torch.tensor(values).view(1, 3, 1, 1))
-        self._held: list[nn.Parameter] = []
-        self._still: list[nn.Module] = []
+        self._frozen_parameters: list[nn.Parameter] = []
+        self._frozen_parts: list[nn.Module] = []
         self._given: Tensor | None = None
 
     def forward(self, images: Tensor) -> Tensor:  # noqa: D102
@@ -77,7 +77,7 @@ class Backbone(nn.Module):
     @property
     def frozen(self) -> bool:
         """Whether ``freeze`` stopped all of it."""
-        return bool(self._held) and not any(parameter.requires_grad for parameter in self.parameters())
+        return bool(self._frozen_parameters) and not any(parameter.requires_grad for parameter in self.parameters())
 
     def vector(self, images: Tensor) -> Tensor:
         """The vector (N, D) that the library's own classifier would see: pooled, with the norm or token it reads."""
@@ -99,23 +99,23 @@ class Backbone(nn.Module):
         self.thaw()
         learning = [parameter for block in self.blocks()[-but:] for parameter in block] if but else []
         learns = {id(parameter) for parameter in learning}
-        self._held = [p for p in self.parameters() if p.requires_grad and id(p) not in learns]
-        for parameter in self._held:
+        self._frozen_parameters = [p for p in self.parameters() if p.requires_grad and id(p) not in learns]
+        for parameter in self._frozen_parameters:
             parameter.requires_grad_(False)
-        self._still = still_parts(self, learning)
+        self._frozen_parts = frozen_parts(self, learning)
         self.train(self.training)
 
     def thaw(self) -> None:
         """Let everything learn again that ``freeze`` stopped."""
-        for parameter in self._held:
+        for parameter in self._frozen_parameters:
             parameter.requires_grad_(True)
-        self._held, self._still = [], []
+        self._frozen_parameters, self._frozen_parts = [], []
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Backbone:
         """Switch the mode of what is not frozen."""
         super().train(mode)
-        for part in self._still:
+        for part in self._frozen_parts:
             part.eval()
         return self
 

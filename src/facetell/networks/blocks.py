@@ -1,4 +1,4 @@
-"""The blocks of a backbone's body in order, and what stays still when only the last of them learn."""
+"""The blocks of a backbone's body in order, and which parts are frozen when only the last of them learn."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 from facetell.networks.cffn import CFFN
 
-__all__ = ["blocks_of", "still_parts"]
+__all__ = ["blocks_of", "frozen_parts"]
 
 
 def blocks_of(body: Any) -> list[list[nn.Parameter]]:
@@ -36,10 +36,10 @@ def blocks_of(body: Any) -> list[list[nn.Parameter]]:
     return [block for block in blocks if block]
 
 
-def still_parts(module: nn.Module, learning: Iterable[nn.Parameter]) -> list[nn.Module]:
+def frozen_parts(module: nn.Module, learning: Iterable[nn.Parameter]) -> list[nn.Module]:
     """The largest parts of ``module`` in which nothing of ``learning`` is.
 
-    A part without parameters, such as a dropout, is still when nothing before it learns.
+    A part without parameters, such as a dropout, is frozen when nothing before it learns.
     """
     learns = {id(parameter) for parameter in learning}
     found: list[nn.Module] = []
@@ -52,5 +52,5 @@ def still_parts(module: nn.Module, learning: Iterable[nn.Parameter]) -> list[nn.
             continue
         begun = True
         if not all(mine):
-            found += still_parts(child, learning)
+            found += frozen_parts(child, learning)
     return found

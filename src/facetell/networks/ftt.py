@@ -1,4 +1,4 @@
-"""Fine-Tune Transformer (FDFtNet, Table 2)."""
+"""The Fine-Tune Transformer (FDFtNet, Table 2), and FDFtNet: a backbone with MB blocks beside it (figure 1)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import itertools
 from torch import Tensor, nn
 
 from facetell.networks.attention import SelfAttention
+from facetell.networks.backbones import Backbone
+from facetell.networks.heads import TwoWay
+from facetell.networks.mbblock import MobileNetHead
 
-__all__ = ["FineTuneTransformer"]
+__all__ = ["FDFtNet", "FineTuneTransformer"]
 
 
 class FineTuneTransformer(nn.Module):
@@ -41,3 +44,32 @@ def _stage(c_in: int, c_out: int) -> nn.Sequential:
         nn.ReLU(inplace=True),
         SelfAttention(c_out),
     )
+
+
+class FDFtNet(nn.Module):
+    """Images (N, 3, S, S) in [0, 1] to one logit per image: MB vector plus FTT vector → Dense 2.
+
+    With Xception, N = 4 and M = 3, what is added to the backbone has 2,620,664 parameters in the Keras count.
+    ``ftt`` is None for the ablation without it (M = 0).
+    """
+
+    def __init__(
+        self, backbone: Backbone, mb: MobileNetHead, ftt: FineTuneTransformer | None, features: int = 576
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.mb = mb
+        self.ftt = ftt
+        self.head = TwoWay(features)
+
+    @property
+    def sees_only_maps(self) -> bool:
+        """Whether nothing beside the backbone looks at the images."""
+        return self.ftt is None
+
+    def forward(self, images: Tensor) -> Tensor:  # noqa: D102
+        vector = self.mb(self.backbone(images))
+        if self.ftt is not None:
+            vector = vector + self.ftt(images)
+        logit: Tensor = self.head(vector)
+        return logit

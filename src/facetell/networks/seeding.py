@@ -13,7 +13,7 @@ __all__ = ["seeded"]
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Within this, torch's generators begin at ``seed``; afterwards they are where they were, as if nothing had been drawn."""
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(list(devices)):
         torch.manual_seed(seed)
         yield

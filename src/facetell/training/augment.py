@@ -1,4 +1,4 @@
-"""Augmentation of a whole batch at once, on its device (FDFtNet, section 4.1).
+"""Augmentation of a whole batch at once, on its device: geometry and Cutout (FDFtNet, section 4.1), and colours.
 
 Random numbers are drawn on the CPU from one generator, so that every device sees the same augmentations.
 """
@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["NO_AUGMENTATION", "Augmentation", "ViewParameters", "apply", "draw"]
+__all__ = ["NO_AUGMENTATION", "Augmentation", "ViewParameters", "apply", "draw", "jitter"]
 
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in brightness (ITU-R BT.601)."""
 CUTOUT_UNIT = 1 / 16
 """Side of the smallest Cutout square as a part of the image: 4 px at 64×64."""
 
@@ -89,3 +91,27 @@ def apply(images: Tensor, views: ViewParameters) -> Tensor:
         covered = (inside_y[..., :, None] & inside_x[..., None, :]).any(dim=1)
         moved.masked_fill_(covered[:, None], 0.0)
     return moved.contiguous(memory_format=torch.channels_last)
+
+
+def jitter(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """Scale brightness, contrast and saturation of each of ``images`` (N, 3, S, S) in [0, 1] (Salpekar, section 3).
+
+    In this order. Each factor is drawn from 1 ± ``strength``; contrast is scaled about the image's mean brightness,
+    saturation about each pixel's. Values are clipped to [0, 1].
+    """
+    if strength == 0:
+        return images
+    drawn = 1 + strength * (2 * torch.rand(3, len(images), 1, 1, 1, generator=generator) - 1)
+    brightness, contrast, saturation = drawn.to(images.device)
+    images = images * brightness
+    mean = _grey(images).mean(dim=(2, 3), keepdim=True)
+    images = mean + contrast * (images - mean)
+    grey = _grey(images)
+    jittered: Tensor = (grey + saturation * (images - grey)).clamp_(0, 1)
+    return jittered
+
+
+def _grey(images: Tensor) -> Tensor:
+    weights = torch.tensor(LUMA, device=images.device).view(1, 3, 1, 1)
+    grey: Tensor = (images * weights).sum(dim=1, keepdim=True)
+    return grey

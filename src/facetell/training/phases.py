@@ -24,11 +24,10 @@ from facetell.evaluation.metrics import auroc
 from facetell.faceset.samples import Samples
 from facetell.files import write_csv
 from facetell.networks.acceleration import channels_last
-from facetell.networks.siamese import SiameseNet
+from facetell.networks.embedding import SiameseNet
 from facetell.settings import setting
-from facetell.training.augment import Augmentation, apply, draw
+from facetell.training.augment import Augmentation, apply, draw, jitter
 from facetell.training.batches import balanced_order, epoch_order, iterate
-from facetell.training.colour_jitter import jitter
 from facetell.training.loop import Batches, Phase, judged, predict, train_phase
 from facetell.training.run import EpochResult, Run, State
 from facetell.training.triplets import triplet_loss

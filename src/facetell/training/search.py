@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from facetell.errors import DataError, MissingExtraError
 from facetell.evaluation.metrics import auroc, confusion
-from facetell.files import write_csv
 from facetell.faceset.samples import Samples
+from facetell.files import write_csv
 from facetell.progress import Progress, Step, silent
 from facetell.training.classifiers import Classifier, Point, fit_head
 

@@ -1,4 +1,4 @@
-"""Strategies of adapting. A strategy is one file and one line in ``STRATEGIES``; the contract is in ``contract.py``."""
+"""Strategies of adapting. A strategy is one file and one line in ``STRATEGIES``; the contract is in ``method.py``."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from facetell.faceset.decoded import DecodedImages
 from facetell.faceset.samples import Samples
 from facetell.methods import get_method
 from facetell.methods.building import network_of
-from facetell.methods.contract import Method
+from facetell.methods.method import Method
 from facetell.networks.acceleration import fast_inference
 from facetell.networks.backbones import Backbone
 from facetell.networks.depth import DepthVectors

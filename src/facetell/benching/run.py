@@ -9,12 +9,12 @@ import multiprocessing
 import os
 import re
 from collections.abc import Mapping
+from importlib import metadata
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import facetell
 from facetell.benching.cell import FAILURE, RESULT, Job, run_job
 from facetell.benching.spec import Cell, Source, Spec, read_spec
 from facetell.benching.table import write_tables
@@ -116,7 +116,7 @@ class _Queue:
         pretrained = str(cell.settings.get("pretrained", ""))
         file = self.data / pretrained
         known = {
-            "version": facetell.__version__,
+            "version": metadata.version("facetell"),
             "method": cell.method,
             "settings": {**cell.settings, "pretrained": sha256_of(file) if file.is_file() else pretrained},
             "faceset": sets[cell.faceset].fingerprint if cell.method else None,

@@ -1,11 +1,11 @@
 """Every strategy of `facetell adapt`, and its own choice, on new kinds of fakes: before and after, new faces and old.
 
     python benchmarks/adapting.py DETECTOR OLD NEW... --shots 10 25 50 100 400 --seeds 0 1 2 -o rows.jsonl
-    python benchmarks/adapting.py DETECTOR OLD NEW... -o rows.jsonl --strategies beside --size 256 \
-        --backbone mobilenet_v2_tf --weights mobilenet_v2-imagenet.safetensors
+    python benchmarks/adapting.py DETECTOR OLD NEW... -o rows.jsonl --strategies expert --size 256 \
+        --backbone mobilenet_v2_tf --pretrained mobilenet_v2-imagenet.safetensors
     python benchmarks/adapting.py --table rows.jsonl --plot adapting.png
 
-DETECTOR has a memory (`facetell remember`). OLD is the face set it was fitted on, of which the split *test* measures. Each
+DETECTOR has a replay buffer (`facetell remember`). OLD is the face set it was fitted on, of which the split *test* measures. Each
 NEW is NAME=FAKES,REALS: face sets whose split *finetune* is learned from and whose split *test* is measured on. A row that
 is in the file already is not measured again. Nothing of the test splits reaches `adapt`.
 """
@@ -13,6 +13,7 @@ is in the file already is not measured again. Nothing of the test splits reaches
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import tempfile
 import time
@@ -21,19 +22,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from facetell.adaptation import run as adapting
-from facetell.adaptation.cross_validation import SHARES, cross_validate, mixed
-from facetell.adaptation.new_faces import SPLIT, new_faces, of_label
-from facetell.adaptation.second_backbone import Second
+from facetell.adaptation.flow import model_of, task_of
+from facetell.adaptation.new_faces import NewFaces, joined, of_label
+from facetell.adaptation.second_backbone import find_second_backbone
+from facetell.adaptation.selection import SHARES, allowed, cross_validate, interpolated
 from facetell.adaptation.strategies import STRATEGIES, get_strategy
+from facetell.adaptation.task import AdaptOptions
 from facetell.allocator import tune_allocator
 from facetell.detector.detector import Detector
-from facetell.detector.replay_buffer import memory_of
+from facetell.detector.replay_buffer import open_replay_buffer
 from facetell.evaluation.metrics import auroc
-from facetell.faceset.decoded import decoded
 from facetell.faceset.samples import samples_of
 from facetell.faceset.table import FaceSet
-from facetell.methods.pretrained import second_backbone
 from facetell.training.fabric import make_fabric
 from facetell.training.loop import predict
 
@@ -42,32 +42,31 @@ def measure(given: argparse.Namespace) -> None:
     tune_allocator()
     fabric = make_fabric("auto")
     loaded = Detector.load(given.detector, "cpu")
-    known = adapting._known(loaded)
-    memory = memory_of(given.detector, loaded.description)
-    size = loaded.size
-    old_test = samples_of(FaceSet.open(given.old), "test", size)
-    general = second_backbone(loaded, given.backbone, given.weights, given.size)
-    views = {old_test.images.path: decoded(FaceSet.open(given.old), "test", general.size)}
+    model = model_of(loaded)
+    buffer = open_replay_buffer(given.detector, loaded.description)
+    second = find_second_backbone(model, given.backbone, given.pretrained, given.size)
+    old_faces = FaceSet.open(given.old)
+    old_test = samples_of(old_faces, "test", loaded.size)
+    second.show(old_test, old_faces, "test")
     done = {json.dumps(row["key"]) for row in read(given.out)}
     for spec in given.new:
         name, _, paths = spec.partition("=")
         fakes, reals = (Path(path) for path in paths.split(","))
-        tests = [(samples_of(FaceSet.open(path), "test", size), label) for path, label in ((fakes, 1), (reals, 0))]
-        views |= {
-            samples.images.path: decoded(FaceSet.open(path), "test", general.size)
-            for (samples, _), path in zip(tests, (fakes, reals), strict=True)
-        }
-        tested = Second(general.name, general.weights, general.size, general.statistics, views, fabric)
+        tests = []
+        for path, label in ((fakes, 1), (reals, 0)):
+            faces = FaceSet.open(path)
+            tests.append((samples_of(faces, "test", loaded.size), label))
+            second.show(tests[-1][0], faces, "test")
         by_old: dict[Path, np.ndarray] = {}
 
-        def predicted(found, samples, tested=tested, by_old=by_old):
+        def predicted(found, samples, by_old=by_old):
             """As the network does; of experts the statistics, and what the old network says, are computed once."""
-            if found.method != "beside":
+            if found.method != "experts":
                 return predict(found.network, samples, fabric)
             path = samples.images.path
             if path not in by_old:
-                by_old[path] = predict(found.network.old, tested.samples(samples), fabric)
-            seen = (torch.from_numpy(each) for each in (by_old[path], tested.vectors(samples)))
+                by_old[path] = predict(found.network.old, second.samples(samples), fabric)
+            seen = (torch.from_numpy(each) for each in (by_old[path], second.vectors(samples, fabric)))
             with torch.no_grad():
                 return found.network.mix(*seen).numpy()
 
@@ -84,52 +83,40 @@ def measure(given: argparse.Namespace) -> None:
                 "old": auroc(old_test.labels, predicted(found, old_test)),
             }
 
-        before = judged(known)
-        for count in given.shots:
-            for seed in given.seeds:
-                key = [name, count, f"{general.name} at {general.size}", seed]
-                if json.dumps(key) in done:
-                    continue
-                began = time.perf_counter()
-                parts = {1: of_label(fakes, 1), 0: of_label(reals, 0)}
-                new = new_faces(parts, count, seed)
-                samples = samples_of(new, SPLIT, size)
-                remembered = adapting._old(memory, known, new, set(), fabric, seed)
-                rows = {"before": before}
-                with tempfile.TemporaryDirectory() as folder:
-                    second = adapting._second(general, known, new, samples, memory, remembered, fabric)
-                    lesson = adapting._lesson(known, samples, remembered, second, seed, fabric, Path(folder))
-                    found = {}
-                    for each in given.strategies:
-                        strategy, at = get_strategy(each), time.perf_counter()
-                        found[each] = strategy.learn(known, lesson)
-                        seconds = time.perf_counter() - at
-                        for share in SHARES if strategy.mixes else (1.0,):
-                            label = each if share == 1 else f"{each} × {share:g}"
-                            rows[label] = judged(mixed(known, found[each], share)) | {"seconds": seconds}
-                    at = time.perf_counter()
-                    fakes_given = int(samples.labels.sum())
-                    trials = cross_validate(
-                        known,
-                        lesson,
-                        [get_strategy(each) for each in given.strategies],
-                        remembered.choose,
-                        folds=adapting.FOLDS,
-                        repeats=adapting.REPEATS if fakes_given < adapting.FEW else 1,
-                        margin=adapting.MARGIN,
-                    )
-                best = max(adapting._allowed(trials, adapting.MARGIN), key=lambda trial: trial.auroc(samples.labels))
-                rows["automatic"] = rows[best.candidate.name] | {
-                    "seconds": time.perf_counter() - at,
-                    "chosen": best.candidate.name,
-                    "held_out": best.auroc(samples.labels),
-                }
-                counts = {"n_fake": fakes_given, "n_real": len(samples) - fakes_given}
-                counts |= {"n_test": sum(int((part.labels == label).sum()) for part, label in tests)}
-                row = {"key": key, **counts, "n_old": len(old_test), "rows": rows}
-                with given.out.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(row) + "\n")
-                print(key, rows["automatic"], f"{time.perf_counter() - began:.0f} s", flush=True)
+        before = judged(model)
+        for count, seed in itertools.product(given.shots, given.seeds):
+            key = [name, count, f"{second.name} at {second.size}", seed]
+            if json.dumps(key) in done:
+                continue
+            began = time.perf_counter()
+            asked = AdaptOptions(
+                backbone=given.backbone, pretrained=given.pretrained, size=given.size, seed=seed
+            )  # fmt: skip
+            new = NewFaces(joined({1: of_label(fakes, 1), 0: of_label(reals, 0)}, count, seed), frozenset(), ())
+            rows = {"before": before}
+            with tempfile.TemporaryDirectory() as folder:
+                task = task_of(model, new, buffer, asked, Path(folder))
+                for each in given.strategies:
+                    strategy, at = get_strategy(each), time.perf_counter()
+                    learned = strategy.learn(task)
+                    seconds = time.perf_counter() - at
+                    for share in SHARES if strategy.interpolates else (1.0,):
+                        label = each if share == 1 else f"{each} × {share:g}"
+                        rows[label] = judged(interpolated(model, learned, share)) | {"seconds": seconds}
+                at = time.perf_counter()
+                trials = cross_validate(task, [get_strategy(each) for each in given.strategies], asked.margin)
+            best = max(allowed(trials, asked.margin), key=lambda trial: trial.auroc(task.new.labels))
+            rows["automatic"] = rows[best.candidate.name] | {
+                "seconds": time.perf_counter() - at,
+                "chosen": best.candidate.name,
+                "held_out": best.auroc(task.new.labels),
+            }
+            counts = {"n_fake": int(task.new.labels.sum()), "n_real": int((task.new.labels == 0).sum())}
+            counts |= {"n_test": sum(int((part.labels == label).sum()) for part, label in tests)}
+            row = {"key": key, **counts, "n_old": len(old_test), "rows": rows}
+            with given.out.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            print(key, rows["automatic"], f"{time.perf_counter() - began:.0f} s", flush=True)
 
 
 def read(path: Path) -> list[dict]:
@@ -167,7 +154,7 @@ def plot(rows: list[dict], path: Path) -> None:
     mine = [row for row in rows if row["key"][0] == name]
     every = [row for row in mine if len(row["rows"]) > len(STRATEGIES)]
     own = every[0]["key"][2]
-    styles = {"before": ("grey", ":", 1.5), "automatic": ("black", "-", 3.2), "beside": ("C9", "--", 1.4)}
+    styles = {"before": ("grey", ":", 1.5), "automatic": ("black", "-", 3.2), "expert": ("C9", "--", 1.4)}
     styles = {
         each: styles.get(each, (f"C{k}", "--", 1.2)) for k, each in enumerate(["before", *STRATEGIES, "automatic"])
     }
@@ -178,11 +165,11 @@ def plot(rows: list[dict], path: Path) -> None:
         lines = [(each, every, each, *style) for each, style in styles.items()]
         for second in dict.fromkeys(row["key"][2] for row in mine if row["key"][2] != own):
             other = [row for row in mine if row["key"][2] == second]
-            lines.append((f"beside, {second}", other, "beside", "navy", "-", 2.0))
+            lines.append((f"expert, {second}", other, "expert", "navy", "-", 2.0))
         for label, among, strategy, colour, line, width in lines:
             shots = sorted({row["key"][1] for row in among})
             means = [np.mean([row["rows"][strategy][key] for row in among if row["key"][1] == n]) for n in shots]
-            above = 4 if label == "beside" else 3  # where it is the one chosen
+            above = 4 if label == "expert" else 3  # where it is the one chosen
             panel.plot(shots, means, line, color=colour, linewidth=width, label=label, marker=".", zorder=above)
         shots = sorted({row["key"][1] for row in mine})
         panel.set_xscale("log")
@@ -200,7 +187,7 @@ if __name__ == "__main__":
     parser.add_argument("--shots", type=int, nargs="+", default=[10, 25, 50, 100, 400])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES))
-    for each in ("--backbone", "--weights"):
+    for each in ("--backbone", "--pretrained"):
         parser.add_argument(each)
     parser.add_argument("--size", type=int)
     parser.add_argument("-o", "--out", type=Path, default=Path("adapting.jsonl"))

@@ -1,8 +1,8 @@
-"""How long `facetell adapt` takes from 50 samples to a gated, saved detector, and where the time goes.
+"""How long `facetell adapt` takes from 50 samples to a checked, saved detector, and where the time goes.
 
     python benchmarks/monday.py DETECTOR FAKES REALS --shots 50
 
-DETECTOR has a memory (`facetell remember`). The command is run as a user types it, in a process of its own, twice: the
+DETECTOR has a replay buffer (`facetell remember`). The command is run as a user types it, in a process of its own, twice: the
 second time the pictures are decoded already. Then once in this process, with the time of each part.
 """
 
@@ -45,7 +45,7 @@ def parts(detector: Path, fakes: Path, reals: Path, shots: int, seed: int) -> di
         try:
             adapt(
                 detector, f"{folder}/new", fake=fakes, real=reals, shots=shots, seed=seed,
-                on_fit=lambda _done, _total, name: tick(f"trying {name}"),
+                progress=lambda step: tick(f"{step.what} {step.note}") if step.what == "trying" else None,
             )  # fmt: skip
         except AcceptanceError as refused:
             print(f"refused: {refused.message}")

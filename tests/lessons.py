@@ -1,8 +1,8 @@
-"""A small detector, a few new pictures and a memory of the old, for tests of how strategies learn."""
+"""A small model, a few new pictures and a replay buffer, for tests of how strategies learn."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,45 +11,41 @@ import torch
 from torch import nn
 from toy import toy_picture
 
-from facetell.adaptation.replay import RANGES, Lesson, Memory
-from facetell.adaptation.second_backbone import Second
-from facetell.adaptation.task import Known
+from facetell.adaptation.second_backbone import SecondBackbone
+from facetell.adaptation.task import AdaptTask, Model, ReplayBuffer
 from facetell.faceset.decoded import decoded
 from facetell.faceset.samples import Samples
+from facetell.faceset.table import FaceSet
 from facetell.ingest.prepare import prepare
 from facetell.methods import get_method
 from facetell.networks.backbones import Backbone, build_backbone
 from facetell.networks.depth import DepthStatistics
 from facetell.settings import resolve
 from facetell.training.fabric import make_fabric
-from facetell.training.feature_maps import FeatureMaps, Views
 from facetell.training.loop import predict
-from facetell.training.recipe import VIEWS
 
 SIZE = 32
 
 
 @dataclass(frozen=True)
 class School:
-    """What a strategy is given; ``lesson(seed)`` makes it anew."""
+    """What a strategy is given; ``task(seed)`` makes it anew."""
 
-    known: Known
+    model: Model
     new: Samples
     old: Samples
+    faces: tuple[FaceSet, FaceSet]
     folder: Path
 
-    def lesson(self, seed: int = 0, memory: bool = True) -> Lesson:
+    def task(self, seed: int = 0, replay: bool = True) -> AdaptTask:
         fabric = make_fabric("32-true", "cpu")
-        kept = Memory(self.old, predict(self.known.network, self.old, fabric)) if memory else None
-        backbone = self.known.network.get_submodule("backbone")
-        assert isinstance(backbone, Backbone)
-        maps = [
-            FeatureMaps(backbone, part.images, part.rows, Views(RANGES, seed, VIEWS), fabric, self.folder)
-            for part in (self.new, self.old)
-        ]
-        views = {part.images.path: part.images for part in (self.new, self.old)}
-        second = Second("squeezenet1_1", "general weights", SIZE, DepthStatistics(general(), SIZE), views, fabric)
-        return Lesson(self.new, kept, seed, fabric, (maps[0], maps[1] if memory else None), second)
+        logits = predict(self.model.network, self.old, fabric)
+        buffer = ReplayBuffer(self.faces[1], self.old, logits, self.old, self.old) if replay else None
+        task = AdaptTask.of(self.model, self.new, buffer, seed, fabric, self.folder)
+        second = SecondBackbone("squeezenet1_1", "pretrained weights", SIZE, DepthStatistics(general(), SIZE))
+        for samples, faces in zip((self.new, self.old), self.faces, strict=True):
+            second.show(samples, faces, "train")
+        return replace(task, second=second)
 
 
 def general() -> Backbone:
@@ -71,21 +67,29 @@ def school(folder: Path, backbone: str = "resnet10t", method: str = "finetune", 
     for name, parameter in network.named_parameters():
         if name.endswith("weight") and not parameter.any():  # timm's last norm of a block, which would stop gradients
             nn.init.uniform_(parameter, 0.5, 1.5)
-    samples = [pictures(folder / name, count, seed) for name, count, seed in (("new", 12, 1), ("old", 10, 2))]
+    new, old = (drawn(folder / name, count, seed) for name, count, seed in (("new", 12, 1), ("old", 10, 2)))
     (folder / "maps").mkdir()
-    return School(Known(method, built, network.eval()), samples[0], samples[1], folder / "maps")
+    faces = (new, old)
+    return School(Model(method, built, network.eval()), *map(samples_of_all, faces), faces, folder / "maps")
 
 
-def pictures(folder: Path, each: int, seed: int) -> Samples:
+def drawn(folder: Path, each: int, seed: int) -> FaceSet:
     rng = np.random.default_rng(seed)
     for label in ("real", "fake"):
         (folder / label).mkdir(parents=True)
         for k in range(each):
             toy_picture(rng, label == "fake").save(folder / label / f"{k}.png")
-    faces = prepare(folder, folder.with_name(f"{folder.name}-faces"), split="train")
+    return prepare(folder, folder.with_name(f"{folder.name}-faces"), split="train")
+
+
+def samples_of_all(faces: FaceSet) -> Samples:
     images, labels = decoded(faces, "train", SIZE), faces.labels("train")
     return Samples(images, np.arange(len(labels)), labels, np.arange(len(labels)))
 
 
-def tensors(known: Known) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in known.network.state_dict().items()}
+def pictures(folder: Path, each: int, seed: int) -> Samples:
+    return samples_of_all(drawn(folder, each, seed))
+
+
+def tensors(model: Model) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.network.state_dict().items()}

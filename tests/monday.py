@@ -16,7 +16,7 @@ import facetell
 
 @dataclass(frozen=True)
 class Monday:
-    """A detector with a memory, one without, the face set of both, and folders of pictures by name."""
+    """A detector with a replay buffer, one without, the face set of both, and folders of pictures by name."""
 
     root: Path
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from monday import Monday, fill
 
 import facetell
+from facetell.adaptation.result import AdaptResult
 from facetell.detector.bundle import read_bundle
 from facetell.detector.calibration import calibration_of
-from facetell.detector.replay_buffer import FOLDER, taught
+from facetell.detector.replay_buffer import FOLDER, learned_by_adapt
 from facetell.evaluation.metrics import auroc
 from facetell.faceset.table import FaceSet
 
@@ -20,11 +20,11 @@ pytestmark = pytest.mark.fits
 
 
 @pytest.fixture(scope="module")
-def adapted(made: Monday) -> tuple[Path, dict[str, Any]]:
+def adapted(made: Monday) -> tuple[Path, AdaptResult]:
     out = made.root / "deep" / "er" / "adapted"  # folders that are not there yet
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FACETELL_CACHE", str(made.root / "cache"))
-        return out, facetell.adapt(made.detector, out, fake=made["smooth"], real=made["real"], strategy="whole", seed=2)
+        return out, facetell.adapt(made.detector, out, fake=made["smooth"], real=made["real"], strategy="full", seed=2)
 
 
 def area(detector: Path, reals: Path, fakes: Path) -> float:
@@ -34,7 +34,7 @@ def area(detector: Path, reals: Path, fakes: Path) -> float:
 
 
 def test_it_learns_the_new_kind_and_keeps_the_old(
-    made: Monday, adapted: tuple[Path, dict[str, Any]], tmp_path: Path
+    made: Monday, adapted: tuple[Path, AdaptResult], tmp_path: Path
 ) -> None:
     """Measured by detect, on pictures that nothing has seen."""
     out, _ = adapted
@@ -44,70 +44,70 @@ def test_it_learns_the_new_kind_and_keeps_the_old(
     assert area(out, real, board) > 0.97
 
 
-def test_the_new_detector_is_whole(made: Monday, adapted: tuple[Path, dict[str, Any]]) -> None:
-    out, record = adapted
+def test_the_new_detector_is_whole(made: Monday, adapted: tuple[Path, AdaptResult]) -> None:
+    out, result = adapted
     assert facetell.verify(out)["method"] == "finetune"
     assert [path.name for path in out.parent.iterdir()] == [out.name]  # nothing half-made beside it
     description = read_bundle(out)[0]
-    memory, old = FaceSet.open(out / FOLDER), FaceSet.open(made.detector / FOLDER)
-    memory.verify()
-    assert len(memory) == len(old) + 48
-    assert description["memory"]["fingerprint"] == memory.fingerprint
-    hashes = set(memory.columns(["sha256"])["sha256"].to_pylist())
+    replay, old = FaceSet.open(out / FOLDER), FaceSet.open(made.detector / FOLDER)
+    replay.verify()
+    assert len(replay) == len(old) + 48
+    assert description["replay"]["fingerprint"] == replay.fingerprint
+    hashes = set(replay.columns(["sha256"])["sha256"].to_pylist())
     assert set(old.columns(["sha256"])["sha256"].to_pylist()) < hashes
-    learned_from = {split: taught(memory, split) for split in ("train", "validation")}
+    learned_from = {split: learned_by_adapt(replay, split) for split in ("train", "validation")}
     assert [int(learned_from[split].sum()) for split in learned_from] == [32, 16]
     calibration = calibration_of(description)
     assert calibration is not None
     assert calibration.face.points["default"].on.n == (~learned_from["validation"]).sum() == 80
     for split in ("train", "validation"):  # the new ones are in both, in both labels
-        assert {"real", "smooth"} <= set(memory.columns(["source"], split)["source"].to_pylist())
+        assert {"real", "smooth"} <= set(replay.columns(["source"], split)["source"].to_pylist())
     for point in calibration.face.points.values():
-        assert (point.on.split, point.on.faceset, point.on.fingerprint) == ("validation", "memory", old.fingerprint)
+        assert (point.on.split, point.on.faceset, point.on.fingerprint) == ("validation", "replay", old.fingerprint)
     assert calibration.face.on.fingerprint == old.fingerprint
     card = (out / "README.md").read_text()
     assert "Adapted" in card
     assert "24 fake and 24 real" in card
-    assert f"{record['gate']['new']['after']:.3f}" in card
+    assert f"{result.checks['new'].numbers['after']:.3f}" in card
 
 
-def test_the_record_says_what_was_tried_and_why(adapted: tuple[Path, dict[str, Any]], made: Monday) -> None:
-    out, record = adapted
+def test_the_record_says_what_was_tried_and_why(adapted: tuple[Path, AdaptResult], made: Monday) -> None:
+    out, result = adapted
     events = facetell.history(out)
     assert [event["what"] for event in events] == ["fit", "adapt"]
-    assert json.loads(json.dumps(events[1])) == json.loads(json.dumps(record))
+    assert json.loads(json.dumps(events[1])) == json.loads(json.dumps(result.as_dict()))
     assert facetell.history(made.detector) == events[:1]
-    assert {each["candidate"] for each in record["tried"]} == {"whole", "whole × 0.5"}
-    assert record["chosen"] in {"whole", "whole × 0.5"}
-    assert record["gate"]["new"]["gain"] > 0.1
-    assert record["gate"]["old"]["bound"] >= -record["gate"]["old"]["margin"]
-    assert record["new"]["counts"]["finetune"] == {"real": {"real": 24}, "fake": {"smooth": 24}}
-    assert record["sentences"] == []
+    assert {each.candidate for each in result.tried} == {"full", "full × 0.5"}
+    assert result.chosen in {"full", "full × 0.5"}
+    assert result.checks["new"].numbers["gain"] > 0.1
+    assert result.checks["old"].numbers["bound"] >= -result.checks["old"].numbers["margin"]
+    assert result.new["counts"]["finetune"] == {"real": {"real": 24}, "fake": {"smooth": 24}}
+    assert result.sentences == ()
     assert "NaN" not in json.dumps(events)
     assert "Infinity" not in json.dumps(events)
 
 
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_and_no_path(
-    made: Monday, adapted: tuple[Path, dict[str, Any]], tmp_path: Path
+    made: Monday, adapted: tuple[Path, AdaptResult], tmp_path: Path
 ) -> None:
     out, _ = adapted
-    facetell.adapt(made.detector, tmp_path / "again", fake=made["smooth"], real=made["real"], strategy="whole", seed=2)
+    facetell.adapt(made.detector, tmp_path / "again", fake=made["smooth"], real=made["real"], strategy="full", seed=2)
     for name in ("weights.safetensors", "metrics.json"):
         assert (tmp_path / "again" / name).read_bytes() == (out / name).read_bytes()
     assert str(made.root) not in (out / "detector.json").read_text() + (out / "README.md").read_text()
 
 
 @pytest.mark.slow
-def test_a_second_kind_on_top(made: Monday, adapted: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_a_second_kind_on_top(made: Monday, adapted: tuple[Path, AdaptResult], tmp_path: Path) -> None:
     out, _ = adapted
     facetell.adapt(out, tmp_path / "twice", fake=made["flat"], real=fill(tmp_path / "more", "real", 24, 55),
-                   strategy="whole", margin=0.5)  # fmt: skip
+                   strategy="full", margin=0.5)  # fmt: skip
     events = facetell.history(tmp_path / "twice")
     assert [event["what"] for event in events] == ["fit", "adapt", "adapt"]
     assert events[:2] == facetell.history(out)
-    gate = events[2]["gate"]["old"]
-    assert gate["taught"] == 8
-    assert "(but 8 by an earlier adapt)" in gate["says"]
+    check = events[2]["checks"]["old"]
+    assert check["seen"] == 8
+    assert "(8 of them only by an earlier adapt)" in check["says"]
     assert facetell.verify(tmp_path / "twice")["method"] == "finetune"
     assert (tmp_path / "twice" / "README.md").read_text().count("**Adapted**") == 2

@@ -1,4 +1,4 @@
-"""Few pictures, no memory, a label missing: what adapting does then, and what it says of it."""
+"""Few pictures, no replay buffer, a label missing: what adapting does then, and what it says of it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from monday import Monday, fill
 
 import facetell
+from facetell.adaptation import flow
 from facetell.adaptation import new_faces as newfaces
-from facetell.adaptation import run as adapting
-from facetell.adaptation.new_faces import new_faces, of_label
+from facetell.adaptation.new_faces import NewFaces, joined, of_label
 from facetell.cli.main import main
 from facetell.errors import AcceptanceError, DataError
 from facetell.faceset.table import FaceSet
@@ -22,20 +22,20 @@ from facetell.progress import Step
 def outcome(detector: Path, out: Path, **arguments: Any) -> dict[str, Any]:
     """The record, whether the gate was passed or not."""
     try:
-        return facetell.adapt(detector, out, **arguments)
+        return facetell.adapt(detector, out, **arguments).as_dict()
     except AcceptanceError as refused:
         assert not out.exists()
         return refused.record
 
 
-def test_without_a_memory_nothing_is_promised_of_the_old(made: Monday, tmp_path: Path) -> None:
-    record = outcome(made.bare, tmp_path / "out", fake=made["smooth"], real=made["real"], strategy="whole", seed=2)
+def test_without_a_replay_buffer_nothing_is_promised_of_the_old(made: Monday, tmp_path: Path) -> None:
+    record = outcome(made.bare, tmp_path / "out", fake=made["smooth"], real=made["real"], strategy="full", seed=2)
     assert "facetell remember" in record["sentences"][0]
-    assert "old" not in record["gate"]
+    assert "old" not in record["checks"]
     assert {each["fall"] for each in record["tried"]} == {None}
     assert not record["refused"]
     description = json.loads((tmp_path / "out" / "detector.json").read_text())
-    assert "memory" not in description
+    assert "replay" not in description
     assert (
         description["calibration"] is None
     )  # there is nothing to measure one on, and that of the old weights is not its
@@ -61,24 +61,24 @@ def test_eight_fakes_are_tried_again_and_again_and_said_to_be_few(made: Monday, 
     assert fits[-1].total == 15
 
 
-def test_reals_of_the_memory_stand_in(made: Monday, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reals_of_the_replay_buffer_stand_in(made: Monday, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their groups are not learned from as old faces: some of them are held out."""
-    real, seen = adapting._old, list[tuple[Any, ...]]()
+    real, seen = flow.divided, list[tuple[Any, ...]]()
 
-    def watched(memory: FaceSet, known: Any, new: FaceSet, lent: set[str], *rest: Any) -> Any:
-        seen.append((memory, lent, real(memory, known, new, lent, *rest)))
+    def watched(replay: FaceSet, model: Any, new: NewFaces, *rest: Any) -> Any:
+        seen.append((replay, new.lent, real(replay, model, new, *rest)))
         return seen[-1][-1]
 
-    monkeypatch.setattr(adapting, "_old", watched)
+    monkeypatch.setattr(flow, "divided", watched)
     record = outcome(made.detector, tmp_path / "out", fake=made["smooth"], strategy="classical")
-    assert "of the memory stand in" in record["sentences"][0]
+    assert "of the replay buffer stand in" in record["sentences"][0]
     counts = record["new"]["counts"]["finetune"]
     assert counts["real"] == {"camera": 20}  # half of the 40 reals it may learn from again
     assert counts["fake"] == {"smooth": 24}
-    memory, lent, old = seen[0]
-    names = memory.columns(["group"], "train")["group"].to_pylist()
+    replay, lent, old = seen[0]
+    names = replay.columns(["group"], "train")["group"].to_pylist()
     assert len(lent) == 20
-    assert lent.isdisjoint({names[row] for row in old.learn.samples.rows})
+    assert lent.isdisjoint({names[row] for row in old.learn.rows})
 
 
 def test_shots_are_nested_and_drawn_by_seed(made: Monday, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +86,7 @@ def test_shots_are_nested_and_drawn_by_seed(made: Monday, monkeypatch: pytest.Mo
     parts = {label: of_label(made[name], label) for label, name in ((1, "smooth"), (0, "real"))}
 
     def drawn(shots: int | None, seed: int) -> tuple[set[str], set[str]]:
-        faces = new_faces(parts, shots, seed)
+        faces = joined(parts, shots, seed)
         rows = faces.columns(["sha256", "label"]).to_pylist()
         real, fake = ({row["sha256"] for row in rows if row["label"] == label} for label in (0, 1))
         return real, fake
@@ -106,7 +106,7 @@ def test_a_face_set_gives_its_own_label_and_never_what_is_measured_on(made: Mond
     fakes = of_label(made.faces, 1)
     faces = FaceSet.open(made.faces)
     own = set(faces.columns(["sha256"], "finetune")["sha256"].to_pylist())
-    found = new_faces({1: fakes, 0: of_label(made["real"], 0)}, None, 0)
+    found = joined({1: fakes, 0: of_label(made["real"], 0)}, None, 0)
     rows = [row for row in found.columns(["sha256", "label", "group"]).to_pylist() if row["label"]]
     assert len(rows) == 4
     assert {row["sha256"] for row in rows} <= own
@@ -145,13 +145,13 @@ def test_auto_tries_all_that_fit_and_the_commands_say_it(
     assert code == 0
     assert "← chosen" in said
     assert "passed" in said
-    assert "beside: no general weights" in said  # that detector started from random ones
+    assert "expert: there is no pretrained second backbone" in said  # that detector started from random ones
     code, listed, _ = run("history", out, "--json")
     events = json.loads(listed)
     assert (code, [event["what"] for event in events]) == (0, ["fit", "adapt"])
     tried = {each["candidate"] for each in events[1]["tried"]}
-    assert {"head", "norms", "low-rank", "whole", "whole × 0.5", "fdftnet", "classical"} <= tried
-    assert set(events[1]["unfit"]) == {"beside"}
+    assert {"linear-probe", "norms", "lora", "full", "full × 0.5", "fdftnet", "classical"} <= tried
+    assert set(events[1]["unfit"]) == {"expert"}
     code, said, _ = run("history", out)
     assert code == 0
     assert said.startswith("1. fitted by finetune")

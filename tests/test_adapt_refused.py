@@ -1,4 +1,4 @@
-"""What adapting refuses: poisoned pictures at its gate, impossible requests before; and nothing is left behind."""
+"""What adapting refuses: poisoned pictures by its checks, impossible requests before; and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from facetell.cli.main import main
 from facetell.detector.bundle import read_bundle
 from facetell.errors import AcceptanceError, BundleError, DataError, LeakError, UsageError
 
-HEAD: dict[str, Any] = {"strategy": "head"}
+PROBE: dict[str, Any] = {"strategy": "linear-probe"}
 
 pytestmark = pytest.mark.fits
 
@@ -45,12 +45,23 @@ def test_shuffled_labels_end_with_7_and_write_nothing(
 ) -> None:
     fakes, reals = mixed_up(made, tmp_path)
     before = sorted(tmp_path.iterdir())
-    arguments = ("adapt", made.detector, "--fake", fakes, "--real", reals, "-o", tmp_path / "out", "--strategy", "head")
+    arguments = (
+        "adapt",
+        made.detector,
+        "--fake",
+        fakes,
+        "--real",
+        reals,
+        "-o",
+        tmp_path / "out",
+        "--strategy",
+        "linear-probe",
+    )
     code, out, err = run(capsys, *arguments, "--json")
     record = json.loads(out)
     assert code == AcceptanceError.exit_code == 7
-    assert "the gate is not passed, nothing is written" in err
-    assert not record["gate"]["new"]["passed"]
+    assert "the adapted detector is not accepted, nothing is written" in err
+    assert not record["checks"]["new"]["passed"]
     assert record["refused"]
     assert sorted(tmp_path.iterdir()) == before
 
@@ -60,29 +71,29 @@ def test_shuffled_labels_end_with_7_and_write_nothing(
     monkeypatch.setattr("facetell.api.adapt", refuse)
     code, out, _ = run(capsys, *arguments)
     assert code == 7
-    assert f"REFUSED  {record['gate']['new']['says']}" in out
-    assert "head" in out
+    assert f"REFUSED  {record['checks']['new']['says']}" in out
+    assert "linear-probe" in out
 
 
 def test_exchanged_labels_of_a_kind_it_knows(made: Monday, tmp_path: Path) -> None:
     with pytest.raises(AcceptanceError, match="exchanged") as refused:
-        facetell.adapt(made.detector, tmp_path / "out", fake=made["real"], real=made["board"], **HEAD)
-    assert not refused.value.record["gate"]["labels"]["passed"]
+        facetell.adapt(made.detector, tmp_path / "out", fake=made["real"], real=made["board"], **PROBE)
+    assert not refused.value.record["checks"]["labels"]["passed"]
     assert not (tmp_path / "out").exists()
     try:  # trusted, it may still be refused for what else is wrong
         record = facetell.adapt(
-            made.detector, tmp_path / "out", fake=made["real"], real=made["board"], trust_labels=True, **HEAD
-        )
+            made.detector, tmp_path / "out", fake=made["real"], real=made["board"], trust_labels=True, **PROBE
+        ).as_dict()
     except AcceptanceError as other:
         record = other.record
-    assert not record["gate"]["labels"]["passed"]
+    assert not record["checks"]["labels"]["passed"]
     assert not any("exchanged" in each for each in record["refused"])
 
 
 def test_a_planted_border(made: Monday, tmp_path: Path) -> None:
     with pytest.raises(AcceptanceError, match="border") as refused:
         facetell.adapt(made.detector, tmp_path / "out", fake=made["framed"], real=made["real"], strategy="norms")
-    found = {check["family"]: check for check in refused.value.record["gate"]["shortcuts"]}
+    found = refused.value.record["checks"]
     assert found["border"]["closes"] > 0.8
     assert found["compression"]["passed"]
     assert not (tmp_path / "out").exists()
@@ -101,18 +112,18 @@ def test_what_cannot_be_learned_from(made: Monday, tmp_path: Path, capsys: pytes
         (DataError, "junk|readable|picture", {"fake": junk, "real": real}),
         (DataError, "too few", {"fake": few, "real": real}),
         (DataError, "too few", {"fake": made["smooth"], "real": real, "shots": 5}),
-        (UsageError, "did you mean 'head'", {"fake": made["smooth"], "real": real, "strategy": "haed"}),
+        (UsageError, "did you mean 'norms'", {"fake": made["smooth"], "real": real, "strategy": "nroms"}),
         (LeakError, "both|same picture", {"fake": real, "real": real}),
     ]
     for error, words, arguments in mistakes:
         with pytest.raises(error, match=words):
-            facetell.adapt(made.detector, out, **{**HEAD, **arguments})
+            facetell.adapt(made.detector, out, **{**PROBE, **arguments})
     with pytest.raises(UsageError, match="exists"):
         facetell.adapt(made.detector, empty, fake=made["smooth"], real=real)
     with pytest.raises(UsageError, match="no reals"):
         facetell.adapt(made.bare, out, fake=made["smooth"])
-    with pytest.raises(UsageError, match="without a memory"):
-        facetell.adapt(made.bare, out, fake=made["smooth"], real=real, strategy="beside")
+    with pytest.raises(UsageError, match="without a replay buffer"):
+        facetell.adapt(made.bare, out, fake=made["smooth"], real=real, strategy="expert")
     with pytest.raises(BundleError, match="no detector"):
         facetell.adapt(tmp_path / "nowhere", out, fake=made["smooth"], real=real)
     assert not out.exists()
@@ -121,11 +132,11 @@ def test_what_cannot_be_learned_from(made: Monday, tmp_path: Path, capsys: pytes
     assert "hint" in err
 
 
-def test_a_picture_of_the_memory_with_the_other_label(made: Monday, tmp_path: Path) -> None:
+def test_a_picture_of_the_replay_buffer_with_the_other_label(made: Monday, tmp_path: Path) -> None:
     fakes = fill(tmp_path / "fakes", "smooth", 8, 2)
     shutil.copy(made.root / "pictures" / "train-3-real.png", fakes / "liar.png")
-    with pytest.raises(LeakError, match=r"liar\.png is given as fake, and is real in the detector's memory"):
-        facetell.adapt(made.detector, tmp_path / "out", fake=fakes, real=made["real"], **HEAD)
+    with pytest.raises(LeakError, match=r"liar\.png is given as fake, and is real in the detector's replay buffer"):
+        facetell.adapt(made.detector, tmp_path / "out", fake=fakes, real=made["real"], **PROBE)
 
 
 @pytest.mark.parametrize("which", ["fake", "real"])
@@ -137,7 +148,7 @@ def test_pictures_of_one_or_two_persons_alone(which: str, groups: int, made: Mon
         fill(folder / f"person {group}", "smooth" if which == "fake" else "real", 8, 10 + group)
     given: dict[str, Any] = {"fake": made["smooth"], "real": made["real"], which: folder}
     with pytest.raises(DataError, match="group"):
-        facetell.adapt(made.detector, tmp_path / "out", **given, **HEAD)
+        facetell.adapt(made.detector, tmp_path / "out", **given, **PROBE)
 
 
 def test_a_corrupt_file_among_them_is_left_out(made: Monday, tmp_path: Path) -> None:
@@ -146,12 +157,12 @@ def test_a_corrupt_file_among_them_is_left_out(made: Monday, tmp_path: Path) -> 
     (fakes / "empty.jpg").write_bytes(b"")
     (fakes / "notes.txt").write_text("found on Monday")
     with pytest.raises(AcceptanceError) as refused:  # it knows this kind, so that there is no gain
-        facetell.adapt(made.detector, tmp_path / "out", fake=fakes, real=made["real"], **HEAD)
+        facetell.adapt(made.detector, tmp_path / "out", fake=fakes, real=made["real"], **PROBE)
     assert refused.value.record["new"]["counts"]["finetune"]["fake"] == {"fakes": 24}
 
 
 @pytest.mark.parametrize(
-    "broken", [pytest.param("card", marks=pytest.mark.slow), pytest.param("weights", marks=pytest.mark.slow), "memory"]
+    "broken", [pytest.param("card", marks=pytest.mark.slow), pytest.param("weights", marks=pytest.mark.slow), "replay"]
 )
 def test_a_failure_while_writing_leaves_nothing(
     broken: str, made: Monday, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -162,19 +173,19 @@ def test_a_failure_while_writing_leaves_nothing(
     place = {
         "card": "facetell.detector.bundle.os.fsync",
         "weights": "facetell.detector.bundle.save_file",
-        "memory": "facetell.faceset.writing.pq.ParquetWriter",
+        "replay": "facetell.faceset.writing.pq.ParquetWriter",
     }[broken]
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setattr(place, full)
     with pytest.raises((BundleError, DataError), match="space|full|written"):
-        facetell.adapt(made.detector, home / "out", fake=made["smooth"], real=made["real"], strategy="whole", seed=2)
+        facetell.adapt(made.detector, home / "out", fake=made["smooth"], real=made["real"], strategy="full", seed=2)
     assert list(home.iterdir()) == []
 
 
 def test_nothing_of_the_old_detector_changes(made: Monday, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in made.detector.rglob("*") if path.is_file()}
     with pytest.raises(AcceptanceError):
-        facetell.adapt(made.detector, tmp_path / "out", fake=made["framed"], real=made["real"], strategy="head")
+        facetell.adapt(made.detector, tmp_path / "out", fake=made["framed"], real=made["real"], strategy="linear-probe")
     assert {path: path.read_bytes() for path in made.detector.rglob("*") if path.is_file()} == before
-    assert read_bundle(made.detector)[0]["memory"]["faces"] == 160
+    assert read_bundle(made.detector)[0]["replay"]["faces"] == 160

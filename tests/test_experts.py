@@ -1,4 +1,4 @@
-"""The strategy ``beside``: its regressions against scikit-learn, its calibration, and one Monday after another."""
+"""The strategy ``expert``: its regressions against scikit-learn, its calibration, and one Monday after another."""
 
 from __future__ import annotations
 
@@ -18,21 +18,19 @@ from sklearn.linear_model import LogisticRegression
 
 import facetell
 from facetell.adaptation import acceptance
-from facetell.adaptation.replay import Lesson
-from facetell.adaptation.second_backbone import Second
+from facetell.adaptation.flow import model_of
+from facetell.adaptation.second_backbone import SecondBackbone, find_second_backbone
 from facetell.adaptation.strategies import STRATEGIES, get_strategy
 from facetell.adaptation.strategies import expert as strategy
-from facetell.adaptation.task import Known
+from facetell.adaptation.task import AdaptTask, Model
 from facetell.cli.main import main
 from facetell.detector.bundle import read_bundle
 from facetell.errors import FacetellError, SettingsError, UsageError
-from facetell.faceset.decoded import decoded
 from facetell.faceset.samples import Samples
 from facetell.faceset.table import FaceSet
-from facetell.methods.pretrained import second_backbone
 from facetell.networks.backbones import build_backbone
-from facetell.networks.beside import CLIP
 from facetell.networks.depth import DepthStatistics
+from facetell.networks.mixture import CLIP
 from facetell.training.loop import predict
 
 
@@ -44,15 +42,15 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> School:
         return school(root, "squeezenet1_1")
 
 
-def lopsided(given: School) -> Lesson:
+def lopsided(given: School) -> AdaptTask:
     """All reals, four fakes."""
     labels = given.new.labels
     few = np.concatenate([np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)[:4]])
-    return given.lesson().part(few)
+    return given.task().subset(few)
 
 
-def learned(given: School, lesson: Lesson) -> Any:
-    return get_strategy("beside").learn(given.known, lesson).network
+def learned(given: School, task: AdaptTask) -> Any:
+    return get_strategy("expert").learn(task).network
 
 
 def theirs(vectors: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -65,28 +63,28 @@ def theirs(vectors: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 def test_head_and_gate_are_scikit_learns(given: School) -> None:
     """The gate is; the head is up to the stretch and shift that calibrate it."""
-    lesson = lopsided(given)
-    network = learned(given, lesson)
-    assert lesson.second is not None
-    new, old = (lesson.second.vectors(samples) for samples in (lesson.new, given.old))
+    task = lopsided(given)
+    network = learned(given, task)
+    assert task.second is not None
+    new, old = (task.second.vectors(samples, task.fabric) for samples in (task.new, given.old))
     expert = network.experts[0]
     both = np.concatenate([old, new])
     _, logits = theirs(both, np.repeat([False, True], [len(old), len(new)]))
     with torch.no_grad():
         gate, head = expert.gate(torch.from_numpy(both)).numpy(), expert.head(torch.from_numpy(new)).numpy()
     np.testing.assert_allclose(gate, logits, rtol=1e-3, atol=2e-3)
-    _, logits = theirs(new, lesson.new.labels == 1)
+    _, logits = theirs(new, task.new.labels == 1)
     assert np.corrcoef(head, logits)[0, 1] > 0.99999
 
 
 def test_held_out_faces_set_the_scale_of_the_head(given: School) -> None:
     """Stretched and shifted as scikit-learn does it with logits of faces that were held out."""
-    lesson = lopsided(given)
-    network = learned(given, lesson)
-    assert lesson.second is not None
-    vectors, truth = lesson.second.vectors(lesson.new), lesson.new.labels == 1
+    task = lopsided(given)
+    network = learned(given, task)
+    assert task.second is not None
+    vectors, truth = task.second.vectors(task.new, task.fabric), task.new.labels == 1
     scaled, own = theirs(vectors, truth)
-    fold = strategy.deal(lesson.new.labels, lesson.new.groups, 4, lesson.seed)  # four fakes: as many folds
+    fold = strategy.deal(task.new.labels, task.new.groups, 4, task.seed)  # four fakes: as many folds
     held_out = np.empty(len(truth))
     for part in range(4):
         here = fold == part
@@ -103,7 +101,7 @@ def test_held_out_faces_set_the_scale_of_the_head(given: School) -> None:
 
 
 def test_what_ranks_the_wrong_way_round_is_not_turned(given: School) -> None:
-    head = learned(given, given.lesson()).experts[0].head
+    head = learned(given, given.task()).experts[0].head
     before = head.dense.weight.detach().clone()
     labels = given.new.labels
     upside = np.where(labels == 1, 1.0, -1.0)
@@ -116,7 +114,7 @@ def test_what_ranks_the_wrong_way_round_is_not_turned(given: School) -> None:
 def test_persons_with_both_labels(persons: int, given: School) -> None:
     """Whichever groups they come in, calibration holds some out or leaves the head as it is."""
     rng = np.random.default_rng(persons)
-    head = learned(given, given.lesson()).experts[0].head
+    head = learned(given, given.task()).experts[0].head
     products = np.eye(len(given.new))
     for _ in range(30):
         groups = rng.integers(0, persons, len(given.new))
@@ -126,7 +124,7 @@ def test_persons_with_both_labels(persons: int, given: School) -> None:
 
 
 def test_few_groups_leave_the_head_as_it_is(given: School) -> None:
-    head = learned(given, given.lesson()).experts[0].head
+    head = learned(given, given.task()).experts[0].head
     before = head.dense.weight.detach().clone()
     one = Samples(given.new.images, given.new.rows, given.new.labels, np.zeros_like(given.new.groups))
     strategy._calibrate(head, np.eye(len(one)), one, 0)
@@ -134,83 +132,82 @@ def test_few_groups_leave_the_head_as_it_is(given: School) -> None:
 
 
 def test_it_is_judged_as_the_network_judges(given: School) -> None:
-    lesson = given.lesson()
-    found = get_strategy("beside").learn(given.known, lesson)
+    task = given.task()
+    found = get_strategy("expert").learn(task)
     for samples in (given.new, given.old):
-        quick = get_strategy("beside").judge(found, samples, lesson)
-        np.testing.assert_allclose(quick, predict(found.network, samples, lesson.fabric), rtol=1e-3, atol=1e-3)
-    before = tensors(given.known)
+        quick = get_strategy("expert").judge(found, samples, task)
+        np.testing.assert_allclose(quick, predict(found.network, samples, task.fabric), rtol=1e-3, atol=1e-3)
+    before = tensors(given.model)
     for name, tensor in before.items():
         assert torch.equal(tensors(found)[f"old.network.{name}"], tensor), name
 
 
 def test_at_more_pixels_it_is_judged_by_what_the_network_sees(given: School) -> None:
     """The old network too: a crop that was enlarged and is reduced again is not what it was."""
-    lesson, fabric = given.lesson(), given.lesson().fabric
-    views = {}
-    for part, name in ((given.new, "new"), (given.old, "old")):
-        faces = FaceSet.open(given.folder.parent / f"{name}-faces")
-        views[part.images.path] = decoded(faces, "train", 48)
-    general = build_backbone("squeezenet1_1", 48)
-    second = Second("squeezenet1_1", "general", 48, DepthStatistics(general, 48), views, fabric)
-    lesson = dataclasses.replace(lesson, second=second)
-    found = get_strategy("beside").learn(given.known, lesson)
+    task, fabric = given.task(), given.task().fabric
+    second = SecondBackbone("squeezenet1_1", "pretrained", 48, DepthStatistics(build_backbone("squeezenet1_1", 48), 48))
+    for part, faces in zip((given.new, given.old), given.faces, strict=True):
+        second.show(part, faces, "train")
+    task = dataclasses.replace(task, second=second)
+    found = get_strategy("expert").learn(task)
     assert found.settings.size == 48
     for samples in (given.new, given.old):
-        quick = get_strategy("beside").judge(found, samples, lesson)
+        quick = get_strategy("expert").judge(found, samples, task)
         wide = second.samples(samples)
         assert wide.images.size == 48
         np.testing.assert_allclose(quick, predict(found.network, wide, fabric), rtol=1e-3, atol=1e-3)
 
 
 def test_a_gate_tells_the_new_from_the_remembered(given: School) -> None:
-    lesson = given.lesson()
-    network = learned(given, lesson)
-    assert lesson.second is not None
+    task = given.task()
+    network = learned(given, task)
+    assert task.second is not None
     with torch.no_grad():
         new, old = (
-            torch.sigmoid(network.experts[0].gate(torch.from_numpy(lesson.second.vectors(samples))))
+            torch.sigmoid(network.experts[0].gate(torch.from_numpy(task.second.vectors(samples, task.fabric))))
             for samples in (given.new, given.old)
         )
     assert float(new.mean()) > float(old.mean()) + 0.1
 
 
 def test_looking_is_told_face_by_face(given: School) -> None:
-    lesson, told = given.lesson(), list[tuple[int, int]]()
-    assert lesson.second is not None
-    lesson.second.statistics = DepthStatistics(build_backbone("squeezenet1_1", lessons.SIZE), lessons.SIZE)  # not kept
-    lesson.second.look(lambda done, total: told.append((done, total)))
+    task, told = given.task(), list[tuple[int, int]]()
+    assert task.second is not None
+    task.second.statistics = DepthStatistics(build_backbone("squeezenet1_1", lessons.SIZE), lessons.SIZE)  # not kept
+    task.second.read(task.fabric, lambda done, total: told.append((done, total)))
     assert told == [(24, 44), (44, 44)]
 
 
 def test_experts_learn_from_some_thousand_faces_at_most(given: School, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strategy, "MOST", 5)
-    drawn = strategy._some(given.new, 3)
+    drawn = strategy._drawn(given.new, 3)
     assert np.bincount(drawn.labels).tolist() == [5, 5]
     assert (
-        drawn.rows.tolist() == strategy._some(given.new, 3).rows.tolist() != strategy._some(given.new, 4).rows.tolist()
+        drawn.rows.tolist()
+        == strategy._drawn(given.new, 3).rows.tolist()
+        != strategy._drawn(given.new, 4).rows.tolist()
     )
 
 
 def test_a_detector_with_experts_takes_another_one_and_nothing_else(given: School) -> None:
-    lesson = given.lesson()
-    first = get_strategy("beside").learn(given.known, lesson)
+    task = given.task()
+    first = get_strategy("expert").learn(task)
     network: Any = first.network
-    second = lesson.second
+    second = task.second
     assert second is not None
     second.statistics = network.statistics
     for name in STRATEGIES:
-        why = get_strategy(name).obstacle(first, lesson)
-        assert (why is None) is (name == "beside"), name
-    twice = get_strategy("beside").learn(first, lesson)
+        why = get_strategy(name).obstacle(dataclasses.replace(task, model=first))
+        assert (why is None) is (name == "expert"), name
+    twice = get_strategy("expert").learn(dataclasses.replace(task, model=first))
     assert (twice.settings.experts, len(twice.network.experts)) == (2, 2)  # type: ignore[arg-type]
     for name, tensor in tensors(first).items():
         assert torch.equal(tensors(twice)[name], tensor), name
-    quick = get_strategy("beside").judge(twice, given.new, lesson)
-    np.testing.assert_allclose(quick, predict(twice.network, given.new, lesson.fabric), rtol=1e-3, atol=1e-3)
+    quick = get_strategy("expert").judge(twice, given.new, task)
+    np.testing.assert_allclose(quick, predict(twice.network, given.new, task.fabric), rtol=1e-3, atol=1e-3)
     second.statistics = DepthStatistics(lessons.general(), lessons.SIZE)  # another backbone: a network beside both
-    nested: Known = get_strategy("beside").learn(twice, lesson)
-    assert (nested.settings.experts, nested.settings.old_method) == (1, "beside")
+    nested: Model = get_strategy("expert").learn(dataclasses.replace(task, model=twice))
+    assert (nested.settings.experts, nested.settings.old_method) == (1, "experts")
     assert json.loads(nested.settings.old_settings)["experts"] == 2
 
 
@@ -242,12 +239,12 @@ def test_one_monday_after_another(
         assert not stop.value.code, said.err
         return said.out
 
-    real = ("--real", made["real"], "--margin", 0.5, "--strategy", "beside")
-    second = ("--backbone", "squeezenet1_1", "--weights", general, "--size", 48)
+    real = ("--real", made["real"], "--margin", 0.5, "--strategy", "expert")
+    second = ("--backbone", "squeezenet1_1", "--pretrained", general, "--size", 48)
     run("adapt", made.detector, "--fake", made["smooth"], *real, *second, "-o", tmp_path / "once")
     description = read_bundle(tmp_path / "once")[0]
     assert description["input"]["size"] == description["settings"]["size"] == 48
-    assert facetell.verify(tmp_path / "once")["method"] == "beside"
+    assert facetell.verify(tmp_path / "once")["method"] == "experts"
     more = fill(tmp_path / "more", "real", 24, 5)
     run("adapt", tmp_path / "once", "--fake", made["flat"], "--real", more, *real[2:], "-o", tmp_path / "twice")
     events = facetell.history(tmp_path / "twice")
@@ -261,10 +258,10 @@ def test_one_monday_after_another(
         ("squeezenet1_1", None, None),
         (None, str(general), 48),
     ):
-        again = second_backbone(loaded, name, weights, size)
+        again = find_second_backbone(model_of(loaded), name, weights, size)
         assert again is not None
         assert again.statistics is loaded.runtime.network.statistics
-    larger = second_backbone(loaded, None, None, 64)
+    larger = find_second_backbone(model_of(loaded), None, None, 64)
     assert larger is not None
     assert (larger.size, larger.statistics is loaded.runtime.network.statistics) == (64, False)
     for tensor, other in zip(
@@ -273,8 +270,8 @@ def test_one_monday_after_another(
         assert torch.equal(tensor, other)
     once, twice = ((tmp_path / name / "weights.safetensors").stat().st_size for name in ("once", "twice"))
     assert twice - once < 0.2 * once
-    memory = FaceSet.open(tmp_path / "twice" / "memory")
-    assert len(memory) == len(FaceSet.open(made.detector / "memory")) + 96
+    memory = FaceSet.open(tmp_path / "twice" / "replay")
+    assert len(memory) == len(FaceSet.open(made.detector / "replay")) + 96
 
     verdicts = facetell.detect(tmp_path / "twice", [made["smooth"]], faces="crops", device="cpu")
     assert len(list(verdicts)) == 24
@@ -286,22 +283,22 @@ def test_one_monday_after_another(
 def test_what_second_backbones_there_are(made: Monday, general: Path) -> None:
     loaded = facetell.Detector.load(made.detector, "cpu")
     file = str(general)
-    assert second_backbone(loaded, None, None, None) is None  # it began with random weights
-    with pytest.raises(UsageError, match="general weights"):
-        second_backbone(loaded, None, None, 64)
+    assert find_second_backbone(model_of(loaded), None, None, None) is None  # it began with random weights
+    with pytest.raises(UsageError, match="not pretrained on other pictures"):
+        find_second_backbone(model_of(loaded), None, None, 64)
     with pytest.raises(UsageError, match="random weights"):
-        second_backbone(loaded, None, "none", None)
-    found = second_backbone(loaded, None, file, None)
+        find_second_backbone(model_of(loaded), None, "none", None)
+    found = find_second_backbone(model_of(loaded), None, file, None)
     assert found is not None
     assert (found.name, found.size) == ("squeezenet1_1", loaded.size)
-    with pytest.raises(UsageError, match="cannot see 16"):
-        second_backbone(loaded, None, file, 16)
+    with pytest.raises(UsageError, match="cannot take 16"):
+        find_second_backbone(model_of(loaded), None, file, 16)
     with pytest.raises(FacetellError):
-        second_backbone(loaded, "resnet10t", file, None)
+        find_second_backbone(model_of(loaded), "resnet10t", file, None)
     with pytest.raises(FacetellError):
-        second_backbone(loaded, "no_such_net", file, None)
+        find_second_backbone(model_of(loaded), "no_such_net", file, None)
     for backbone, size in (("mvitv2_tiny", 224), ("mvitv2_tiny", 240), ("crossvit_tiny_240", 240)):
         with pytest.raises(SettingsError):  # blocks that give tuples; a size it cannot take; no map at all
             DepthStatistics(build_backbone(backbone, size), size)
     with pytest.raises(UsageError, match="no second backbone to choose"):
-        facetell.adapt(made.detector, made.root / "out", fake=made["smooth"], strategy="whole", size=64)
+        facetell.adapt(made.detector, made.root / "out", fake=made["smooth"], strategy="full", size=64)

@@ -1,4 +1,4 @@
-"""Learning a few new images beside a memory: what holds the old, and what is in a batch."""
+"""Training with replay: what keeps the old, and what is in a batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lessons import SIZE, School, school, tensors
 from torch import Tensor, nn
 
 from facetell.adaptation import replay as module
-from facetell.adaptation.replay import Plan, remembering, replay
+from facetell.adaptation.replay import Plan, replay_loss, train_with_replay
 from facetell.networks.backbones import Backbone
 from facetell.training.augment import NO_AUGMENTATION, Augmentation
 from facetell.training.fabric import make_fabric
@@ -32,15 +32,15 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Iterator[School]:
         yield school(root, "squeezenet1_1")
 
 
-def replayed(given: School, plan: Plan, memory: bool = True) -> nn.Module:
-    network = given.known.copied()
-    replay(network, [{"params": list(network.parameters())}], given.lesson(memory=memory), plan, still=[])
+def replayed(given: School, plan: Plan, buffer: bool = True) -> nn.Module:
+    network = given.model.copy()
+    train_with_replay(network, [{"params": list(network.parameters())}], given.task(replay=buffer), plan, still=[])
     return network
 
 
 def test_holding_keeps_the_old_logits_nearer(given: School) -> None:
     fabric = make_fabric("32-true", "cpu")
-    before = predict(given.known.network, given.old, fabric)
+    before = predict(given.model.network, given.old, fabric)
     moved = {}
     for hold in (0.0, 20.0):
         network = replayed(given, dataclasses.replace(PLAN, hold=hold))
@@ -49,7 +49,7 @@ def test_holding_keeps_the_old_logits_nearer(given: School) -> None:
 
 
 def test_pulling_keeps_the_weights_nearer(given: School) -> None:
-    before = tensors(given.known)
+    before = tensors(given.model)
     moved = {}
     for pull in (0.0, 10.0):
         after = replayed(given, dataclasses.replace(PLAN, pull=pull)).state_dict()
@@ -63,17 +63,17 @@ def test_the_loss_by_hand() -> None:
     entropy = [torch.log1p(torch.exp(torch.tensor(-sign * value))) for sign, value in
                ((1, 2.0), (-1, -1.0), (1, 0.5), (-1, -0.5))]  # fmt: skip
     alone = (entropy[0] + entropy[1]) / 2
-    torch.testing.assert_close(remembering(logits[:2], labels[:1], None, PLAN), alone)
+    torch.testing.assert_close(replay_loss(logits[:2], labels[:1], None, PLAN), alone)
     known = torch.tensor([1.5, -0.5])
     both = alone + (entropy[2] + entropy[3]) / 2 + PLAN.hold * (1.0**2 + 0.0) / 2
-    torch.testing.assert_close(remembering(logits, labels, known, PLAN), both)
+    torch.testing.assert_close(replay_loss(logits, labels, known, PLAN), both)
 
 
 def test_half_of_each_label_in_every_batch(given: School, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of new and of old images, though the labels of the new ones are lopsided; old logits belong to the old images."""
-    lesson = given.lesson()
+    task = given.task()
     few = np.concatenate([np.flatnonzero(given.new.labels == 0), np.flatnonzero(given.new.labels == 1)[:3]])
-    lesson = lesson.part(few)
+    task = task.subset(few)
     seen: list[list[Tensor]] = []
     known_ones: list[Tensor] = []
 
@@ -82,17 +82,17 @@ def test_half_of_each_label_in_every_batch(given: School, monkeypatch: pytest.Mo
         seen.append(labels)
         known_ones.append(known)
         assert len(logits) == 16
-        return remembering(logits, labels, known, plan)
+        return replay_loss(logits, labels, known, plan)
 
-    network = given.known.copied()
+    network = given.model.copy()
     plan = dataclasses.replace(PLAN, least=7, most=7)
-    monkeypatch.setattr(module, "remembering", watching)
-    replay(network, [{"params": list(network.parameters())}], lesson, plan, still=[])
+    monkeypatch.setattr(module, "replay_loss", watching)
+    train_with_replay(network, [{"params": list(network.parameters())}], task, plan, still=[])
     assert len(seen) == 7
     assert {int(each.sum()) for labels in seen for each in labels} == {4}
     assert {len(each) for labels in seen for each in labels} == {8}
-    assert lesson.memory is not None
-    pairs = {(float(logit), int(label)) for logit, label in zip(lesson.memory.logits, given.old.labels, strict=True)}
+    assert task.replay is not None
+    pairs = {(float(logit), int(label)) for logit, label in zip(task.replay.logits, given.old.labels, strict=True)}
     shown = {
         (float(logit), int(label))
         for labels, known in zip(seen, known_ones, strict=True)
@@ -110,12 +110,12 @@ def test_there_are_passes_over_the_new_images_within_bounds() -> None:
 
 
 def test_frozen_parts_evaluate_and_the_rest_trains(given: School) -> None:
-    network = given.known.copied()
+    network = given.model.copy()
     parts: Any = network.get_submodule("backbone")
     modes = []
     hook = network.register_forward_pre_hook(lambda *_: modes.append((parts.training, network.training)))
     plan = dataclasses.replace(PLAN, least=2, most=2)
-    replay(network, [{"params": list(network.parameters())}], given.lesson(), plan, still=[parts])
+    train_with_replay(network, [{"params": list(network.parameters())}], given.task(), plan, still=[parts])
     hook.remove()
     assert set(modes) == {(False, True)}
     assert not network.training
@@ -125,31 +125,31 @@ def test_a_frozen_backbone_learns_from_its_maps_as_from_the_images(
     given: School, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without augmentation the maps are those of the images, in half precision: the head ends at the same place."""
-    monkeypatch.setattr(module, "RANGES", NO_AUGMENTATION)
+    monkeypatch.setattr(module, "AUGMENTATION", NO_AUGMENTATION)
     fabric = make_fabric("32-true", "cpu")
-    backbone = given.known.network.get_submodule("backbone")
+    backbone = given.model.network.get_submodule("backbone")
     assert isinstance(backbone, Backbone)
     maps = tuple(
         FeatureMaps(backbone, part.images, part.rows, Views(), fabric, tmp_path) for part in (given.new, given.old)
     )
-    lesson = dataclasses.replace(given.lesson(), maps=(maps[0], maps[1]))
+    task = dataclasses.replace(given.task(), maps=(maps[0], maps[1]))
     ends = []
     for frozen in (True, False):
-        network = given.known.copied().requires_grad_(False)
+        network = given.model.copy().requires_grad_(False)
         head = list(network.get_submodule("head").parameters())
         for parameter in head:
             parameter.requires_grad_(True)
-        replay(network, [{"params": head}], lesson, PLAN, still=[network], frozen=frozen)
+        train_with_replay(network, [{"params": head}], task, PLAN, still=[network], frozen=frozen)
         ends.append(torch.cat([parameter.detach().flatten() for parameter in head]))
     start = torch.cat(
-        [parameter.detach().flatten() for parameter in given.known.network.get_submodule("head").parameters()]
+        [parameter.detach().flatten() for parameter in given.model.network.get_submodule("head").parameters()]
     )
     assert (ends[0] - ends[1]).norm() < 0.05 * (ends[0] - start).norm()
 
 
 def test_maps_are_those_of_the_pixels(given: School, tmp_path: Path) -> None:
     fabric = make_fabric("32-true", "cpu")
-    backbone = given.known.network.get_submodule("backbone")
+    backbone = given.model.network.get_submodule("backbone")
     assert isinstance(backbone, Backbone)
     rows = given.new.rows[3:15]
     maps = FeatureMaps(backbone, given.new.images, rows, Views(Augmentation(), 0, 2), fabric, tmp_path)

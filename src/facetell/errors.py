@@ -11,7 +11,7 @@
     │       └── ImageError       3   one picture that cannot be read
     ├── BundleError              4   a detector bundle that is damaged, incomplete, foreign or swapped
     ├── MissingExtraError        5   an optional part that is not installed
-    └── AcceptanceError                7   an adapted detector that was not written, for it failed its gate
+    └── AcceptanceError          7   an adapted detector that failed an acceptance check, so it was not written
 
 ``detect`` ends with 6 when some paths could not be judged, and Ctrl-C ends every command with 130.
 """
@@ -104,7 +104,7 @@ class MissingExtraError(FacetellError):
 
 
 class AcceptanceError(FacetellError):
-    """An adapted detector failed its gate, so it was not written; ``record`` is all that was tried and measured."""
+    """An adapted detector failed an acceptance check and was not written; ``record`` is what was tried and measured."""
 
     exit_code = 7
 

@@ -1,31 +1,83 @@
-"""New pictures of one label each, as the face set that ``adapt`` learns from."""
+"""The new faces that ``adapt`` learns from: gathered from folders or face sets as one face set of both labels."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from facetell.api._blend import blend
-from facetell.errors import DataError
+from facetell.adaptation.task import SPLIT, AdaptOptions
+from facetell.blending.face_set import blend
+from facetell.errors import DataError, LeakError, UsageError
 from facetell.faceset.decoded import cache_dir
 from facetell.faceset.join import Part, join
 from facetell.faceset.rows import RowBuilder
 from facetell.faceset.table import INFO_FILE, FaceSet
 from facetell.ingest.prepare import prepare
 from facetell.ingest.sources import walk
+from facetell.labels import FAKE, LABELS, REAL
 from facetell.progress import Progress, silent
 
-__all__ = ["new_faces", "of_label", "with_made_fakes"]
+__all__ = ["LEAST", "NewFaces", "joined", "new_faces", "of_label"]
 
-SPLIT = "finetune"
+LEAST = 6
+"""Fakes, and reals, below which nothing can be held out."""
 REALS = 1000
-"""Reals used at most, where there are fewer fakes: they cost little and help much, and more would only take longer."""
-_NAMES = ("real", "fake")
+"""Reals used at most, unless there are more fakes: they are cheap and help much, but too many only take longer."""
+
+
+@dataclass(frozen=True)
+class NewFaces:
+    """New faces of both labels, the groups of those that the replay buffer lent, and what should be known of them."""
+
+    faces: FaceSet
+    lent: frozenset[str]
+    sentences: tuple[str, ...]
+
+
+def new_faces(asked: AdaptOptions, replay: FaceSet | None) -> NewFaces:
+    """Gather the new faces that were asked for; reals that are missing come from ``replay``, fakes are made from reals.
+
+    Raises UsageError where there are no reals, DataError where a place holds no face of its label, and LeakError for a
+    picture with both labels, here or in ``replay``.
+    """
+    if asked.real is None and replay is None:
+        raise UsageError(
+            "there are no reals to tell fakes from, and the detector keeps no replay buffer to borrow some from",
+            hint="give a folder of real faces from where the fakes were found: --real FOLDER",
+        )
+    parts, lent, sentences = dict[int, Part](), frozenset[str](), list[str]()
+    if asked.fake is not None:
+        parts[FAKE] = of_label(asked.fake, FAKE, asked.progress)
+    if asked.real is not None:
+        parts[REAL] = of_label(asked.real, REAL, asked.progress)
+    elif replay is not None:
+        rows = np.flatnonzero(replay.labels("train") == REAL) + replay.rows("train").start
+        most = min(max(len(parts[FAKE].rows) if parts else REALS, LEAST), len(rows) // 2)  # the rest is learned from
+        drawn = np.sort(np.random.default_rng(asked.seed).permutation(rows)[:most])
+        parts[REAL] = Part(replay, drawn, SPLIT)
+        lent = frozenset(replay.columns(["group"])["group"].take(pa.array(drawn)).to_pylist())
+        if asked.fake is not None:
+            sentences.append(
+                f"no reals were given, so {len(drawn)} of the replay buffer stand in: they come from another place than the "
+                "fakes, and the place may be what is learned; give some from where the fakes were found: --real FOLDER"
+            )
+    if asked.fake is None:
+        parts = _with_made_fakes(parts[REAL], asked.shots, asked.seed)
+        sentences.append(
+            "no fakes were given, so they are blended from the reals: the numbers on new faces say how well such blends "
+            "are found, not fakes as they are met"
+        )
+    faces = joined(parts, asked.shots, asked.seed)
+    if replay:
+        _refuse_contradiction(faces, replay)
+    return NewFaces(faces, lent, tuple(sentences))
 
 
 def of_label(where: Path, label: int, progress: Progress = silent) -> Part:
@@ -48,34 +100,20 @@ def of_label(where: Path, label: int, progress: Progress = silent) -> Part:
         faces = _prepared(where, label, progress)
         rows = np.arange(len(faces))
     if not len(rows):
-        raise DataError(f"{where} holds no {_NAMES[label]} face to learn from")
+        raise DataError(f"{where} holds no {LABELS[label]} face to learn from")
     return Part(faces, rows, SPLIT, prefix=f"{faces.fingerprint[:8]}/")
 
 
-def with_made_fakes(reals: Part, shots: int | None, seed: int) -> dict[int, Part]:
-    """Parts of both labels for ``new_faces`` from real faces alone: the fakes are blended from them, kept in the cache.
-
-    Of ``shots`` reals a fake each.
-    """
-    drawn = Part(reals.faces, _drawn(reals.rows, 0, shots, seed), SPLIT, reals.prefix)
-    alone = new_faces({0: drawn}, None, seed)
-    out = cache_dir() / "facesets" / f"blended-{alone.fingerprint[:24]}-{seed}"
-    made = blend(alone.path, out, draws=1, seed=seed, overwrite=True)
-    labels, prefix = made.labels(SPLIT), f"{alone.fingerprint[:8]}/"
-    first = made.rows(SPLIT).start
-    return {label: Part(made, np.flatnonzero(labels == label) + first, SPLIT, prefix) for label in (0, 1)}
-
-
-def new_faces(parts: Mapping[int, Part], shots: int | None, seed: int) -> FaceSet:
+def joined(parts: Mapping[int, Part], shots: int | None, seed: int) -> FaceSet:
     """One face set of the parts by label, kept in the cache folder: at most ``shots`` fakes, and `REALS` or as many reals.
 
     Drawn by ``seed``.
     """
     rows = {}
-    if 1 in parts:
-        rows[1] = _drawn(parts[1].rows, 1, shots, seed)
-    if 0 in parts:
-        rows[0] = _drawn(parts[0].rows, 0, max(REALS, len(rows.get(1, ()))), seed)
+    if FAKE in parts:
+        rows[FAKE] = _drawn(parts[FAKE].rows, FAKE, shots, seed)
+    if REAL in parts:
+        rows[REAL] = _drawn(parts[REAL].rows, REAL, max(REALS, len(rows.get(FAKE, ()))), seed)
     chosen = [Part(part.faces, rows[label], SPLIT, part.prefix) for label, part in parts.items()]
     key = hashlib.sha256()
     for part in chosen:
@@ -88,10 +126,33 @@ def new_faces(parts: Mapping[int, Part], shots: int | None, seed: int) -> FaceSe
     return join(out, chosen, {"seed": seed, "crop": crop})
 
 
+def _with_made_fakes(reals: Part, shots: int | None, seed: int) -> dict[int, Part]:
+    """Parts of both labels from real faces alone: a fake is blended from each of ``shots`` reals, and kept in the cache."""
+    drawn = Part(reals.faces, _drawn(reals.rows, REAL, shots, seed), SPLIT, reals.prefix)
+    alone = joined({REAL: drawn}, None, seed)
+    out = cache_dir() / "facesets" / f"blended-{alone.fingerprint[:24]}-{seed}"
+    made = blend(alone.path, out, draws=1, seed=seed, overwrite=True)
+    labels, prefix = made.labels(SPLIT), f"{alone.fingerprint[:8]}/"
+    first = made.rows(SPLIT).start
+    return {label: Part(made, np.flatnonzero(labels == label) + first, SPLIT, prefix) for label in (REAL, FAKE)}
+
+
 def _drawn(rows: NDArray[np.int64], label: int, shots: int | None, seed: int) -> NDArray[np.int64]:
     """Nested: those for 25 shots are among those for 100 of the same seed."""
     drawn = np.random.default_rng([seed, label]).permutation(rows)[:shots]
     return np.sort(drawn)
+
+
+def _refuse_contradiction(new: FaceSet, replay: FaceSet) -> None:
+    kept = replay.columns(["sha256", "label"])
+    labels = dict(zip(kept["sha256"].to_pylist(), kept["label"].to_pylist(), strict=True))
+    for row in new.columns(["sha256", "label", "path"]).to_pylist():
+        label = row["label"]
+        if labels.get(row["sha256"], label) != label:
+            raise LeakError(
+                f"{row['path']} is given as {LABELS[label]}, and is {LABELS[1 - label]} in the detector's replay buffer",
+                hint="look at the picture; if the replay buffer is wrong, fill it anew: facetell remember",
+            )
 
 
 def _prepared(where: Path, label: int, progress: Progress) -> FaceSet:
@@ -107,10 +168,10 @@ def _prepared(where: Path, label: int, progress: Progress) -> FaceSet:
         status = (root / relative).stat()
         key.update(repr((str(root), relative, status.st_size, status.st_mtime_ns, label)).encode())
         group = str(Path(relative).parent)
-        lines.append([str(root / relative), _NAMES[label], "" if group == "." else group, where.name, SPLIT])
+        lines.append([str(root / relative), LABELS[label], "" if group == "." else group, where.name, SPLIT])
     if not lines:
         raise DataError(f"{where} holds no file", hint="give a folder of pictures, photos or videos")
-    out = cache_dir() / "facesets" / f"{_NAMES[label]}-{key.hexdigest()[:24]}"
+    out = cache_dir() / "facesets" / f"{LABELS[label]}-{key.hexdigest()[:24]}"
     kept = FaceSet.open_if_whole(out)
     if kept is not None:
         return kept

@@ -1,64 +1,131 @@
-"""A second backbone with general weights, which stays as it is, and what it sees in the pictures at hand."""
+"""A second backbone, pretrained on pictures of everything and frozen, and what it reads in each face."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from facetell.faceset.decoded import DecodedImages
+from facetell.detector.bundle import is_bundle
+from facetell.errors import FacetellError, UsageError
+from facetell.faceset.decoded import DecodedImages, decoded
 from facetell.faceset.samples import Samples
+from facetell.faceset.table import FaceSet
+from facetell.methods.method import Start
+from facetell.methods.pretrained import read_start
+from facetell.methods.start import start_backbone
 from facetell.networks.depth import DepthStatistics
+from facetell.networks.mixture import MixtureOfExperts
 from facetell.progress import Progress, silent
 from facetell.training.vectors import extract
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["Second"]
+    from facetell.adaptation.task import Model
+
+__all__ = ["SecondBackbone", "find_second_backbone"]
 
 
-class Second:
-    """``statistics`` of a backbone called ``backbone`` with the weights ``weights`` says, for images of ``size``.
+@dataclass
+class SecondBackbone:
+    """A backbone called ``name``, whose ``statistics`` experts read of crops of ``size`` pixels a side.
 
-    ``views``: the same pictures at that size, by the file of those that the detector sees.
+    ``pretrained`` says where its weights are from. It reads only faces that `show` has named.
     """
 
-    def __init__(
-        self,
-        backbone: str,
-        weights: str,
-        size: int,
-        statistics: DepthStatistics,
-        views: Mapping[Path, DecodedImages],
-        fabric: Fabric,
-    ) -> None:
-        self.backbone, self.weights, self.size, self.statistics = backbone, weights, size, statistics
-        self._views, self._fabric = views, fabric
-        self._kept: dict[Path, NDArray[np.float32]] = {}
+    name: str
+    pretrained: str
+    size: int
+    statistics: DepthStatistics
+    _views: dict[Path, DecodedImages] = field(default_factory=dict)
+    _read: dict[Path, NDArray[np.float32]] = field(default_factory=dict)
+
+    def show(self, samples: Samples, faces: FaceSet, split: str) -> None:
+        """Decode a split of ``faces`` at this size; ``samples`` are of it, at the detector's own size."""
+        images = samples.images
+        self._views[images.path] = images if images.size == self.size else decoded(faces, split, self.size)
 
     def samples(self, samples: Samples) -> Samples:
         """The same faces at this size."""
         return Samples(self._views[samples.images.path], samples.rows, samples.labels, samples.groups)
 
-    def vectors(self, samples: Samples) -> NDArray[np.float32]:
-        """Their statistics (N, D); those of all pictures in the file are computed at the first time, and kept."""
+    def vectors(self, samples: Samples, fabric: Fabric) -> NDArray[np.float32]:
+        """Statistics (N, D) of faces. At the first time those of all faces of the split are computed."""
         path = samples.images.path
-        if path not in self._kept:
-            self._look(path, silent)
-        found: NDArray[np.float32] = self._kept[path][samples.rows]
+        if path not in self._read:
+            self._read_all(path, fabric, silent)
+        found: NDArray[np.float32] = self._read[path][samples.rows]
         return found
 
-    def look(self, progress: Progress) -> None:
-        """Compute all statistics now."""
+    def read(self, fabric: Fabric, progress: Progress) -> None:
+        """Compute the statistics of all faces now."""
         for path in self._views:
-            self._look(path, progress)
+            self._read_all(path, fabric, progress)
 
-    def _look(self, path: Path, progress: Progress) -> None:
+    def _read_all(self, path: Path, fabric: Fabric, progress: Progress) -> None:
         images = self._views[path]
         every = np.arange(len(images))
         whole = Samples(images, every, np.zeros(len(every), np.int8), every)
-        self._kept[path] = extract(self.statistics, whole, self._fabric, progress)
+        self._read[path] = extract(self.statistics, whole, fabric, progress)
+
+
+def find_second_backbone(
+    model: Model, name: str | None, pretrained: str | None, size: int | None
+) -> SecondBackbone | None:
+    """The second backbone that was asked for; where nothing was asked, the model's own kind, or None where that fails.
+
+    The model's own kind is the second backbone that a mixture of experts has, or one like the model's backbone with the
+    weights that one was pretrained with. A mixture's own backbone is found again whenever it is the one asked for.
+
+    Raises what reading ``pretrained`` raises, and UsageError for a size below the model's or random weights.
+    """
+    if size is not None and size < model.settings.size:
+        raise UsageError(
+            f"the detector takes crops of {model.settings.size} pixels a side, its second backbone cannot take {size}",
+            hint=f"give at least {model.settings.size}",
+        )
+    if pretrained == "none":
+        raise UsageError(
+            "a second backbone with random weights knows nothing", hint="--pretrained library or FILE.safetensors"
+        )
+    try:
+        return _like_its_own(model, name, size) if pretrained is None else _asked(model, name, pretrained, size)
+    except FacetellError:
+        if name or pretrained or size:
+            raise
+        return None
+
+
+def _like_its_own(model: Model, name: str | None, size: int | None) -> SecondBackbone | None:
+    own = model.settings
+    if isinstance(model.network, MixtureOfExperts) and name in (None, own.backbone):
+        statistics = model.network.statistics
+        if size not in (None, own.size):
+            start = Start("detector", statistics.backbone.state_dict())
+            statistics = DepthStatistics(start_backbone(own.backbone, size, "none", start), size)
+        return SecondBackbone(own.backbone, own.pretrained, size or own.size, statistics)
+    pretrained = "library" if name else str(getattr(own, "pretrained", "none"))
+    if pretrained == "none" or is_bundle(Path(pretrained)):  # a detector's backbone has forgotten what others need
+        if size:
+            raise UsageError(
+                "the detector's backbone was not pretrained on other pictures than faces",
+                hint="--pretrained library or FILE.safetensors",
+            )
+        return None
+    return _asked(model, name, pretrained, size)
+
+
+def _asked(model: Model, name: str | None, pretrained: str, size: int | None) -> SecondBackbone:
+    start, said, inherited = read_start(pretrained)
+    chosen, side = name or str(inherited.get("backbone", model.settings.backbone)), size or model.settings.size
+    statistics = DepthStatistics(start_backbone(chosen, side, pretrained, start), side)
+    if isinstance(model.network, MixtureOfExperts) and side == model.settings.size:
+        mine, theirs = model.network.statistics.state_dict(), statistics.state_dict()
+        if mine.keys() == theirs.keys() and all(torch.equal(mine[key].cpu(), theirs[key]) for key in mine):
+            statistics = model.network.statistics
+    return SecondBackbone(chosen, said, side, statistics)

@@ -1,75 +1,171 @@
-"""What every strategy of adapting provides, and what it is given."""
+"""What ``adapt`` is asked, what a strategy is given for it, and what every strategy provides."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from facetell.adaptation.replay import Lesson
+from facetell.adaptation.second_backbone import SecondBackbone
 from facetell.faceset.samples import Samples
+from facetell.faceset.table import FaceSet
+from facetell.networks.backbones import Backbone
+from facetell.progress import Progress, silent
+from facetell.training.feature_maps import FeatureMaps, Views
 from facetell.training.loop import predict
+from facetell.training.recipe import Recipe
 
-__all__ = ["Known", "Strategy", "grown", "head_of", "no_head", "norms_of"]
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+__all__ = ["AUGMENTATION", "SPLIT", "AdaptOptions", "AdaptTask", "Model", "ReplayBuffer", "Strategy"]
+
+SPLIT = "finetune"
+"""The split of the new faces."""
+AUGMENTATION = Recipe().augmentation
+VIEWS = 2
+"""Augmented views of each face that a frozen backbone computes feature maps of: training is so short that it meets a face
+about twice."""
 
 
 @dataclass(frozen=True)
-class Known:
-    """A detector's network, and the method and settings that build it."""
+class AdaptOptions:
+    """What a person asks of ``adapt``; :func:`facetell.adapt` says what each means."""
+
+    fake: Path | None = None
+    real: Path | None = None
+    shots: int | None = None
+    strategy: str = "auto"
+    backbone: str | None = None
+    pretrained: str | None = None
+    size: int | None = None
+    margin: float = 0.01
+    trust_labels: bool = False
+    seed: int = 0
+    progress: Progress = silent
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network, and the name of the method and the settings that build it."""
 
     method: str
     settings: Any
     network: nn.Module
 
-    def copied(self) -> nn.Module:
-        """A copy of the network in which everything may learn."""
-        return copy.deepcopy(self.network).requires_grad_(True)
+    @property
+    def backbone(self) -> Backbone:
+        """The network's backbone."""
+        found = self.network.get_submodule("backbone")
+        assert isinstance(found, Backbone)
+        return found
+
+    def copy(self, learns: bool = True) -> nn.Module:
+        """A copy of the network in which every parameter learns, or none."""
+        return copy.deepcopy(self.network).requires_grad_(learns)
+
+    def having(self, network: nn.Module) -> Model:
+        """The same method and settings with a network that has learned."""
+        return replace(self, network=network)
 
 
-def judge(known: Known, samples: Samples, lesson: Lesson) -> NDArray[np.float32]:
+@dataclass(frozen=True)
+class ReplayBuffer:
+    """Old faces in three parts that share no face; ``logits`` (N,) are the old model's of ``learn``.
+
+    ``learn`` is learned from again, ``choose`` compares candidates, and ``check`` is for the acceptance check: nothing was
+    learned from these two now, but from ``check_seen`` of ``check`` by an earlier ``adapt``. All come from ``faces``.
+    """
+
+    faces: FaceSet
+    learn: Samples
+    logits: NDArray[np.float32]
+    choose: Samples
+    check: Samples
+    check_seen: int = 0
+
+
+@dataclass(frozen=True)
+class AdaptTask:
+    """All that a strategy learns from: ``new`` faces and, where the detector keeps one, a replay buffer.
+
+    ``model`` is the old one and is not changed. ``second`` is the second backbone for experts, if there is one. ``maps``
+    are feature maps of the old backbone for augmented views of the new faces and of those in the replay buffer.
+    """
+
+    model: Model
+    new: Samples
+    replay: ReplayBuffer | None
+    second: SecondBackbone | None
+    maps: tuple[FeatureMaps, ...]
+    seed: int
+    fabric: Fabric
+
+    @classmethod
+    def of(
+        cls, model: Model, new: Samples, replay: ReplayBuffer | None, seed: int, fabric: Fabric, folder: Path
+    ) -> AdaptTask:
+        """A task without a second backbone; feature maps are kept in ``folder``."""
+        parts = [new, *([replay.learn] if replay else [])]
+        maps = [
+            FeatureMaps(model.backbone, part.images, part.rows, Views(AUGMENTATION, seed, VIEWS), fabric, folder)
+            for part in parts
+        ]
+        return cls(model, new, replay, None, tuple(maps), seed, fabric)
+
+    def subset(self, positions: NDArray[np.int64]) -> AdaptTask:
+        """The same with some of the new faces."""
+        return replace(self, new=self.new.subset(positions))
+
+    def predict(self, model: Model, samples: Samples) -> NDArray[np.float32]:
+        """Logits (N,) of faces at the size that the model takes."""
+        return predict(model.network, samples, self.fabric)
+
+
+def judge(model: Model, samples: Samples, task: AdaptTask) -> NDArray[np.float32]:
     """Logits (N,) of ``samples`` by the network."""
-    return predict(known.network, samples, lesson.fabric)
+    return task.predict(model, samples)
 
 
 @dataclass(frozen=True)
 class Strategy:
     """One way to learn a new kind of fake.
 
-    ``obstacle(known, lesson)`` says in words why it cannot be used, or None. ``learn(known, lesson)`` returns the
-    network that has learned; the old one stays as it is. ``mixes``: the result has the old network's tensors, so that a
-    weighted mean of both is a network as well (WiSE-FT: Wortsman et al. 2022). ``judge(learned, samples, lesson)`` gives
-    the logits of faces while strategies are compared.
+    ``obstacle`` says in words why it cannot work on a task, or None. ``learn`` gives the model that has learned.
+    ``interpolates``: its network has the old network's tensors, so the mean of both is a network too (WiSE-FT: Wortsman et
+    al. 2022). ``judge`` gives the logits (N,) of faces while candidates are compared.
     """
 
     name: str
     summary: str
-    obstacle: Callable[[Known, Lesson], str | None]
-    learn: Callable[[Known, Lesson], Known]
-    mixes: bool = True
-    judge: Callable[[Known, Samples, Lesson], NDArray[np.float32]] = judge
+    obstacle: Callable[[AdaptTask], str | None]
+    learn: Callable[[AdaptTask], Model]
+    interpolates: bool = True
+    judge: Callable[[Model, Samples, AdaptTask], NDArray[np.float32]] = judge
 
 
 def head_of(network: Any) -> list[nn.Parameter]:
-    """The parameters of what stands behind the backbone and learns by gradients; empty for trees and kernels."""
+    """The parameters of the head that learn by gradients; trees and kernels have none."""
     return list(network.head.parameters())
 
 
-def norms_of(network: nn.Module) -> Sequence[nn.Module]:
-    """Batch norms that keep running statistics: few images must not move those."""
+def norms_of(network: nn.Module) -> list[nn.Module]:
+    """Batch norms. They stay in evaluation mode: a few images would spoil their running statistics."""
     return [part for part in network.modules() if isinstance(part, nn.modules.batchnorm._NormBase)]
 
 
-def grown(known: Known, _lesson: Lesson) -> str | None:
-    """Why a strategy that changes a network cannot change one that has experts beside it."""
-    return "the detector has experts beside it and takes another one: beside" if known.method == "beside" else None
+def has_experts(task: AdaptTask) -> str | None:
+    """Why a strategy that changes a network cannot change a mixture of experts."""
+    return "the detector is a mixture of experts, which only takes one more" if task.model.method == "experts" else None
 
 
-def no_head(known: Known, lesson: Lesson) -> str | None:
-    """Why a strategy that trains the head cannot: there are experts, or the head is a classical classifier."""
-    why = grown(known, lesson)
-    return why or (None if head_of(known.network) else f"the classifier of {known.method} does not learn by gradients")
+def no_head(task: AdaptTask) -> str | None:
+    """Why a strategy that trains the head cannot: a mixture of experts, or a classical classifier."""
+    why = has_experts(task)
+    return why or (None if head_of(task.model.network) else f"the head of {task.model.method} has no gradients")

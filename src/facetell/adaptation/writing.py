@@ -1,37 +1,34 @@
-"""The new detector that ``adapt`` writes once the gate is passed."""
+"""The new detector that ``adapt`` writes once it is accepted."""
 
 from __future__ import annotations
 
 import contextlib
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from facetell.adaptation.new_faces import SPLIT
-from facetell.adaptation.task import Known
+from facetell.adaptation.buffer import with_new_faces
+from facetell.adaptation.result import AdaptResult, AtThreshold
+from facetell.adaptation.task import SPLIT, AdaptTask, Model
 from facetell.detector.bundle import hash_of_tensors, write_bundle
 from facetell.detector.calibration import calibration_of
 from facetell.detector.card import model_card
 from facetell.detector.detector import Detector
 from facetell.detector.known_faces import embedding_reference
-from facetell.detector.lineage import history_of
+from facetell.detector.lineage import Lineage, history_of
 from facetell.detector.measure import Sample, measure_calibration
-from facetell.detector.replay_buffer import FOLDER, TAUGHT, described, taught
+from facetell.detector.replay_buffer import FOLDER, described, learned_by_adapt
 from facetell.detector.runtimes.torch import TorchRuntime
-from facetell.evaluation.choice_gain import deal
 from facetell.evaluation.metrics import confusion, summary
-from facetell.faceset.join import Part, join
-from facetell.faceset.samples import group_codes, samples_of
+from facetell.faceset.samples import samples_of
 from facetell.faceset.table import FaceSet
 from facetell.methods.building import arrays_of
 from facetell.settings import as_dict
-from facetell.training.loop import predict
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
 
 __all__ = ["write_adapted"]
 
@@ -39,88 +36,73 @@ __all__ = ["write_adapted"]
 def write_adapted(
     out: Path,
     loaded: Detector,
-    found: Known,
-    record: dict[str, Any],
+    task: AdaptTask,
+    found: Model,
     new: FaceSet,
-    memory: FaceSet | None,
-    fabric: Fabric,
-    seed: int,
-) -> None:
-    """The new detector: the old description with what has changed, the memory with the new faces."""
+    held_out: NDArray[np.float32],
+    result: AdaptResult,
+) -> AdaptResult:
+    """Write the old description with what has changed, and the replay buffer with the new faces.
+
+    ``held_out`` (N,) are logits of the new faces. Returns ``result`` with how the detector does on these at its threshold.
+    """
     parent = loaded.description
     description = {key: value for key, value in parent.items() if key not in ("format", "version", "files")}
-    held_out = np.asarray(record.pop("held_out"))
-    labels = new.labels(SPLIT)
-    second = {"start": found.settings.pretrained} if found.method == "beside" else {}
     description |= {
         "method": found.method,
         "settings": as_dict(found.settings),
         "input": {**parent["input"], "size": found.settings.size},
-        "seed": seed,
+        "seed": task.seed,
         "calibration": None,  # that of the old weights means nothing for the new
-        "lineage": {**parent.get("lineage", {}), "history": [*history_of(parent), record]} | second,
     }
-    metrics: dict[str, Any] = {"seed": seed, "new": record["gate"]["new"]}
+    metrics: dict[str, Any] = {"seed": task.seed, "new": result.checks["new"].as_dict(), "validation": {}}
     embedding = None
-    if memory:
-        every = samples_of(memory, "validation", found.settings.size)
-        embedding = embedding_reference(TorchRuntime(found.network, every.images.size, fabric.device), every, seed)
-        logits = predict(found.network, every, fabric)
-        validation = Sample.of(memory, "validation", logits, ~taught(memory, "validation"))
-        known = calibration_of(parent)
+    if task.replay:
+        faces = task.replay.faces
+        every = samples_of(faces, "validation", found.settings.size)
+        runtime = TorchRuntime(found.network, every.images.size, task.fabric.device)
+        embedding = embedding_reference(runtime, every, task.seed)
+        logits = task.predict(found, every)
+        validation = Sample.of(faces, "validation", logits, ~learned_by_adapt(faces, "validation"))
+        old = calibration_of(parent)
         calibration = measure_calibration(
             hash_of_tensors(arrays_of(found.network)),
             validation,
-            rules={name: point.rule for name, point in known.face.points.items()} if known else None,
+            rules={name: point.rule for name, point in old.face.points.items()} if old else None,
             embedding=hash_of_tensors(embedding) if embedding else None,
         )
         description["calibration"] = calibration.as_dict()
         face = calibration.deciders()[0]
         metrics["validation"] = summary(validation.labels, face.scores(validation.logits), face.threshold)
-    else:
-        metrics["validation"] = {}
     fresh = Detector(TorchRuntime(found.network.cpu(), found.settings.size), description)
     if fresh.calibration:
-        rates = confusion(labels, fresh.scores(held_out.astype(np.float32)), fresh.decider.threshold)
-        fakes = int(labels.sum())
-        record["at_threshold"] = {
-            "recall": rates.recall, "fpr": rates.fpr, "n": len(labels), "n_real": len(labels) - fakes, "n_fake": fakes,
-        }  # fmt: skip
+        labels = new.labels(SPLIT)
+        rates, fakes = confusion(labels, fresh.scores(held_out), fresh.decider.threshold), int(labels.sum())
+        result = replace(result, at_threshold=AtThreshold(rates.recall, rates.fpr, len(labels) - fakes, fakes))
+    lineage = {**parent.get("lineage", {}), "history": [*history_of(parent), result.as_dict()]}
+    description["lineage"] = lineage | ({"start": found.settings.pretrained} if found.method == "experts" else {})
 
     with contextlib.ExitStack() as stack:
         fill: Callable[[Path], None] | None = None
-        if memory:
+        if task.replay:
             out.parent.mkdir(parents=True, exist_ok=True)
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent)))
-            description["memory"] = described(_remembered(memory, new, scratch / FOLDER, seed))
+            description["replay"] = described(with_new_faces(task.replay.faces, new, scratch / FOLDER, task.seed))
 
             def fill(folder: Path) -> None:
                 (scratch / FOLDER).rename(folder / FOLDER)
 
-        lineage = loaded.lineage.with_learned(new, np.asarray(new.rows(SPLIT)))
-        if memory:
-            lineage = lineage.with_learned(memory, np.asarray(memory.rows("train")))
-            lineage = lineage.with_chosen(memory, np.asarray(memory.rows("validation"))[~taught(memory, "validation")])
-        card = model_card(out.name, description, metrics)
-        write_bundle(
-            out,
-            description,
-            arrays_of(found.network),
-            fresh.selftest(),
-            metrics,
-            card,
-            {},
-            embedding,
-            fill,
-            lineage=lineage,
-        )
+        card, selftest, weights = model_card(out.name, description, metrics), fresh.selftest(), arrays_of(found.network)
+        learned = _learned(loaded.lineage, task, new)
+        write_bundle(out, description, weights, selftest, metrics, card, {}, embedding, fill, lineage=learned)
+    return result
 
 
-def _remembered(old: FaceSet, new: FaceSet, out: Path, seed: int) -> FaceSet:
-    """The old memory and the new faces, two thirds of whose groups are to learn from again."""
-    labels, groups = new.labels(SPLIT), group_codes(new, SPLIT)
-    held = deal(labels, groups, 3, seed) == 0
-    rows = np.arange(len(labels)) + new.rows(SPLIT).start
-    parts = [Part(old, np.asarray(old.rows(name)), name) for name in old.splits]
-    parts += [Part(new, rows[~held], "train", TAUGHT), Part(new, rows[held], "validation", TAUGHT)]
-    return join(out, parts, {"seed": seed, "crop": old.info.get("crop")})
+def _learned(lineage: Lineage, task: AdaptTask, new: FaceSet) -> Lineage:
+    """The lineage with the new faces, the old ones that were learned from again, and those it was calibrated on."""
+    lineage = lineage.with_learned(new, np.asarray(new.rows(SPLIT)))
+    if task.replay is None:
+        return lineage
+    faces = task.replay.faces
+    calibrated_on = np.asarray(faces.rows("validation"))[~learned_by_adapt(faces, "validation")]
+    return lineage.with_learned(faces, np.asarray(faces.rows("train"))).with_chosen(faces, calibrated_on)

@@ -6,9 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from facetell.adaptation.run import adapt
+    from facetell.api._adapt import adapt
     from facetell.api._audit import audit
-    from facetell.api._blend import blend
     from facetell.api._calibrate import calibrate
     from facetell.api._compare import compare
     from facetell.api._demo import demo
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from facetell.api._threshold import threshold
     from facetell.api._watch import watch
     from facetell.benching import bench
+    from facetell.blending.face_set import blend
     from facetell.ingest.prepare import prepare
 
 __all__ = [
@@ -53,11 +53,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "adapt": "facetell.adaptation.run",
+    "adapt": "facetell.api._adapt",
     "audit": "facetell.api._audit",
     "calibrate": "facetell.api._calibrate",
     "bench": "facetell.benching",
-    "blend": "facetell.api._blend",
+    "blend": "facetell.blending.face_set",
     "compare": "facetell.api._compare",
     "demo": "facetell.api._demo",
     "detect": "facetell.api._detect",

@@ -29,7 +29,7 @@ def verify(detector: str | Path) -> dict[str, Any]:
 
 
 def history(detector: str | Path) -> list[dict[str, Any]]:
-    """What a detector was fitted on, then each kind of fake it has learned: tried, chosen, why, and the gate.
+    """What a detector was fitted on, then each kind of fake it has learned: tried, chosen, why, and the acceptance checks.
 
     Raises ``BundleError`` for a damaged detector.
     """

@@ -1,37 +1,50 @@
-"""``remember``: keep a small memory of old faces in a detector, so that learning a new kind does not cost the old ones."""
+"""``remember``: give a detector a replay buffer, so that learning a new kind does not cost the old ones."""
 
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from facetell.adaptation.replay_choice import remembered
 from facetell.detector.bundle import read_bundle, update_description
-from facetell.detector.replay_buffer import FOLDER, described
+from facetell.detector.replay_buffer import FOLDER, described, rows_to_keep
 from facetell.errors import UsageError
 from facetell.faceset.join import Part, join
 from facetell.faceset.samples import check_split
-from facetell.faceset.table import FaceSet
 from facetell.ingest.prepare import open_or_prepare
 
-__all__ = ["remember"]
+__all__ = ["Remembered", "remember"]
 
 LEAST = 40
-"""Faces of a split below which a memory says too little."""
+"""Faces of a split below which a replay buffer says too little."""
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """The replay buffer of a detector: its fingerprint (None: it keeps none), faces, bytes, and counts by split and label."""
+
+    detector: str
+    fingerprint: str | None = None
+    faces: int = 0
+    bytes: int = 0
+    counts: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
 
 
 def remember(
     detector: str | Path, faceset: str | Path | None = None, *, faces: int = 1000, forget: bool = False, seed: int = 0
-) -> dict[str, Any]:
+) -> Remembered:
     """Copy some faces of ``faceset`` into the detector's folder, in place of those it kept before.
 
     ``faces``: at most that many of the split it was fitted on, to learn from again, and as many of *validation*, to
-    measure on; see :func:`facetell.adaptation.replay_choice.remembered` for which. Never of *test*. They are whole pictures of
+    measure on; never of *test*. :func:`facetell.detector.replay_buffer.rows_to_keep` chooses them. They are whole pictures of
     persons, and travel with the detector wherever it goes: that is why a detector has none unless it is asked for.
-    ``forget`` deletes the memory instead.
-
-    Returns ``detector``, ``faces``, ``bytes``, ``counts`` by split, label and source, and ``warnings``.
+    ``forget`` deletes the replay buffer instead.
 
     Raises UsageError without a face set, or for too few faces; DataError for a face set without these splits; BundleError
     for a damaged detector.
@@ -41,31 +54,25 @@ def remember(
     if forget:
         if faceset is not None:
             raise UsageError("to forget, no face set is needed", hint=f"facetell remember {path} --forget")
-        update_description(path, lambda stored: stored.pop("memory", None) and None)
+        update_description(path, lambda stored: stored.pop("replay", None) and None)
         shutil.rmtree(path / FOLDER, ignore_errors=True)
-        return {"detector": str(path), "faces": 0, "bytes": 0, "counts": {}, "warnings": []}
+        return Remembered(str(path))
     if faceset is None:
         raise UsageError(
             "there is nothing to remember", hint=f"facetell remember {path} FACESET, that it was fitted on"
         )
     if faces < LEAST:
-        raise UsageError(f"a memory of {faces} faces says too little", hint=f"at least {LEAST}")
+        raise UsageError(f"a replay buffer of {faces} faces says too little", hint=f"at least {LEAST}")
     known = open_or_prepare(Path(faceset))
     split = description["data"].get("split", "train")
     for name in (split, "validation"):
         check_split(known, name, "remember")
     parts = [
-        Part(known, remembered(known, name, faces, seed), kept)
+        Part(known, rows_to_keep(known, name, faces, seed), kept)
         for name, kept in ((split, "train"), ("validation", "validation"))
     ]
-    memory = join(path / FOLDER, parts, {"seed": seed, "crop": known.info.get("crop")})
-    update_description(path, lambda stored: stored.update(memory=described(memory)))
-    return {"detector": str(path), **described(memory), "warnings": _warnings(description, known)}
-
-
-def _warnings(description: dict[str, Any], known: FaceSet) -> list[str]:
-    if description["data"].get("fingerprint") == known.fingerprint:
-        return []
-    return [
-        f"{known.path.name} is not the face set it was fitted on: what is kept safe is how it does on this one",
-    ]
+    found = described(join(path / FOLDER, parts, {"seed": seed, "crop": known.info.get("crop")}))
+    update_description(path, lambda stored: stored.update(replay=found))
+    warning = f"{known.path.name} is not the face set it was fitted on: what is kept safe is how it does on this one"
+    fitted_on = description["data"].get("fingerprint")
+    return Remembered(str(path), **found, warnings=() if fitted_on == known.fingerprint else (warning,))

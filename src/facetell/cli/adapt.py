@@ -21,9 +21,9 @@ __all__ = ["command"]
 @click.option("--shots", type=click.IntRange(min=1), help="Learn from this many fakes only.")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Where the new detector goes.")
 @click.option("--strategy", default="auto", show_default=True, help="How to learn; auto tries all by cross-validation.")
-@click.option("--backbone", help="Second backbone of the strategy beside. Default: the detector's own.")
-@click.option("--weights", help="Its general weights: library, FILE.safetensors or a detector.")
-@click.option("--size", type=click.IntRange(16, 1024), help="Side of its images. Default: the detector's.")
+@click.option("--backbone", help="Second backbone of the strategy expert. Default: like the detector's own.")
+@click.option("--pretrained", help="Its weights: library, FILE.safetensors or a detector.")
+@click.option("--size", type=click.IntRange(16, 1024), help="Side of its crops in pixels. Default: the detector's.")
 @click.option("--margin", default=0.01, show_default=True, help="How far the AUROC on old faces may fall.")
 @click.option("--trust-labels", is_flag=True, help="Also learn labels that the old detector ranks the wrong way round.")
 @click.option("--seed", default=0, show_default=True, help="Draws shots, folds, order and augmentation.")
@@ -36,19 +36,19 @@ def command(
     out: Path,
     strategy: str,
     backbone: str | None,
-    weights: str | None,
+    pretrained: str | None,
     size: int | None,
     margin: float,
     trust_labels: bool,
     seed: int,
     as_json: bool,
 ) -> None:
-    """Teach DETECTOR a new kind of fake from a few examples and write a new detector, if it passes the gate.
+    """Teach DETECTOR a new kind of fake from a few examples and write a new detector, if it passes the acceptance checks.
 
-    The gate: the AUROC rises on new faces that were held out, falls on old ones by no more than the margin (a detector
-    tells that by its memory: facetell remember), and what was learned is no border, colour or compression.
+    The AUROC must rise on new faces that were held out, fall on old ones by no more than the margin (only a detector with a
+    replay buffer can tell: facetell remember), and what was learned must be no border, colour or compression.
 
-    Without --real the memory's reals stand in; without --fake fakes are blended from the reals.
+    Without --real, reals of the replay buffer stand in; without --fake, fakes are blended from the reals.
 
     \b
     Example:
@@ -62,7 +62,7 @@ def command(
 
     try:
         with Bars() as progress:
-            record = adapt(
+            result = adapt(
                 detector,
                 out,
                 fake=fake,
@@ -70,7 +70,7 @@ def command(
                 shots=shots,
                 strategy=strategy,
                 backbone=backbone,
-                weights=weights,
+                pretrained=pretrained,
                 size=size,
                 margin=margin,
                 trust_labels=trust_labels,
@@ -84,6 +84,6 @@ def command(
             print_adaptation(refused.record, None)
         raise
     if as_json:
-        click.echo(json.dumps(record, indent=2))
+        click.echo(json.dumps(result.as_dict(), indent=2))
         return
-    print_adaptation(record, out)
+    print_adaptation(result.as_dict(), out)

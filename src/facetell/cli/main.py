@@ -50,7 +50,7 @@ Example:
 
 \b
 Exit codes: 0 done, 1 other failure, 2 wrong usage or setting, 3 data, 4 detector damaged,
-5 optional part missing, 6 some files could not be judged or explained, 7 the gate of adapt was
+5 optional part missing, 6 some files could not be judged or explained, 7 an acceptance check of adapt was
 not passed, 130 interrupted.
 """
 

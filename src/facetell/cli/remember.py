@@ -15,13 +15,14 @@ __all__ = ["command"]
 @click.option(
     "--faces", default=1000, show_default=True, help="Most faces to keep for learning, and as many for measuring."
 )
-@click.option("--forget", is_flag=True, help="Delete the memory instead.")
+@click.option("--forget", is_flag=True, help="Delete the replay buffer instead.")
 @click.option("--seed", default=0, show_default=True, help="Draws the faces.")
 def command(detector: Path, faceset: Path | None, faces: int, forget: bool, seed: int) -> None:
     """Copy a few faces of FACESET, which DETECTOR was fitted on, into its folder.
 
-    facetell adapt learns from them again and measures on them, so that a new kind of fake does not cost the old ones. They
-    are whole pictures of persons: whoever gets the detector gets them too. Without this a detector keeps none.
+    This is its replay buffer: facetell adapt learns from these faces again and measures on them, so that a new kind of fake
+    does not cost the old ones. They are whole pictures of persons: whoever gets the detector gets them too. Without this a
+    detector keeps none.
 
     \b
     Example:
@@ -31,12 +32,12 @@ def command(detector: Path, faceset: Path | None, faces: int, forget: bool, seed
     from facetell.api import remember
 
     kept = remember(detector, faceset, faces=faces, forget=forget, seed=seed)
-    for warning in kept["warnings"]:
+    for warning in kept.warnings:
         click.echo(f"warning: {warning}", err=True)
     if forget:
         click.echo(f"{detector}: keeps no faces any more")
         return
     click.echo(
-        f"{detector}: keeps {kept['faces']:,} faces, {kept['bytes'] / 1e6:,.1f} MB of pictures that show persons and travel "
+        f"{detector}: keeps {kept.faces:,} faces, {kept.bytes / 1e6:,.1f} MB of pictures that show persons and travel "
         "with it"
     )

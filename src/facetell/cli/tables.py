@@ -145,7 +145,7 @@ def _number(value: float | None) -> str:
 
 
 def print_adaptation(record: dict[str, Any], out: Path | None) -> None:
-    """Print what was tried, what was chosen and why, and what the gate says; ``out`` is None when it was refused."""
+    """Print what was tried, what was chosen and why, and the acceptance checks; ``out`` is None when it was refused."""
     for sentence in record["sentences"]:
         click.echo(f"warning: {sentence}", err=True)
     click.echo(f"  {'AUROC, new':>12}{'fall, old':>12}  tried ({record['before']:.3f} before)")
@@ -157,10 +157,8 @@ def print_adaptation(record: dict[str, Any], out: Path | None) -> None:
     for name, why in record["unfit"].items():
         click.echo(f"  {'–':>12}{'–':>12}  {name}: {why}")
     click.echo(f"{record['chosen']}: {record['why']}")
-    gate = record["gate"]
-    for check in (gate["new"], gate.get("old"), gate["labels"], *gate["shortcuts"]):
-        if check:
-            click.echo(f"{'passed ' if check['passed'] else 'REFUSED'}  {check['says']}")
+    for check in record["checks"].values():
+        click.echo(f"{'passed ' if check['passed'] else 'REFUSED'}  {check['says']}")
     if out is not None:
         rates = record.get("at_threshold")
         click.echo(
@@ -183,17 +181,17 @@ def print_history(events: list[dict[str, Any]]) -> None:
                 f"({data['images']:,} images{shots}; {', '.join(data['sources'])}), seed {event['seed']}"
             )
             continue
-        new = event["gate"]["new"]
+        new = event["checks"]["new"]
         click.echo(
-            f"{number}. adapted {event['when']} from {event['from']['name']} ({event['from']['identity']}), "
+            f"{number}. adapted {event['when']} from {event['parent']['name']} ({event['parent']['identity']}), "
             f"seed {event['seed']}: {new['n_fake']} fake and {new['n_real']} real new faces ({event['new']['fingerprint'][:16]})"
         )
         for each in event["tried"]:
             fall = "" if each["fall"] is None else f", old falls by {each['fall']:.4f}"
             click.echo(f"     tried {each['candidate']}: new AUROC {each['auroc']:.3f}{fall}")
         click.echo(f"   chose {event['chosen']}: {event['why']}")
-        for check in (new, event["gate"].get("old")):
+        for check in (new, event["checks"].get("old")):
             if check:
-                click.echo(f"   gate: {check['says']}")
+                click.echo(f"   checked: {check['says']}")
         for sentence in event["sentences"]:
             click.echo(f"   note: {sentence}")

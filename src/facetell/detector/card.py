@@ -71,8 +71,10 @@ def _calibrated(description: dict[str, Any]) -> str:
 
 
 def _learned(event: dict[str, Any]) -> str:
-    new, gate = event["gate"]["new"], event["gate"].get("old")
-    kept = f"; on old faces {gate['before']:.3f} → {gate['after']:.3f}" if gate else "; without a memory of old faces"
+    new, old = event["checks"]["new"], event["checks"].get("old")
+    kept = (
+        f"; on old faces {old['before']:.3f} → {old['after']:.3f}" if old else "; without a replay buffer of old faces"
+    )
     return (
         f"{new['n_fake']} fake and {new['n_real']} real faces of a new kind, by {event['chosen']}: AUROC on held-out ones "
         f"{new['before']:.3f} → {new['after']:.3f}{kept} (`facetell history`)"

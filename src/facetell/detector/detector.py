@@ -13,7 +13,7 @@ from facetell.detector.calibration import DEFAULT, calibration_of, deciders_of, 
 from facetell.detector.decider import Decider
 from facetell.detector.judge import Judge
 from facetell.detector.lineage import Lineage
-from facetell.detector.replay_buffer import memory_of
+from facetell.detector.replay_buffer import open_replay_buffer
 from facetell.detector.runtimes import Runtime, load_runtime
 from facetell.detector.verdict import Verdict
 from facetell.errors import BundleError, DataError, UsageError
@@ -114,16 +114,16 @@ class Detector:
 
     @classmethod
     def verify(cls, path: str | Path) -> dict[str, Any]:
-        """Check a bundle whole: files, tensors, its memory, and that the self-test gives its logits again."""
+        """Check a bundle whole: files, tensors, its replay buffer, and that the self-test gives its logits again."""
         path = Path(path)
         detector, selftest = cls._open(path, "cpu")
         description = detector.description
-        memory = memory_of(path, description)
-        if memory is not None:
+        replay = open_replay_buffer(path, description)
+        if replay is not None:
             try:
-                memory.verify()
+                replay.verify()
             except DataError as error:
-                raise BundleError(f"{path}: its memory is damaged: {error.message}", hint=error.hint) from error
+                raise BundleError(f"{path}: its replay buffer is damaged: {error.message}", hint=error.hint) from error
         points = detector.calibration.face.points if detector.calibration else {}
         if set(selftest) != {"images", "logits"}:
             raise BundleError(f"{path}: the self-test is damaged")
@@ -140,7 +140,7 @@ class Detector:
             "size": detector.size,
             "parameters": detector.runtime.parameters,
             "files": len(description["files"]),
-            "memory": len(memory) if memory is not None else 0,
+            "replay": len(replay) if replay is not None else 0,
             "operating_points": {name: point.value for name, point in points.items()},
             "selftest_difference": difference,
         }

@@ -1,4 +1,4 @@
-"""The memory of a detector: a small face set in its folder, which its description knows by fingerprint."""
+"""The replay buffer of a detector: a small face set in its folder, which its description knows by fingerprint."""
 
 from __future__ import annotations
 
@@ -12,41 +12,85 @@ from numpy.typing import NDArray
 from facetell.errors import BundleError, DataError
 from facetell.faceset.table import FaceSet
 
-__all__ = ["FOLDER", "TAUGHT", "described", "memory_of", "taught"]
+__all__ = ["ADAPTED", "FOLDER", "described", "learned_by_adapt", "open_replay_buffer", "rows_to_keep"]
 
-FOLDER = "memory"
-TAUGHT = "adapted/"
-"""Stands before the groups of faces that `adapt` learned from, all of them, those of the split *validation* too."""
+FOLDER = "replay"
+ADAPTED = "adapted/"
+"""Begins the names of groups that came by ``adapt``, which learned from all their faces, those of *validation* too."""
 
 
-def memory_of(path: Path, description: dict[str, Any]) -> FaceSet | None:
-    """The memory of the detector at ``path``, or None where it keeps none.
+def open_replay_buffer(path: Path, description: dict[str, Any]) -> FaceSet | None:
+    """The replay buffer of the detector at ``path``, or None where it keeps none.
 
     Raises ``BundleError`` for one that is missing or is not the one the detector was given.
     """
-    listed = description.get("memory")
+    listed = description.get("replay")
     if listed is None:
         return None
     again = f"give it again: facetell remember {path} FACESET; or remove it: facetell remember {path} --forget"
     try:
-        memory = FaceSet.open(path / FOLDER)
+        faces = FaceSet.open(path / FOLDER)
     except DataError as error:
-        raise BundleError(f"{path}: its memory cannot be used: {error.message}", hint=again) from None
-    if not isinstance(listed, dict) or memory.fingerprint != listed.get("fingerprint"):
-        raise BundleError(f"{path}: its memory is not the one it was given", hint=again)
-    return memory
+        raise BundleError(f"{path}: its replay buffer cannot be used: {error.message}", hint=again) from None
+    if not isinstance(listed, dict) or faces.fingerprint != listed.get("fingerprint"):
+        raise BundleError(f"{path}: its replay buffer is not the one it was given", hint=again)
+    return faces
 
 
-def taught(memory: FaceSet, split: str) -> NDArray[np.bool_]:
-    """Which faces (N,) of a split an `adapt` learned from; those of *train* were learned from in any case."""
-    return np.asarray(pc.starts_with(memory.columns(["group"], split)["group"], TAUGHT))
+def learned_by_adapt(faces: FaceSet, split: str) -> NDArray[np.bool_]:
+    """Which faces (N,) of a split an ``adapt`` learned from."""
+    return np.asarray(pc.starts_with(faces.columns(["group"], split)["group"], ADAPTED))
 
 
-def described(memory: FaceSet) -> dict[str, Any]:
-    """What a detector's description says of its memory."""
+def described(faces: FaceSet) -> dict[str, Any]:
+    """What a detector's description says of its replay buffer."""
     return {
-        "fingerprint": memory.fingerprint,
-        "faces": len(memory),
-        "bytes": sum(int(shard["bytes"]) for shard in memory.info["shards"]),
-        "counts": memory.info["counts"],
+        "fingerprint": faces.fingerprint,
+        "faces": len(faces),
+        "bytes": sum(int(shard["bytes"]) for shard in faces.info["shards"]),
+        "counts": faces.info["counts"],
     }
+
+
+def rows_to_keep(faces: FaceSet, split: str, most: int, seed: int) -> NDArray[np.int64]:
+    """Rows of a split for a replay buffer, at most ``most``: half real and half fake, of every source equally many.
+
+    What a label or source lacks, the others give. A group gives a second face only after every group of its source has
+    given one. Drawn by ``seed``; within a source, the draw for a smaller number is part of that for a larger one.
+    """
+    table = faces.columns(["label", "source", "group"], split)
+    labels = table["label"].to_numpy()
+    sources = table["source"].combine_chunks().dictionary_encode().indices.to_numpy()
+    groups = table["group"].combine_chunks().dictionary_encode().indices.to_numpy()
+    rng = np.random.default_rng(seed)
+    walks: dict[int, list[NDArray[np.int64]]] = {0: [], 1: []}
+    for label, cells in walks.items():
+        for source in np.unique(sources[labels == label]):
+            members = rng.permutation(np.flatnonzero((labels == label) & (sources == source)))
+            cells.append(members[np.argsort(_turns(groups[members]), kind="stable")])
+    counts = _shared([sum(map(len, cells)) for cells in walks.values()], most)
+    chosen = [
+        walk[:count]
+        for cells, number in zip(walks.values(), counts, strict=True)
+        for walk, count in zip(cells, _shared([len(walk) for walk in cells], number), strict=True)
+    ]
+    return np.sort(np.concatenate(chosen)) + faces.rows(split).start
+
+
+def _turns(groups: NDArray[np.int32]) -> NDArray[np.int64]:
+    """For each row, how many of its group come before it."""
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
+    turns = np.empty(len(groups), np.int64)
+    turns[order] = np.arange(len(groups)) - np.repeat(starts, np.diff([*starts, len(groups)]))
+    return turns
+
+
+def _shared(sizes: list[int], most: int) -> list[int]:
+    """Parts of ``most`` as equal as ``sizes`` allow."""
+    counts = [0] * len(sizes)
+    left = most
+    for place, index in enumerate(sorted(range(len(sizes)), key=lambda i: sizes[i])):
+        counts[index] = min(sizes[index], left // (len(sizes) - place))
+        left -= counts[index]
+    return counts

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from facetell.networks.beside import Beside
 from facetell.networks.cffn import CFFN
 from facetell.networks.classical import FeatureClassifier
+from facetell.networks.mixture import MixtureOfExperts
 
 __all__ = ["LEAST", "Place", "places_of", "tapped"]
 
@@ -30,10 +30,10 @@ class Place:
 def places_of(network: nn.Module, size: int) -> dict[str, Place]:
     """The places to explain of a network for ``size`` × ``size`` images, by the name of the part they lie in.
 
-    ``backbone``, and ``ftt`` where a Fine-Tune Transformer works beside it. None where experts stand beside a detector: they
-    read maps at every depth, so that no place is passed by all information.
+    ``backbone``, and ``ftt`` where a Fine-Tune Transformer works beside it. None of a mixture of experts: these
+    read maps at every depth, so no one place is passed by all information.
     """
-    if isinstance(network, Beside):
+    if isinstance(network, MixtureOfExperts):
         return {}
     backbone = network.get_submodule("backbone")
     # A classifier on features reads what the library's own classifier would read: for many transformers one token.

@@ -21,7 +21,7 @@ from facetell.reporting.folder import plain
 __all__ = ["LEVELS", "LIMIT", "Similarity", "randomised", "sanity", "sanity_check"]
 
 LEVELS = ("head", "all")
-"""What is randomised: all but backbone, Transformer and what experts stand beside; everything."""
+"""What is randomised: all but backbones, Transformer and a mixture's old network; everything."""
 
 LIMIT = 0.5
 """Mean rank correlation from which on a map is not to be believed."""

@@ -17,7 +17,7 @@ METHODS = {
 }
 """Names of methods and the module that holds each."""
 
-MADE = {"beside": "facetell.methods.beside"}
+MADE = {"experts": "facetell.methods.experts"}
 """Those that only ``adapt`` makes: they have no ``fit``."""
 
 

@@ -1,4 +1,4 @@
-"""Strategies of adapting. A strategy is one file and one line in ``STRATEGIES``; the contract is in ``method.py``."""
+"""Strategies of ``adapt``. A strategy is one file and one line in ``STRATEGIES``; ``task.py`` says what it provides."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from facetell.errors import UsageError, near_miss
 __all__ = ["STRATEGIES", "get_strategy"]
 
 STRATEGIES = {
-    "head": "facetell.adaptation.strategies.linear_probe",
+    "linear-probe": "facetell.adaptation.strategies.linear_probe",
     "norms": "facetell.adaptation.strategies.norms",
-    "low-rank": "facetell.adaptation.strategies.lora",
-    "whole": "facetell.adaptation.strategies.full",
-    "fdftnet": "facetell.adaptation.strategies.transformer",
+    "lora": "facetell.adaptation.strategies.lora",
+    "full": "facetell.adaptation.strategies.full",
+    "fdftnet": "facetell.adaptation.strategies.fdftnet",
     "classical": "facetell.adaptation.strategies.classical",
-    "beside": "facetell.adaptation.strategies.expert",
+    "expert": "facetell.adaptation.strategies.expert",
 }
 """Names of strategies and the module that holds each, from the least that changes to the most that is new."""
 

@@ -1,4 +1,4 @@
-"""``classical``: logistic regression on the frozen backbone's vectors, which are computed once."""
+"""``classical``: logistic regression on the frozen backbone's feature vectors, which are computed once."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from facetell.adaptation.replay import Lesson
-from facetell.adaptation.task import Known, Strategy, grown
+from facetell.adaptation.task import AdaptTask, Model, Strategy, has_experts
 from facetell.methods import get_method
-from facetell.networks.backbones import Backbone
 from facetell.settings import resolve
 from facetell.training.classifiers import CLASSIFIERS, fit_head
 from facetell.training.vectors import extract
@@ -18,32 +16,32 @@ from facetell.training.vectors import extract
 __all__ = ["STRATEGY"]
 
 C = 0.01
-"""Inverse strength of the penalty; a strategy that is itself judged by cross-validation searches no grid of its own."""
+"""Inverse strength of the penalty. It is not searched: cross-validation already judges the strategy as a whole."""
 
 
-def learn(known: Known, lesson: Lesson) -> Known:
-    """Fit on the vectors of the new images and of the memory, both weighing the same."""
-    method = get_method("features")
-    old = known.settings
-    backbone = known.network.get_submodule("backbone")
-    assert isinstance(backbone, Backbone)
-    given = {"backbone": old.backbone, "size": old.size, "pretrained": "none", "classifier": "logistic"}
+def learn(task: AdaptTask) -> Model:
+    """Fit on the new faces and the replay buffer; both weigh the same."""
+    method, old = get_method("features"), task.model
+    given = {
+        "backbone": old.settings.backbone, "size": old.settings.size, "pretrained": "none", "classifier": "logistic",
+    }  # fmt: skip
     settings: Any = resolve(method.settings, given)
     network = method.build(settings)
-    network.get_submodule("backbone").load_state_dict(backbone.state_dict())
-    parts = [lesson.new, *([lesson.memory.samples] if lesson.memory else [])]
-    vectors = np.concatenate([extract(backbone, samples, lesson.fabric) for samples in parts])
+    network.get_submodule("backbone").load_state_dict(old.backbone.state_dict())
+    parts = [task.new, *([task.replay.learn] if task.replay else [])]
+    vectors = np.concatenate([extract(old.backbone, samples, task.fabric) for samples in parts])
     labels = np.concatenate([samples.labels for samples in parts])
     share = np.concatenate([np.full(len(samples), 1 / len(samples)) for samples in parts])
-    point = {"C": C}
-    network.head = fit_head(CLASSIFIERS["logistic"], vectors, labels, point, lesson.seed, True, share)
-    return Known(method.name, settings, network.to(lesson.fabric.device).eval())
+    network.head = fit_head(CLASSIFIERS["logistic"], vectors, labels, {"C": C}, task.seed, True, share)
+    return Model(method.name, settings, network.to(task.fabric.device).eval())
 
 
-def _obstacle(known: Known, lesson: Lesson) -> str | None:
+def _obstacle(task: AdaptTask) -> str | None:
     if importlib.util.find_spec("sklearn") is None:
         return "scikit-learn is missing: pip install 'facetell[features]'"
-    return grown(known, lesson)
+    return has_experts(task)
 
 
-STRATEGY = Strategy("classical", "logistic regression on the frozen backbone's vectors", _obstacle, learn, mixes=False)
+STRATEGY = Strategy(
+    "classical", "logistic regression on the frozen backbone's feature vectors", _obstacle, learn, interpolates=False
+)

@@ -1,9 +1,9 @@
-"""``whole``: every layer learns, the earlier the less, pulled back to where it was (L2-SP)."""
+"""``full``: every layer learns, the earlier the less, and is pulled back to its old weights (L2-SP)."""
 
 from __future__ import annotations
 
-from facetell.adaptation.replay import Lesson, Plan, replay
-from facetell.adaptation.task import Known, Strategy, no_head, norms_of
+from facetell.adaptation.replay import Plan, train_with_replay
+from facetell.adaptation.task import AdaptTask, Model, Strategy, no_head, norms_of
 from facetell.networks.backbones import Backbone
 
 __all__ = ["STRATEGY"]
@@ -13,9 +13,9 @@ DECAY = 0.8
 """Factor on the learning rate from one block to the one before it."""
 
 
-def learn(known: Known, lesson: Lesson) -> Known:
-    """Train everything with a rate that decays towards the stem."""
-    network = known.copied()
+def learn(task: AdaptTask) -> Model:
+    """Train every layer at a learning rate that falls towards the first."""
+    network = task.model.copy()
     backbone = network.get_submodule("backbone")
     assert isinstance(backbone, Backbone)
     blocks = backbone.blocks()
@@ -23,8 +23,8 @@ def learn(known: Known, lesson: Lesson) -> Known:
     rest = [parameter for parameter in network.parameters() if id(parameter) not in inside]
     groups: list[dict[str, object]] = [{"params": rest}]
     groups += [{"params": block, "factor": DECAY**depth} for depth, block in enumerate(reversed(blocks), 1)]
-    replay(network, groups, lesson, PLAN, still=norms_of(network))
-    return Known(known.method, known.settings, network)
+    train_with_replay(network, groups, task, PLAN, still=norms_of(network))
+    return task.model.having(network)
 
 
-STRATEGY = Strategy("whole", "every layer, the earlier the less, pulled to its old weights", no_head, learn)
+STRATEGY = Strategy("full", "every layer, the earlier the less, pulled to its old weights", no_head, learn)

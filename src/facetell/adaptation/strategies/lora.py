@@ -1,7 +1,8 @@
-"""``low-rank``: every convolution and dense layer of the backbone gets a product of two thin matrices added; and the head.
+"""``lora``: low-rank adaptation (Hu et al. 2022) of every convolution and dense layer of the backbone; and the head.
 
-LoRA (Hu et al. 2022). The product is merged into the weights at the end, so that the network stays what it was. Our own
-thirty lines: peft, the usual library, brings transformers along, whose import alone takes longer than the training.
+Each of these layers gets a product of two thin matrices added, which is merged into its weights at the end: the network
+keeps its shape. Our own thirty lines, as peft, the usual library, brings transformers along, whose import alone takes
+longer than the training.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from facetell.adaptation.replay import Lesson, Plan, replay
-from facetell.adaptation.task import Known, Strategy, head_of, no_head, norms_of
+from facetell.adaptation.replay import Plan, train_with_replay
+from facetell.adaptation.task import AdaptTask, Model, Strategy, head_of, no_head, norms_of
 
 __all__ = ["STRATEGY", "LowRank"]
 
@@ -20,7 +21,7 @@ RANK = 8
 
 
 class LowRank(nn.Module):
-    """A weight (out, …) plus up (out, r) times down (r, …), which begins as zero."""
+    """A weight (out, …) plus up (out, r) times down (r, …), a product that begins as zero."""
 
     def __init__(self, weight: Tensor, rank: int) -> None:
         super().__init__()
@@ -33,11 +34,10 @@ class LowRank(nn.Module):
         return weight + (self.up @ self.down).view_as(weight)
 
 
-def learn(known: Known, lesson: Lesson) -> Known:
+def learn(task: AdaptTask) -> Model:
     """Train the products and the head, then merge."""
-    torch.manual_seed(lesson.seed)
-    network = known.copied()
-    network.requires_grad_(False)
+    torch.manual_seed(task.seed)
+    network = task.model.copy(learns=False)
     layers = [part for part in network.get_submodule("backbone").modules() if _fits(part)]
     added: list[nn.Parameter] = []
     for layer in layers:
@@ -45,18 +45,15 @@ def learn(known: Known, lesson: Lesson) -> Known:
         product = LowRank(weight, min(RANK, *weight.flatten(1).shape)).to(weight.device)
         parametrize.register_parametrization(layer, "weight", product)
         added += product.parameters()
-    for parameter in head_of(network):
-        parameter.requires_grad_(True)
-    replay(network, [{"params": added}, {"params": head_of(network)}], lesson, PLAN, still=norms_of(network))
+    head = [parameter.requires_grad_(True) for parameter in head_of(network)]
+    train_with_replay(network, [{"params": added}, {"params": head}], task, PLAN, still=norms_of(network))
     for layer in layers:
         parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
-    return Known(known.method, known.settings, network)
+    return task.model.having(network)
 
 
 def _fits(part: nn.Module) -> bool:
-    if isinstance(part, nn.Conv2d):
-        return part.groups == 1
-    return isinstance(part, nn.Linear)
+    return isinstance(part, nn.Linear) or (isinstance(part, nn.Conv2d) and part.groups == 1)
 
 
-STRATEGY = Strategy("low-rank", "thin matrices added to every layer, and the head (LoRA)", no_head, learn)
+STRATEGY = Strategy("lora", "thin matrices added to every layer, and the head (LoRA)", no_head, learn)

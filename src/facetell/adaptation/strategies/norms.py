@@ -1,4 +1,4 @@
-"""``norms``: scale and shift of every norm, and the head; where there are no norms, every bias (BitFit).
+"""``norms``: scale and shift of every norm, and the head; in a backbone without norms every bias (BitFit).
 
 Frankle, Schwab and Morcos (2021) for norms; Ben Zaken, Goldberg and Ravfogel (2022) for biases.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from facetell.adaptation.replay import Lesson, Plan, replay
-from facetell.adaptation.task import Known, Strategy, head_of, no_head, norms_of
+from facetell.adaptation.replay import Plan, train_with_replay
+from facetell.adaptation.task import AdaptTask, Model, Strategy, head_of, no_head, norms_of
 
 __all__ = ["STRATEGY"]
 
@@ -16,17 +16,14 @@ PLAN = Plan(lr=2e-3, weight_decay=0.0)
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 
 
-def learn(known: Known, lesson: Lesson) -> Known:
+def learn(task: AdaptTask) -> Model:
     """Train norms, or biases, and the head."""
-    network = known.copied()
-    network.requires_grad_(False)
-    affine = _affine(network.get_submodule("backbone"))
-    for parameter in (*affine, *head_of(network)):
+    network = task.model.copy(learns=False)
+    affine, head = _affine(network.get_submodule("backbone")), head_of(network)
+    for parameter in (*affine, *head):
         parameter.requires_grad_(True)
-    replay(
-        network, [{"params": affine}, {"params": head_of(network)}], lesson, PLAN, still=norms_of(network)
-    )  # fmt: skip
-    return Known(known.method, known.settings, network)
+    train_with_replay(network, [{"params": affine}, {"params": head}], task, PLAN, still=norms_of(network))
+    return task.model.having(network)
 
 
 def _affine(backbone: nn.Module) -> list[nn.Parameter]:
@@ -34,11 +31,8 @@ def _affine(backbone: nn.Module) -> list[nn.Parameter]:
     return norms or [parameter for name, parameter in backbone.named_parameters() if name.endswith("bias")]
 
 
-def _obstacle(known: Known, lesson: Lesson) -> str | None:
-    why = no_head(known, lesson)
-    if why is None and not _affine(known.network.get_submodule("backbone")):
-        return "the backbone has neither norms nor biases"
-    return why
+def _obstacle(task: AdaptTask) -> str | None:
+    return no_head(task) or (None if _affine(task.model.backbone) else "the backbone has neither norms nor biases")
 
 
 STRATEGY = Strategy("norms", "norms (where there are none: biases) and the head", _obstacle, learn)

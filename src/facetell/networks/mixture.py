@@ -1,4 +1,4 @@
-"""An old network, and a second backbone beside it whose experts answer for what the old one does not know."""
+"""A mixture of experts: a detector's network stays as it is, and experts on a second backbone correct its logit."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch.nn import functional as F
 from facetell.networks.backbones import Backbone
 from facetell.networks.depth import DepthStatistics
 
-__all__ = ["Beside", "Probe"]
+__all__ = ["MixtureOfExperts", "Probe"]
 
 CLIP = 5.0
-"""Standard deviations that count, at most: a number far outside of what was learned from must not decide alone."""
+"""Standard deviations at which a feature is cut off: one far outside of what was learned from must not decide alone."""
 
 
 class Probe(nn.Module):
-    """One neuron (N, D) to (N,) on numbers that are centred, scaled, and cut off at `CLIP`."""
+    """Logistic regression: features (N, D), which it centres, scales and cuts off at `CLIP`, to logits (N,)."""
 
     centre: Tensor
     spread: Tensor
@@ -36,12 +36,12 @@ class Probe(nn.Module):
         return logit
 
     def scaled(self, vectors: Tensor) -> Tensor:
-        """What the neuron sees (N, D)."""
+        """The features as the regression reads them (N, D)."""
         return ((vectors - self.centre) / self.spread).clamp(-CLIP, CLIP)
 
 
 class Expert(nn.Module):
-    """What tells one new kind: ``head`` fakes from reals, ``gate`` whether it is asked at all."""
+    """For one kind of fake: ``head`` tells its fakes from reals, ``gate`` how much that counts for a face."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -50,9 +50,9 @@ class Expert(nn.Module):
 
 
 class AtSize(nn.Module):
-    """A network that sees images at its own size: larger ones are resized as files are when they are decoded.
+    """A frozen network that gets images at its own size; larger ones are resized by an antialiased bilinear filter.
 
-    By an antialiased bilinear filter. Averaging over areas instead costs a detector of face swaps .02 of AUROC.
+    That is how files are resized when they are decoded. Averaging over areas cost a detector of face swaps .02 of AUROC.
     """
 
     def __init__(self, network: nn.Module, size: int) -> None:
@@ -71,12 +71,12 @@ class AtSize(nn.Module):
         return super().train(False)
 
 
-class Beside(nn.Module):
-    """Images (N, 3, S, S) in [0, 1] to logits (N,): a mixture of experts (Jacobs et al. 1991), of which none forgets.
+class MixtureOfExperts(nn.Module):
+    """Images (N, 3, S, S) in [0, 1] to logits (N,) by a mixture of experts (Jacobs et al. 1991).
 
-    It begins with the logit of the old network, which sees the images at its own size; every expert then moves it towards
-    its own by (1 - g) · logit + g · own, with g in (0, 1) from its gate. All experts see `DepthStatistics` of one
-    backbone that does not learn, so that another kind costs two neurons.
+    The logit of the old network, which gets the images at its own size, comes first. Each expert in turn then replaces
+    it by (1 - g) · logit + g · own, where g in (0, 1) comes from its gate. All experts read the `DepthStatistics` of one
+    frozen second backbone, so one more kind of fake costs two logistic regressions, and nothing older changes.
     """
 
     def __init__(self, old: nn.Module, old_size: int, backbone: Backbone, size: int, experts: int = 1) -> None:
@@ -87,11 +87,11 @@ class Beside(nn.Module):
 
     @property
     def backbone(self) -> Backbone:
-        """The second one."""
+        """The second backbone."""
         return self.statistics.backbone
 
-    def with_expert(self) -> Beside:
-        """A copy that has one expert more."""
+    def with_expert(self) -> MixtureOfExperts:
+        """A copy with one expert more, which has learned nothing yet."""
         grown = copy.deepcopy(self)
         grown.experts.append(Expert(self.statistics.length))
         return grown
@@ -99,9 +99,9 @@ class Beside(nn.Module):
     def forward(self, images: Tensor) -> Tensor:  # noqa: D102
         return self.mix(self.old(images), self.statistics(images))
 
-    def mix(self, known: Tensor, vectors: Tensor) -> Tensor:
+    def mix(self, old: Tensor, vectors: Tensor) -> Tensor:
         """Logits (N,) from those of the old network (N,) and the statistics (N, D)."""
-        logit = known.float()
+        logit = old.float()
         with torch.autocast(vectors.device.type, enabled=False):
             for expert in self.experts:
                 assert isinstance(expert, Expert)

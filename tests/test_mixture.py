@@ -1,4 +1,4 @@
-"""An old network and experts beside it: the mixture's formula, and its way to disk and back."""
+"""An old network and experts that correct it: the mixture's formula, and its way to disk and back."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from torch import nn
 from toy import toy_picture
 
 import facetell
-from facetell.adaptation.task import Known
+from facetell.adaptation.task import Model
 from facetell.cli.main import main
-from facetell.detector.bundle import read_bundle, write_bundle
+from facetell.detector.bundle import hash_of_tensors, read_bundle, write_bundle
 from facetell.detector.lineage import Lineage
 from facetell.detector.runtimes.torch import TorchRuntime
 from facetell.errors import BundleError, SettingsError, UsageError
@@ -25,14 +25,14 @@ from facetell.faceset.table import FaceSet
 from facetell.methods import METHODS, get_method
 from facetell.methods.building import arrays_of
 from facetell.networks.backbones import build_backbone
-from facetell.networks.beside import AtSize, Beside, Probe
+from facetell.networks.mixture import AtSize, MixtureOfExperts, Probe
 from facetell.pixels.decode import resize
 from facetell.settings import as_dict, resolve
 
 SIZE = 32
 
 
-def mixture(fitted: Path, size: int = SIZE) -> Known:
+def mixture(fitted: Path, size: int = SIZE) -> Model:
     detector = facetell.Detector.load(fitted, "cpu")
     given = {
         "backbone": "squeezenet1_1",
@@ -41,10 +41,10 @@ def mixture(fitted: Path, size: int = SIZE) -> Known:
         "old_method": detector.description["method"],
         "old_settings": json.dumps(detector.description["settings"]),
     }
-    settings: Any = resolve(get_method("beside").settings, given)
+    settings: Any = resolve(get_method("experts").settings, given)
     torch.manual_seed(5)
-    network = Beside(detector.runtime.network, SIZE, build_backbone("squeezenet1_1", size), size)
-    return Known("beside", settings, network.eval())
+    network = MixtureOfExperts(detector.runtime.network, SIZE, build_backbone("squeezenet1_1", size), size)
+    return Model("experts", settings, network.eval())
 
 
 def images(count: int, size: int = SIZE) -> torch.Tensor:
@@ -140,25 +140,27 @@ def test_the_old_part_and_the_backbone_learn_nothing_and_always_evaluate(fitted:
     assert all(name.startswith("experts.0.") for name in learning)
 
 
-def written(fitted: Path, out: Path) -> tuple[Known, np.ndarray, np.ndarray]:
-    known = mixture(fitted)
+def written(fitted: Path, out: Path) -> tuple[Model, np.ndarray, np.ndarray]:
+    model = mixture(fitted)
     parent = read_bundle(fitted)[0]
     description = {key: value for key, value in parent.items() if key not in ("format", "version", "files")}
-    description |= {"method": "beside", "settings": as_dict(known.settings)}
+    weights = hash_of_tensors(arrays_of(model.network))
+    calibration = {**parent["calibration"], "weights": weights, "embedding": None}
+    description |= {"method": "experts", "settings": as_dict(model.settings), "calibration": calibration}
     pictures = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), dtype=np.uint8)
-    logits = facetell.Detector(TorchRuntime(known.network, SIZE), description).logits(pictures)
+    logits = facetell.Detector(TorchRuntime(model.network, SIZE), description).logits(pictures)
     selftest = {"images": pictures, "logits": logits}
-    write_bundle(out, description, arrays_of(known.network), selftest, {}, "a card", {}, lineage=Lineage.new("0" * 64))
-    return known, pictures, logits
+    write_bundle(out, description, arrays_of(model.network), selftest, {}, "a card", {}, lineage=Lineage.new("0" * 64))
+    return model, pictures, logits
 
 
 def test_to_disk_and_back(fitted: Path, faces: FaceSet, tmp_path: Path) -> None:
-    known, pictures, logits = written(fitted, tmp_path / "detector")
+    model, pictures, logits = written(fitted, tmp_path / "detector")
     again = facetell.Detector.load(tmp_path / "detector", "cpu")
     np.testing.assert_array_equal(again.logits(pictures), logits)
-    for name, tensor in known.network.state_dict().items():
+    for name, tensor in model.network.state_dict().items():
         assert torch.equal(again.runtime.network.state_dict()[name], tensor), name
-    assert facetell.verify(tmp_path / "detector")["method"] == "beside"
+    assert facetell.verify(tmp_path / "detector")["method"] == "experts"
     verdict = again.detect(faces.path.parent / "pictures" / "test-0-real.png", faces="crops")
     assert verdict.decision in ("real", "fake")
 
@@ -169,7 +171,7 @@ DEEP = 100_000
 @pytest.mark.parametrize(
     "settings",
     ["{", "[1]", "3", "null", '"text"', '{"lr": "fast"}', '{"nothing": 1}', "[" * DEEP, '{"size": {"size": 1}}'],
-    ids=["cut", "list", "number", "null", "text", "value", "unknown", "deep", "nested"],
+    ids=["cut", "list", "number", "null", "text", "value", "unmodel", "deep", "nested"],
 )
 def test_damaged_old_settings_are_said(settings: str, fitted: Path, tmp_path: Path) -> None:
     written(fitted, tmp_path / "detector")
@@ -180,7 +182,7 @@ def test_damaged_old_settings_are_said(settings: str, fitted: Path, tmp_path: Pa
     with pytest.raises(BundleError):
         facetell.Detector.load(tmp_path / "detector", "cpu")
     with pytest.raises(SettingsError):
-        get_method("beside").build(resolve(get_method("beside").settings, {"old_settings": settings}))
+        get_method("experts").build(resolve(get_method("experts").settings, {"old_settings": settings}))
 
 
 @pytest.mark.parametrize("text", ["[" * DEEP, '{"format": ' * DEEP], ids=["lists", "tables"])
@@ -192,12 +194,12 @@ def test_a_description_nested_too_deep_is_damaged(text: str, fitted: Path, tmp_p
 
 
 def test_an_old_detector_of_larger_images_is_refused() -> None:
-    settings = resolve(get_method("beside").settings, {"size": 32, "old_settings": '{"size": 64}'})
+    settings = resolve(get_method("experts").settings, {"size": 32, "old_settings": '{"size": 64}'})
     with pytest.raises(SettingsError, match="64 pixels a side, more than 32"):
-        get_method("beside").build(settings)
+        get_method("experts").build(settings)
 
 
-def test_an_unknown_old_method_is_said(fitted: Path, tmp_path: Path) -> None:
+def test_an_unmodel_old_method_is_said(fitted: Path, tmp_path: Path) -> None:
     written(fitted, tmp_path / "detector")
     file = tmp_path / "detector" / "detector.json"
     description = json.loads(file.read_text())
@@ -208,11 +210,11 @@ def test_an_unknown_old_method_is_said(fitted: Path, tmp_path: Path) -> None:
 
 
 def test_it_is_made_by_adapt_and_not_by_fit(faces: FaceSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "beside" not in METHODS
+    assert "experts" not in METHODS
     with pytest.raises(UsageError, match="adapt"):
-        facetell.fit("beside", faces.path, tmp_path / "out")
+        facetell.fit("experts", faces.path, tmp_path / "out")
     with pytest.raises(SystemExit) as stop:
-        main(["fit", "beside", str(faces.path), "-o", str(tmp_path / "out")])
+        main(["fit", "experts", str(faces.path), "-o", str(tmp_path / "out")])
     assert stop.value.code == UsageError.exit_code
     assert "Traceback" not in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

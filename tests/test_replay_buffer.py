@@ -16,10 +16,9 @@ from hypothesis import strategies as st
 from toy import toy_detector, toy_faceset
 
 import facetell
-from facetell.adaptation.replay_choice import remembered
 from facetell.cli.main import main
 from facetell.detector.bundle import read_bundle
-from facetell.detector.replay_buffer import FOLDER, memory_of
+from facetell.detector.replay_buffer import FOLDER, open_replay_buffer, rows_to_keep
 from facetell.errors import BundleError, DataError, UsageError
 from facetell.faceset.table import FaceSet
 from facetell.ingest.prepare import prepare
@@ -51,7 +50,7 @@ def faceset_of(cells: Cells, start: int = 5) -> FaceSet:
 
 
 def drawn(faces: FaceSet, most: int, seed: int = 0) -> list[tuple[int, str, str]]:
-    rows = remembered(faces, "train", most, seed)
+    rows = rows_to_keep(faces, "train", most, seed)
     assert rows.tolist() == sorted(set(rows.tolist()))
     table = faces.columns(["label", "source", "group"], "train")
     whole = list(zip(*(table[name].to_pylist() for name in ("label", "source", "group")), strict=True))
@@ -88,9 +87,9 @@ def test_every_group_gives_one_before_any_gives_two(lopsided: FaceSet) -> None:
 
 
 def test_the_seed_draws_and_less_is_part_of_more_within_a_source(lopsided: FaceSet) -> None:
-    rows = {most: remembered(lopsided, "train", most, 3) for most in (12, 24, 48)}
-    assert remembered(lopsided, "train", 24, 3).tolist() == rows[24].tolist()
-    assert remembered(lopsided, "train", 24, 4).tolist() != rows[24].tolist()
+    rows = {most: rows_to_keep(lopsided, "train", most, 3) for most in (12, 24, 48)}
+    assert rows_to_keep(lopsided, "train", 24, 3).tolist() == rows[24].tolist()
+    assert rows_to_keep(lopsided, "train", 24, 4).tolist() != rows[24].tolist()
     assert set(rows[12]) < set(rows[24]) < set(rows[48])
 
 
@@ -134,31 +133,31 @@ def detector(fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     return tmp_path / "detector"
 
 
-def test_a_memory_is_opt_in_and_holds_no_face_of_test(fitted: Path, detector: Path) -> None:
+def test_a_replay_buffer_is_opt_in_and_holds_no_face_of_test(fitted: Path, detector: Path) -> None:
     faces = fitted.parent / "faces"
-    assert memory_of(detector, read_bundle(detector)[0]) is None
+    assert open_replay_buffer(detector, read_bundle(detector)[0]) is None
     kept = facetell.remember(detector, faces, faces=40, seed=1)
     description = read_bundle(detector)[0]
-    memory = memory_of(detector, description)
-    assert memory is not None
-    memory.verify()
-    assert (kept["faces"], len(memory), memory.splits) == (40 + 40, 80, ["train", "validation"])
-    assert kept["warnings"] == []
-    assert kept["bytes"] == sum(file.stat().st_size for file in (detector / FOLDER).rglob("*.parquet"))
+    replay = open_replay_buffer(detector, description)
+    assert replay is not None
+    replay.verify()
+    assert (kept.faces, len(replay), replay.splits) == (40 + 40, 80, ["train", "validation"])
+    assert kept.warnings == ()
+    assert kept.bytes == sum(file.stat().st_size for file in (detector / FOLDER).rglob("*.parquet"))
     known = FaceSet.open(faces)
     for split in ("train", "validation"):
         own = set(known.columns(["sha256"], split)["sha256"].to_pylist())
-        assert set(memory.columns(["sha256"], split)["sha256"].to_pylist()) <= own
+        assert set(replay.columns(["sha256"], split)["sha256"].to_pylist()) <= own
     assert facetell.verify(detector)["method"] == "finetune"
     again = facetell.remember(detector, faces, faces=44, seed=1)
-    assert again["faces"] == 88
-    assert again["fingerprint"] != kept["fingerprint"]
+    assert again.faces == 88
+    assert again.fingerprint != kept.fingerprint
 
 
 def test_forgetting_leaves_the_detector_as_it_was(fitted: Path, detector: Path) -> None:
     before = (detector / "detector.json").read_bytes()
     facetell.remember(detector, fitted.parent / "faces", faces=40)
-    assert facetell.remember(detector, forget=True)["faces"] == 0
+    assert facetell.remember(detector, forget=True).faces == 0
     assert (detector / "detector.json").read_bytes() == before
     assert not (detector / FOLDER).exists()
     facetell.remember(detector, forget=True)  # nothing there to forget
@@ -168,7 +167,7 @@ def test_another_face_set_is_said(detector: Path, tmp_path: Path) -> None:
     other = toy_faceset(tmp_path / "other", seed=9)
     with pytest.raises(UsageError, match="39 faces says too little"):
         facetell.remember(detector, other.path, faces=39)
-    assert "not the face set it was fitted on" in facetell.remember(detector, other.path, faces=40)["warnings"][0]
+    assert "not the face set it was fitted on" in facetell.remember(detector, other.path, faces=40).warnings[0]
 
 
 def test_what_cannot_be_remembered(
@@ -182,11 +181,11 @@ def test_what_cannot_be_remembered(
     with pytest.raises(DataError, match="no split 'validation'"):
         facetell.remember(detector, lone.path)
     assert not (detector / FOLDER).exists()
-    assert memory_of(detector, read_bundle(detector)[0]) is None
+    assert open_replay_buffer(detector, read_bundle(detector)[0]) is None
 
 
 @pytest.mark.parametrize("damage", ["gone", "other", "cut", "deep", "listed"])
-def test_a_memory_that_is_not_what_was_given(damage: str, fitted: Path, detector: Path, tmp_path: Path) -> None:
+def test_a_replay_buffer_that_is_not_what_was_given(damage: str, fitted: Path, detector: Path, tmp_path: Path) -> None:
     facetell.remember(detector, fitted.parent / "faces", faces=40)
     if damage == "gone":
         shutil.rmtree(detector / FOLDER)
@@ -197,15 +196,15 @@ def test_a_memory_that_is_not_what_was_given(damage: str, fitted: Path, detector
         (detector / FOLDER / "faceset.json").write_text('{"format": ' if damage == "cut" else "[" * 100_000)
     else:
         description = json.loads((detector / "detector.json").read_text())
-        description["memory"] = "all of it"
+        description["replay"] = "all of it"
         (detector / "detector.json").write_text(json.dumps(description))
     with pytest.raises(BundleError) as refused:
         facetell.adapt(detector, tmp_path / "out", fake=tmp_path, real=tmp_path)
-    assert "memory" in refused.value.message
+    assert "replay buffer" in refused.value.message
     assert "facetell remember" in str(refused.value.hint)
     assert "--forget" in str(refused.value.hint)
     facetell.remember(detector, fitted.parent / "faces", faces=40)  # the hint helps
-    assert memory_of(detector, read_bundle(detector)[0]) is not None
+    assert open_replay_buffer(detector, read_bundle(detector)[0]) is not None
 
 
 def test_the_command(fitted: Path, detector: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""The gate of adapting: non-inferiority by hand, labels that look exchanged, and toy detectors that see one thing only."""
+"""The acceptance checks of adapting: non-inferiority by hand, exchanged labels, toy detectors that see one thing only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facetell.adaptation.acceptance import gain_gate, label_gate, old_gate, shortcut_gate
+from facetell.adaptation.acceptance import gain_check, label_check, old_check, shortcut_checks
 from facetell.adaptation.transplants import TRANSPLANTS
 from facetell.evaluation.choice_gain import Gain
 from facetell.faceset.table import FaceSet
@@ -30,14 +30,14 @@ def scores(n: int, shift: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]
 
 def test_equal_scores_pass_and_shuffled_ones_do_not() -> None:
     y, before = scores(200, 2)
-    found = old_gate(y, np.arange(200), before, before, 0.01)
-    assert found["passed"]
-    assert found["change"] == found["bound"] == 0
-    found = old_gate(y, np.arange(200), before, RNG(1).permutation(before), 0.01)
-    assert not found["passed"]
-    assert found["change"] < -0.3
-    assert "a fall of 0.01 is not ruled out" in found["says"]
-    assert "200 old faces" in found["says"]
+    found = old_check(y, np.arange(200), before, before, 0.01)
+    assert found.passed
+    assert found.numbers["change"] == found.numbers["bound"] == 0
+    found = old_check(y, np.arange(200), before, RNG(1).permutation(before), 0.01)
+    assert not found.passed
+    assert found.numbers["change"] < -0.3
+    assert "a fall of 0.01 is not ruled out" in found.says
+    assert "200 old faces" in found.says
 
 
 def test_the_bound_by_hand() -> None:
@@ -47,12 +47,12 @@ def test_the_bound_by_hand() -> None:
     after = np.array([1, 2, 3, 5.5, 5, 6, 7, 8.0])  # one pair of sixteen is the wrong way round
     fake, real = np.array([-1 / 4, 0, 0, 0]), np.array([0, 0, 0, -1 / 4])
     variance = fake.var(ddof=1) / 4 + real.var(ddof=1) / 4
-    found = old_gate(y, np.arange(8), before, after, 0.25)
-    assert found["change"] == pytest.approx(-1 / 16)
-    assert found["bound"] == pytest.approx(-1 / 16 - 1.6449 * variance**0.5, abs=1e-4)
-    assert found["bound"] == pytest.approx(-0.2079, abs=1e-4)
-    assert found["passed"]
-    assert not old_gate(y, np.arange(8), before, after, 0.2)["passed"]
+    found = old_check(y, np.arange(8), before, after, 0.25)
+    assert found.numbers["change"] == pytest.approx(-1 / 16)
+    assert found.numbers["bound"] == pytest.approx(-1 / 16 - 1.6449 * variance**0.5, abs=1e-4)
+    assert found.numbers["bound"] == pytest.approx(-0.2079, abs=1e-4)
+    assert found.passed
+    assert not old_check(y, np.arange(8), before, after, 0.2).passed
 
 
 def test_few_old_faces_cannot_rule_out_a_fall_that_many_can() -> None:
@@ -60,7 +60,7 @@ def test_few_old_faces_cannot_rule_out_a_fall_that_many_can() -> None:
     for n, seed in itertools.product(passed, range(10)):
         y, before = scores(n, 2, seed)
         after = before + 0.25 * RNG(100 + seed).normal(size=n)  # costs an AUROC of 0.006
-        passed[n] += old_gate(y, np.arange(n), before, after, 0.02)["passed"]
+        passed[n] += old_check(y, np.arange(n), before, after, 0.02).passed
     assert passed[40] <= 5
     assert passed[4000] == 10
 
@@ -69,10 +69,10 @@ def test_dependent_faces_count_as_fewer() -> None:
     y, before = scores(400, 1.5)
     group = np.tile(np.arange(20), 20)
     after = before + RNG(2).normal(size=20)[group] * np.where(y, 0.6, -0.6)  # a group errs as one
-    alone = old_gate(y, np.arange(400), before, after, 0.01)
-    together = old_gate(y, group, before, after, 0.01)
-    assert together["groups"] == 20
-    assert together["bound"] < alone["bound"]
+    alone = old_check(y, np.arange(400), before, after, 0.01)
+    together = old_check(y, group, before, after, 0.01)
+    assert together.numbers["groups"] == 20
+    assert together.numbers["bound"] < alone.numbers["bound"]
 
 
 @pytest.mark.parametrize(
@@ -80,26 +80,26 @@ def test_dependent_faces_count_as_fewer() -> None:
 )
 def test_a_gain_must_be_there_and_not_by_luck(difference: float, risk: float, passed: bool) -> None:
     gain = Gain(0.5, 0.5 + difference, difference, difference - 0.1, difference + 0.1, risk)
-    found = gain_gate(np.repeat([0, 1], [30, 25]).astype(np.int8), gain)
-    assert found["passed"] is passed
-    assert (found["n_real"], found["n_fake"]) == (30, 25)
-    assert "25 fake, 30 real" in found["says"]
-    assert f"from 0.500 to {0.5 + difference:.3f}" in found["says"]
-    assert ("luck" in found["says"]) is not passed
+    found = gain_check(np.repeat([0, 1], [30, 25]).astype(np.int8), gain)
+    assert found.passed is passed
+    assert (found.numbers["n_real"], found.numbers["n_fake"]) == (30, 25)
+    assert "25 fake, 30 real" in found.says
+    assert f"from 0.500 to {0.5 + difference:.3f}" in found.says
+    assert ("luck" in found.says) is not passed
 
 
 def test_exchanged_labels_are_seen_where_the_old_detector_knows_the_kind() -> None:
     y, logits = scores(60, 2)
     groups = np.arange(60)
-    assert label_gate(y, groups, logits)["passed"]
-    assert label_gate(y, groups, RNG(3).normal(size=60))["passed"]  # of an unknown kind nothing can be said
-    exchanged = label_gate(1 - y, groups, logits)
-    assert not exchanged["passed"]
-    assert "exchanged" in exchanged["says"]
+    assert label_check(y, groups, logits).passed
+    assert label_check(y, groups, RNG(3).normal(size=60)).passed  # of an unknown kind nothing can be said
+    exchanged = label_check(1 - y, groups, logits)
+    assert not exchanged.passed
+    assert "exchanged" in exchanged.says
     y, logits = scores(12, -0.7)  # below chance, but of twelve: no proof
-    few = label_gate(y, np.arange(12), logits)
-    assert few["auroc"] < 0.5
-    assert few["passed"]
+    few = label_check(y, np.arange(12), logits)
+    assert few.numbers["auroc"] < 0.5
+    assert few.passed
 
 
 Draw = Callable[[np.random.Generator, bool], tuple[np.ndarray, dict[str, Any]]]
@@ -182,25 +182,27 @@ def test_what_closes_the_gap_is_the_shortcut_and_nothing_else(
     draw: Draw, score: Callable[[np.ndarray], np.ndarray], family: str | None, tmp_path: Path
 ) -> None:
     faces = faces_of(tmp_path / "pictures", draw)
-    found = {check["family"]: check for check in shortcut_gate(faces, SIZE, score, 0)}
+    found = shortcut_checks(faces, SIZE, score, 0)
     assert set(found) == set(TRANSPLANTS)
     for name, check in found.items():
-        assert check["passed"] is (name != family), check
-        assert check["low"] <= check["closes"] <= check["high"]
-        assert check["n"] == 30
+        assert check.passed is (name != family), check
+        assert check.numbers["low"] <= check.numbers["closes"] <= check.numbers["high"]
+        assert check.numbers["n"] == 30
         if name == family:
-            assert check["closes"] == pytest.approx(1, abs=0.15), check
-            assert name in check["says"]
-            assert "shortcut" in check["says"]
+            assert check.numbers["closes"] == pytest.approx(1, abs=0.15), check
+            assert name in check.says
+            assert "shortcut" in check.says
         else:
-            assert abs(check["closes"]) < 0.35, check
+            assert abs(check.numbers["closes"]) < 0.35, check
 
 
 def test_a_detector_that_tells_nothing_apart_has_learned_no_shortcut(tmp_path: Path) -> None:
     faces = faces_of(tmp_path / "pictures", bordered, each=8)
-    found = shortcut_gate(faces, SIZE, lambda pixels: np.zeros(len(pixels), np.float32), 0)
-    assert all(check["passed"] for check in found)
-    assert all(np.isfinite([check["closes"], check["low"], check["high"]]).all() for check in found)
+    found = shortcut_checks(faces, SIZE, lambda pixels: np.zeros(len(pixels), np.float32), 0).values()
+    assert all(check.passed for check in found)
+    assert all(
+        np.isfinite([check.numbers["closes"], check.numbers["low"], check.numbers["high"]]).all() for check in found
+    )
 
 
 def test_a_difference_within_the_noise_is_no_way_to_take_a_part_of(tmp_path: Path) -> None:
@@ -214,9 +216,10 @@ def test_a_difference_within_the_noise_is_no_way_to_take_a_part_of(tmp_path: Pat
     def hardly(pixels: np.ndarray) -> np.ndarray:
         return (pixels[:, 0, 0, 0] / 255 * 0.1).astype(np.float32)
 
-    for check in shortcut_gate(faces, SIZE, score, 0) + shortcut_gate(faces, SIZE, hardly, 0):
-        assert check["passed"]
-        assert f"too near to each other to tell whether the {check['family']} was learned" in check["says"]
+    for scorer in (score, hardly):
+        for name, check in shortcut_checks(faces, SIZE, scorer, 0).items():
+            assert check.passed
+            assert f"too near to each other to tell whether the {name} was learned" in check.says
 
 
 def test_the_part_of_the_way_by_hand(tmp_path: Path) -> None:
@@ -235,7 +238,7 @@ def test_the_part_of_the_way_by_hand(tmp_path: Path) -> None:
         edge, middle = pixels[:, 0, 0, 0].astype(np.float32), pixels[:, 32, 32, 0].astype(np.float32)
         return edge / 250 + 4 * (middle - 100) / 80
 
-    border = next(check for check in shortcut_gate(faces, SIZE, score, 0) if check["family"] == "border")
-    assert border["closes"] == pytest.approx(1 / 5)
-    assert (border["low"], border["high"]) == pytest.approx((1 / 5, 1 / 5))
-    assert border["passed"]
+    border = shortcut_checks(faces, SIZE, score, 0)["border"]
+    assert border.numbers["closes"] == pytest.approx(1 / 5)
+    assert (border.numbers["low"], border.numbers["high"]) == pytest.approx((1 / 5, 1 / 5))
+    assert border.passed

@@ -1,0 +1,206 @@
+"""The way of ``adapt``: gather faces, choose a strategy by cross-validation, check what it learned, write the detector."""
+
+from __future__ import annotations
+
+import datetime
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from facetell.adaptation.acceptance import AcceptanceCheck, gain_check, label_check, old_check, shortcut_checks
+from facetell.adaptation.buffer import divided
+from facetell.adaptation.new_faces import LEAST, NewFaces, new_faces
+from facetell.adaptation.result import AdaptResult, Tried
+from facetell.adaptation.second_backbone import find_second_backbone
+from facetell.adaptation.selection import FEW, FOLDS, Trial, allowed, cross_validate
+from facetell.adaptation.strategies import STRATEGIES, get_strategy
+from facetell.adaptation.task import SPLIT, AdaptOptions, AdaptTask, Model, Strategy
+from facetell.adaptation.writing import write_adapted
+from facetell.detector.bundle import DESCRIPTION
+from facetell.detector.detector import Detector
+from facetell.detector.replay_buffer import open_replay_buffer
+from facetell.detector.runtimes.torch import torch_runtime
+from facetell.errors import AcceptanceError, DataError, UsageError
+from facetell.evaluation.choice_gain import gain_of_choice
+from facetell.evaluation.metrics import auroc
+from facetell.faceset.samples import Samples, samples_of
+from facetell.faceset.table import FaceSet
+from facetell.files import sha256_of
+from facetell.labels import FAKE, LABELS, REAL
+from facetell.methods import get_method
+from facetell.settings import resolve
+from facetell.training.fabric import make_fabric
+
+__all__ = ["adapt_detector", "model_of", "task_of"]
+
+
+def adapt_detector(path: Path, out: Path, asked: AdaptOptions) -> AdaptResult:
+    """Teach the detector at ``path`` a new kind of fake and write the new one to ``out``; see :func:`facetell.adapt`."""
+    if out.exists():
+        raise UsageError(f"{out} exists", hint="choose another name or remove it")
+    strategies = [get_strategy(name) for name in (STRATEGIES if asked.strategy == "auto" else [asked.strategy])]
+    if asked.strategy not in ("auto", "expert") and (asked.backbone or asked.pretrained or asked.size):
+        raise UsageError(
+            f"the strategy {asked.strategy} has no second backbone to choose",
+            hint="--strategy expert, or leave out the options",
+        )
+    loaded = Detector.load(path, "cpu")
+    buffer = open_replay_buffer(path, loaded.description)
+    new = new_faces(asked, buffer)
+    _check_enough(samples_of(new.faces, SPLIT, loaded.size))
+    with tempfile.TemporaryDirectory(prefix="facetell-") as folder:
+        task = task_of(model_of(loaded), new, buffer, asked, Path(folder))
+        usable, unfit = _usable(strategies, task, asked.strategy)
+        if task.second and "expert" not in unfit:
+            task.second.read(task.fabric, asked.progress)
+        trials = cross_validate(task, usable, asked.margin, asked.progress)
+        choice = allowed(trials, asked.margin)
+        best = max(choice, key=lambda trial: trial.auroc(task.new.labels))
+        found = best.candidate.learn(task)
+    checks = _checks(task, found, choice, new.faces, asked.margin)
+    trusted = {"labels"} if asked.trust_labels else set()
+    result = AdaptResult(
+        when=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        facetell=metadata.version("facetell"),
+        parent={"name": path.name, "identity": sha256_of(path / DESCRIPTION)[:16]},
+        seed=asked.seed,
+        new={"fingerprint": new.faces.fingerprint, "counts": new.faces.info["counts"], "shots": asked.shots},
+        tried=tuple(_tried(trial, task, asked.margin) for trial in trials),
+        unfit=unfit,
+        chosen=best.candidate.name,
+        why=_why(best, choice, task, asked.margin),
+        before=auroc(task.new.labels, task.predict(task.model, task.new)),
+        checks=checks,
+        refused=tuple(check.says for name, check in checks.items() if not check.passed and name not in trusted),
+        sentences=(*new.sentences, *_seen(loaded, new), *_sentences(path, task)),
+    )
+    if result.refused:
+        raise AcceptanceError(
+            "the adapted detector is not accepted, nothing is written: " + "; ".join(result.refused),
+            result.as_dict(),
+            hint="look at the pictures and their labels, add more of them, or see what else may be learned: --strategy",
+        )
+    held_out = best.held_out.mean(axis=0).astype(np.float32)
+    return replace(write_adapted(out, loaded, task, found, new.faces, held_out, result), path=out)
+
+
+def model_of(loaded: Detector) -> Model:
+    """The model of a detector."""
+    method = get_method(loaded.description["method"])
+    return Model(method.name, resolve(method.settings, loaded.description["settings"]), torch_runtime(loaded).network)
+
+
+def task_of(model: Model, new: NewFaces, buffer: FaceSet | None, asked: AdaptOptions, folder: Path) -> AdaptTask:
+    """What the strategies are given; feature maps are kept in ``folder``."""
+    fabric = make_fabric("auto")
+    model.network.to(fabric.device)
+    samples = samples_of(new.faces, SPLIT, model.settings.size)
+    replay = divided(buffer, model, new, asked.seed, fabric) if buffer else None
+    task = AdaptTask.of(model, samples, replay, asked.seed, fabric, folder)
+    if asked.strategy not in ("auto", "expert"):
+        return task
+    second = find_second_backbone(model, asked.backbone, asked.pretrained, asked.size)
+    if second and replay:
+        second.show(samples, new.faces, SPLIT)
+        second.show(replay.learn, replay.faces, "train")
+        second.show(replay.check, replay.faces, "validation")
+    return replace(task, second=second)
+
+
+def _check_enough(samples: Samples) -> None:
+    """Raise DataError where there are too few faces or groups of a label to hold some out."""
+    reals, fakes = (int((samples.labels == label).sum()) for label in (REAL, FAKE))
+    if min(fakes, reals) < LEAST:
+        raise DataError(
+            f"{fakes} fake and {reals} real faces are too few to hold some out", hint=f"at least {LEAST} of each"
+        )
+    for label, name in enumerate(LABELS):
+        groups = len(np.unique(samples.groups[samples.labels == label]))
+        if groups < FOLDS:
+            raise DataError(
+                f"the {name} faces are of {groups} group{'s' * (groups > 1)}: some of at least {FOLDS} must be held out",
+                hint="a sub-folder, and a video, is one group; give more of them, or pictures without sub-folders",
+            )
+
+
+def _usable(strategies: list[Strategy], task: AdaptTask, asked: str) -> tuple[list[Strategy], dict[str, str]]:
+    """The strategies that can work on the task, and why the others cannot. Raises UsageError where none can."""
+    obstacles = {strategy.name: strategy.obstacle(task) for strategy in strategies}
+    unfit = {name: why for name, why in obstacles.items() if why}
+    if len(unfit) == len(strategies):
+        why = "; ".join(f"{name}: {why}" for name, why in unfit.items())
+        raise UsageError(f"no strategy fits: {why}" if asked == "auto" else why, hint="--strategy auto tries all")
+    return [strategy for strategy in strategies if strategy.name not in unfit], unfit
+
+
+def _checks(
+    task: AdaptTask, found: Model, choice: list[Trial], new: FaceSet, margin: float
+) -> dict[str, AcceptanceCheck]:
+    """All acceptance checks by name."""
+    labels, groups, size = task.new.labels, task.new.groups, found.settings.size
+    before = task.predict(task.model, task.new).astype(np.float64)
+    held_out = np.stack([trial.held_out for trial in choice], axis=1)
+    checks = {"new": gain_check(labels, gain_of_choice(labels, groups, before, held_out, task.seed))}
+    if task.replay:
+        old = task.replay.check
+        mine = task.second.samples(old) if task.second and size != task.model.settings.size else old
+        was, now = (task.predict(*pair).astype(np.float64) for pair in ((task.model, old), (found, mine)))
+        checks["old"] = old_check(old.labels, old.groups, was, now, margin, task.replay.check_seen)
+    checks["labels"] = label_check(labels, groups, before)
+    return checks | shortcut_checks(new, size, _scorer(found.network, task), task.seed)
+
+
+def _scorer(network: nn.Module, task: AdaptTask) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    network = network.to(task.fabric.device).eval()
+
+    @torch.no_grad()
+    def score(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        images = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(task.fabric.device).float().div_(255)
+        with task.fabric.autocast():
+            logits: NDArray[np.float32] = network(images).float().cpu().numpy()
+        return logits
+
+    return score
+
+
+def _tried(trial: Trial, task: AdaptTask, margin: float) -> Tried:
+    fall = trial.fall if task.replay else None
+    area = trial.auroc(task.new.labels)
+    return Tried(trial.candidate.name, area, fall, trial.fall <= margin / 2, trial.finished)
+
+
+def _why(best: Trial, choice: list[Trial], task: AdaptTask, margin: float) -> str:
+    if best.fall > margin / 2:
+        return f"the least fall on old faces ({best.fall:.3f}); nothing kept it within {margin / 2:g}"
+    kept = f"{len(choice)} candidates that keep the fall on old faces within {margin / 2:g}" if task.replay else "all"
+    return f"the highest AUROC on held-out new faces ({best.auroc(task.new.labels):.3f}) of {kept}"
+
+
+def _seen(loaded: Detector, new: NewFaces) -> list[str]:
+    learned = 0 if new.lent else int(loaded.lineage.seen(new.faces, SPLIT).learned.sum())
+    return [
+        f"the detector has learned from {learned} of the {len(new.faces)} new faces before, or from others of their groups: "
+        "the numbers before are too good, and the gain is too small"
+    ] * bool(learned)
+
+
+def _sentences(path: Path, task: AdaptTask) -> list[str]:
+    fakes, said = int(task.new.labels.sum()), list[str]()
+    if task.replay is None:
+        said.append(
+            "the detector keeps no replay buffer of what it was fitted on, so nothing is promised about how it does there "
+            f"afterwards; give it one first: facetell remember {path} FACESET"
+        )
+    if fakes < FEW:
+        said.append(
+            f"with {fakes} fakes no number is sure: read the intervals, not the values; what is learned is a first guard "
+            "until more are found"
+        )
+    return said

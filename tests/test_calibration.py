@@ -94,6 +94,7 @@ def test_one_class_cannot_be_calibrated(labels: list[int]) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 1)), min_size=1, max_size=60))
+@settings(deadline=None)  # the first call imports scipy.optimize
 def test_pooled_violators_are_scikit_learns(rows: list[tuple[int, int]]) -> None:
     z, y = np.array(rows).T
     distinct, members, counts = np.unique(z, return_inverse=True, return_counts=True)

@@ -91,11 +91,9 @@ def worst_groups(labels: NDArray[Any], wrong: NDArray[np.bool_], groups: ArrayLi
 
 def spearman(one: ArrayLike, other: ArrayLike) -> float:
     """Spearman's ρ of two arrays of one shape, equal values sharing their mean rank; NaN where one is constant."""
-    ranks = []
-    for column in (one, other):
-        _, inverse, counts = np.unique(np.asarray(column).ravel(), return_inverse=True, return_counts=True)
-        ranks.append((np.cumsum(counts) - (counts - 1) / 2)[inverse])
-    a, b = (rank - rank.mean() for rank in ranks)
+    from scipy.stats import rankdata  # slow to import
+
+    a, b = (ranks - ranks.mean() for ranks in (rankdata(one, axis=None), rankdata(other, axis=None)))
     norm = math.sqrt(float(a @ a) * float(b @ b))
     return float(a @ b) / norm if norm else math.nan
 

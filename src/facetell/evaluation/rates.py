@@ -11,48 +11,14 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import betaincinv
 
 from facetell.errors import DataError, SettingsError
 from facetell.evaluation.metrics import checked
 
-__all__ = ["check_prevalence", "effective_share", "incomplete_beta", "operating_rates", "precision_at", "rate_interval"]
+__all__ = ["check_prevalence", "effective_share", "operating_rates", "precision_at", "rate_interval"]
 
 Rate = dict[str, float | None]
-
-_HALVINGS = 60
-_TERMS = 400
-
-
-def incomplete_beta(a: float, b: float, x: float) -> float:
-    """Return the regularised incomplete beta function I_x(a, b), a and b > 0, x in [0, 1].
-
-    The continued fraction of Numerical Recipes, section 6.4, by Lentz's method.
-    """
-    if x <= 0 or x >= 1:
-        return float(x >= 1)
-    if x > (a + 1) / (a + b + 2):
-        return 1.0 - incomplete_beta(b, a, 1 - x)
-    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
-    c, d = 1.0, 1 / (1 - (a + b) * x / (a + 1))
-    value = d
-    for m in range(1, _TERMS):
-        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-        for term in (even, odd):
-            d = 1 / (1 + term * d)
-            c = 1 + term / c
-            value *= c * d
-        if abs(c * d - 1) < 1e-14:
-            break
-    return front * value / a
-
-
-def _beta_quantile(a: float, b: float, share: float) -> float:
-    low, high = 0.0, 1.0
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if incomplete_beta(a, b, middle) < share else (low, middle)
-    return (low + high) / 2
 
 
 def rate_interval(hits: float, n: float, level: float = 0.95) -> tuple[float, float]:
@@ -64,8 +30,8 @@ def rate_interval(hits: float, n: float, level: float = 0.95) -> tuple[float, fl
     if not n:
         return math.nan, math.nan
     tail = (1 - level) / 2
-    low = _beta_quantile(hits, n - hits + 1, tail) if hits > 0 else 0.0
-    high = _beta_quantile(hits + 1, n - hits, 1 - tail) if hits < n else 1.0
+    low = float(betaincinv(hits, n - hits + 1, tail)) if hits > 0 else 0.0
+    high = float(betaincinv(hits + 1, n - hits, 1 - tail)) if hits < n else 1.0
     return low, high
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
 
 from facetell.errors import DataError
 from facetell.evaluation.metrics import checked
@@ -38,14 +39,9 @@ _ROUNDING = 1e-12
 _STEPS = 60  # halvings of log T over a range of 6: far below float64 resolution
 
 
-def _sigmoid(z: NDArray[np.float64]) -> NDArray[np.float64]:
-    small = np.exp(-np.abs(z))  # in (0, 1]: never overflows
-    return np.where(z >= 0, 1.0, small) / (1.0 + small)
-
-
 def calibrated(logits: ArrayLike, temperature: float) -> NDArray[np.float64]:
     """Return the probability of fake, ``sigmoid(logits / temperature)``, in the shape of ``logits``, in [0, 1]."""
-    return _sigmoid(np.asarray(logits, dtype=np.float64) / temperature)
+    return np.asarray(expit(np.asarray(logits, dtype=np.float64) / temperature))
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
@@ -72,7 +68,7 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
 
     def slope(log_t: float) -> float:
         """Derivative of the mean loss by 1 / T: falls as T grows."""
-        return float(np.mean(z * (_sigmoid(z * np.exp(-log_t)) - targets)))
+        return float(np.mean(z * (expit(z * np.exp(-log_t)) - targets)))
 
     low, high = np.log(TEMPERATURE_RANGE)
     if slope(low) <= 0:
@@ -117,7 +113,7 @@ class Curve:
         if not self.knots:
             return calibrated(z, self.temperature)
         x, y = np.array(self.knots).T
-        return _sigmoid(np.interp(z, x, y) + (z - np.clip(z, x[0], x[-1])) / self.temperature)
+        return np.asarray(expit(np.interp(z, x, y) + (z - np.clip(z, x[0], x[-1])) / self.temperature))
 
     def logits(self, scores: ArrayLike) -> Floats:
         """The logits of ``scores``, the inverse; -inf and inf for 0 and 1."""
@@ -131,17 +127,13 @@ class Curve:
 def pool_violators(values: ArrayLike, weights: ArrayLike) -> tuple[Floats, NDArray[np.int64]]:
     """Return the rising sequence nearest to ``values`` (N,) in weighted squares, by blocks: value and length (B,).
 
-    Pool adjacent violators (Ayer et al. 1955): a block that is not above the one before it joins it. O(N).
+    Pool adjacent violators (Ayer et al. 1955); blocks apart by no more than rounding are one.
     """
-    blocks: list[tuple[float, float, int]] = []
-    for value, weight in zip(np.asarray(values, float).tolist(), np.asarray(weights, float).tolist(), strict=True):
-        block = (value, weight, 1)
-        while blocks and blocks[-1][0] > block[0] - _ROUNDING:
-            before = blocks.pop()
-            total = before[1] + block[1]
-            block = ((before[0] * before[1] + block[0] * block[1]) / total, total, before[2] + block[2])
-        blocks.append(block)
-    return np.array([block[0] for block in blocks]), np.array([block[2] for block in blocks])
+    from scipy.optimize import isotonic_regression
+
+    rising = isotonic_regression(np.asarray(values, float), weights=np.asarray(weights, float)).x
+    starts = np.flatnonzero(np.diff(rising, prepend=-np.inf) > _ROUNDING)
+    return rising[starts], np.diff(starts, append=rising.size)
 
 
 def fit_isotonic(logits: ArrayLike, labels: ArrayLike) -> Curve:

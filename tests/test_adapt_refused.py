@@ -171,7 +171,7 @@ def test_a_failure_while_writing_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     place = {
-        "card": "facetell.detector.bundle.os.fsync",
+        "card": "facetell.files.os.fsync",
         "weights": "facetell.detector.bundle.save_file",
         "replay": "facetell.faceset.writing.pq.ParquetWriter",
     }[broken]

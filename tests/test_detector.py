@@ -14,9 +14,9 @@ from conftest import picture_bytes
 from safetensors.torch import load_file, save_file
 
 import facetell
-from facetell.detector.bundle import _sha256
 from facetell.errors import BundleError, SettingsError
 from facetell.faceset.table import FaceSet
+from facetell.files import sha256_of
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def replace_tensors(bundle: Path, name: str, change: Callable[[dict[str, torch.T
     tensors = load_file(bundle / name)
     change(tensors)
     save_file(tensors, bundle / name)
-    entry = {"bytes": (bundle / name).stat().st_size, "sha256": _sha256(bundle / name)}
+    entry = {"bytes": (bundle / name).stat().st_size, "sha256": sha256_of(bundle / name)}
     edit(bundle, lambda d: d["files"].update({name: entry}))  # type: ignore[attr-defined]
     if name == "weights.safetensors":
         edit(bundle, lambda d: d["calibration"].update(weights=entry["sha256"]))  # type: ignore[attr-defined]

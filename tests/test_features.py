@@ -18,11 +18,11 @@ from safetensors.torch import load_file, save_file
 from toy import OWN, TINY
 
 import facetell
-from facetell.detector.bundle import _sha256
 from facetell.errors import BundleError, DataError, MissingExtraError, SettingsError
 from facetell.faceset.decoded import DecodedImages, decoded
 from facetell.faceset.samples import Samples
 from facetell.faceset.table import FaceSet
+from facetell.files import sha256_of
 from facetell.networks.backbones import build_backbone
 from facetell.networks.classical import Forest
 from facetell.networks.tensors import misfit, take_sizes
@@ -314,7 +314,7 @@ def replace(bundle: Path, change: Callable[[dict[str, torch.Tensor]], object]) -
     change(tensors)
     save_file(tensors, bundle / "weights.safetensors")
     description = json.loads((bundle / "detector.json").read_text())
-    size, digest = (bundle / "weights.safetensors").stat().st_size, _sha256(bundle / "weights.safetensors")
+    size, digest = (bundle / "weights.safetensors").stat().st_size, sha256_of(bundle / "weights.safetensors")
     description["files"]["weights.safetensors"] = {"bytes": size, "sha256": digest}
     description["calibration"]["weights"] = digest
     (bundle / "detector.json").write_text(json.dumps(description))

@@ -12,16 +12,20 @@ from __future__ import annotations
 import contextlib
 import csv
 import errno
+import functools
 import hashlib
+import inspect
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from facetell.errors import DataError
 
 __all__ = [
+    "alone",
     "check_space",
     "clear_leftovers",
     "locked",
@@ -32,6 +36,9 @@ __all__ = [
     "write_error",
     "write_text",
 ]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 log = logging.getLogger("facetell")
 
@@ -117,6 +124,30 @@ def whole_folder(path: Path, *, hint: str | None = None) -> Iterator[Path]:
             raise write_error(path, error, hint) from error
         finally:
             _remove(partial)
+
+
+def alone(argument: str, inside: str = "") -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Have one process at a time call a function for the path that is its ``argument``: it is `locked` meanwhile.
+
+    With ``inside``, the file of that name in the folder ``argument`` is locked, if there is the folder. Of several
+    processes that train together (torchrun) the first locks for all.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            path = signature.bind(*args, **kwargs).arguments.get(argument)
+            together = os.environ.get("RANK", "0") != "0"
+            if path is None or together or (inside and not Path(path).is_dir()):
+                return function(*args, **kwargs)
+            with locked(Path(path) / inside):
+                return function(*args, **kwargs)
+
+        return call
+
+    return decorate
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,10 +14,11 @@ from numpy.typing import NDArray
 from facetell.adaptation.task import SPLIT, AdaptOptions
 from facetell.blending.face_set import blend
 from facetell.errors import DataError, LeakError, UsageError
-from facetell.faceset.decoded import cache_dir
+from facetell.faceset.decoded import ELSEWHERE, cache_dir
 from facetell.faceset.join import Part, join
 from facetell.faceset.rows import RowBuilder
 from facetell.faceset.table import INFO_FILE, FaceSet
+from facetell.files import locked, write_csv
 from facetell.ingest.prepare import prepare
 from facetell.ingest.sources import walk
 from facetell.labels import FAKE, LABELS, REAL
@@ -175,11 +175,13 @@ def _prepared(where: Path, label: int, progress: Progress) -> FaceSet:
     kept = FaceSet.open_if_whole(out)
     if kept is not None:
         return kept
-    out.parent.mkdir(parents=True, exist_ok=True)
-    index = out.with_name(f"{out.name}.csv")
-    with index.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([["path", "label", "group", "source", "split"], *lines])
-    try:
-        return prepare(index, out, split=SPLIT, one_label=True, overwrite=True, progress=progress)
-    finally:
-        index.unlink()
+    with locked(out, hint=ELSEWHERE):  # the one before may have made it
+        kept = FaceSet.open_if_whole(out)
+        if kept is not None:
+            return kept
+        index = out.with_name(f"{out.name}.csv")
+        write_csv(index, ["path", "label", "group", "source", "split"], lines)
+        try:
+            return prepare(index, out, split=SPLIT, one_label=True, overwrite=True, progress=progress)
+        finally:
+            index.unlink()

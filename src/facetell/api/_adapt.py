@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facetell.adaptation.task import AdaptOptions
+from facetell.files import alone
 from facetell.progress import ShowProgress, callback
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["adapt"]
 
 
+@alone("out")
 def adapt(
     detector: str | Path,
     out: str | Path,

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from facetell.api._labelled import labelled
-from facetell.detector.bundle import WEIGHTS, update_calibration
+from facetell.detector.bundle import DESCRIPTION, WEIGHTS, update_calibration
 from facetell.detector.calibration import Calibration, Scale
 from facetell.detector.measure import METHODS, RULE, Sample, check_method, measure_calibration
 from facetell.evaluation.metrics import ece, log_loss
 from facetell.evaluation.score_curves import Curve
+from facetell.files import alone
 from facetell.progress import ShowProgress, callback
 
 __all__ = ["CalibrateResult", "Fit", "calibrate"]
@@ -53,6 +54,7 @@ class CalibrateResult:
         return asdict(self)
 
 
+@alone("detector", DESCRIPTION)
 def calibrate(
     detector: str | Path,
     faceset: str | Path,

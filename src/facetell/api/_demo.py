@@ -14,6 +14,7 @@ from facetell.api._evaluate import evaluate
 from facetell.api._fit import fit
 from facetell.drawn import write_drawn_faces
 from facetell.errors import UsageError
+from facetell.files import alone, write_csv
 from facetell.ingest.prepare import prepare
 from facetell.progress import ShowProgress, callback
 
@@ -48,6 +49,7 @@ class DemoResult:
     report: Path
 
 
+@alone("out")
 def demo(
     out: str | Path,
     *,
@@ -65,7 +67,8 @@ def demo(
     show that the machinery works, not how it does on photographs.
     """
     out = Path(out)
-    if out.exists() and not (out / "pictures" / "index.csv").is_file():
+    there = [path for path in out.iterdir() if not path.name.startswith(".")] if out.is_dir() else out.exists()
+    if there and not (out / "pictures" / "index.csv").is_file():
         raise UsageError(f"{out} exists and is no earlier demo", hint="choose another folder with -o")
     shutil.rmtree(out, ignore_errors=True)
     log.info("Drawing %d people (drawn faces, no photographs) and two kinds of forgery: %s, %s", people, KNOWN, NEW)
@@ -101,8 +104,5 @@ def _index_of(pictures: Path, kind: str) -> Path:
     with (pictures / "index.csv").open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["source"] in ("drawn", kind)]
     path = pictures / f"{kind}.csv"
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(path, list(rows[0]), (row.values() for row in rows))
     return path

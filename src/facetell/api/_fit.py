@@ -27,6 +27,7 @@ from facetell.errors import MissingExtraError, SettingsError, UsageError, near_m
 from facetell.evaluation.metrics import summary
 from facetell.evaluation.thresholds import check_rule, promise
 from facetell.faceset.samples import check_split, samples_of
+from facetell.files import alone
 from facetell.ingest.prepare import open_or_prepare
 from facetell.methods import get_method
 from facetell.methods.building import arrays_of
@@ -50,6 +51,7 @@ TABLES = (TABLE, POINTS)
 """What a method may leave in its folder that goes into the detector."""
 
 
+@alone("out")
 def fit(
     method: str,
     faceset: str | Path,

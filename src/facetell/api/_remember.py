@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from facetell.detector.bundle import read_bundle, update_description
+from facetell.detector.bundle import DESCRIPTION, read_bundle, update_description
 from facetell.detector.replay_buffer import FOLDER, described, rows_to_keep
 from facetell.errors import UsageError
 from facetell.faceset.join import Part, join
 from facetell.faceset.samples import check_split
+from facetell.files import alone
 from facetell.ingest.prepare import open_or_prepare
 
 __all__ = ["Remembered", "remember"]
@@ -36,6 +37,7 @@ class Remembered:
         return asdict(self)
 
 
+@alone("detector", DESCRIPTION)
 def remember(
     detector: str | Path, faceset: str | Path | None = None, *, faces: int = 1000, forget: bool = False, seed: int = 0
 ) -> Remembered:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from facetell.api._labelled import labelled
-from facetell.detector.bundle import update_calibration
+from facetell.detector.bundle import DESCRIPTION, update_calibration
 from facetell.detector.calibration import Calibration, OperatingPoint, Scale, UnsureBand, plain, uncalibrated
 from facetell.detector.measure import Sample
 from facetell.errors import DataError, SettingsError, UsageError
 from facetell.evaluation.thresholds import check_rule, promise
+from facetell.files import alone
 from facetell.progress import ShowProgress, callback
 
 __all__ = ["Chosen", "ThresholdResult", "threshold"]
@@ -48,6 +49,7 @@ class ThresholdResult:
         return found
 
 
+@alone("detector", DESCRIPTION)
 def threshold(
     detector: str | Path,
     faceset: str | Path,

@@ -71,13 +71,14 @@ def command(
       find inbox -name '*.mp4' | facetell detect detector - -o verdicts.jsonl --annotate pictures
     """
     from facetell.api import detect
-    from facetell.files import sha256_of
+    from facetell.files import locked, sha256_of
     from facetell.media.walk import find_files
 
     files = [str(path) for path in find_files(_listed(paths))]
     identity = sha256_of(detector / "detector.json")[:16] if (detector / "detector.json").is_file() else ""
     if out:
         files = [file for file in files if not _is(out, file)]
+        ctx.with_resource(locked(out))  # who comes second waits here, and goes on with what is left
     done = _done(out, (identity, at, prevalence)) if out else set()
     left = [path for path in files if path not in done]
     unjudged = shown = 0

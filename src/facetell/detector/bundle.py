@@ -11,9 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +22,7 @@ from safetensors.numpy import load_file, save, save_file
 from facetell.detector.calibration import Calibration, calibration_of
 from facetell.detector.lineage import LINEAGE, Lineage
 from facetell.errors import BundleError, UsageError
+from facetell.files import locked, sha256_of, whole_file, whole_folder, write_error
 
 __all__ = [
     "DESCRIPTION",
@@ -96,40 +94,33 @@ def write_bundle(
     files by name; ``embedding`` what `facetell.detector.known_faces` keeps, if it keeps any. ``fill`` may put folders into
     the bundle before it appears; they answer for themselves.
     """
-    if path.exists():
-        raise UsageError(f"{path} exists", hint="choose another name or remove it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        folder.chmod(0o755)
-        parts = {
-            WEIGHTS: weights,
-            SELFTEST: selftest,
-            LINEAGE: lineage.tensors(),
-            **({EMBEDDING: embedding} if embedding else {}),
-        }
-        for name, tensors in parts.items():
-            save_file(tensors, folder / name)
-        (folder / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-        for name, text in tables.items():
-            (folder / name).write_text(text, encoding="utf-8")
-        files = {
-            file.name: {"bytes": file.stat().st_size, "sha256": _sha256(file)} for file in sorted(folder.iterdir())
-        }
-        (folder / CARD).write_text(card, encoding="utf-8")
-        whole = {"format": FORMAT, "version": VERSION, **description, "files": files}
-        _check_description(whole, folder / DESCRIPTION)
-        (folder / DESCRIPTION).write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
-        for file in folder.iterdir():
-            with file.open("rb") as written:
-                os.fsync(written.fileno())
-        if fill:
-            fill(folder)
-        folder.rename(path)
-    except (OSError, SafetensorError) as error:
-        raise BundleError(f"the detector {path} could not be written: {error}", hint="is the disk full?") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with locked(path):
+        if path.exists():
+            raise UsageError(f"{path} exists", hint="choose another name or remove it")
+        try:
+            with whole_folder(path) as folder:
+                parts = {
+                    WEIGHTS: weights,
+                    SELFTEST: selftest,
+                    LINEAGE: lineage.tensors(),
+                    **({EMBEDDING: embedding} if embedding else {}),
+                }
+                for name, tensors in parts.items():
+                    save_file(tensors, folder / name)
+                for name, text in {METRICS: json.dumps(metrics, indent=2) + "\n", **tables}.items():
+                    (folder / name).write_text(text, encoding="utf-8")
+                files = {
+                    file.name: {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
+                    for file in sorted(folder.iterdir())
+                }
+                (folder / CARD).write_text(card, encoding="utf-8")
+                whole = {"format": FORMAT, "version": VERSION, **description, "files": files}
+                _check_description(whole, folder / DESCRIPTION)
+                (folder / DESCRIPTION).write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+                if fill:
+                    fill(folder)
+        except SafetensorError as error:
+            raise write_error(path, error) from error
 
 
 def update_description(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
@@ -138,26 +129,18 @@ def update_description(path: Path, change: Callable[[dict[str, Any]], None]) -> 
     ``detector.json`` holds the hashes of the other files and none of them holds a hash of it, so one rename is enough:
     at every moment the bundle is the old or the new one. What ``change`` leaves must still be a description.
 
-    Raises ``BundleError`` when the bundle is damaged or cannot be written.
+    Other processes that change it wait meanwhile.
+
+    Raises ``BundleError`` when the bundle is damaged, ``DataError`` when it cannot be written.
     """
-    read_bundle(path)
+    read_description(path)  # there is a detector: only then is there something to lock
     file = path / DESCRIPTION
-    description = _read_description(file)
-    change(description)
-    beside = path / f".{DESCRIPTION}.{os.getpid()}.tmp"
-    try:
-        with beside.open("w", encoding="utf-8") as written:
-            written.write(json.dumps(description, indent=2) + "\n")
-            written.flush()
-            os.fsync(written.fileno())
-        _read_description(beside)
-        beside.replace(file)
-    except OSError as error:
-        raise BundleError(
-            f"{file} could not be written: {error.strerror or error}", hint="is the disk full?"
-        ) from error
-    finally:
-        beside.unlink(missing_ok=True)
+    with locked(file):
+        description = read_bundle(path)[0]
+        change(description)
+        with whole_file(file) as partial:
+            partial.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+            _read_description(partial)
 
 
 def update_calibration(path: Path, change: Callable[[Calibration | None], Calibration]) -> None:
@@ -242,10 +225,5 @@ def _check_file(path: Path, name: str, expected: dict[str, Any]) -> None:
             f"{file} is damaged: {file.stat().st_size} bytes, {expected.get('bytes')} were written",
             hint="copy the detector again",
         )
-    if _sha256(file) != expected.get("sha256"):
+    if sha256_of(file) != expected.get("sha256"):
         raise BundleError(f"{file} is not the file that was written: its SHA-256 differs", hint="damaged or swapped")
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
-import shutil
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +15,7 @@ from facetell.drawn.face import draw_face
 from facetell.drawn.forgery import blended_with_mask, upsampled
 from facetell.drawn.person import Person, Shot
 from facetell.errors import DataError, SettingsError, near_miss
+from facetell.files import whole_folder
 from facetell.pixels.fields import Array
 from facetell.progress import Progress, Step, silent
 
@@ -72,18 +71,10 @@ def write_drawn_faces(
     _check(people, seed, size, kinds)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} already exists and is not an empty folder", hint="name a new folder")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    building = out.resolve()
-    building = building.with_name(f".{building.name}.{os.getpid()}.part")
-    try:
-        (building / "real").mkdir(parents=True)
+    with whole_folder(out) as building:
+        (building / "real").mkdir()
         (building / "fake").mkdir()
         _write(building, people, seed, size, tuple(kinds), masks, progress)
-        if out.exists():
-            out.rmdir()
-        building.replace(out)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
     return out
 
 

@@ -186,7 +186,7 @@ def test_detect_and_evaluate_use_the_point_asked_for(detector: Path, faces: Path
     [
         ({}, UsageError, "nothing to choose"),
         ({"at": "f1", "split": "test"}, UsageError, "worthless"),
-        ({"at": "f1", "split": "train"}, UsageError, "has learned from 60 of 60 faces"),
+        ({"at": "f1", "split": "train"}, UsageError, "has learned from 48 of 48 faces"),
         ({"at": "f1", "split": "validatoin"}, DataError, "did you mean 'validation'"),
         ({"at": "f2"}, SettingsError, "unknown threshold rule"),
         ({"at": "f1", "name": "a b"}, UsageError, "cannot be a name"),
@@ -427,6 +427,43 @@ def test_the_report_says_what_a_verdict_is_worth(detector: Path, faces: Path, tm
     page = (tmp_path / "rare" / "report.md").read_text("utf-8")
     for heading in ("## Threshold", "## Calibration", "## Where 0.01 of the faces are fake"):
         assert heading in page
+
+
+# --- without a calibration
+
+
+def test_an_uncalibrated_detector_gives_logits_and_no_decision(
+    capsys: pytest.CaptureFixture[str], detector: Path, faces: Path, tmp_path: Path
+) -> None:
+    picture = next(faces.parent.glob("pictures/test-0-real.png"))
+    calibrated = facetell.Detector.load(detector, "cpu").detect(picture)
+    update_description(detector, lambda d: d.update(calibration=None))
+    verdict = facetell.Detector.load(detector, "cpu").detect(picture)
+    assert (verdict.status, verdict.decision, verdict.score, verdict.judged) == ("uncalibrated", None, None, False)
+    assert verdict.logit == calibrated.logit is not None
+    assert "facetell calibrate" in str(verdict.reason)
+    code, out, _ = run(capsys, "detect", detector, picture, "--json")
+    assert (code, json.loads(out)["status"]) == (6, "uncalibrated")
+    for call in (
+        lambda: facetell.threshold(detector, faces, at="f1", device="cpu"),
+        lambda: facetell.Detector.load(detector, "cpu", at="strict"),
+        lambda: facetell.Detector.load(detector, "cpu", prevalence=0.1),
+        lambda: facetell.evaluate(detector, faces, tmp_path / "no", prevalence=0.1, device="cpu"),
+    ):
+        with pytest.raises(UsageError, match="is uncalibrated"):
+            call()
+    report = facetell.evaluate(detector, faces, tmp_path / "report", device="cpu")
+    assert report["threshold"] is report["confusion"] is report["calibration"] is None
+    assert {name for name, found in report["metrics"].items() if found["value"] is not None} == {
+        "auroc", "average_precision", "eer",
+    }  # fmt: skip
+    assert "uncalibrated" in (tmp_path / "report" / "report.md").read_text("utf-8")
+
+    found = facetell.calibrate(detector, faces, device="cpu")
+    assert found.before is None
+    fresh = calibration(detector)
+    assert (list(fresh.face.points), fresh.face.points["default"].rule) == (["default"], "balanced_accuracy")
+    assert facetell.Detector.load(detector, "cpu").detect(picture).decision in ("fake", "real")
 
 
 # --- the commands

@@ -28,6 +28,10 @@ __all__ = ["evaluate", "opened", "predictions", "warn_of_other_crops"]
 log = logging.getLogger("facetell")
 
 BATCH = 256
+UNCALIBRATED = (
+    "the detector is uncalibrated: there are only numbers of its ranking, and no threshold; next: facetell calibrate "
+    "DETECTOR FACESET"
+)
 FEW = 200
 """Faces of a class below which a temperature is a rough guess."""
 
@@ -98,9 +102,9 @@ def evaluate(
     name, detector = opened(detector, device)
     at = at or detector.operating_point
     calibration = detector.calibration
-    if calibration is None:
-        raise uncalibrated("threshold")
-    decider, _ = calibration.deciders(at)
+    if calibration is None and (at != DEFAULT or prevalence is not None):
+        raise uncalibrated("operating point or prevalence")
+    decider = calibration.deciders(at)[0] if calibration else None
     tell = callback(progress)
     faces = open_or_prepare(Path(faceset), progress=tell)
     check_split(faces, split, "evaluate on")
@@ -113,9 +117,9 @@ def evaluate(
         "method": description["method"],
         "backbone": description["settings"]["backbone"],
         "input_size": detector.size,
-        "operating_point": at,
-        "calibration": calibration.face.method,
-        "temperature": calibration.face.curve.temperature,
+        "operating_point": at if calibration else None,
+        "calibration": calibration.face.method if calibration else "uncalibrated",
+        "temperature": calibration.face.curve.temperature if calibration else None,
         "fitted_on": f"{description['data']['name']}, split {description['data']['split']}",
         "fitted_on_fingerprint": description["data"]["fingerprint"],
         "fit_seed": description["seed"],
@@ -127,19 +131,22 @@ def evaluate(
             *shortcut_warnings(description["data"].get("shortcuts", [])),
             *learned,
             *_chosen_on(detector, faces, split),
-            *_few_to_calibrate_on(calibration.face.on),
+            *(_few_to_calibrate_on(calibration.face.on) if calibration else [UNCALIBRATED]),
         ],
     }
-    point = calibration.face.points[at]
-    where = f"{point.rule} on {point.on.split}"
+    rule = "none, the detector is uncalibrated"
+    if calibration:
+        point = calibration.face.points[at]
+        rule = f"{point.rule} on {point.on.split}"
+        rule = rule if at == DEFAULT else f"{at}: {rule} of {point.on.faceset}"
     return write_report(
         table,
         Path(out),
-        threshold=decider.threshold,
-        threshold_rule=where if at == DEFAULT else f"{at}: {where} of {point.on.faceset}",
-        band=decider.band,
+        threshold=decider.threshold if decider else None,
+        threshold_rule=rule,
+        band=decider.band if decider else None,
         prevalence=prevalence,
-        points=plain(calibration.face.points),
+        points=plain(calibration.face.points) if calibration else None,
         illustrate=lambda rows: pictures_of(detector, faces, split, rows),
         context=context,
         seed=seed,

@@ -40,7 +40,11 @@ def print_report(report: dict[str, Any], out: Path) -> None:
     counts, metrics = report["counts"], report["metrics"]
     click.echo(
         f"{counts['n']:,} faces ({counts['n_real']:,} real, {counts['n_fake']:,} fake) of {counts['groups']:,} groups, "
-        f"threshold {report['threshold']:.3f} ({report['threshold_rule']})"
+        + (
+            "uncalibrated"
+            if report["threshold"] is None
+            else f"threshold {report['threshold']:.3f} ({report['threshold_rule']})"
+        )
     )
     for name, found in metrics.items():
         click.echo(f"  {name:<20}{_number(found['value'])}   {_number(found['low'])} to {_number(found['high'])}")

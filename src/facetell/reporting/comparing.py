@@ -173,6 +173,12 @@ def write_comparison(reports: Sequence[Path], out: Path, *, seed: int = 0) -> di
         )
     names = _names(reports)
     read = [_read(folder) for folder in reports]
+    for folder, (report, _) in zip(reports, read, strict=True):
+        if report["threshold"] is None:
+            raise DataError(
+                f"{folder} is the report of an uncalibrated detector, which has no threshold to compare at",
+                hint="calibrate the detector and evaluate it again: facetell calibrate DETECTOR FACESET",
+            )
     tables, warnings = _matched(names, [table for _, table in read])
     labels = tables[0]["label"]
     pairs = [_difference(b, a, names, tables, seed) for a, b in combinations(range(len(names)), 2)]

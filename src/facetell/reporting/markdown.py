@@ -62,6 +62,9 @@ def _percent(metric: Mapping[str, float | None]) -> str:
 def _headline(report: Mapping[str, Any]) -> str:
     counts, metrics, threshold = report["counts"], report["metrics"], report["threshold"]
     faces = f"{counts['n']:,} faces ({counts['n_real']:,} real, {counts['n_fake']:,} fake, {counts['groups']:,} groups)"
+    if threshold is None:
+        area = shown(metrics["auroc"])
+        return f"**On {faces} the detector reaches an AUROC of {area}; it is uncalibrated, so it decides nothing.**"
     at = f"at threshold {threshold:.4g}"
     caught = f"finds {_percent(metrics['recall'])} of the fakes"
     alarms = f"calls {_percent(metrics['fpr'])} of the real faces fake"
@@ -128,7 +131,9 @@ def _how(report: Mapping[str, Any]) -> str:
     rows += [
         [
             "threshold",
-            f"{report['threshold']:.6g}, rule {text(report['threshold_rule'])}, applied as score ≥ threshold",
+            text(report["threshold_rule"])
+            if report["threshold"] is None
+            else f"{report['threshold']:.6g}, rule {text(report['threshold_rule'])}, applied as score ≥ threshold",
         ],
         [
             "intervals",
@@ -207,6 +212,7 @@ def render(report: Mapping[str, Any]) -> str:
     parts = ["# Evaluation of a facetell detector", _headline(report)]
     if report["warnings"]:
         parts.append("\n".join(f"> **Note:** {text(warning)}\n>" for warning in report["warnings"]).removesuffix("\n>"))
+    decides = report["threshold"] is not None
     parts += [
         "## Metrics",
         table(
@@ -214,19 +220,19 @@ def render(report: Mapping[str, Any]) -> str:
             [[_TITLES[name], shown(report["metrics"][name])] for name in names],
             numbers=1,
         ),
-        "## Confusion matrix",
-        _confusion(report),
-        *_verdicts(report),
+    ]
+    if decides:
+        parts += ["## Confusion matrix", _confusion(report), *_verdicts(report)]
+    parts += [
         "## Sources",
         "A row of fakes compares that source with all real faces; a row of reals counts its false alarms.",
         _sources(report),
-        "## Worst mistakes",
-        _mistakes(report),
-        "## Plots",
     ]
+    if decides:
+        parts += ["## Worst mistakes", _mistakes(report), "## Plots"]
     if report["plots"]:
         parts += [f"![{_PLOT_TITLES[name]}]({path})" for name, path in report["plots"].items()]
-    else:
+    elif decides:
         parts.append("No plots: they need matplotlib. `pip install 'facetell[report]'`, then evaluate again.")
     parts += [
         "## How it was made",

@@ -45,6 +45,7 @@ LEVEL = 0.95
 """Of the intervals."""
 
 _COUNTS = ("n", "n_real", "n_fake")
+_RANKING = ("auroc", "average_precision", "eer")
 _FAKE_SOURCE = ("auroc", "average_precision", "eer", "balanced_accuracy", "recall")
 _REAL_SOURCE = ("fpr", "accuracy")
 _PLOTS = ("roc", "precision_recall", "score_densities", "confusion_matrix", "reliability")
@@ -71,9 +72,14 @@ def _picture_name(number: int) -> str:
 
 
 def measure(
-    table: Columns, rows: NDArray[Any], threshold: float, repetitions: int, seed: int
+    table: Columns, rows: NDArray[Any], threshold: float | None, repetitions: int, seed: int
 ) -> tuple[dict[str, Any], Intervals]:
-    """Metrics (name → value, low, high) of some rows of a predictions table, and the bootstrap they come from."""
+    """Metrics (name → value, low, high) of some rows of a predictions table, and the bootstrap they come from.
+
+    Without a threshold those of the ranking alone; the others are None.
+    """
+    asked = SUMMARY_KEYS if threshold is not None else _RANKING
+    threshold = 0.5 if threshold is None else threshold
     labels, scores, groups = (table[name][rows] for name in ("label", "score", "group"))
     intervals = grouped_bootstrap(labels, scores, groups, threshold, repetitions=repetitions, seed=seed, level=LEVEL)
     found = summary(labels, scores, threshold)
@@ -82,13 +88,15 @@ def measure(
         intervals |= dict.fromkeys(_NEED_BOTH, (float("nan"), float("nan")))
     metrics = {
         key: {"value": number(found[key]), "low": number(intervals[key][0]), "high": number(intervals[key][1])}
+        if key in asked
+        else {"value": None, "low": None, "high": None}
         for key in SUMMARY_KEYS
         if key not in _COUNTS
     }
     return metrics, intervals
 
 
-def _sources(table: Columns, threshold: float, repetitions: int, seed: int) -> list[dict[str, Any]]:
+def _sources(table: Columns, threshold: float | None, repetitions: int, seed: int) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     fake = table["label"] == 1
     for label, members, keys in (("fake", fake, _FAKE_SOURCE), ("real", ~fake, _REAL_SOURCE)):
@@ -178,7 +186,7 @@ def write_report(
     predictions: dict[str, NDArray[Any]],
     out: Path,
     *,
-    threshold: float,
+    threshold: float | None,
     threshold_rule: str,
     context: dict[str, object],
     band: Band | None = None,
@@ -191,10 +199,11 @@ def write_report(
     """Write the report of ``predictions`` to the folder ``out`` and return what ``report.json`` holds.
 
     ``predictions`` has the columns of :data:`~facetell.evaluation.predictions.PREDICTION_COLUMNS`. ``threshold`` (a
-    score) and ``threshold_rule`` come from validation data. ``context`` says where the numbers come from (detector,
-    method, face set, split, versions ...) and is written as given; its list ``warnings`` is shown on top. ``band``: the
-    detector's unsure band; ``prevalence``: share of fakes to say what a verdict is worth at; ``points``: the detector's
-    operating points (name → value, rule); ``illustrate`` gives a picture for each of some rows of ``predictions``.
+    score) and ``threshold_rule`` come from validation data; without a threshold there is what the ranking says alone.
+    ``context`` says where the numbers come from (detector, method, face set, split, versions ...) and is written as given;
+    its list ``warnings`` is shown on top. ``band``: the detector's unsure band; ``prevalence``: share of fakes to say what a
+    verdict is worth at; ``points``: the detector's operating points (name → value, rule); ``illustrate`` gives a picture
+    for each of some rows of ``predictions``.
 
     Keys of the result: ``format``, ``version``, ``threshold``, ``threshold_rule``, ``context``, ``counts``,
     ``metrics`` (name → value, low, high), ``confusion`` (tn, fp, fn, tp), ``operating_points`` (name, rule, value, rates),
@@ -206,19 +215,28 @@ def write_report(
     Raises UsageError when ``out`` holds something else than a report, DataError for unusable predictions.
     """
     check_destination(out)
-    if not 0 <= threshold <= np.nextafter(1, 2):
+    if threshold is not None and not 0 <= threshold <= np.nextafter(1, 2):
         raise SettingsError(f"the threshold is a score in [0, 1], got {threshold}")
     table = checked_predictions(predictions)
     if not table["label"].size:
         raise DataError("there is no prediction to report on", hint="is the split empty?")
     everything = np.ones(table["label"].size, dtype=bool)
     metrics, intervals = measure(table, everything, threshold, repetitions, seed)
-    matrix = confusion(table["label"], table["score"], threshold)
+    sections = ("thresholds", "calibration", "prevalence", "unsure", "confusion")
+    decided: dict[str, Any] = {**dict.fromkeys(sections), "operating_points": [], "mistakes": []}
+    if threshold is not None:
+        matrix = confusion(table["label"], table["score"], threshold)
+        decided = {
+            "confusion": {"tn": matrix.tn, "fp": matrix.fp, "fn": matrix.fn, "tp": matrix.tp},
+            "operating_points": operating_points(table, points or {}),
+            **verdict_sections(table, metrics, threshold, band, prevalence, repetitions, seed),
+            "mistakes": _mistakes(table, threshold),
+        }
     n_fake = int(table["label"].sum())
     report: dict[str, Any] = {
         "format": REPORT_FORMAT,
         "version": REPORT_VERSION,
-        "threshold": float(threshold),
+        "threshold": None if threshold is None else float(threshold),
         "threshold_rule": threshold_rule,
         "context": plain(context),
         "counts": {
@@ -228,11 +246,8 @@ def write_report(
             "groups": intervals.groups,
         },
         "metrics": metrics,
-        "confusion": {"tn": matrix.tn, "fp": matrix.fp, "fn": matrix.fn, "tp": matrix.tp},
-        "operating_points": operating_points(table, points or {}),
-        **verdict_sections(table, metrics, threshold, band, prevalence, repetitions, seed),
+        **decided,
         "sources": _sources(table, threshold, repetitions, seed),
-        "mistakes": _mistakes(table, threshold),
         "bootstrap": {
             "unit": "group",
             "groups": intervals.groups,
@@ -245,7 +260,8 @@ def write_report(
         "plots": {},
     }
     with whole_folder(out) as fresh:
-        report["plots"] = _draw(table, threshold, report["thresholds"], fresh / "plots")
+        if threshold is not None:
+            report["plots"] = _draw(table, threshold, report["thresholds"], fresh / "plots")
         if illustrate and report["mistakes"]:
             (fresh / "mistakes").mkdir()
             pictures = illustrate([mistake["row"] for mistake in report["mistakes"]])

@@ -65,10 +65,12 @@ def adapt(
         BundleError: the detector or its replay buffer is damaged.
     """
     from facetell.adaptation.flow import adapt_detector
+    from facetell.networks.seeding import seeded
 
     asked = AdaptOptions(
         None if fake is None else Path(fake),
         None if real is None else Path(real),
         shots, strategy, backbone, pretrained, size, margin, trust_labels, seed, callback(progress),
     )  # fmt: skip
-    return adapt_detector(Path(detector), Path(out), asked)
+    with seeded(seed):
+        return adapt_detector(Path(detector), Path(out), asked)

@@ -37,7 +37,7 @@ class Monday:
 
 
 def picture(rng: np.random.Generator, kind: str) -> Image.Image:
-    """``real``; ``board``, which the detector knows; ``smooth`` and ``flat``, which it does not; ``framed``: an edge."""
+    """``real``; ``board``, which the detector knows; ``smooth``, ``flat``, ``barred``, which it does not; ``framed``: an edge."""
     plain = toy.toy_picture(rng, fake=kind == "board")
     pixels = np.asarray(plain).astype(np.float64)
     if kind == "smooth":  # no detail, but the colours of a real face
@@ -45,6 +45,14 @@ def picture(rng: np.random.Generator, kind: str) -> Image.Image:
         blurred = np.asarray(low).astype(np.float64)
         spread = pixels.std(axis=(0, 1)) / (blurred.std(axis=(0, 1)) + 1e-6)
         pixels = (blurred - blurred.mean(axis=(0, 1))) * spread + pixels.mean(axis=(0, 1))
+    if kind == "barred":  # soft bars, 8 pixels wide, over less detail, in the colours of a real face
+        low = plain.resize((2, 2), Image.Resampling.BOX).resize(plain.size, Image.Resampling.BICUBIC)
+        blurred = np.asarray(low).astype(np.float64)
+        blurred = (blurred - blurred.mean(axis=(0, 1))) / (blurred.std(axis=(0, 1)) + 1e-6)
+        bars = np.sin(2 * np.pi * (np.arange(pixels.shape[1]) / 8 + rng.random()))
+        both = bars[None, :, None] + blurred / 2
+        scaled = (both - both.mean(axis=(0, 1))) / both.std(axis=(0, 1))
+        pixels = scaled * pixels.std(axis=(0, 1)) + pixels.mean(axis=(0, 1))
     if kind == "flat":
         pixels[8:24, 8:24] = pixels[8:24, 8:24].mean(axis=(0, 1))
     if kind == "framed":

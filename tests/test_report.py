@@ -277,7 +277,7 @@ def test_a_failure_leaves_the_earlier_report(tmp_path: Path, monkeypatch: pytest
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(report, "write_predictions", full)
-    with pytest.raises(FacetellError, match="No space left"):
+    with pytest.raises(FacetellError, match="disk is full"):
         write(predictions(60), out)
     assert (out / "report.json").read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["r"]

@@ -80,6 +80,10 @@ _ELSEWHERE = {
 }
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'facetell' has no attribute '{name}'")

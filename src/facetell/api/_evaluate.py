@@ -6,28 +6,25 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from facetell.api._report import pictures_of
 from facetell.detector.calibration import DEFAULT, MeasuredOn, plain, uncalibrated
 from facetell.detector.detector import Detector
-from facetell.detector.runtimes import ReadsCache
+from facetell.detector.predictions import predict
 from facetell.detector.shortcut_warnings import shortcut_warnings
 from facetell.evaluation.rates import check_prevalence
-from facetell.evaluation.score_curves import Curve
-from facetell.faceset.samples import Samples, check_split, samples_of
+from facetell.faceset.samples import check_split
 from facetell.faceset.table import FaceSet
 from facetell.ingest.prepare import open_or_prepare
 from facetell.labels import LABELS
-from facetell.progress import Progress, ShowProgress, Step, callback, silent
+from facetell.progress import Progress, ShowProgress, callback, silent
 from facetell.reporting.report import check_destination, write_report
 
 __all__ = ["evaluate", "opened", "predictions", "warn_of_other_crops"]
 
 log = logging.getLogger("facetell")
 
-BATCH = 256
 UNCALIBRATED = (
     "the detector is uncalibrated: there are only numbers of its ranking, and no threshold; next: facetell calibrate "
     "DETECTOR FACESET"
@@ -43,29 +40,8 @@ def predictions(
     *,
     progress: Progress = silent,
 ) -> dict[str, npt.NDArray[Any]]:
-    """Score a split: the predictions table (row, path, label, group, source, split, sha256, logit, score).
-
-    The score of an uncalibrated detector is the sigmoid of the logit: good for ranking, and no probability.
-    """
-    samples = samples_of(faces, split, detector.size, progress)
-    logits = _logits(detector, samples, progress)
-    table = faces.columns(["path", "label", "group", "source", "split", "sha256"], split)
-    columns = {name: table[name].to_numpy() for name in table.column_names}
-    curve = detector.decider.curve if detector.calibration else Curve(1.0)
-    return {"row": samples.rows, **columns, "logit": logits, "score": curve.scores(logits)}
-
-
-def _logits(detector: Detector, samples: Samples, progress: Progress) -> npt.NDArray[np.float32]:
-    """Logits (N,): by the runtime's own shorter way if it has one (cached vectors), else batch by batch."""
-    if isinstance(detector.runtime, ReadsCache):
-        return detector.runtime.logits_of(samples.images, samples.rows, progress)
-    logits = np.empty(len(samples), np.float32)
-    done = 0
-    for crops in samples.images.batches(samples.rows, BATCH):
-        logits[done : done + len(crops)] = detector.logits(crops)
-        done += len(crops)
-        progress(Step("scoring", done, len(samples), "faces"))
-    return logits
+    """The columns of `Detector.predict`."""
+    return predict(detector, faces, split, progress).columns
 
 
 def opened(detector: Detector | str | Path, device: str) -> tuple[str, Detector]:

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facetell.api._evaluate import BATCH, opened, warn_of_other_crops
+from facetell.api._evaluate import opened, warn_of_other_crops
 from facetell.detector.calibration import uncalibrated
 from facetell.detector.detector import Detector
+from facetell.detector.predictions import BATCH
 from facetell.errors import DataError, ImageError, MissingExtraError, UsageError
 from facetell.faceset.samples import check_split
 from facetell.faceset.table import FaceSet

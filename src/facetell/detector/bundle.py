@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save, save_file
@@ -72,7 +73,12 @@ def is_bundle(path: Path) -> bool:
 
 def hash_of_tensors(tensors: Tensors) -> str:
     """SHA-256 of the file that ``write_bundle`` makes of them: what a calibration says it was measured on."""
-    return hashlib.sha256(save(tensors)).hexdigest()
+    return hashlib.sha256(save(_in_order(tensors))).hexdigest()
+
+
+def _in_order(tensors: Tensors) -> Tensors:
+    """The same numbers row by row: safetensors writes memory as it lies, that of a transposed array column by column."""
+    return {name: np.asarray(array, order="C") for name, array in tensors.items()}
 
 
 def write_bundle(
@@ -106,7 +112,7 @@ def write_bundle(
                     **({EMBEDDING: embedding} if embedding else {}),
                 }
                 for name, tensors in parts.items():
-                    save_file(tensors, folder / name)
+                    save_file(_in_order(tensors), folder / name)
                 for name, text in {METRICS: json.dumps(metrics, indent=2) + "\n", **tables}.items():
                     (folder / name).write_text(text, encoding="utf-8")
                 files = {

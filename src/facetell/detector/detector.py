@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +15,14 @@ from facetell.detector.calibration import DEFAULT, calibration_of, deciders_of, 
 from facetell.detector.decider import Decider
 from facetell.detector.judge import Judge
 from facetell.detector.lineage import Lineage
+from facetell.detector.predictions import BATCH, Predictions, predict
 from facetell.detector.replay_buffer import open_replay_buffer
 from facetell.detector.runtimes import Runtime, load_runtime
 from facetell.detector.verdict import Verdict
 from facetell.errors import BundleError, DataError, UsageError
-from facetell.pixels.decode import as_pixels
+from facetell.faceset.table import FaceSet
+from facetell.pixels.decode import as_pixels, decode, resize
+from facetell.progress import ShowProgress, callback
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -162,6 +167,55 @@ class Detector:
     def scores(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Calibrated probabilities of fake for the logits of faces, at the detector's prevalence."""
         return self.decider.scores(logits)
+
+    def predict_proba(
+        self, pictures: npt.NDArray[np.uint8] | Sequence[str | Path | Image.Image | npt.NDArray[np.uint8]]
+    ) -> npt.NDArray[np.float64]:
+        """Probabilities (N, 2) of real and of fake, of face crops: arrays (N, H, W, 3) in uint8, or paths, PIL images and
+        arrays of any size.
+
+        Each is taken as one face crop; `detect` looks for faces. Raises ``ImageError`` for a file that is no picture.
+        """
+        size = self.size
+        crops = np.zeros((len(pictures), size, size, 3), np.uint8)
+        for crop, item in zip(crops, pictures, strict=True):
+            whole = decode(Path(item).read_bytes()) if isinstance(item, str | Path) else as_pixels(item)
+            crop[:] = resize(whole, size)
+        scores = np.concatenate([np.zeros(0), *(self.scores(self.logits(crops[at : at + BATCH]))
+                                                for at in range(0, len(crops), BATCH))])  # fmt: skip
+        return np.column_stack([1 - scores, scores])
+
+    def predict(
+        self, faces: FaceSet | str | Path, split: str = "test", *, progress: ShowProgress = None
+    ) -> Predictions:
+        """Score a split of a face set: a table with a row per face, see `Predictions`.
+
+        Raises ``DataError`` for a face set that cannot be used.
+        """
+        opened = faces if isinstance(faces, FaceSet) else FaceSet.open(faces)
+        return predict(self, opened, split, callback(progress))
+
+    def __repr__(self) -> str:
+        about = f"{self.description['method']}, {self.size}×{self.size} pixels, {self.runtime.parameters:,} parameters"
+        if self.calibration is None:
+            return f"Detector({about}, uncalibrated)"
+        return (
+            f"Detector({about}, fake from {self.decider.shown_threshold:.3f}, operating point {self.operating_point})"
+        )
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook, as a table."""
+        data = self.description["data"]
+        rows = {
+            "method": self.description["method"],
+            "input": f"{self.size}×{self.size} pixels",
+            "parameters": f"{self.runtime.parameters:,}",
+            "fitted on": f"{data['name']}, split {data['split']}",
+            "fake from": "uncalibrated" if self.calibration is None else f"{self.decider.shown_threshold:.3f}",
+            "operating point": self.operating_point,
+        }
+        cells = (f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in rows.items())
+        return f"<table>{''.join(cells)}</table>"
 
     def detect(
         self,

@@ -1,0 +1,72 @@
+"""What a detector says of a split of a face set: a table with one row per face."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from facetell.detector.runtimes import ReadsCache
+from facetell.errors import MissingExtraError
+from facetell.evaluation.score_curves import Curve
+from facetell.faceset.samples import Samples, check_split, samples_of
+from facetell.faceset.table import FaceSet
+from facetell.progress import Progress, Step, silent
+
+if TYPE_CHECKING:
+    from facetell.detector.detector import Detector
+
+__all__ = ["Predictions", "predict"]
+
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """``columns``: (N,) each, by the names and in the types of `facetell.evaluation.predictions.PREDICTION_COLUMNS`."""
+
+    columns: dict[str, npt.NDArray[Any]]
+
+    def __len__(self) -> int:
+        return len(self.columns["row"])
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        return self.columns[name]
+
+    def to_pandas(self) -> Any:
+        """The table as a pandas data frame. Raises ``MissingExtraError`` where pandas is not installed."""
+        try:
+            pandas = importlib.import_module("pandas")
+        except ImportError as error:
+            raise MissingExtraError("a table of pandas", "notebook") from error
+        return pandas.DataFrame(self.columns)
+
+
+def predict(detector: Detector, faces: FaceSet, split: str, progress: Progress = silent) -> Predictions:
+    """Score a split. The score of an uncalibrated detector is the sigmoid of the logit: it ranks, and is no probability.
+
+    Raises ``DataError`` for a split that is not there, or a picture that does not decode.
+    """
+    check_split(faces, split, "judge")
+    samples = samples_of(faces, split, detector.size, progress)
+    logits = _logits(detector, samples, progress)
+    table = faces.columns(["path", "label", "group", "source", "split", "sha256"], split)
+    columns = {name: table[name].to_numpy() for name in table.column_names}
+    curve = detector.decider.curve if detector.calibration else Curve(1.0)
+    return Predictions({"row": samples.rows, **columns, "logit": logits, "score": curve.scores(logits)})
+
+
+def _logits(detector: Detector, samples: Samples, progress: Progress) -> npt.NDArray[np.float32]:
+    """Logits (N,): by the runtime's own shorter way if it has one (cached vectors), else batch by batch."""
+    if isinstance(detector.runtime, ReadsCache):
+        return detector.runtime.logits_of(samples.images, samples.rows, progress)
+    logits = np.empty(len(samples), np.float32)
+    done = 0
+    for crops in samples.images.batches(samples.rows, BATCH):
+        logits[done : done + len(crops)] = detector.logits(crops)
+        done += len(crops)
+        progress(Step("scoring", done, len(samples), "faces"))
+    return logits

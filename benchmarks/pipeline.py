@@ -115,9 +115,9 @@ def scoring(folder: Path, crops: int = 10_000) -> dict[str, Any]:
     import torch
 
     from facetell.allocator import tune_allocator
-    from facetell.api._evaluate import BATCH as SCORE_BATCH
     from facetell.api._evaluate import predictions
     from facetell.detector.detector import Detector
+    from facetell.detector.predictions import BATCH as SCORE_BATCH
     from facetell.detector.runtimes.torch import TorchRuntime
     from facetell.ingest.prepare import prepare
     from facetell.methods import get_method

@@ -24,7 +24,7 @@ from facetell.training.vector_cache import keep_vectors, kept_vectors, making
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["extract"]
+__all__ = ["extract", "vectors_of"]
 
 VERSION = 1
 """Part of the key: raise it whenever the same pictures and weights give other vectors."""
@@ -64,6 +64,15 @@ def extract(
                 vectors = _compute(backbone, samples.images, rows, fabric, progress)
                 keep_vectors(key, vectors)
     return vectors[place]
+
+
+@torch.no_grad()
+def vectors_of(backbone: Backbone, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Vectors (N, D) of crops in memory, uint8 (N, S, S, 3)."""
+    network = fast_inference(_Vectors(backbone), pixels.shape[1])
+    parts = [pixels[start : start + BATCH] for start in range(0, len(pixels), BATCH)]
+    made = [network(torch.from_numpy(part).permute(0, 3, 1, 2).float().div_(255)).float().numpy() for part in parts]
+    return np.concatenate(made)
 
 
 def _key(backbone: Backbone | DepthStatistics, images: DecodedImages, rows: NDArray[np.int64], precision: str) -> str:

@@ -21,6 +21,7 @@ from facetell.faceset.decoded import DecodedImages, cache_dir, decoded, prune
 from facetell.faceset.table import FaceSet
 from facetell.ingest.prepare import prepare
 from facetell.pixels.decode import decode_resized
+from facetell.progress import Step
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def test_where_it_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: 
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_pixels(faceset: FaceSet, split: str) -> None:
     calls: list[tuple[int, int]] = []
-    with decoded(faceset, split, 16, lambda done, total: calls.append((done, total))) as images:
+    with decoded(faceset, split, 16, lambda step: calls.append((step.done, step.total))) as images:
         n = len(faceset.rows(split))
         assert (len(images), images.size) == (n, 16)
         assert calls == [(i, n) for i in range(1, n + 1)]
@@ -99,8 +100,8 @@ def test_a_damaged_file_is_made_again(faceset: FaceSet, damage: object) -> None:
 
 
 def test_a_stop_leaves_no_file(faceset: FaceSet, folder: Path) -> None:
-    def stop(done: int, total: int) -> None:
-        if done == 40:
+    def stop(step: Step) -> None:
+        if step.done == 40:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

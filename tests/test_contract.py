@@ -131,7 +131,9 @@ def test_resume_ends_with_the_same_weights(
         facetell.fit(method, faces.path, cut, settings={**settings, "lr": 0.5}, seed=1, resume=True)
     resumed = facetell.fit(method, faces.path, cut, settings=settings, seed=1, resume=True)
     assert_same(whole, resumed)
-    assert whole.calibration == resumed.calibration is not None
+    assert whole.calibration is not None
+    assert resumed.calibration is not None
+    assert whole.calibration.as_dict() == resumed.calibration.as_dict()
     assert not cut.with_name("cut.partial").exists()
     for name in ("metrics.json", "weights.safetensors", "selftest.safetensors"):
         assert (tmp_path / "whole" / name).read_bytes() == (cut / name).read_bytes()

@@ -174,7 +174,7 @@ def test_looking_is_told_face_by_face(given: School) -> None:
     task, told = given.task(), list[tuple[int, int]]()
     assert task.second is not None
     task.second.statistics = DepthStatistics(build_backbone("squeezenet1_1", lessons.SIZE), lessons.SIZE)  # not kept
-    task.second.read(task.fabric, lambda done, total: told.append((done, total)))
+    task.second.read(task.fabric, lambda step: told.append((step.done, step.total)))
     assert told == [(24, 44), (44, 44)]
 
 

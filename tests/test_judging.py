@@ -124,10 +124,10 @@ def test_every_status_is_reached(found: facetell.Detector, inbox: Path, monkeypa
     assert photo.score is not None
     for threshold, word in ((photo.score, "fake"), (float(np.nextafter(photo.score, 2)), "real")):
         with monkeypatch.context() as patch:
-            patch.setattr(found, "calibration", dataclasses.replace(found.calibration, threshold=threshold))
+            patch.setattr(found, "_deciders", (dataclasses.replace(found.decider, threshold=threshold),) * 2)
             verdict = found.detect(inbox / "photo.png")
         assert (verdict.status, verdict.decision, verdict.threshold) == (word, word, threshold)
-    assert {*status.values(), "fake", "real", "missing"} == set(STATUSES)
+    assert {*status.values(), "fake", "real", "missing"} == set(STATUSES) - {"uncalibrated"}
 
 
 def test_what_is_there_of_a_truncated_file_is_judged(found: facetell.Detector, inbox: Path) -> None:
@@ -181,21 +181,23 @@ def same(one: Verdict, other: Verdict) -> None:
     first, second = one.as_dict(), other.as_dict()
     for each in (first, second):
         del each["path"]
-    assert first.pop("score") == pytest.approx(second.pop("score"), abs=1e-6)
+    for number in ("score", "logit"):
+        assert first.pop(number) == pytest.approx(second.pop(number), abs=1e-6)
     for name in ("faces", "tracks"):
         for a, b in zip(first[name], second[name], strict=True):
-            assert a.pop("score") == pytest.approx(b.pop("score"), abs=1e-6)
+            for number in ("score", "logit"):
+                assert a.pop(number) == pytest.approx(b.pop(number), abs=1e-6)
     assert first == second
 
 
-@pytest.mark.parametrize("faces", ["auto", "find", "crops"])
-def test_path_picture_and_array_get_one_verdict(found: facetell.Detector, inbox: Path, faces: str) -> None:
+@pytest.mark.parametrize("mode", ["auto", "find", "crops"])
+def test_path_picture_and_array_get_one_verdict(found: facetell.Detector, inbox: Path, mode: str) -> None:
     path = inbox / "photo.png"
-    by_path = found.detect(path, faces=faces)
+    by_path = found.detect(path, faces=mode)
     with Image.open(path) as image:
-        same(found.detect(image, faces=faces), by_path)
-        same(found.detect(np.asarray(image), faces=faces), by_path)
-    same(found.detect(str(path), faces=faces), by_path)
+        same(found.detect(image, faces=mode), by_path)
+        same(found.detect(np.asarray(image), faces=mode), by_path)
+    same(found.detect(str(path), faces=mode), by_path)
 
 
 @pytest.mark.slow

@@ -243,7 +243,9 @@ def damaged(made: dict[str, Path], path: Path, **change: Any) -> Path:
     save_file(tensors, copied / EMBEDDING)
     data = (copied / EMBEDDING).read_bytes()
     listed = json.loads((copied / "detector.json").read_text("utf-8"))
-    listed["files"][EMBEDDING] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    digest = hashlib.sha256(data).hexdigest()
+    listed["files"][EMBEDDING] = {"bytes": len(data), "sha256": digest}
+    listed["calibration"]["embedding"] = digest
     (copied / "detector.json").write_text(json.dumps(listed), "utf-8")
     return copied
 

@@ -87,7 +87,7 @@ def test_an_update_is_whole_or_none(detector: Path, monkeypatch: pytest.MonkeyPa
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", fail)
-        with pytest.raises(BundleError, match="No space left"):
+        with pytest.raises(DataError, match="the disk is full"):
             update_description(detector, lambda d: d.update(seed=7))
     with pytest.raises(BundleError, match="'calibration' is missing"):
         update_description(detector, lambda d: d.pop("calibration"))

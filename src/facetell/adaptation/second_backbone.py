@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from facetell.methods.pretrained import read_start
 from facetell.methods.start import start_backbone
 from facetell.networks.depth import DepthStatistics
 from facetell.networks.mixture import MixtureOfExperts
-from facetell.progress import Progress, silent
+from facetell.progress import Progress, Step, silent
 from facetell.training.vectors import extract
 
 if TYPE_CHECKING:
@@ -63,9 +63,15 @@ class SecondBackbone:
         return found
 
     def read(self, fabric: Fabric, progress: Progress) -> None:
-        """Compute the statistics of all faces now."""
-        for path in self._views:
-            self._read_all(path, fabric, progress)
+        """Compute the statistics of all faces now; ``progress`` counts over all face sets together."""
+        total, before = sum(map(len, self._views.values())), 0
+        for path, images in self._views.items():
+
+            def told(step: Step, shift: int = before) -> None:
+                progress(replace(step, done=shift + step.done, total=total))
+
+            self._read_all(path, fabric, told)
+            before += len(images)
 
     def _read_all(self, path: Path, fabric: Fabric, progress: Progress) -> None:
         images = self._views[path]

@@ -88,18 +88,10 @@ def whole_file(path: Path, *, hint: str | None = None) -> Iterator[Path]:
     Raises:
         DataError: the disk is full or refuses; with ``hint``.
     """
-    with locked(path, hint=hint):
-        target = _resolved(path)
-        partial = _beside(target, "partial")
-        try:
-            yield partial
-            _flush(partial)
-            partial.replace(target)
-            _flush(target.parent)
-        except OSError as error:
-            raise write_error(path, error, hint) from error
-        finally:
-            _remove(partial)
+    with _replacing(path, hint) as (partial, target):
+        yield partial
+        _flush(partial)
+        partial.replace(target)
 
 
 @contextlib.contextmanager
@@ -109,16 +101,23 @@ def whole_folder(path: Path, *, hint: str | None = None) -> Iterator[Path]:
     Raises:
         DataError: the disk is full or refuses; with ``hint``.
     """
+    with _replacing(path, hint) as (partial, target):
+        partial.mkdir()
+        yield partial
+        for inside in partial.rglob("*"):
+            _flush(inside)
+        _flush(partial)
+        _swap(partial, target)
+
+
+@contextlib.contextmanager
+def _replacing(path: Path, hint: str | None) -> Iterator[tuple[Path, Path]]:
+    """A place beside ``path`` to write to, and where that belongs; locked meanwhile, and without litter afterwards."""
     with locked(path, hint=hint):
         target = _resolved(path)
         partial = _beside(target, "partial")
         try:
-            partial.mkdir()
-            yield partial
-            for inside in partial.rglob("*"):
-                _flush(inside)
-            _flush(partial)
-            _swap(partial, target)
+            yield partial, target
             _flush(target.parent)
         except OSError as error:
             raise write_error(path, error, hint) from error

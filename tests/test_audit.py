@@ -19,7 +19,7 @@ from facetell.cli.main import main
 from facetell.errors import DataError, UsageError
 from facetell.faceset.table import FaceSet
 from facetell.pixels.decode import decode
-from facetell.pixels.image_statistics import FEATURES, features_of
+from facetell.pixels.image_statistics import STATISTICS, image_statistics
 
 Encode = Callable[[np.ndarray, bool, np.random.Generator], bytes]
 COUNTS = {"train": 50, "validation": 24, "test": 50}
@@ -146,7 +146,7 @@ def test_features_by_hand() -> None:
     pixels = np.full((4, 8, 3), 20, np.uint8)
     pixels[0] = 100
     data = encoded(pixels)
-    found = dict(zip(FEATURES, features_of(data, pixels), strict=True))
+    found = dict(zip(STATISTICS, image_statistics(data, pixels), strict=True))
     assert found["bytes"] == pytest.approx(np.log(len(data)))
     assert found["bytes per pixel"] == pytest.approx(np.log(len(data) / 32))
     assert (found["jpeg"], found["png"], found["luma table"]) == (0, 1, 0)
@@ -156,14 +156,14 @@ def test_features_by_hand() -> None:
     assert found["top step"] == pytest.approx(np.log(1 + 80))
     assert found["bottom step"] == pytest.approx(0)
     one = np.zeros((1, 1, 3), np.uint8)
-    assert len(features_of(encoded(one), one)) == len(FEATURES)
+    assert len(image_statistics(encoded(one), one)) == len(STATISTICS)
 
 
 def test_jpeg_tables_tell_quality_and_subsampling() -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (16, 16, 3), dtype=np.uint8)
-    at = {name: FEATURES.index(name) for name in ("luma table", "subsampling", "progressive")}
+    at = {name: STATISTICS.index(name) for name in ("luma table", "subsampling", "progressive")}
     rows = [
-        features_of(encoded(pixels, "JPEG", **options), pixels)
+        image_statistics(encoded(pixels, "JPEG", **options), pixels)
         for options in ({"quality": 95}, {"quality": 50}, {"subsampling": 0, "progressive": True})
     ]
     assert rows[0][at["luma table"]] < rows[1][at["luma table"]]

@@ -25,7 +25,7 @@ from facetell.evaluation import auroc
 from facetell.faceset.survey import survey
 from facetell.faceset.table import FaceSet
 from facetell.pixels.decode import decode, open_header
-from facetell.pixels.image_statistics import FEATURES
+from facetell.pixels.image_statistics import STATISTICS
 from facetell.progress import Step
 
 PEOPLE = 40
@@ -147,13 +147,13 @@ def test_reals_and_fakes_are_written_alike(faces: FaceSet, tmp_path: Path, kind:
         assert real.info == fake.info
     assert len({header.layer[0][1] for header in headers}) == 2
     assert len({tuple(header.quantization[0]) for header in headers}) > 15
-    features, labels = survey(made).features.astype(np.float64), made.labels()
+    statistics, labels = survey(made).statistics.astype(np.float64), made.labels()
     assert len(labels) > 250
     for name in ("bytes", "jpeg", "luma table", "width", "edge spread", "top step", "left step", "red", "laplacian"):
         # A pair shares its file settings, so 4 standard errors of unpaired AUROC are a wide gate for a faithful one.
-        assert abs(auroc(labels, features[:, FEATURES.index(name)]) - 0.5) < 4 * np.sqrt(1 / (6 * len(labels) / 2)), (
-            name
-        )
+        assert abs(auroc(labels, statistics[:, STATISTICS.index(name)]) - 0.5) < 4 * np.sqrt(
+            1 / (6 * len(labels) / 2)
+        ), name
 
 
 def test_audit_finds_no_shortcut(blended: FaceSet) -> None:

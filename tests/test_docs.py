@@ -54,8 +54,8 @@ NOT_RUN = {
     "convnext_tiny": "downloaded weights",
     "backbone=inception_v4": "a minute for a network of that size; tests/test_features.py fits a small one",
     "backbone=xception": "half a minute for a network of that size; tests/test_networks.py runs it",
-    "--masks": "regions of real forgeries; tests/test_explaining.py plays the game on drawn ones",
-    "--method isotonic": "needs 1,000 faces; tests/test_operating.py allows fewer",
+    "--masks": "regions of real forgeries; tests/test_explanation.py plays the game on drawn ones",
+    "--method isotonic": "needs 1,000 faces; tests/test_operating_points.py allows fewer",
     "PATH...": "a pattern of a command",
 }
 """What a command holds that is only parsed, and why."""

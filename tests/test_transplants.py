@@ -29,7 +29,7 @@ def mid_grey(seed: int, size: tuple[int, int], spread: float, kind: str = "PNG",
     return written.getvalue()
 
 
-def test_every_one_is_a_family_of_traces() -> None:
+def test_every_one_is_a_family_of_image_statistics() -> None:
     assert set(TRANSPLANTS) <= set(FAMILIES)
 
 

@@ -1,7 +1,7 @@
 """Real faces that are given one thing of a fake: its border, its colours, its compression, its size in pixels.
 
 None of these is evidence of a forgery. A detector that calls a real face fake once it has the border of a fake has
-learned the border. That is a test of what a detector does, where `traces` measures what the pictures are.
+learned the border. That is a test of what a detector does, where `image_statistics` measures what the pictures are.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ TRANSPLANTS: dict[str, Callable[[Pixels, bytes], bytes]] = {
     "compression": _compression,
     "resolution": _resolution,
 }
-"""What can be moved, by the name of its family in `traces.FAMILIES`; each gives a picture's bytes."""
+"""What can be moved, by the name of its family in `image_statistics.FAMILIES`; each gives a picture's bytes."""
 
 
 def transplanted(name: str, real: bytes, donor: bytes, size: int) -> Pixels:

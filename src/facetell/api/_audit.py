@@ -15,7 +15,7 @@ from facetell.evaluation.concentration import error_rates, following, worst_grou
 from facetell.evaluation.shortcuts import enough, tells
 from facetell.faceset.leaks import find_leaks
 from facetell.faceset.samples import check_split, group_codes
-from facetell.faceset.survey import sample_features, survey
+from facetell.faceset.survey import sample_statistics, survey
 from facetell.faceset.table import FaceSet
 from facetell.ingest.prepare import open_or_prepare
 from facetell.pixels.image_statistics import CONTROLS, FAMILIES, Floats
@@ -68,7 +68,7 @@ def audit(
     check_split(faces, split, "audit")
     seen = survey(faces, tell)
     leaks = find_leaks(faces, seen)
-    shortcuts, scores = _shortcuts(faces, seen.features, split, seed)
+    shortcuts, scores = _shortcuts(faces, seen.statistics, split, seed)
     result: dict[str, Any] = {
         "format": AUDIT_FORMAT,
         "version": AUDIT_VERSION,
@@ -98,7 +98,7 @@ def training_shortcuts(faces: FaceSet, rows: NDArray[np.int64], seed: int) -> li
     labels, groups = faces.labels(), group_codes(faces)
     if not enough(labels[rows], groups[rows]):
         return []
-    drawn, features = sample_features(faces, rows, most, seed)
+    drawn, features = sample_statistics(faces, rows, most, seed)
     if not enough(labels[drawn], groups[drawn]):
         return []
     return tells(_families(features), labels[drawn], groups[drawn], None, seed, CONTROLS)[0]

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from facetell.errors import LeakError
 from facetell.faceset.rows import Rows, Skipped
 from facetell.faceset.splits import SPLITS
+from facetell.labels import LABELS
 
 __all__ = ["equal_runs", "without_duplicates"]
 
 _EXAMPLES = 5
-_LABELS = ("real", "fake")
 
 
 def equal_runs(digests: NDArray[np.uint8], rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -63,7 +63,7 @@ def without_duplicates(
         twins = by_hash[first : last + 1]
         known = twins[rows.splits[twins] >= 0]
         if len(np.unique(rows.labels[twins])) > 1:
-            labels_differ.append(_say(rows, twins, lambda row: _LABELS[rows.labels[row]]))
+            labels_differ.append(_say(rows, twins, lambda row: LABELS[rows.labels[row]]))
         elif len(np.unique(rows.splits[known])) > 1:
             splits_differ.append(_say(rows, known, lambda row: SPLITS[rows.splits[row]]))
         else:

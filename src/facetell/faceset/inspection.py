@@ -12,11 +12,11 @@ from PIL import Image, ImageDraw
 
 from facetell.faceset.table import FaceSet
 from facetell.files import whole_file
+from facetell.labels import LABELS
 from facetell.pixels.decode import decode_resized
 
 __all__ = ["contact_sheet", "pair_sheet", "summarise"]
 
-_LABELS = ("real", "fake")
 _CELL = 112
 _GAP = 4
 _CAPTION = 190
@@ -56,7 +56,7 @@ def summarise(faceset: FaceSet) -> dict[str, Any]:
         "splits_made": info["splits_made"],
         "counts": info["counts"],
         "by_split": {split: info["splits"][split] for split in faceset.splits},
-        "by_label": {label: by_label[label] for label in _LABELS if label in by_label},
+        "by_label": {label: by_label[label] for label in LABELS if label in by_label},
         "by_source": dict(sorted(by_source.items())),
         "groups": groups,
         "sizes": sizes,
@@ -87,7 +87,7 @@ def contact_sheet(faceset: FaceSet, out: Path, per_cell: int = 6, seed: int = 0)
         name = str(source.dictionary[int(source_code)].as_py())
         name = name if len(name) <= 28 else f"{name[:27]}…"
         colour = "#b00020" if label_code else "#00602b"
-        draw.text((8, top + 30), _LABELS[label_code], fill=colour, font_size=16)
+        draw.text((8, top + 30), LABELS[label_code], fill=colour, font_size=16)
         draw.text((8, top + 52), name, fill="black", font_size=12)
         draw.text(
             (8, top + 70), f"{split.dictionary[int(split_code)].as_py()} · {len(rows):,}", fill="#555555", font_size=12

@@ -16,11 +16,11 @@ from facetell.errors import LeakError
 from facetell.faceset.splits import SPLITS
 from facetell.faceset.table import FINGERPRINTED, SCHEMA, FaceSet, fingerprint
 from facetell.faceset.writing import Slices, write_faceset
+from facetell.labels import LABELS
 
 __all__ = ["Part", "join"]
 
 _COLUMNS = [name for name in SCHEMA.names if name != "image"]
-_LABELS = ("real", "fake")
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _fresh(seen: dict[str, tuple[int, str]], sha: str, label: int, path: str) ->
         return True
     if seen[sha][0] != label:
         raise LeakError(
-            f"{path} is given as {_LABELS[label]}, and the very same picture as {_LABELS[1 - label]} ({seen[sha][1]})",
+            f"{path} is given as {LABELS[label]}, and the very same picture as {LABELS[1 - label]} ({seen[sha][1]})",
             hint="one of the two labels is wrong: look at the picture",
         )
     return False
@@ -87,7 +87,7 @@ def _fresh(seen: dict[str, tuple[int, str]], sha: str, label: int, path: str) ->
 def _counts(table: pa.Table) -> dict[str, dict[str, dict[str, int]]]:
     counts: dict[str, dict[str, dict[str, int]]] = {}
     for split, label, source in zip(*(table[name].to_pylist() for name in ("split", "label", "source")), strict=True):
-        named = counts.setdefault(split, {}).setdefault(_LABELS[label], {})
+        named = counts.setdefault(split, {}).setdefault(LABELS[label], {})
         named[source] = named.get(source, 0) + 1
     return counts
 

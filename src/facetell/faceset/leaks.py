@@ -11,12 +11,12 @@ from facetell.faceset.duplicates import equal_runs
 from facetell.faceset.splits import SPLITS
 from facetell.faceset.survey import Survey
 from facetell.faceset.table import FaceSet
+from facetell.labels import LABELS
 from facetell.pixels.perceptual_hash import near_twins
 
 __all__ = ["find_leaks"]
 
 _EXAMPLES = 20
-_LABELS = ("real", "fake")
 
 
 def find_leaks(faceset: FaceSet, seen: Survey) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def find_leaks(faceset: FaceSet, seen: Survey) -> dict[str, Any]:
                 "row": row,
                 "path": paths[row].as_py(),
                 "split": SPLITS[splits[row]],
-                "label": _LABELS[labels[row]],
+                "label": LABELS[labels[row]],
                 "group": encoded.dictionary[int(groups[row])].as_py(),
             }
             for row in rows
@@ -56,7 +56,7 @@ def find_leaks(faceset: FaceSet, seen: Survey) -> dict[str, Any]:
     bits = np.zeros(int(groups.max()) + 1, np.int8)
     np.bitwise_or.at(bits, groups, (1 << splits).astype(np.int8))
     torn = np.flatnonzero(bits & (bits - 1))
-    twin, least = near_twins(seen.hashes, seen.looks, seen.digests, splits)
+    twin, least = near_twins(seen.hashes, seen.thumbnails, seen.digests, splits)
     near = np.flatnonzero(twin >= 0)
     pairs = _each_row_once(near[np.argsort(least[near], kind="stable")], twin)
     return {

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from facetell.errors import DataError, ImageError
 from facetell.faceset.table import FaceSet
 from facetell.pixels.decode import decode
-from facetell.pixels.image_statistics import FEATURES, Floats, features_of
-from facetell.pixels.perceptual_hash import LOOK_BYTES, look_of
+from facetell.pixels.image_statistics import STATISTICS, Floats, image_statistics
+from facetell.pixels.perceptual_hash import THUMBNAIL_BYTES, perceptual_hash
 from facetell.progress import Progress, Step, silent
 from facetell.threads import ordered
 
-__all__ = ["Survey", "sample_features", "survey"]
+__all__ = ["Survey", "sample_statistics", "survey"]
 
 _CHUNK = 16
 _BLOCK_OF = 16_384  # rows for each row of a sample's blocks: bounds what a sample of a large face set reads
@@ -28,11 +28,11 @@ _T = TypeVar("_T")
 class Survey:
     """What was measured of every row of a face set, about 400 bytes each."""
 
-    features: Floats
-    """(N, len(FEATURES)), see `features_of`."""
+    statistics: Floats
+    """(N, len(STATISTICS)), see `image_statistics`."""
     hashes: NDArray[np.uint64]
-    """(N,) perceptual hashes, see `looks.look_of`."""
-    looks: NDArray[np.uint8]
+    """(N,) perceptual hashes, see `perceptual_hash`."""
+    thumbnails: NDArray[np.uint8]
     """(N, 256) grey thumbnails."""
     digests: NDArray[np.uint8]
     """(N, 16) hashes of the decoded pixels: equal for the same picture in whatever file."""
@@ -45,24 +45,24 @@ def survey(faceset: FaceSet, progress: Progress = silent) -> Survey:
         DataError: a picture that does not decode (names its row).
     """
     count = len(faceset)
-    features = np.empty((count, len(FEATURES)), np.float32)
+    statistics = np.empty((count, len(STATISTICS)), np.float32)
     hashes = np.empty(count, np.uint64)
-    looks = np.empty((count, LOOK_BYTES), np.uint8)
+    thumbnails = np.empty((count, THUMBNAIL_BYTES), np.uint8)
     digests = np.empty((count, 16), np.uint8)
-    for row, (pixels, look) in enumerate(_each(_whole, faceset, faceset.images(batch_rows=_CHUNK))):
-        features[row] = pixels
-        hashes[row], looks[row], digests[row] = look
+    for row, (measured, hashed) in enumerate(_each(_whole, faceset, faceset.images(batch_rows=_CHUNK))):
+        statistics[row] = measured
+        hashes[row], thumbnails[row], digests[row] = hashed
         progress(Step("measuring", row + 1, count, "faces"))
-    return Survey(features, hashes, looks, digests)
+    return Survey(statistics, hashes, thumbnails, digests)
 
 
-def sample_features(
+def sample_statistics(
     faceset: FaceSet, rows: NDArray[np.int64], most: int, seed: int
 ) -> tuple[NDArray[np.int64], Floats]:
     """Measure at most ``most`` of ``rows``, drawn by ``seed``; of a large face set in blocks of neighbours.
 
     Returns:
-        The rows drawn (M,), ascending, and their features (M, len(FEATURES)).
+        The rows drawn (M,), ascending, and their statistics (M, len(STATISTICS)).
 
     Raises:
         DataError: a picture that does not decode.
@@ -72,16 +72,16 @@ def sample_features(
         block = min(max(len(rows) // _BLOCK_OF, 1), 16)
         starts = np.random.default_rng(seed).permutation(len(rows) // block)[: most // block] * block
         rows = rows[np.sort((starts[:, None] + np.arange(block)).ravel())]
-    return rows, np.array(list(_each(_features, faceset, faceset.pick(rows, _CHUNK))), np.float32)
+    return rows, np.array(list(_each(_statistics, faceset, faceset.pick(rows, _CHUNK))), np.float32)
 
 
-def _features(data: bytes) -> list[float]:
-    return features_of(data, decode(data))
+def _statistics(data: bytes) -> list[float]:
+    return image_statistics(data, decode(data))
 
 
 def _whole(data: bytes) -> tuple[list[float], tuple[int, NDArray[np.uint8], NDArray[np.uint8]]]:
     pixels = decode(data)
-    return features_of(data, pixels), look_of(pixels)
+    return image_statistics(data, pixels), perceptual_hash(pixels)
 
 
 def _each(

@@ -7,6 +7,7 @@ pictures) with plain reads, so that memory stays the same however large the set.
 from __future__ import annotations
 
 import hashlib
+import html
 import importlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,10 +20,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from facetell.errors import DataError, UsageError, near_miss
-from facetell.faceset.notebook import as_datasets, as_html, as_pandas
+from facetell.errors import DataError, MissingExtraError, UsageError, near_miss
 from facetell.faceset.splits import SPLITS
 from facetell.files import sha256_of
+from facetell.labels import LABELS
 
 __all__ = [
     "FINGERPRINTED",
@@ -125,7 +126,15 @@ class FaceSet:
         return f"<FaceSet {self.path.name}: {len(self):,} faces; {splits}>"
 
     def _repr_html_(self) -> str:
-        return as_html(self)
+        head = "".join(f"<th>{word}</th>" for word in ("split", *LABELS, "sources"))
+        rows = ""
+        for split in self.splits:
+            labels = self.info["counts"][split]
+            numbers = "".join(f"<td>{sum(labels.get(label, {}).values()):,}</td>" for label in LABELS)
+            sources = html.escape(", ".join(sorted({source for named in labels.values() for source in named})))
+            rows += f"<tr><th>{split}</th>{numbers}<td>{sources}</td></tr>"
+        about = f"<b>{html.escape(self.path.name)}</b>: {len(self):,} faces, fingerprint {self.fingerprint[:12]}"
+        return f"<div>{about}<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
 
     def to_pandas(self, split: str | None = None, *, images: bool = False) -> Any:
         """The rows of a split, or of all, as a ``pandas.DataFrame`` by row number; ``images``: with the pictures' bytes.
@@ -133,7 +142,12 @@ class FaceSet:
         Raises:
             MissingExtraError: pandas is not installed.
         """
-        return as_pandas(self, split, images)
+        try:
+            import pandas as pd
+        except ImportError:
+            raise MissingExtraError("a table of pandas", "notebook") from None
+        names = [name for name in SCHEMA.names if images or name != "image"]
+        return self.columns(names, split).to_pandas().set_index(pd.Index(self.rows(split), name="row"))
 
     def to_datasets(self) -> Any:
         """The splits as a ``datasets.DatasetDict`` of Hugging Face.
@@ -143,7 +157,19 @@ class FaceSet:
         Raises:
             MissingExtraError: ``datasets`` is not installed.
         """
-        return as_datasets(self)
+        try:
+            import datasets
+        except ImportError:
+            raise MissingExtraError("data sets of Hugging Face", "notebook") from None
+        types = {
+            **datasets.Features.from_arrow_schema(SCHEMA),
+            "image": datasets.Image(),
+            "label": datasets.ClassLabel(names=list(LABELS)),
+        }
+        files: dict[str, list[str]] = {split: [] for split in self.splits}
+        for shard in self.info["shards"]:
+            files[shard["split"]].append(str(self.path / shard["file"]))
+        return datasets.load_dataset("parquet", data_files=files, features=datasets.Features(types))
 
     def to_torch(self, split: str, size: int) -> Any:
         """A split as a ``torch.utils.data.Dataset`` of (uint8 (3, size, size) RGB, label); decoded once into the cache.

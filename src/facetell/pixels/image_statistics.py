@@ -1,7 +1,7 @@
-"""What a picture tells apart from the face in it: its file, its size, its colours, its edge.
+"""Image statistics: what a picture tells apart from the face in it, of its file, size, colours and border.
 
 None of it is evidence of a forgery, yet it often differs between real and fake because the two were collected in
-different ways. Each row of features is cheap: one header, one histogram, three rings of pixels, one Laplacian.
+different ways. Those of one picture are cheap: one header, one histogram, three rings of pixels, one Laplacian.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from PIL import Image
 
 from facetell.pixels.decode import open_header
 
-__all__ = ["CONTROLS", "FAMILIES", "FEATURES", "Floats", "features_of"]
+__all__ = ["CONTROLS", "FAMILIES", "STATISTICS", "Floats", "image_statistics"]
 
 FAMILIES = {
     "file size": ("bytes", "bytes per pixel"),
@@ -26,7 +26,7 @@ FAMILIES = {
     "metadata": ("exif", "icc", "comments"),
     "sharpness": ("laplacian",),
 }
-"""Families of features, and the features of each in the order of `features_of`.
+"""Families of statistics, and the statistics of each in the order of `image_statistics`.
 
 The inner ring is measured as the border is, 4 pixels further in: what tells there is texture, and no border. Colours are
 those within it, so that a border is no colour.
@@ -35,22 +35,22 @@ those within it, so that a border is no colour.
 CONTROLS = {"border": "inner ring"}
 """Families that count only where they tell more than another one does."""
 
-FEATURES = tuple(name for names in FAMILIES.values() for name in names)
-"""Names of the columns of `features_of`."""
+STATISTICS = tuple(name for names in FAMILIES.values() for name in names)
+"""Names of the columns of `image_statistics`."""
 
 _INSIDE = 4  # pixels from the edge to the inner ring: beyond any border that a crop or a codec leaves
 Floats = NDArray[np.float32]
 
 
-def features_of(data: bytes, pixels: NDArray[np.uint8]) -> list[float]:
+def image_statistics(data: bytes, pixels: NDArray[np.uint8]) -> list[float]:
     """Measure one picture.
 
     Args:
-        data: the file's bytes, which `images.decode` read.
+        data: the file's bytes, which `decode` read.
         pixels: uint8 (H, W, 3), decoded from it.
 
     Returns:
-        The `FEATURES`: natural logarithms of bytes, pixels, table entries, contrasts and spreads, so that ratios count;
+        The `STATISTICS`: natural logarithms of bytes, pixels, table entries, contrasts and spreads, so that ratios count;
         0 or 1 for formats; grey levels (0–255) for colours.
     """
     height, width = pixels.shape[:2]

@@ -1,4 +1,4 @@
-"""How a picture looks, in 280 bytes: enough to find it again in another file, of another size, compressed again.
+"""A perceptual hash and thumbnail of a picture, 280 bytes: found again in another file, size or compression.
 
 Two stages. A 64-bit hash of the signs of 64 low frequencies (Zauner 2010, pHash, but without the lowest ones, in which
 all aligned faces are alike) gives candidates; a grey thumbnail of 16×16 decides. Measured in `docs/audit.md`.
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["ALIKE", "LOOK_BYTES", "RADIUS", "close_pairs", "difference", "look_of", "near_twins"]
+__all__ = ["ALIKE", "RADIUS", "THUMBNAIL_BYTES", "close_pairs", "difference", "near_twins", "perceptual_hash"]
 
 RADIUS = 7
 """Bits in which the hashes of two candidates may differ; `close_pairs` finds all of these."""
@@ -21,7 +21,7 @@ RADIUS = 7
 ALIKE = 0.2
 """`difference` up to which two pictures count as one."""
 
-LOOK_BYTES = 256
+THUMBNAIL_BYTES = 256
 
 _SIDE, _THUMB = 32, 16
 _FLAT = 3.0  # grey levels: below this spread a thumbnail is one colour, and noise decides its hash
@@ -41,7 +41,7 @@ _ZIGZAG = tuple(
 )
 
 
-def look_of(pixels: NDArray[np.uint8]) -> tuple[int, NDArray[np.uint8], NDArray[np.uint8]]:
+def perceptual_hash(pixels: NDArray[np.uint8]) -> tuple[int, NDArray[np.uint8], NDArray[np.uint8]]:
     """Hash (64 bits), thumbnail (256,) uint8 and digest (16,) uint8 of the pixels, uint8 (H, W, 3)."""
     grey = Image.fromarray(pixels).convert("L")
     small = np.asarray(grey.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR), np.float64)
@@ -57,7 +57,10 @@ def difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.f
 
     A changed brightness or contrast makes no difference. It is sqrt(2 - 2 r) with r their correlation.
     """
-    a, b = (look - look.mean(axis=1, keepdims=True) for look in (one.astype(np.float64), other.astype(np.float64)))
+    a, b = (
+        thumbnail - thumbnail.mean(axis=1, keepdims=True)
+        for thumbnail in (one.astype(np.float64), other.astype(np.float64))
+    )
     norm = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
     found: NDArray[np.float64] = np.sqrt(np.maximum(2 - 2 * (a * b).sum(axis=1) / np.maximum(norm, 1e-9), 0))
     return found
@@ -106,13 +109,13 @@ def close_pairs(
 
 
 def near_twins(
-    hashes: NDArray[np.uint64], looks: NDArray[np.uint8], digests: NDArray[np.uint8], parts: NDArray[np.int8]
+    hashes: NDArray[np.uint64], thumbnails: NDArray[np.uint8], digests: NDArray[np.uint8], parts: NDArray[np.int8]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """For each row the row of another part that looks most alike, within `ALIKE`, and is not the very same picture.
 
     Args:
         hashes: (N,).
-        looks: (N, 256).
+        thumbnails: (N, 256).
         digests: (N, 16); pairs with equal ones are identical, not near.
         parts: (N,), as a rule the code of the split.
 
@@ -122,13 +125,13 @@ def near_twins(
     twin = np.full(len(hashes), -1, np.int64)
     least = np.full(len(hashes), np.inf, np.float32)
     flat = np.empty(len(hashes), np.bool_)
-    for at in range(0, len(looks), 65536):
-        flat[at : at + 65536] = looks[at : at + 65536].std(axis=1) < _FLAT
+    for at in range(0, len(thumbnails), 65536):
+        flat[at : at + 65536] = thumbnails[at : at + 65536].std(axis=1) < _FLAT
     usable = np.flatnonzero(~flat)
     for found_one, found_other in close_pairs(hashes[usable], parts[usable]):
         for at in range(0, len(found_one), 16384):
             one, other = usable[found_one[at : at + 16384]], usable[found_other[at : at + 16384]]
-            apart = difference(looks[one], looks[other])
+            apart = difference(thumbnails[one], thumbnails[other])
             alike = (apart <= ALIKE) & (digests[one] != digests[other]).any(axis=1)
             for a, b in ((one[alike], other[alike]), (other[alike], one[alike])):
                 far_first = np.argsort(

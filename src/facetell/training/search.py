@@ -18,6 +18,7 @@ from facetell.errors import DataError, MissingExtraError
 from facetell.evaluation.metrics import auroc, confusion
 from facetell.faceset.samples import Samples
 from facetell.files import write_csv
+from facetell.labels import LABELS
 from facetell.progress import Progress, Step, silent
 from facetell.training.classifiers import Classifier, Point, fit_head
 
@@ -43,9 +44,7 @@ def folds_of(samples: Samples, folds: int, seed: int) -> list[Fold]:
 
     Raises ``DataError`` when there are too few groups for every fold to hold both classes.
     """
-    groups = {
-        name: len(np.unique(samples.groups[samples.labels == label])) for label, name in enumerate(("real", "fake"))
-    }
+    groups = {name: len(np.unique(samples.groups[samples.labels == label])) for label, name in enumerate(LABELS)}
     few = DataError(
         f"{folds}-fold cross-validation needs {folds} groups of each label; there are {groups['real']} real and "
         f"{groups['fake']} fake ones among {len(samples)} images",

@@ -10,7 +10,7 @@ from PIL import Image
 
 from facetell.faceset.duplicates import equal_runs
 from facetell.pixels.decode import decode
-from facetell.pixels.perceptual_hash import ALIKE, RADIUS, close_pairs, difference, look_of, near_twins
+from facetell.pixels.perceptual_hash import ALIKE, RADIUS, close_pairs, difference, near_twins, perceptual_hash
 
 
 def picture(seed: int, side: int = 96) -> Image.Image:
@@ -35,8 +35,8 @@ def test_a_copy_stays_near(quality: int, scale: float) -> None:
     for seed in range(20):
         image = picture(seed)
         (code, look, digest), (other, look2, digest2) = (
-            look_of(np.asarray(image)),
-            look_of(again(image, quality, scale)),
+            perceptual_hash(np.asarray(image)),
+            perceptual_hash(again(image, quality, scale)),
         )
         assert bits(code, other) <= RADIUS
         assert difference(look[None], look2[None])[0] < ALIKE
@@ -46,15 +46,15 @@ def test_a_copy_stays_near(quality: int, scale: float) -> None:
 def test_brightness_and_contrast_do_not_count() -> None:
     pixels = np.asarray(picture(0))
     darker = (pixels * 0.6 + 20).astype(np.uint8)
-    assert difference(look_of(pixels)[1][None], look_of(darker)[1][None])[0] < 0.05
+    assert difference(perceptual_hash(pixels)[1][None], perceptual_hash(darker)[1][None])[0] < 0.05
 
 
 def test_different_pictures_are_far() -> None:
-    looks = [look_of(np.asarray(picture(seed))) for seed in range(60)]
-    apart = [bits(a[0], b[0]) for i, a in enumerate(looks) for b in looks[:i]]
+    hashed = [perceptual_hash(np.asarray(picture(seed))) for seed in range(60)]
+    apart = [bits(a[0], b[0]) for i, a in enumerate(hashed) for b in hashed[:i]]
     assert min(apart) > RADIUS
     assert abs(np.mean(apart) - 32) < 2
-    assert difference(looks[0][1][None], looks[1][1][None])[0] > 3 * ALIKE
+    assert difference(hashed[0][1][None], hashed[1][1][None])[0] > 3 * ALIKE
 
 
 def test_the_search_finds_what_every_pair_shows() -> None:
@@ -92,12 +92,16 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_nearest_twin_wins_and_identical_or_flat_ones_are_none() -> None:
     image = picture(1)
-    rows = [look_of(np.asarray(image)), look_of(again(image, 95, 1)), look_of(again(image, 30, 0.5))]
-    rows += [rows[0], *(look_of(np.full((40, 40, 3), grey, np.uint8)) for grey in (9, 10))]
-    hashes, looks = np.array([row[0] for row in rows], np.uint64), np.stack([row[1] for row in rows])
+    rows = [
+        perceptual_hash(np.asarray(image)),
+        perceptual_hash(again(image, 95, 1)),
+        perceptual_hash(again(image, 30, 0.5)),
+    ]
+    rows += [rows[0], *(perceptual_hash(np.full((40, 40, 3), grey, np.uint8)) for grey in (9, 10))]
+    hashes, hashed = np.array([row[0] for row in rows], np.uint64), np.stack([row[1] for row in rows])
     digests = np.stack([row[2] for row in rows])
     parts = np.array([0, 1, 1, 1, 0, 1], np.int8)
-    twin, least = near_twins(hashes, looks, digests, parts)
+    twin, least = near_twins(hashes, hashed, digests, parts)
     assert twin.tolist() == [1, 0, 0, -1, -1, -1]
     assert least[1] == least[0] < least[2] < ALIKE
     assert np.isinf(least[3:]).all()

@@ -22,7 +22,7 @@ from facetell.detector import many
 from facetell.detector.judge import Judge
 from facetell.errors import DataError, UsageError
 from facetell.explanation.explainer import Explainer
-from facetell.explanation.folder import CENTRE_AREA, centre_share
+from facetell.explanation.writing import CENTRE_AREA, centre_share
 
 
 @pytest.fixture(scope="module")

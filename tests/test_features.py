@@ -31,7 +31,7 @@ from facetell.training import classifiers, vectors
 from facetell.training.classifiers import CLASSIFIERS, balanced_weights, fit_head, read_grid
 from facetell.training.fabric import make_fabric
 from facetell.training.search import Candidate, best_of, folds_of
-from facetell.training.vector_cache import keep_vectors, kept_vectors
+from facetell.training.vectors import keep_vectors, kept_vectors
 
 SMALL = OWN["features"]
 POINTS: dict[str, dict[str, Any]] = {

@@ -29,7 +29,7 @@ from facetell.settings import resolve
 from facetell.training.augment import NO_AUGMENTATION, Augmentation
 from facetell.training.batches import epoch_order
 from facetell.training.feature_maps import BLOCK, FeatureMaps, Views
-from facetell.training.half_rows import HalfRows
+from facetell.training.half_precision import HalfRows
 
 RANGES = Augmentation(translate=3.0, rotate=10.0, cutout_holes=1)
 HEAD = {**TINY, "backbone": "resnet10t", "train": "head", "lr": 0.01}

@@ -31,7 +31,7 @@ from facetell.networks.embedding import Embedding, SiameseNet
 from facetell.progress import Step
 from facetell.training.augment import jitter
 from facetell.training.batches import balanced_order
-from facetell.training.phases import PhaseResult, learning_rate
+from facetell.training.siamese_phases import PhaseResult, learning_rate
 from facetell.training.triplets import squared_distances, triplet_loss
 
 # Networks

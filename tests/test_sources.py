@@ -14,7 +14,7 @@ from facetell.errors import DataError, UsageError
 from facetell.faceset.rows import Rows
 from facetell.faceset.splits import SPLITS
 from facetell.ingest.sources import find_rows
-from facetell.ingest.words import label_of, split_of
+from facetell.ingest.spellings import label_of, split_of
 
 Tree = Callable[..., Path]
 

@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from facetell.errors import MissingExtraError
 from facetell.evaluation.score_curves import fit_temperature
-from facetell.methods.pretrained import read_start
-from facetell.methods.start import start_backbone
+from facetell.methods.pretrained import read_start, start_backbone
 from facetell.pixels.decode import as_pixels, decode, resize
 from facetell.training.classifiers import CLASSIFIERS, read_grid
 from facetell.training.search import Search, best_of

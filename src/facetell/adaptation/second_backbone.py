@@ -16,8 +16,7 @@ from facetell.faceset.decoded import DecodedImages, decoded
 from facetell.faceset.samples import Samples
 from facetell.faceset.table import FaceSet
 from facetell.methods.method import Start
-from facetell.methods.pretrained import read_start
-from facetell.methods.start import start_backbone
+from facetell.methods.pretrained import read_start, start_backbone
 from facetell.networks.depth import DepthStatistics
 from facetell.networks.mixture import MixtureOfExperts
 from facetell.progress import Progress, Step, silent

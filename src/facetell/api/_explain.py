@@ -13,11 +13,11 @@ import torch
 from facetell.detector.detector import Detector
 from facetell.detector.runtimes.torch import torch_runtime
 from facetell.errors import MissingExtraError, UsageError
+from facetell.explanation.explained_faces import faces_of_faceset, faces_of_files, forged_regions
 from facetell.explanation.explainer import Explainer
-from facetell.explanation.folder import Faces, check_explanation, write_explanation
 from facetell.explanation.pointing import pointing_games
 from facetell.explanation.sanity import sanity_check
-from facetell.explanation.subjects import faces_of_faceset, faces_of_files, forged_regions
+from facetell.explanation.writing import Faces, check_explanation, write_explanation
 from facetell.faceset.table import INFO_FILE
 from facetell.progress import ShowProgress, callback
 

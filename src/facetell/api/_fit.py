@@ -39,8 +39,8 @@ from facetell.reporting.embedding_plot import draw_embedding
 from facetell.settings import as_dict, read_toml, resolve
 from facetell.training.fabric import make_fabric
 from facetell.training.loop import predict
-from facetell.training.phases import POINTS
 from facetell.training.run import CHECKPOINT, TABLE
+from facetell.training.siamese_phases import POINTS
 from facetell.training.tensorboard import log_to
 
 __all__ = ["fit"]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from facetell.pixels.fields import blur, noise
+from facetell.pixels.drawing_tools import blur, noise
 
 __all__ = ["FaceFrame", "default_frame", "draw_mask", "frame_of", "softened"]
 

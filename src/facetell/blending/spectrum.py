@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facetell.blending.jitter import GREY, Pixels
-from facetell.pixels.fields import blur
+from facetell.pixels.drawing_tools import blur
 
 __all__ = ["COARSE", "KEPT", "as_sharp", "regenerated", "rings_matched"]
 

@@ -7,7 +7,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from facetell.pixels.fields import Array, blur, spread
+from facetell.pixels.drawing_tools import Array, blur, spread
 
 __all__ = ["camera"]
 

@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from facetell.drawn.person import Person, Shot
-from facetell.pixels.fields import Array, blur, bump, cover, lookup, resize
+from facetell.pixels.drawing_tools import Array, blur, bump, cover, lookup, resize
 
 __all__ = ["draw_face"]
 

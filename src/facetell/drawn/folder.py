@@ -16,7 +16,7 @@ from facetell.drawn.forgery import blended_with_mask, upsampled
 from facetell.drawn.person import Person, Shot
 from facetell.errors import DataError, SettingsError, near_miss
 from facetell.files import whole_folder
-from facetell.pixels.fields import Array
+from facetell.pixels.drawing_tools import Array
 from facetell.progress import Progress, Step, silent
 
 __all__ = ["KINDS", "PHOTOS_PER_PERSON", "SPLIT_SHARES", "write_drawn_faces"]

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from facetell.pixels.fields import Array, blur, resize, spread
+from facetell.pixels.drawing_tools import Array, blur, resize, spread
 
 __all__ = ["blended", "blended_with_mask", "upsampled"]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from facetell.pixels.fields import Array, octaves, spread
+from facetell.pixels.drawing_tools import Array, octaves, spread
 
 __all__ = ["Person", "Shot"]
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from facetell.detector.occlusion import occlusion, window_of
 from facetell.explanation.attention_maps import attended
 from facetell.explanation.gradcam import explains_by_gradient, grad_cam
-from facetell.explanation.places import Place, places_of
+from facetell.explanation.gradcam_places import Place, places_of
 from facetell.networks.attention import SelfAttention
 from facetell.progress import Progress, Step, silent
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from facetell.errors import MissingExtraError
-from facetell.explanation.places import Place, tapped
+from facetell.explanation.gradcam_places import Place, tapped
 
 __all__ = ["explains_by_gradient", "grad_cam"]
 

@@ -105,7 +105,7 @@ def _faces(explanation: Mapping[str, Any]) -> list[str]:
 
 
 def render(explanation: Mapping[str, Any]) -> str:
-    """Return the Markdown page of what `facetell.explanation.folder.write_explanation` returns."""
+    """Return the Markdown page of what `facetell.explanation.writing.write_explanation` returns."""
     n = len(explanation["faces"])
     what = "a face set, by source" if explanation["sources"] else "files"
     parts = [

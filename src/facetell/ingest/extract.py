@@ -23,7 +23,16 @@ from facetell.faceset.rows import RowBuilder, Rows, Skipped
 from facetell.faceset.splits import SPLITS
 from facetell.files import write_error
 from facetell.ingest.assemble import Crops
-from facetell.ingest.parts import COLUMNS, GO_ON, Report, Workplace, new_part, part_path, read_images, read_table
+from facetell.ingest.crops_on_disk import (
+    COLUMNS,
+    GO_ON,
+    Report,
+    Workplace,
+    new_part,
+    part_path,
+    read_images,
+    read_table,
+)
 from facetell.media.frame_choice import Choice, Spread
 from facetell.media.limits import Limits
 from facetell.media.workers import Failure, guarded_map, seconds_for

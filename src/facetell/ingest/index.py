@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from facetell.errors import DataError, near_miss
 from facetell.faceset.rows import RowBuilder, Rows
 from facetell.faceset.splits import SPLITS
-from facetell.ingest.words import LABEL_WORDS, SPLIT_WORDS, label_of, split_of
+from facetell.ingest.spellings import LABEL_WORDS, SPLIT_WORDS, label_of, split_of
 
 __all__ = ["COLUMNS", "has_index_header", "read_index"]
 

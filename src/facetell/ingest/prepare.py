@@ -25,7 +25,7 @@ from facetell.faceset.writing import existing_faceset
 from facetell.files import locked
 from facetell.ingest.assemble import assemble
 from facetell.ingest.layouts import find_layout, get_layout
-from facetell.ingest.ready import look_at_all
+from facetell.ingest.ready_crops import look_at_all
 from facetell.ingest.sources import find_rows
 from facetell.media.kind import kind_of
 from facetell.progress import ShowProgress, callback

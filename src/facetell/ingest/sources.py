@@ -11,7 +11,7 @@ from pathlib import Path
 from facetell.errors import DataError, UsageError, near_miss
 from facetell.faceset.rows import RowBuilder, Rows, Skipped
 from facetell.ingest.index import has_index_header, read_index
-from facetell.ingest.words import LABEL_WORDS, SPLIT_WORDS, label_of, split_of
+from facetell.ingest.spellings import LABEL_WORDS, SPLIT_WORDS, label_of, split_of
 
 __all__ = ["SUBFOLDERS", "find_rows", "names_in", "walk"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from facetell.methods.method import Method, Task
-from facetell.methods.start import start_backbone
+from facetell.methods.pretrained import start_backbone
 from facetell.networks.backbones import Backbone, build_backbone
 from facetell.networks.ftt import FDFtNet, FineTuneTransformer
 from facetell.networks.mbblock import MobileNetHead

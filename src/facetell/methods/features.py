@@ -13,7 +13,7 @@ from torch import nn
 from facetell.errors import DataError
 from facetell.faceset.samples import Samples
 from facetell.methods.method import Method, Task
-from facetell.methods.start import start_backbone
+from facetell.methods.pretrained import start_backbone
 from facetell.networks.backbones import Backbone, build_backbone
 from facetell.networks.classical import FeatureClassifier
 from facetell.progress import Progress, silent

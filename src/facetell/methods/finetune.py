@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from facetell.errors import SettingsError, near_miss
 from facetell.methods.method import Method, Task
-from facetell.methods.start import start_backbone
+from facetell.methods.pretrained import start_backbone
 from facetell.networks.backbones import Backbone, build_backbone, default_head
 from facetell.settings import setting
-from facetell.training.chain import Groups, train_chain
 from facetell.training.fabric import make_fabric
 from facetell.training.recipe import FEW_SHOT, PAPER, Recipe, parameter_groups
+from facetell.training.steps import Groups, train_steps
 
 __all__ = ["METHOD", "Classifier", "FinetuneSettings"]
 
@@ -101,7 +101,7 @@ def fit(settings: FinetuneSettings, task: Task) -> Classifier:
     steps: list[Callable[[], Groups]] = [
         partial(_begin, network, part, settings.layer_decay) for part in settings.steps
     ]
-    train_chain(network, task, settings, steps=steps, fabric=make_fabric(settings.precision))
+    train_steps(network, task, settings, steps=steps, fabric=make_fabric(settings.precision))
     return network
 
 

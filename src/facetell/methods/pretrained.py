@@ -1,4 +1,4 @@
-"""Weights as arguments: what a backbone begins with."""
+"""Pretrained weights: read from a library, a file or a detector, and given to the backbone that begins with them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from safetensors.torch import load_file
 from facetell.detector.bundle import is_bundle, read_bundle
 from facetell.errors import DataError, UsageError
 from facetell.methods.method import Start
+from facetell.networks.backbones import Backbone, build_backbone, load_library_tensors
+from facetell.networks.tensors import misfit
 
-__all__ = ["read_start"]
+__all__ = ["read_start", "start_backbone"]
 
 
 def read_start(pretrained: str) -> tuple[Start | None, str, dict[str, object]]:
@@ -42,3 +44,24 @@ def read_start(pretrained: str) -> tuple[Start | None, str, dict[str, object]]:
         f"pretrained '{pretrained}' is neither a detector nor a file",
         hint="library, none, FILE.safetensors or a detector",
     )
+
+
+def start_backbone(name: str, size: int, pretrained: str, start: Start | None) -> Backbone:
+    """Build a backbone and give it its first weights.
+
+    ``start`` wins when given (a file or a detector, read by the caller); else ``pretrained`` is ``library`` or ``none``.
+    """
+    backbone = build_backbone(name, size, library_weights=start is None and pretrained == "library")
+    if start is None:
+        return backbone
+    if start.kind == "library":
+        load_library_tensors(backbone, start.tensors)
+        return backbone
+    wrong = misfit(backbone, start.tensors)
+    if wrong:
+        raise DataError(
+            f"the detector's backbone does not fit {name} at {size}×{size}: {wrong}",
+            hint="fit at the detector's own size",
+        )
+    backbone.load_state_dict(dict(start.tensors))
+    return backbone

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from facetell.methods.method import Method, Task
-from facetell.methods.start import start_backbone
+from facetell.methods.pretrained import start_backbone
 from facetell.networks.backbones import Backbone, build_backbone
 from facetell.networks.embedding import SiameseNet
 from facetell.settings import setting
 from facetell.training.fabric import make_fabric
-from facetell.training.phases import PhasesRecipe, train_phases
+from facetell.training.siamese_phases import PhasesRecipe, train_phases
 
 __all__ = ["METHOD", "SiameseSettings"]
 

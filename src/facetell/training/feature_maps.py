@@ -25,7 +25,7 @@ from facetell.networks.backbones import Backbone
 from facetell.progress import Progress, Step, silent
 from facetell.training.augment import NO_AUGMENTATION, Augmentation, ViewParameters, apply, draw
 from facetell.training.batches import epoch_order, iterate
-from facetell.training.half_rows import HalfRows
+from facetell.training.half_precision import HalfRows
 from facetell.training.recipe import Recipe
 from facetell.training.run import Run
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,19 +14,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from facetell.errors import FacetellError
-from facetell.faceset.decoded import DecodedImages
+from facetell.faceset.decoded import ELSEWHERE, DecodedImages, cache_dir, prune
 from facetell.faceset.samples import Samples
+from facetell.files import locked, whole_file
 from facetell.networks.acceleration import fast_inference
 from facetell.networks.backbones import Backbone
 from facetell.networks.depth import DepthStatistics
 from facetell.progress import Progress, Step, silent
 from facetell.training.batches import iterate
-from facetell.training.vector_cache import keep_vectors, kept_vectors, making
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["extract", "vectors_of"]
+__all__ = ["extract", "keep_vectors", "kept_vectors", "vectors_of"]
 
 VERSION = 1
 """Part of the key: raise it whenever the same pictures and weights give other vectors."""
@@ -58,7 +60,7 @@ def extract(
     key = _key(backbone, samples.images, rows, str(fabric.strategy.precision.precision))
     vectors = kept_vectors(key, len(rows))
     if vectors is None:
-        with making(key):
+        with locked(_path(key), hint=ELSEWHERE):  # another process may be computing the same ones
             vectors = kept_vectors(key, len(rows))
             if vectors is None:
                 vectors = _compute(backbone, samples.images, rows, fabric, progress)
@@ -109,3 +111,31 @@ def _compute(
     if not np.isfinite(vectors).all():
         raise FacetellError(f"the features of {backbone.name} are not finite", hint="are its weights whole?")
     return vectors
+
+
+def kept_vectors(key: str, rows: int) -> NDArray[np.float32] | None:
+    """The vectors (rows, D) in the cache folder under ``key``, or None. A damaged file counts as none: it is made again."""
+    path = _path(key)
+    try:
+        vectors = np.load(path, allow_pickle=False)
+        os.utime(path)  # the least recently used go first
+    except (OSError, ValueError, EOFError):
+        return None
+    whole = vectors.ndim == 2 and len(vectors) == rows and vectors.dtype == np.float32
+    return vectors if whole else None
+
+
+def keep_vectors(key: str, vectors: NDArray[np.float32]) -> None:
+    """Write vectors (N, D) under ``key``, whole or not at all, beside the decoded pictures and under their limit.
+
+    Raises:
+        DataError: the cache folder cannot be written.
+    """
+    target = _path(key)
+    prune(keep=target, coming=vectors.nbytes)
+    with whole_file(target, hint=ELSEWHERE) as partial, partial.open("wb") as file:
+        np.save(file, vectors, allow_pickle=False)
+
+
+def _path(key: str) -> Path:
+    return cache_dir() / f"vectors-{key}.npy"

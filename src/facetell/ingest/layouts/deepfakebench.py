@@ -31,7 +31,7 @@ from facetell.ingest.layouts.people import (
     faceforensics_sequences,
 )
 from facetell.ingest.sources import names_in
-from facetell.ingest.words import split_of
+from facetell.ingest.spellings import split_of
 
 __all__ = ["LAYOUT"]
 

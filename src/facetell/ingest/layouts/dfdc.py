@@ -26,7 +26,7 @@ from facetell.ingest.layouts.layout import (
     skip_unknown,
 )
 from facetell.ingest.sources import names_in
-from facetell.ingest.words import split_of
+from facetell.ingest.spellings import split_of
 
 __all__ = ["LAYOUT"]
 

@@ -23,7 +23,7 @@ from facetell.ingest.layouts.layout import (
     skip_unknown,
 )
 from facetell.ingest.layouts.people import Circles
-from facetell.ingest.words import split_of
+from facetell.ingest.spellings import split_of
 
 __all__ = ["LAYOUT"]
 

@@ -17,7 +17,7 @@ from facetell.training.run import TABLE, EpochResult, Run, write_table
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["StepResult", "train_chain"]
+__all__ = ["StepResult", "train_steps"]
 
 Groups = list[dict[str, object]]
 
@@ -29,7 +29,7 @@ class StepResult(EpochResult):
     step: int
 
 
-def train_chain(
+def train_steps(
     network: nn.Module, run: Run, recipe: Recipe, *, steps: Sequence[Callable[[], Groups]], fabric: Fabric
 ) -> None:
     """Train ``network`` in place, and leave in it the weights that the last step keeps.

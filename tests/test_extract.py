@@ -22,8 +22,8 @@ from facetell.faces.centerface import CenterFace
 from facetell.faces.crop import CropGeometry, crop
 from facetell.faceset import writing
 from facetell.faceset.table import FaceSet
+from facetell.ingest import crops_on_disk
 from facetell.ingest import extract as extracting
-from facetell.ingest import parts
 from facetell.ingest.extract import Extraction
 from facetell.ingest.prepare import prepare
 from facetell.media.frame_choice import All, Spread
@@ -370,9 +370,9 @@ def test_a_full_disk_is_said_and_the_run_goes_on_later(
 
     with monkeypatch.context() as patch:
         if where == "part":
-            patch.setattr(parts.pa.ipc, "new_file", full)
+            patch.setattr(crops_on_disk.pa.ipc, "new_file", full)
         elif where == "ledger":
-            patch.setattr(parts.Workplace, "note", full)
+            patch.setattr(crops_on_disk.Workplace, "note", full)
         else:
             patch.setattr(writing.pq, "ParquetWriter", full)
         with pytest.raises(DataError, match="the disk is full"):
@@ -398,9 +398,9 @@ def test_a_part_that_cannot_be_ended_leaves_nothing(tmp_path: Path, monkeypatch:
         def __exit__(self, *_: object) -> None:
             raise FULL
 
-    monkeypatch.setattr(parts.pa.ipc, "new_file", lambda path, schema: Path(path).touch() or Writer())
-    row: dict[str, Any] = dict.fromkeys(parts.SCHEMA.names)
-    with pytest.raises(DataError, match="the disk is full"), parts.new_part(tmp_path / "a.arrow") as part:
+    monkeypatch.setattr(crops_on_disk.pa.ipc, "new_file", lambda path, schema: Path(path).touch() or Writer())
+    row: dict[str, Any] = dict.fromkeys(crops_on_disk.SCHEMA.names)
+    with pytest.raises(DataError, match="the disk is full"), crops_on_disk.new_part(tmp_path / "a.arrow") as part:
         part.add({**row, "image": b"x"})
     assert list(tmp_path.iterdir()) == []
 

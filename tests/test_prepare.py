@@ -20,7 +20,7 @@ from conftest import picture_bytes, tiny_folder, write_picture
 from facetell.errors import DataError, LeakError, UsageError
 from facetell.faceset import writing
 from facetell.faceset.table import FaceSet
-from facetell.ingest import ready
+from facetell.ingest import ready_crops
 from facetell.ingest.prepare import open_or_prepare, prepare
 from facetell.progress import Step
 
@@ -304,7 +304,7 @@ def test_open_or_prepare(make_folder: Make, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("FACETELL_CACHE", str(tmp_path / "cache"))
     source = make_folder(10)
     first = open_or_prepare(source)
-    monkeypatch.setattr(ready, "_look_at", lambda path: pytest.fail("read again"))
+    monkeypatch.setattr(ready_crops, "_look_at", lambda path: pytest.fail("read again"))
     assert open_or_prepare(source).path == first.path
     assert open_or_prepare(first.path).fingerprint == first.fingerprint, "a face set is opened as it is"
     monkeypatch.undo()

@@ -10,11 +10,10 @@ from monday import Monday, fill
 
 import facetell
 from facetell.adaptation.result import AdaptResult
-from facetell.detector.bundle import read_bundle
+from facetell.detector.bundle import read_bundle, read_description
 from facetell.detector.calibration import calibration_of
-from facetell.detector.replay_buffer import FOLDER, learned_by_adapt
+from facetell.detector.replay_buffer import learned_by_adapt, open_replay_buffer
 from facetell.evaluation.metrics import auroc
-from facetell.faceset.table import FaceSet
 
 pytestmark = pytest.mark.fits
 
@@ -51,7 +50,9 @@ def test_the_new_detector_is_whole(made: Monday, adapted: tuple[Path, AdaptResul
     assert facetell.verify(out)["method"] == "finetune"
     assert [path.name for path in out.parent.iterdir()] == [out.name]  # nothing half-made beside it
     description = read_bundle(out)[0]
-    replay, old = FaceSet.open(out / FOLDER), FaceSet.open(made.detector / FOLDER)
+    replay, old = (open_replay_buffer(path, read_description(path)) for path in (out, made.detector))
+    assert replay
+    assert old
     replay.verify()
     assert len(replay) == len(old) + 48
     assert description["replay"]["fingerprint"] == replay.fingerprint

@@ -84,8 +84,13 @@ def test_a_file_is_the_old_or_the_new_one(tmp_path: Path) -> None:
     assert names(path.parent) == ["a.txt"]
 
 
+@pytest.mark.parametrize("steps", [1, 2])
 @pytest.mark.parametrize("there", [False, True])
-def test_a_folder_is_the_old_or_the_new_one(there: bool, tmp_path: Path) -> None:
+def test_a_folder_is_the_old_or_the_new_one(
+    there: bool, steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if steps == 2:
+        monkeypatch.setattr(files, "_exchange", lambda _one, _other: False)
     path = tmp_path / "a"
     if there:
         path.mkdir()
@@ -193,6 +198,17 @@ def test_a_killed_process_holds_nobody_up_and_leaves_nothing(what: str, tmp_path
     with locked(path):
         assert names(tmp_path) == [".a.lock"]
     assert names(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform not in ("linux", "darwin"), reason="no such function")
+def test_two_folders_change_places_in_one_step(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    assert files._exchange(tmp_path / "a", tmp_path / "b")
+    assert names(tmp_path / "a") == ["b"]
+    assert not files._exchange(tmp_path / "a", tmp_path / "none")
+    assert names(tmp_path) == ["a", "b"]
 
 
 def test_what_was_moved_away_is_put_back(tmp_path: Path) -> None:

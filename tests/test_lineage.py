@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from toy import toy_faceset
 
@@ -38,7 +39,7 @@ def rows(faces: FaceSet, split: str) -> np.ndarray:
 
 
 def test_a_fitted_detector_knows_its_splits_apart(fitted: Path, faces: FaceSet) -> None:
-    lineage = Lineage.read(fitted)
+    lineage = Lineage.read(fitted / LINEAGE)
     train, validation, test = (lineage.seen(faces, split) for split in ("train", "validation", "test"))
     assert train.learned.all()
     assert not train.chosen.any()
@@ -49,10 +50,10 @@ def test_a_fitted_detector_knows_its_splits_apart(fitted: Path, faces: FaceSet) 
 
 
 def test_other_pictures_under_the_same_names_are_told_of_and_kept(fitted: Path, other: FaceSet) -> None:
-    found = Lineage.read(fitted).seen(other, "train")
+    found = Lineage.read(fitted / LINEAGE).seen(other, "train")
     assert found.namesakes.all()
     assert not found.learned.any()
-    keep, said = Lineage.read(fitted).unseen(other, "train")
+    keep, said = Lineage.read(fitted / LINEAGE).unseen(other, "train")
     assert keep.all()
     assert "named like some it has learned from" in said[0]
 
@@ -65,7 +66,7 @@ def test_the_rest_of_a_group_is_known_too(other: FaceSet) -> None:
 
 def test_nothing_is_chosen_on_what_a_later_step_learned_from(fitted: Path, other: FaceSet, tmp_path: Path) -> None:
     facetell.threshold(shutil.copytree(fitted, tmp_path / "before"), other.path, at="f1", device="cpu")
-    lineage = Lineage.read(fitted).with_learned(other, rows(other, "validation"))
+    lineage = Lineage.read(fitted / LINEAGE).with_learned(other, rows(other, "validation"))
     after = stepped(fitted, tmp_path / "after", lineage)
     written = (after / "detector.json").read_bytes()
     for verb in (
@@ -80,7 +81,7 @@ def test_nothing_is_chosen_on_what_a_later_step_learned_from(fitted: Path, other
 
 
 def test_a_few_learned_faces_are_left_out_and_counted(fitted: Path, other: FaceSet, tmp_path: Path) -> None:
-    lineage = Lineage.read(fitted).with_learned(other, rows(other, "validation")[:1])
+    lineage = Lineage.read(fitted / LINEAGE).with_learned(other, rows(other, "validation")[:1])
     after = stepped(fitted, tmp_path / "after", lineage)
     out = int(lineage.seen(other, "validation").learned.sum())
     assert 0 < out < 10
@@ -104,7 +105,7 @@ def test_the_same_pictures_are_known_in_another_face_set(fitted: Path, faces: Fa
         Part(faces, rows(faces, "test"), "validation"),
     ]
     mixed = join(tmp_path / "mixed", parts, {"seed": 0, "crop": None})
-    learned = Lineage.read(fitted).seen(mixed, "validation").learned
+    learned = Lineage.read(fitted / LINEAGE).seen(mixed, "validation").learned
     known = set(faces.columns(["sha256"], "train")["sha256"].to_pylist())
     expected = [sha in known for sha in mixed.columns(["sha256"], "validation")["sha256"].to_pylist()]
     assert learned.tolist() == expected
@@ -127,17 +128,79 @@ def test_two_lineages_are_one(faces: FaceSet, other: FaceSet) -> None:
     assert both.seen(other, "test").learned.all()
 
 
+def test_it_is_the_same_whether_told_once_or_twice(faces: FaceSet, other: FaceSet) -> None:
+    one = Lineage.new("0" * 64).with_learned(faces, rows(faces, "train"))
+    two = Lineage.new("1" * 64).with_learned(other, rows(other, "test"))
+    both = one.joined(two).joined(two).joined(one)
+    assert len(both.parts) == 2
+    later = both.with_learned(faces, rows(faces, "test"))
+    assert later.seen(faces, "test").learned.all()
+    np.testing.assert_array_equal(later.parts[1].learned, two.parts[0].learned)  # what is its own has its own salt
+
+
+@pytest.mark.parametrize("verb", ["threshold", "calibrate"])
+def test_what_was_chosen_on_later_is_known(verb: str, fitted: Path, other: FaceSet, tmp_path: Path) -> None:
+    detector = Path(shutil.copytree(fitted, tmp_path / "detector"))
+    mixed = join(tmp_path / "mixed", [Part(other, rows(other, "validation"), "test", "x/")], {"seed": 0, "crop": None})
+    for split in ("validation", "finetune"):
+        if verb == "threshold":
+            facetell.threshold(detector, other.path, split=split, at="f1", device="cpu")
+        else:
+            facetell.calibrate(detector, other.path, split=split, device="cpu")
+        assert facetell.Detector.load(detector, "cpu").lineage.seen(other, split).chosen.all()
+    assert len(list(detector.glob("*lineage*"))) == 1, "the old ones are gone"
+    assert facetell.verify(detector)["method"] == "finetune"
+    written = next(detector.glob("lineage-*")).stat().st_mtime_ns
+    if verb == "threshold":
+        facetell.threshold(detector, other.path, split="finetune", at="f1", device="cpu")
+        assert next(detector.glob("lineage-*")).stat().st_mtime_ns == written, "nothing new to say"
+    report = facetell.evaluate(detector, mixed.path, tmp_path / "report", device="cpu")
+    assert any("20 faces are of those that chose" in warning for warning in report["warnings"])
+
+
+def test_stress_and_audit_leave_out_what_evaluate_does(fitted: Path, other: FaceSet, tmp_path: Path) -> None:
+    lineage = Lineage.read(fitted / LINEAGE).with_learned(other, rows(other, "validation")[:1])
+    lineage = lineage.with_chosen(other, rows(other, "validation")[4:6])
+    after = stepped(fitted, tmp_path / "after", lineage)
+    out = int(lineage.seen(other, "validation").learned.sum())
+    report = facetell.evaluate(after, other.path, tmp_path / "report", split="validation", device="cpu")
+    about = [line for line in report["warnings"] if "left out" in line or "chose" in line]
+    assert len(about) == 2
+    stressed = facetell.stress(after, other.path, tmp_path / "s", split="validation", only=["blur"], device="cpu")
+    assert set(about) <= set(stressed["warnings"])
+    assert stressed["counts"]["n"] == 20 - out == report["counts"]["n"]
+    assert stressed["clean"]["auroc"]["value"] == report["metrics"]["auroc"]["value"]
+    for name in ("s", "report"):
+        table = pq.read_table(tmp_path / name / "predictions.parquet").to_pandas()
+        assert set(table["row"]) == set(np.flatnonzero(~lineage.seen(other, "validation").learned))
+    audited = facetell.audit(other.path, tmp_path / "a", detector=after, split="validation", device="cpu")
+    assert audited["detector"]["n"] == 20 - out
+    assert set(about) <= set(audited["detector"]["warnings"])
+    assert set(about) <= set(audited["findings"])
+    assert about[0] in (tmp_path / "a" / "audit.md").read_text()
+
+
+def test_stress_and_audit_refuse_what_evaluate_does(fitted: Path, faces: FaceSet, tmp_path: Path) -> None:
+    for verb in (
+        lambda: facetell.stress(fitted, faces.path, tmp_path / "s", split="train", device="cpu"),
+        lambda: facetell.audit(faces.path, tmp_path / "a", detector=fitted, split="train", device="cpu"),
+    ):
+        with pytest.raises(UsageError, match="has learned from 48 of 48 faces of the split 'train'"):
+            verb()
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("damage", ["order", "missing", "unlisted"])
 def test_a_damaged_lineage_is_refused(damage: str, fitted: Path, tmp_path: Path) -> None:
     copied = Path(shutil.copytree(fitted, tmp_path / "detector"))
     if damage == "order":
-        tensors = Lineage.read(copied).tensors()
+        tensors = Lineage.read(copied / LINEAGE).tensors()
         content = {**tensors, "0.learned": tensors["0.learned"][::-1].copy()}
         from safetensors.numpy import save_file
 
         save_file(content, copied / LINEAGE)
         with pytest.raises(BundleError, match="not in order"):
-            Lineage.read(copied)
+            Lineage.read(copied / LINEAGE)
     elif damage == "missing":
         (copied / LINEAGE).unlink()
     else:

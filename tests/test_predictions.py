@@ -10,9 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from facetell.detector.decider import Decider
 from facetell.errors import DataError
 from facetell.evaluation import read_predictions, write_predictions
 from facetell.evaluation.predictions import PREDICTION_COLUMNS
+from facetell.evaluation.score_curves import Curve
 
 
 def predictions(n: int = 4) -> dict[str, np.ndarray]:
@@ -36,10 +38,21 @@ def test_round_trip(tmp_path: Path) -> None:
     found = read_predictions(path)
     assert list(found) == list(PREDICTION_COLUMNS)
     assert found["label"].dtype == np.int8
-    assert found["score"].dtype == found["logit"].dtype == np.float32
+    assert (found["logit"].dtype, found["score"].dtype) == (np.float32, np.float64)
     for name, values in predictions().items():
         np.testing.assert_array_equal(found[name], values.astype(found[name].dtype))
     assert [entry.name for entry in path.parent.iterdir()] == ["predictions.parquet"]
+
+
+def test_a_decision_by_the_table_is_that_of_the_detector(tmp_path: Path) -> None:
+    """Thresholds as near to a score as they can be: between two neighbours that float32 does not tell apart, and at 1."""
+    logits = np.array([-1.0, 0.3, np.nextafter(np.float32(0.3), np.float32(1)), 20.0], np.float32)
+    scores = Curve(1.3).scores(logits)
+    write_predictions(tmp_path / "p.parquet", {**predictions(), "logit": logits, "score": scores})
+    stored = read_predictions(tmp_path / "p.parquet")["score"]
+    for threshold in (*scores, *np.nextafter(scores, 2), (scores[1] + scores[2]) / 2, float(np.nextafter(1, 2))):
+        by_table = ["fake" if score >= threshold else "real" for score in stored]
+        assert by_table == Decider(Curve(1.3), threshold).decisions(logits)
 
 
 def test_pandas_opens_it(tmp_path: Path) -> None:

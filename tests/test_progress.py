@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import sys
 
 import pytest
@@ -10,7 +11,7 @@ import tqdm.std
 
 import facetell
 from facetell import progress
-from facetell.progress import Bars, Step, callback, silent
+from facetell.progress import Bars, LogHandler, Step, callback, silent
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_the_time_left_of_fits_is_that_of_fits(clock: list[float], capsys: pytes
         show(Step("trying", 0, 6, "fits", "linear-probe"))
         clock[0] = 70.0
         show(Step("trying", 2, 6, "fits", "full"))
-    assert capsys.readouterr().err == "trying: 2/6 fits,  5.00s/ fits, 00:20 left, full\n"
+    assert capsys.readouterr().err == "trying: 2/6 fits, 5.00s/fits, 00:20 left, full\n"
 
 
 def test_a_line_now_and_then_where_nothing_can_be_drawn_again(
@@ -72,6 +73,25 @@ def test_on_a_terminal_a_bar_is_drawn_within_its_width_and_goes_away(
     assert any("training:  11%" in frame for frame in frames)
     assert max(map(len, frames)) <= 60
     assert frames[-2].strip() == frames[-1] == ""
+
+
+def test_a_log_line_has_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    logger = logging.Logger("apart")
+    logger.addHandler(LogHandler())
+    logger.warning("before")
+    with Bars() as show:
+        show(Step("training", 1, 9, "steps"))
+        logger.warning("meanwhile")
+        show(Step("training", 2, 9, "steps"))
+    logger.warning("after")
+    said = capsys.readouterr().err
+    assert said.startswith("before\n")
+    before, after = said.split("meanwhile\n")
+    assert before.endswith("\r")  # the bar was wiped out
+    assert before.split("\r")[-2].strip() == ""
+    assert "training:  11%" in after  # and drawn again
+    assert said.endswith("\rafter\n")
 
 
 def test_a_verb_takes_nothing_true_or_a_function() -> None:

@@ -17,8 +17,8 @@ from toy import toy_detector, toy_faceset
 
 import facetell
 from facetell.cli.main import main
-from facetell.detector.bundle import read_bundle
-from facetell.detector.replay_buffer import FOLDER, open_replay_buffer, rows_to_keep
+from facetell.detector.bundle import read_bundle, read_description
+from facetell.detector.replay_buffer import open_replay_buffer, rows_to_keep
 from facetell.errors import BundleError, DataError, UsageError
 from facetell.faceset.table import FaceSet
 from facetell.ingest.prepare import prepare
@@ -143,7 +143,7 @@ def test_a_replay_buffer_is_opt_in_and_holds_no_face_of_test(fitted: Path, detec
     replay.verify()
     assert (kept.faces, len(replay), replay.splits) == (40 + 40, 80, ["train", "validation"])
     assert kept.warnings == ()
-    assert kept.bytes == sum(file.stat().st_size for file in (detector / FOLDER).rglob("*.parquet"))
+    assert kept.bytes == sum(file.stat().st_size for file in replay.path.rglob("*.parquet"))
     known = FaceSet.open(faces)
     for split in ("train", "validation"):
         own = set(known.columns(["sha256"], split)["sha256"].to_pylist())
@@ -159,7 +159,7 @@ def test_forgetting_leaves_the_detector_as_it_was(fitted: Path, detector: Path) 
     facetell.remember(detector, fitted.parent / "faces", faces=40)
     assert facetell.remember(detector, forget=True).faces == 0
     assert (detector / "detector.json").read_bytes() == before
-    assert not (detector / FOLDER).exists()
+    assert not list(detector.glob("*replay*"))
     facetell.remember(detector, forget=True)  # nothing there to forget
 
 
@@ -180,20 +180,21 @@ def test_what_cannot_be_remembered(
     lone = prepare(make_folder(4), tmp_path / "lone", split="train")
     with pytest.raises(DataError, match="no split 'validation'"):
         facetell.remember(detector, lone.path)
-    assert not (detector / FOLDER).exists()
+    assert not list(detector.glob("*replay*"))
     assert open_replay_buffer(detector, read_bundle(detector)[0]) is None
 
 
 @pytest.mark.parametrize("damage", ["gone", "other", "cut", "deep", "listed"])
 def test_a_replay_buffer_that_is_not_what_was_given(damage: str, fitted: Path, detector: Path, tmp_path: Path) -> None:
     facetell.remember(detector, fitted.parent / "faces", faces=40)
+    folder = detector / read_description(detector)["replay"]["folder"]
     if damage == "gone":
-        shutil.rmtree(detector / FOLDER)
+        shutil.rmtree(folder)
     elif damage == "other":
-        shutil.rmtree(detector / FOLDER)
-        shutil.copytree(toy_faceset(tmp_path / "other", seed=9).path, detector / FOLDER)
+        shutil.rmtree(folder)
+        shutil.copytree(toy_faceset(tmp_path / "other", seed=9).path, folder)
     elif damage in ("cut", "deep"):
-        (detector / FOLDER / "faceset.json").write_text('{"format": ' if damage == "cut" else "[" * 100_000)
+        (folder / "faceset.json").write_text('{"format": ' if damage == "cut" else "[" * 100_000)
     else:
         description = json.loads((detector / "detector.json").read_text())
         description["replay"] = "all of it"

@@ -88,7 +88,7 @@ def test_the_folder_holds_everything(written: tuple[Path, dict]) -> None:
 
 def test_the_numbers_are_scikit_learns(written: tuple[Path, dict]) -> None:
     table, (_, found) = predictions(), written
-    y, s = table["label"], table["score"].astype(np.float32)
+    y, s = table["label"], table["score"]
     called = s.astype(float) >= 0.45
     expected = {
         "auroc": sk.roc_auc_score(y, s),
@@ -137,7 +137,7 @@ def test_the_page_says_whether_crossing_and_ideal_threshold_agree(written: tuple
     out, found = written
     ideal = found["thresholds"]
     table = predictions()
-    scores = table["score"].astype(np.float32)
+    scores = table["score"]
     assert ideal["youden"]["value"] == choose_threshold(table["label"], scores, "youden")
     assert ideal["detector"] == 0.45
     assert ideal["agree"] == (ideal["difference"]["low"] <= 0 <= ideal["difference"]["high"])

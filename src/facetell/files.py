@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import ctypes
 import errno
 import functools
 import hashlib
@@ -18,6 +19,7 @@ import inspect
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -48,6 +50,10 @@ PATIENCE = 1.0
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _RESERVE = 256 * 2**20
 _GB = 1e9
+_HERE = -100
+"""``AT_FDCWD`` of Linux: a path that is not absolute begins in the current folder."""
+_SWAP = 2
+"""``RENAME_EXCHANGE`` of Linux and ``RENAME_SWAP`` of macOS."""
 
 
 def sha256_of(path: Path) -> str:
@@ -225,16 +231,35 @@ def _clear(target: Path) -> None:
 
 
 def _swap(fresh: Path, target: Path) -> None:
-    """Put the folder ``fresh`` at ``target``; what was there is removed only once the new one stands."""
+    """Put the folder ``fresh`` at ``target``; what was there is removed only once the new one stands.
+
+    Both change places in one step where system and disk can do that. Else a kill may come between two renames: then
+    nothing is at ``target`` until the next one to lock it puts the old folder back.
+    """
     old = _beside(target, "old")
     try:
         if target.exists():
+            if _exchange(fresh, target):
+                return
             target.replace(old)
         fresh.replace(target)
     except BaseException:
         _restore(target)
         raise
     _remove(old)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two paths change places in one step; False where that cannot be done."""
+    if sys.platform not in ("linux", "darwin"):
+        return False
+    system = ctypes.CDLL(None, use_errno=True)
+    names = os.fsencode(one), os.fsencode(other)
+    with contextlib.suppress(AttributeError):  # a C library that has no such function
+        if sys.platform == "darwin":
+            return bool(system.renamex_np(*names, _SWAP) == 0)
+        return bool(system.renameat2(_HERE, names[0], _HERE, names[1], _SWAP) == 0)
+    return False
 
 
 def _restore(target: Path) -> None:

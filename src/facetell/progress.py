@@ -5,12 +5,13 @@ Every verb takes ``progress``: None is silent, True shows bars, and a function i
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-__all__ = ["Bars", "Progress", "ShowProgress", "Step", "callback", "silent"]
+__all__ = ["Bars", "LogHandler", "Progress", "ShowProgress", "Step", "callback", "silent"]
 
 QUIET_SECONDS = 10.0
 """Seconds between two lines where a line cannot be drawn again, such as in a log file."""
@@ -57,12 +58,25 @@ def callback(progress: ShowProgress) -> Progress:
     return Bars() if progress else silent
 
 
+class LogHandler(logging.StreamHandler[TextIO]):
+    """Writes log lines to stderr; a bar that is drawn there makes way for a line, and is drawn again below it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        tqdm = sys.modules.get("tqdm.std")  # there has been no bar yet without it
+        if tqdm is None:
+            super().emit(record)
+            return
+        with tqdm.tqdm.external_write_mode(file=self.stream):
+            super().emit(record)
+
+
 class _Lines:
     """Takes what is meant to be drawn in place, and writes it to stderr line below line."""
 
     def write(self, text: str) -> None:
         if text.strip():
-            sys.stderr.write(text.strip() + "\n")
+            sys.stderr.write(" ".join(text.split()) + "\n")
 
     def flush(self) -> None:
         sys.stderr.flush()
@@ -111,8 +125,12 @@ def _new_bar(step: Step) -> Any:
     from tqdm.autonotebook import tqdm as chosen
     from tqdm.std import tqdm as plain
 
+    def meter(*args: Any, **numbers: Any) -> str:
+        """As tqdm's, which puts the space before the unit into ``5.00s/ fits`` too."""
+        return str(plain.format_meter(*args, **numbers)).replace(f"s/ {step.unit}", f"s/{step.unit}", 1)
+
     # No thread that redraws: worker processes may be forked while a bar is shown.
-    bar: Any = type("Bar", (tqdm,), {"monitor_interval": 0})
+    bar: Any = type("Bar", (tqdm,), {"monitor_interval": 0, "format_meter": staticmethod(meter)})
     in_place = sys.stderr.isatty() or chosen is not plain
     lines: TextIO | Any = _Lines()
     rarely = {"file": lines, "mininterval": QUIET_SECONDS, "delay": QUIET_SECONDS, "miniters": 1, "bar_format": LINE}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +14,7 @@ from facetell.adaptation.task import SPLIT, Model, ReplayBuffer
 from facetell.detector.replay_buffer import ADAPTED, learned_by_adapt
 from facetell.errors import DataError
 from facetell.evaluation.choice_gain import deal
-from facetell.faceset.join import Part, join
+from facetell.faceset.join import Part
 from facetell.faceset.samples import group_codes, samples_of
 from facetell.faceset.table import FaceSet
 from facetell.training.loop import predict
@@ -53,11 +52,11 @@ def divided(faces: FaceSet, model: Model, new: NewFaces, seed: int, fabric: Fabr
     return ReplayBuffer(faces, learn, predict(model.network, learn, fabric), choose, check, seen)
 
 
-def with_new_faces(old: FaceSet, new: FaceSet, out: Path, seed: int) -> FaceSet:
-    """A replay buffer at ``out`` of an old one and the new faces: two thirds of their groups to learn from, the rest to check."""
+def with_new_faces(old: FaceSet, new: FaceSet, seed: int) -> list[Part]:
+    """The parts of a replay buffer of an old one and the new faces: two thirds of their groups to learn from, the rest to
+    check."""
     labels, groups = new.labels(SPLIT), group_codes(new, SPLIT)
     held = deal(labels, groups, 3, seed) == 0
     rows = np.arange(len(labels)) + new.rows(SPLIT).start
     parts = [Part(old, np.asarray(old.rows(name)), name) for name in old.splits]
-    parts += [Part(new, rows[~held], "train", ADAPTED), Part(new, rows[held], "validation", ADAPTED)]
-    return join(out, parts, {"seed": seed, "crop": old.info.get("crop")})
+    return [*parts, Part(new, rows[~held], "train", ADAPTED), Part(new, rows[held], "validation", ADAPTED)]

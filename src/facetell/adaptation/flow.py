@@ -23,7 +23,7 @@ from facetell.adaptation.selection import FEW, FOLDS, Trial, allowed, cross_vali
 from facetell.adaptation.strategies import STRATEGIES, get_strategy
 from facetell.adaptation.task import SPLIT, AdaptOptions, AdaptTask, Model, Strategy
 from facetell.adaptation.writing import write_adapted
-from facetell.detector.bundle import DESCRIPTION
+from facetell.detector.bundle import DESCRIPTION, steadily
 from facetell.detector.detector import Detector
 from facetell.detector.replay_buffer import open_replay_buffer
 from facetell.detector.runtimes.torch import torch_runtime
@@ -51,8 +51,7 @@ def adapt_detector(path: Path, out: Path, asked: AdaptOptions) -> AdaptResult:
             f"the strategy {asked.strategy} has no second backbone to choose",
             hint="--strategy expert, or leave out the options",
         )
-    loaded = Detector.load(path, "cpu")
-    buffer = open_replay_buffer(path, loaded.description)
+    loaded, buffer = steadily(path, lambda: _loaded(path))
     new = new_faces(asked, buffer)
     _check_enough(samples_of(new.faces, SPLIT, loaded.size))
     with tempfile.TemporaryDirectory(prefix="facetell-") as folder:
@@ -79,7 +78,7 @@ def adapt_detector(path: Path, out: Path, asked: AdaptOptions) -> AdaptResult:
         before=auroc(task.new.labels, task.predict(task.model, task.new)),
         checks=checks,
         refused=tuple(check.says for name, check in checks.items() if not check.passed and name not in trusted),
-        sentences=(*new.sentences, *_seen(loaded, new), *_sentences(path, task)),
+        sentences=(*new.sentences, *_seen(loaded, new, task, best), *_sentences(path, task)),
     )
     if result.refused:
         raise AcceptanceError(
@@ -89,6 +88,12 @@ def adapt_detector(path: Path, out: Path, asked: AdaptOptions) -> AdaptResult:
         )
     held_out = best.held_out.mean(axis=0).astype(np.float32)
     return replace(write_adapted(out, loaded, task, found, new.faces, held_out, result), path=out)
+
+
+def _loaded(path: Path) -> tuple[Detector, FaceSet | None]:
+    """A detector and its replay buffer."""
+    loaded = Detector.load(path, "cpu")
+    return loaded, open_replay_buffer(path, loaded.description)
 
 
 def model_of(loaded: Detector) -> Model:
@@ -183,12 +188,20 @@ def _why(best: Trial, choice: list[Trial], task: AdaptTask, margin: float) -> st
     return f"the highest AUROC on held-out new faces ({best.auroc(task.new.labels):.3f}) of {kept}"
 
 
-def _seen(loaded: Detector, new: NewFaces) -> list[str]:
-    learned = 0 if new.lent else int(loaded.lineage.seen(new.faces, SPLIT).learned.sum())
-    return [
-        f"the detector has learned from {learned} of the {len(new.faces)} new faces before, or from others of their groups: "
-        "the numbers before are too good, and the gain is too small"
-    ] * bool(learned)
+def _seen(loaded: Detector, new: NewFaces, task: AdaptTask, best: Trial) -> list[str]:
+    """Say so where the detector has learned from new faces before, or the second backbone that its expert reads."""
+    asked = [(loaded.lineage, "the detector", "before are too good, and the gain is too small")]
+    if task.second and best.candidate.strategy.name == "expert":
+        asked.append((task.second.lineage, "the second backbone", "after are too good, and so is the gain"))
+    said = []
+    for lineage, who, what in asked:
+        learned = 0 if new.lent else int(lineage.seen(new.faces, SPLIT).learned.sum())
+        if learned:
+            said.append(
+                f"{who} has learned from {learned} of the {len(new.faces)} new faces before, or from others of their groups: "
+                f"the numbers {what}"
+            )
+    return said
 
 
 def _sentences(path: Path, task: AdaptTask) -> list[str]:

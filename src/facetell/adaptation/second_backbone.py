@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from facetell.detector.bundle import is_bundle
+from facetell.detector.bundle import is_bundle, read_description, read_lineage
+from facetell.detector.lineage import Lineage
 from facetell.errors import FacetellError, UsageError
 from facetell.faceset.decoded import DecodedImages, decoded
 from facetell.faceset.samples import Samples
@@ -34,13 +35,15 @@ __all__ = ["SecondBackbone", "find_second_backbone"]
 class SecondBackbone:
     """A backbone called ``name``, whose ``statistics`` experts read of crops of ``size`` pixels a side.
 
-    ``pretrained`` says where its weights are from. It reads only faces that `show` has named.
+    ``pretrained`` says where its weights are from, ``lineage`` what those have learned from, where they are of a detector.
+    It reads only faces that `show` has named.
     """
 
     name: str
     pretrained: str
     size: int
     statistics: DepthStatistics
+    lineage: Lineage = field(default_factory=Lineage)
     _views: dict[Path, DecodedImages] = field(default_factory=dict)
     _read: dict[Path, NDArray[np.float32]] = field(default_factory=dict)
 
@@ -133,4 +136,6 @@ def _asked(model: Model, name: str | None, pretrained: str, size: int | None) ->
         mine, theirs = model.network.statistics.state_dict(), statistics.state_dict()
         if mine.keys() == theirs.keys() and all(torch.equal(mine[key].cpu(), theirs[key]) for key in mine):
             statistics = model.network.statistics
-    return SecondBackbone(chosen, said, side, statistics)
+    place = Path(pretrained)
+    lineage = read_lineage(place, read_description(place)) if is_bundle(place) else Lineage()
+    return SecondBackbone(chosen, said, side, statistics, lineage)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +12,14 @@ from numpy.typing import NDArray
 from facetell.adaptation.buffer import with_new_faces
 from facetell.adaptation.result import AdaptResult, AtThreshold
 from facetell.adaptation.task import SPLIT, AdaptTask, Model
-from facetell.detector.bundle import hash_of_tensors, write_bundle
+from facetell.detector.bundle import REPLAY, hash_of_tensors, write_bundle
 from facetell.detector.calibration import calibration_of
 from facetell.detector.card import model_card
 from facetell.detector.detector import Detector
 from facetell.detector.known_faces import embedding_reference
 from facetell.detector.lineage import Lineage, history_of
 from facetell.detector.measure import Sample, measure_calibration
-from facetell.detector.replay_buffer import FOLDER, described, learned_by_adapt
+from facetell.detector.replay_buffer import learned_by_adapt, write_replay_buffer
 from facetell.detector.runtimes.torch import TorchRuntime
 from facetell.evaluation.metrics import confusion, summary
 from facetell.faceset.samples import samples_of
@@ -64,6 +61,7 @@ def write_adapted(
         embedding = embedding_reference(runtime, every, task.seed)
         logits = task.predict(found, every)
         validation = Sample.of(faces, "validation", logits, ~learned_by_adapt(faces, "validation"))
+        validation = replace(validation, faceset=REPLAY)  # its folder's name tells people nothing
         old = calibration_of(parent)
         calibration = measure_calibration(
             hash_of_tensors(arrays_of(found.network)),
@@ -82,19 +80,18 @@ def write_adapted(
     lineage = {**parent.get("lineage", {}), "history": [*history_of(parent), result.as_dict()]}
     description["lineage"] = lineage | ({"start": found.settings.pretrained} if found.method == "experts" else {})
 
-    with contextlib.ExitStack() as stack:
-        fill: Callable[[Path], None] | None = None
-        if task.replay:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent)))
-            description["replay"] = described(with_new_faces(task.replay.faces, new, scratch / FOLDER, task.seed))
+    def fill(folder: Path) -> dict[str, Any]:
+        if task.replay is None:
+            return {}
+        old = task.replay.faces
+        parts, info = with_new_faces(old, new, task.seed), {"seed": task.seed, "crop": old.info.get("crop")}
+        return {"replay": write_replay_buffer(folder, parts, info)}
 
-            def fill(folder: Path) -> None:
-                (scratch / FOLDER).rename(folder / FOLDER)
-
-        card, selftest, weights = model_card(out.name, description, metrics), fresh.selftest(), arrays_of(found.network)
-        learned = _learned(loaded.lineage, task, new)
-        write_bundle(out, description, weights, selftest, metrics, card, {}, embedding, fill, lineage=learned)
+    card, selftest, weights = model_card(out.name, description, metrics), fresh.selftest(), arrays_of(found.network)
+    learned = _learned(loaded.lineage, task, new)
+    if found.method == "experts" and task.second:
+        learned = learned.joined(task.second.lineage)
+    write_bundle(out, description, weights, selftest, metrics, card, {}, embedding, fill, lineage=learned)
     return result
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facetell.api._evaluate import predictions
+from facetell.api._measurable import measurable
 from facetell.detector.detector import Detector
 from facetell.evaluation.concentration import error_rates, following, worst_groups
 from facetell.evaluation.shortcuts import enough, tells
@@ -48,15 +49,16 @@ def audit(
     ``faceset``: a face set, or a picture folder or index. ``out``: a folder to write ``audit.json``, ``audit.md`` and
     pictures to. ``split`` is what shortcuts are measured on, learned from *train* (else *finetune*); where neither is
     another split with enough groups, on itself in five folds, groups apart. ``detector`` is evaluated on it as well, at
-    its own threshold. ``seed`` draws folds and permutations.
+    its own threshold, and without faces that it has learned from or others of their groups. ``seed`` draws folds and
+    permutations.
 
     Returns what ``audit.json`` holds: ``leaks`` (see :func:`facetell.faceset.leaks.find_leaks`), ``shortcuts``
     (``learned_on``, ``measured_on``, ``families``: see :func:`facetell.evaluation.shortcuts.tells`; no families where a
-    label has fewer than 20 groups), ``detector`` (``sources``, ``worst_groups``, ``follows``; None without one) and
+    label has fewer than 20 groups), ``detector`` (``warnings``, ``sources``, ``worst_groups``, ``follows``; None without one) and
     ``findings``, sentences that a person should read, empty when all is quiet.
 
     Raises ``DataError`` for a split that is not there or a picture that does not decode, ``UsageError`` when ``out``
-    holds something else.
+    holds something else or the detector has learned from half of the split or more.
     """
     if out is not None:
         check_audit_destination(Path(out))
@@ -66,6 +68,7 @@ def audit(
     tell = callback(progress)
     faces = open_or_prepare(Path(faceset), progress=tell)
     check_split(faces, split, "audit")
+    keep, said = measurable(detector, faces, split) if detector else (None, [])
     seen = survey(faces, tell)
     leaks = find_leaks(faces, seen)
     shortcuts, scores = _shortcuts(faces, seen.statistics, split, seed)
@@ -82,8 +85,10 @@ def audit(
         "detector": None,
     }
     if detector is not None:
-        table = predictions(detector, faces, split, progress=tell)
-        result["detector"] = {"name": name, **_errors(detector, table, shortcuts["families"], scores, seed)}
+        table = {name: column[keep] for name, column in predictions(detector, faces, split, progress=tell).items()}
+        scores = None if scores is None else scores[:, keep]
+        errors = _errors(detector, table, shortcuts["families"], scores, seed)
+        result["detector"] = {"name": name, "warnings": said, **errors}
     result["findings"] = findings(result)
     if out is not None:
         write_audit(result, faces, Path(out))

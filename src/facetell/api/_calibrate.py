@@ -90,7 +90,7 @@ def calibrate(
             stored, face=moved(stored.face, fresh.face), video=stored.video and moved(stored.video, fresh.video)
         )
 
-    update_calibration(Path(detector), change)
+    update_calibration(Path(detector), change, measured.lineage)
     before = Fit.of(old.face.curve, faces) if old else None
     on = fresh.face.on
     return CalibrateResult(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
+from facetell.api._measurable import measurable
 from facetell.api._report import pictures_of
 from facetell.detector.calibration import DEFAULT, MeasuredOn, plain, uncalibrated
 from facetell.detector.detector import Detector
@@ -21,9 +21,7 @@ from facetell.labels import LABELS
 from facetell.progress import Progress, ShowProgress, callback, silent
 from facetell.reporting.report import check_destination, write_report
 
-__all__ = ["evaluate", "opened", "predictions", "warn_of_other_crops"]
-
-log = logging.getLogger("facetell")
+__all__ = ["evaluate", "opened", "predictions"]
 
 UNCALIBRATED = (
     "the detector is uncalibrated: there are only numbers of its ranking, and no threshold; next: facetell calibrate "
@@ -84,8 +82,7 @@ def evaluate(
     tell = callback(progress)
     faces = open_or_prepare(Path(faceset), progress=tell)
     check_split(faces, split, "evaluate on")
-    warn_of_other_crops(detector, faces)
-    keep, learned = detector.lineage.unseen(faces, split)
+    keep, said = measurable(detector, faces, split)
     table = {name: column[keep] for name, column in predictions(detector, faces, split, progress=tell).items()}
     description = detector.description
     context = {
@@ -105,8 +102,7 @@ def evaluate(
         "versions": description["versions"],
         "warnings": [
             *shortcut_warnings(description["data"].get("shortcuts", [])),
-            *learned,
-            *_chosen_on(detector, faces, split),
+            *said,
             *(_few_to_calibrate_on(calibration.face.on) if calibration else [UNCALIBRATED]),
         ],
     }
@@ -127,27 +123,6 @@ def evaluate(
         context=context,
         seed=seed,
     )
-
-
-def warn_of_other_crops(detector: Detector, faces: FaceSet) -> None:
-    """Faces cut in another way than in training are another task: say so, for the numbers would not."""
-    theirs, ours = faces.info.get("crop"), detector.description["input"]["crop"]
-    if theirs and ours and theirs["geometry"] != ours["geometry"]:
-        log.warning(
-            "%s was cut with %s, the detector was fitted on %s", faces.path.name, theirs["geometry"], ours["geometry"]
-        )
-
-
-def _chosen_on(detector: Detector, faces: FaceSet, split: str) -> list[str]:
-    """Say so where the faces chose the detector's epoch, temperature or thresholds."""
-    calibration = detector.calibration
-    scales = [scale for scale in (calibration.face, calibration.video) if scale] if calibration else []
-    on = [where for scale in scales for where in (scale.on, *(point.on for point in scale.points.values()))]
-    whole = any((where.fingerprint, where.split) == (faces.fingerprint, split) for where in on)
-    count = len(faces.rows(split)) if whole else int(detector.lineage.seen(faces, split).chosen.sum())
-    if not count:
-        return []
-    return [f"{count:,} faces are of those that chose its epoch, temperature or thresholds: the numbers are too good"]
 
 
 def _few_to_calibrate_on(on: MeasuredOn) -> list[str]:

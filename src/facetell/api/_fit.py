@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from facetell.api._audit import training_shortcuts
-from facetell.detector.bundle import hash_of_tensors, is_bundle, write_bundle
+from facetell.detector.bundle import hash_of_tensors, is_bundle, read_description, read_lineage, write_bundle
 from facetell.detector.calibration import DEFAULT
 from facetell.detector.card import model_card
 from facetell.detector.detector import Detector
@@ -82,6 +82,8 @@ def fit(
     out = Path(out)
     folder = out.with_name(out.name + ".partial")
     if out.exists():
+        if is_bundle(out):
+            shutil.rmtree(folder, ignore_errors=True)  # a kill may have come between the detector and this
         raise UsageError(f"{out} exists", hint="choose another name or remove it")
     if (folder / CHECKPOINT).exists() and not resume:
         raise UsageError(f"{folder} holds an interrupted fit", hint="continue it with --resume, or remove the folder")
@@ -124,7 +126,7 @@ def fit(
     measured_on = Sample.of(faces, "validation", logits)
     weights = hash_of_tensors(arrays_of(network))
     began = Path(resolved.pretrained)
-    lineage = Lineage.read(began) if is_bundle(began) else Lineage.new(weights)
+    lineage = read_lineage(began, read_description(began)) if is_bundle(began) else Lineage.new(weights)
     lineage = lineage.with_learned(faces, training.rows + faces.rows(split).start)
     lineage = lineage.with_chosen(faces, np.asarray(faces.rows("validation")))
     calibration = measure_calibration(
@@ -164,6 +166,13 @@ def fit(
     }
     detector = Detector(TorchRuntime(network.cpu(), resolved.size, method=chosen), description, lineage=lineage)
     metrics = {"validation": summary(measured_on.labels, detector.scores(logits), point.value), "seed": seed}
+
+    def draw(inside: Path) -> dict[str, Any]:
+        if (inside / POINTS).exists():
+            with contextlib.suppress(MissingExtraError):
+                draw_embedding(inside / POINTS, inside / "embedding.png")
+        return {}
+
     if fabric.is_global_zero:
         write_bundle(
             out,
@@ -174,11 +183,9 @@ def fit(
             model_card(out.name, description, metrics),
             {name: (folder / name).read_text(encoding="utf-8") for name in TABLES if (folder / name).exists()},
             embedding,
+            draw,
             lineage=lineage,
         )
-        if (out / POINTS).exists():
-            with contextlib.suppress(MissingExtraError):
-                draw_embedding(out / POINTS, out / "embedding.png")
         shutil.rmtree(folder)
     fabric.barrier()
     return detector

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from facetell.api._evaluate import predictions, warn_of_other_crops
+import numpy as np
+
+from facetell.api._evaluate import predictions
+from facetell.api._measurable import warn_of_other_crops
 from facetell.detector.detector import Detector
+from facetell.detector.lineage import Lineage
 from facetell.detector.measure import Sample
 from facetell.errors import UsageError
 from facetell.faceset.samples import check_split
@@ -20,13 +24,15 @@ __all__ = ["Labelled", "labelled"]
 class Labelled:
     """A detector, and its logits of the faces and of the whole videos (None: too few) of one split.
 
-    ``warnings`` say which faces are left out because the detector has learned from them.
+    ``warnings`` say which faces are left out because the detector has learned from them. ``lineage`` is the detector's once
+    something is chosen on the faces.
     """
 
     detector: Detector
     faces: Sample
     videos: Sample | None
     warnings: tuple[str, ...]
+    lineage: Lineage
 
 
 def labelled(
@@ -53,4 +59,5 @@ def labelled(
     warn_of_other_crops(detector, faces)
     logits = predictions(detector, faces, split, progress=progress)["logit"]
     samples = Sample.of(faces, split, logits, keep), Sample.of_videos(faces, split, logits, keep)
-    return Labelled(detector, *samples, tuple(warnings))
+    chosen = detector.lineage.with_chosen(faces, np.flatnonzero(keep) + faces.rows(split).start)
+    return Labelled(detector, *samples, tuple(warnings), chosen)

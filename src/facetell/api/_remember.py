@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from facetell.detector.bundle import DESCRIPTION, read_bundle, update_description
-from facetell.detector.replay_buffer import FOLDER, described, rows_to_keep
+from facetell.detector.replay_buffer import rows_to_keep, write_replay_buffer
 from facetell.errors import UsageError
-from facetell.faceset.join import Part, join
+from facetell.faceset.join import Part
 from facetell.faceset.samples import check_split
 from facetell.files import alone
 from facetell.ingest.prepare import open_or_prepare
@@ -57,7 +56,6 @@ def remember(
         if faceset is not None:
             raise UsageError("to forget, no face set is needed", hint=f"facetell remember {path} --forget")
         update_description(path, lambda stored: stored.pop("replay", None) and None)
-        shutil.rmtree(path / FOLDER, ignore_errors=True)
         return Remembered(str(path))
     if faceset is None:
         raise UsageError(
@@ -73,8 +71,9 @@ def remember(
         Part(known, rows_to_keep(known, name, faces, seed), kept)
         for name, kept in ((split, "train"), ("validation", "validation"))
     ]
-    found = described(join(path / FOLDER, parts, {"seed": seed, "crop": known.info.get("crop")}))
+    found = write_replay_buffer(path, parts, {"seed": seed, "crop": known.info.get("crop")})
     update_description(path, lambda stored: stored.update(replay=found))
     warning = f"{known.path.name} is not the face set it was fitted on: what is kept safe is how it does on this one"
     fitted_on = description["data"].get("fingerprint")
+    found = {name: value for name, value in found.items() if name != "folder"}
     return Remembered(str(path), **found, warnings=() if fitted_on == known.fingerprint else (warning,))

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facetell.api._evaluate import opened, warn_of_other_crops
+from facetell.api._evaluate import opened
+from facetell.api._measurable import measurable
 from facetell.detector.calibration import uncalibrated
 from facetell.detector.detector import Detector
 from facetell.detector.predictions import BATCH
@@ -54,6 +55,8 @@ def stress(
 ) -> dict[str, Any]:
     """Measure a detector on a split under every corruption and strength, and write a report to ``out``.
 
+    Faces that the detector has learned from, or others of their groups, are left out, and the report says how many.
+
     Args:
         detector: a bundle, or a loaded one.
         faceset: a face set with real and fake faces in ``split``.
@@ -70,7 +73,8 @@ def stress(
         What ``stress.json`` holds, see ``docs/stress.md``.
 
     Raises:
-        UsageError: an unknown corruption or operating point; ``out`` holds something else.
+        UsageError: an unknown corruption or operating point; ``out`` holds something else; the detector has learned from
+            half of the split or more.
         DataError: no such split, only one label in it, or a picture that does not decode.
         MissingExtraError: ``only`` asks for ``h264`` and the extra ``media`` is not installed.
     """
@@ -85,10 +89,10 @@ def stress(
     decider, _ = detector.calibration.deciders(at)
     faces = open_or_prepare(Path(faceset))
     check_split(faces, split, "stress on")
-    labels = faces.labels(split)
+    keep, said = measurable(detector, faces, split)
+    labels = faces.labels(split)[keep]
     if len(np.unique(labels)) < 2:
         raise DataError(f"split '{split}' of {faces.path} has one label only", hint="AUROC needs real and fake faces")
-    warn_of_other_crops(detector, faces)
     conditions = [("none", 0), *((one.name, level) for one in chosen for level in range(1, STRENGTHS + 1))]
     scored, speed = _score(detector, faces, split, conditions, seed, workers or os.cpu_count() or 1, callback(progress))
     description = detector.description
@@ -105,12 +109,12 @@ def stress(
         "seed": seed,
         "versions": description["versions"],
     }
-    groups = faces.columns(["group"], split)["group"].to_numpy()
-    # In the precision in which `evaluate` stores them, so that the untouched faces get the same numbers.
-    scores = {key: decider.scores(found).astype(np.float32) for key, found in scored.items()}
-    table = Conditions(labels, groups, scored, scores)
+    groups = faces.columns(["group"], split)["group"].to_numpy()[keep]
+    scored = {key: found[keep] for key, found in scored.items()}
+    scores = {key: decider.scores(found) for key, found in scored.items()}
+    table = Conditions(np.flatnonzero(keep), labels, groups, scored, scores)
     sample = _sample(faces, split, conditions, seed)
-    about = {"threshold": decider.threshold, "context": context, "speed": speed, "warnings": left_out}
+    about = {"threshold": decider.threshold, "context": context, "speed": speed, "warnings": [*left_out, *said]}
     return write_stress(Path(out), table, chosen, sample, about, seed=seed)
 
 

@@ -118,7 +118,7 @@ def threshold(
             video=stored.video and _with(stored.video, name, video, coverage),
         )
 
-    update_calibration(Path(detector), change)
+    update_calibration(Path(detector), change, measured.lineage)
     return ThresholdResult(str(detector), name, face, video, tuple(warnings))
 
 

@@ -75,10 +75,10 @@ def command(
     from facetell.media.walk import find_files
 
     files = [str(path) for path in find_files(_listed(paths))]
-    identity = sha256_of(detector / "detector.json")[:16] if (detector / "detector.json").is_file() else ""
     if out:
         files = [file for file in files if not _is(out, file)]
         ctx.with_resource(locked(out))  # who comes second waits here, and goes on with what is left
+    identity = sha256_of(detector / "detector.json")[:16] if (detector / "detector.json").is_file() else ""
     done = _done(out, (identity, at, prevalence)) if out else set()
     left = [path for path in files if path not in done]
     unjudged = shown = 0

@@ -12,6 +12,7 @@ import click
 from facetell.allocator import tune_allocator
 from facetell.errors import FacetellError, near_miss
 from facetell.pixels import hide_metadata_warnings
+from facetell.progress import LogHandler
 
 __all__ = ["main"]
 
@@ -84,7 +85,7 @@ def main(arguments: list[str] | None = None) -> None:
     # of 130 was seen. A short spin is as fast on an idle one. Must be set before torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     tune_allocator()
-    handler = logging.StreamHandler()
+    handler = LogHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("facetell")
     logger.handlers = [handler]  # and not that of an earlier call, whose stderr may be closed

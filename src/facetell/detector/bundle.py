@@ -5,15 +5,21 @@
 ``lineage.safetensors`` hashes of the faces it has learned from, ``embedding.safetensors`` (where there is one) points of
 known faces, ``metrics.json`` what was measured on validation,
 ``training.csv`` the epochs or what was tried instead, ``README.md`` the model card (for people, free to edit).
+
+What changes later is written under a name of its own (``lineage-HASH.safetensors``, ``replay-HASH``) before the description
+names it, so the bundle changes in one step, with its description. What no description names is cleared away by the next
+one to change it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +29,13 @@ from safetensors.numpy import load_file, save, save_file
 from facetell.detector.calibration import Calibration, calibration_of
 from facetell.detector.lineage import LINEAGE, Lineage
 from facetell.errors import BundleError, UsageError
-from facetell.files import locked, sha256_of, whole_file, whole_folder, write_error
+from facetell.files import clear_leftovers, locked, sha256_of, whole_file, whole_folder, write_error
 
 __all__ = [
     "DESCRIPTION",
     "EMBEDDING",
     "FORMAT",
+    "REPLAY",
     "SELFTEST",
     "VERSION",
     "WEIGHTS",
@@ -37,11 +44,14 @@ __all__ = [
     "is_bundle",
     "read_bundle",
     "read_description",
+    "read_lineage",
+    "steadily",
     "update_calibration",
     "update_description",
     "write_bundle",
 ]
 
+R = TypeVar("R")
 Tensors = dict[str, npt.NDArray[Any]]
 
 FORMAT = "facetell.detector"
@@ -51,6 +61,8 @@ WEIGHTS = "weights.safetensors"
 SELFTEST = "selftest.safetensors"
 EMBEDDING = "embedding.safetensors"
 METRICS = "metrics.json"
+REPLAY = "replay"
+"""The folder of the replay buffer, where there is one, or what its name begins with."""
 CARD = "README.md"
 REQUIRED = {
     "runtime": str,
@@ -90,15 +102,15 @@ def write_bundle(
     card: str,
     tables: dict[str, str],
     embedding: Tensors | None = None,
-    fill: Callable[[Path], None] | None = None,
+    fill: Callable[[Path], dict[str, Any]] | None = None,
     *,
     lineage: Lineage,
 ) -> None:
     """Write a bundle beside ``path`` and rename it there. ``path`` must not exist.
 
     ``description`` lacks ``format``, ``version`` and ``files``, which are added here. ``tables`` are further text
-    files by name; ``embedding`` what `facetell.detector.known_faces` keeps, if it keeps any. ``fill`` may put folders into
-    the bundle before it appears; they answer for themselves.
+    files by name; ``embedding`` what `facetell.detector.known_faces` keeps, if it keeps any. ``fill`` may put more into the
+    bundle before it appears, and returns what the description says of that.
     """
     with locked(path):
         if path.exists():
@@ -120,20 +132,20 @@ def write_bundle(
                     for file in sorted(folder.iterdir())
                 }
                 (folder / CARD).write_text(card, encoding="utf-8")
-                whole = {"format": FORMAT, "version": VERSION, **description, "files": files}
+                more = fill(folder) if fill else {}
+                whole = {"format": FORMAT, "version": VERSION, **description, **more, "files": files}
                 _check_description(whole, folder / DESCRIPTION)
                 (folder / DESCRIPTION).write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
-                if fill:
-                    fill(folder)
         except SafetensorError as error:
             raise write_error(path, error) from error
 
 
-def update_description(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+def update_description(path: Path, change: Callable[[dict[str, Any]], None], lineage: Lineage | None = None) -> None:
     """Let ``change`` edit the description of the bundle at ``path`` in place, whole or not at all.
 
     ``detector.json`` holds the hashes of the other files and none of them holds a hash of it, so one rename is enough:
-    at every moment the bundle is the old or the new one. What ``change`` leaves must still be a description.
+    at every moment the bundle is the old or the new one. What ``change`` leaves must still be a description. ``lineage``
+    takes the place of the one there, with the same rename.
 
     Other processes that change it wait meanwhile.
 
@@ -144,18 +156,66 @@ def update_description(path: Path, change: Callable[[dict[str, Any]], None]) -> 
     with locked(file):
         description = read_bundle(path)[0]
         change(description)
+        if lineage is not None:
+            _write_lineage(path, description, lineage)
         with whole_file(file) as partial:
             partial.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
             _read_description(partial)
+        _clear_unnamed(path, description)
 
 
-def update_calibration(path: Path, change: Callable[[Calibration | None], Calibration]) -> None:
+def _write_lineage(path: Path, description: dict[str, Any], lineage: Lineage) -> None:
+    """Write a lineage beside the one there, and have the description name it instead; the very same stays as it is."""
+    content = save(lineage.tensors())
+    digest, old = hashlib.sha256(content).hexdigest(), _lineage_file(description)
+    if description["files"][old]["sha256"] == digest:
+        return
+    name = f"lineage-{digest[:16]}.safetensors"
+    with whole_file(path / name) as partial:
+        partial.write_bytes(content)
+    del description["files"][old]
+    description["files"][name] = {"bytes": len(content), "sha256": digest}
+
+
+def _clear_unnamed(path: Path, description: dict[str, Any]) -> None:
+    """Remove lineages and replay buffers that the description no longer names, and what killed processes left."""
+    clear_leftovers(path)
+    replay = description.get("replay")
+    named = {*description["files"], replay.get("folder", REPLAY) if isinstance(replay, dict) else None}
+    for left in path.iterdir():
+        if left.name not in named and _is_lineage(left.name):
+            left.unlink(missing_ok=True)
+        elif left.name not in named and _is_replay(left.name):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def update_calibration(
+    path: Path, change: Callable[[Calibration | None], Calibration], lineage: Lineage | None = None
+) -> None:
     """Replace the calibration of the bundle at ``path`` by what ``change`` makes of it, as ``update_description`` does."""
 
     def changed(description: dict[str, Any]) -> None:
         description["calibration"] = change(calibration_of(description)).as_dict()
 
-    update_description(path, changed)
+    update_description(path, changed, lineage)
+
+
+def steadily(path: Path, read: Callable[[], R]) -> R:
+    """What ``read`` reads of the bundle at ``path``; it reads again where another process has changed that meanwhile."""
+    while True:
+        before = _bytes_of(path)
+        try:
+            return read()
+        except BundleError:
+            if before == _bytes_of(path):
+                raise
+
+
+def _bytes_of(path: Path) -> bytes | None:
+    try:
+        return (path / DESCRIPTION).read_bytes()
+    except OSError:
+        return None
 
 
 def read_bundle(path: Path) -> tuple[dict[str, Any], Tensors, Tensors]:
@@ -170,6 +230,24 @@ def read_bundle(path: Path) -> tuple[dict[str, Any], Tensors, Tensors]:
         return description, load_file(path / WEIGHTS), load_file(path / SELFTEST)
     except (OSError, SafetensorError) as error:
         raise BundleError(f"the tensors of {path} cannot be read: {error}") from error
+
+
+def read_lineage(path: Path, description: dict[str, Any]) -> Lineage:
+    """What the detector at ``path``, whose files were checked, has learned from. Raises ``BundleError`` if damaged."""
+    return Lineage.read(path / _lineage_file(description))
+
+
+def _lineage_file(description: dict[str, Any]) -> str:
+    """The name of the one file that is its lineage."""
+    return str(next(filter(_is_lineage, description["files"])))
+
+
+def _is_lineage(name: str) -> bool:
+    return re.fullmatch(r"lineage(-[0-9a-f]{16})?\.safetensors", name) is not None
+
+
+def _is_replay(name: str) -> bool:
+    return re.fullmatch(r"replay(-[0-9a-f]{16})?", name) is not None
 
 
 def read_description(path: Path) -> dict[str, Any]:
@@ -207,9 +285,13 @@ def _check_description(description: dict[str, Any], file: Path) -> None:
         if not isinstance(entry, dict) or Path(name).name != name:
             raise BundleError(f"{file} is damaged: bad entry for '{name}'")
         hashes[name] = str(entry.get("sha256"))
-    for name in (WEIGHTS, SELFTEST, LINEAGE, METRICS):
-        if name not in hashes:
-            raise BundleError(f"{file} does not list {name}: the description is damaged or was edited")
+    counts = {name: int(name in hashes) for name in (WEIGHTS, SELFTEST, METRICS)}
+    counts[LINEAGE] = sum(map(_is_lineage, hashes))
+    for name, count in counts.items():
+        if count != 1:
+            raise BundleError(
+                f"{file} does not list {'one ' * bool(count)}{name}: the description is damaged or was edited"
+            )
     if "calibration" not in description:
         raise BundleError(f"{file} is damaged: 'calibration' is missing")
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from facetell.detector.bundle import Tensors, read_bundle
+from facetell.detector.bundle import Tensors, read_bundle, read_lineage, steadily
 from facetell.detector.calibration import DEFAULT, calibration_of, deciders_of, uncalibrated
 from facetell.detector.decider import Decider
 from facetell.detector.judge import Judge
@@ -85,7 +85,7 @@ class Detector:
             BundleError: with the reason for anything that is not exactly as it was written.
             UsageError: it has no such operating point, or is uncalibrated and ``at`` or ``prevalence`` are given.
         """
-        return cls._open(Path(path), device, at, prevalence, threads)[0]
+        return steadily(Path(path), lambda: cls._open(Path(path), device, at, prevalence, threads)[0])
 
     @classmethod
     def _open(
@@ -99,7 +99,9 @@ class Detector:
         description, weights, selftest = read_bundle(path)
         try:
             runtime = load_runtime(path, description, weights, device, threads)
-            return cls(runtime, description, at=at, prevalence=prevalence, lineage=Lineage.read(path)), selftest
+            return cls(
+                runtime, description, at=at, prevalence=prevalence, lineage=read_lineage(path, description)
+            ), selftest
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"{path}: detector.json is damaged: {error!r}") from error
 
@@ -120,7 +122,10 @@ class Detector:
     @classmethod
     def verify(cls, path: str | Path) -> dict[str, Any]:
         """Check a bundle whole: files, tensors, its replay buffer, and that the self-test gives its logits again."""
-        path = Path(path)
+        return steadily(Path(path), lambda: cls._verify(Path(path)))
+
+    @classmethod
+    def _verify(cls, path: Path) -> dict[str, Any]:
         detector, selftest = cls._open(path, "cpu")
         description = detector.description
         replay = open_replay_buffer(path, description)

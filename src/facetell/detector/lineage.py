@@ -1,11 +1,11 @@
 """Where a detector comes from, and which faces it has learned from: asked before anything is measured on faces.
 
 A detector carries ``lineage.safetensors``: hashes of the pictures and of the group names that it learned from at any step
-(fit, adapt, and those of a detector that it began with), and of the pictures that chose its epoch and calibration. No
-picture, path or name is in it. A hash is 8 bytes of BLAKE2b: enough that among 500,000 learned and as many asked none is
-equal by chance (1 in 10⁸), and 4 MB. It is salted with the weights of the first step, so that no table made once tells
-what all detectors learned from, nor two detectors show that they share a person. It cannot hide more: whoever holds a
-picture, or guesses a group's name and source, can ask as the guards here do.
+(fit, adapt, and those of a detector that it began with), and of the pictures that chose its epoch, calibration and
+thresholds. No picture, path or name is in it. A hash is 8 bytes of BLAKE2b: enough that among 500,000 learned and as many
+asked none is equal by chance (1 in 10⁸), and 4 MB. It is salted with the weights of the first step, so that no table made
+once tells what all detectors learned from, nor two detectors show that they share a person. It cannot hide more: whoever
+holds a picture, or guesses a group's name and source, can ask as the guards here do.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Seen:
 
     ``learned``: it learned from the picture, or from another of the same group in this face set. ``namesakes``: it did
     not, but from a group of the same name and source, so perhaps of the same person. ``chosen``: the picture, or another
-    of the same group, chose its epoch or calibration.
+    of the same group, chose its epoch, calibration or thresholds.
     """
 
     learned: Mask
@@ -57,6 +57,10 @@ class _Part:
     learned: Hashes
     groups: Hashes
     chosen: Hashes
+
+    def merged(self, other: _Part) -> _Part:
+        """The hashes of both, which have one salt."""
+        return _Part(self.salt, *(np.union1d(getattr(self, kind), getattr(other, kind)) for kind in _KINDS))
 
 
 @dataclass(frozen=True)
@@ -76,18 +80,21 @@ class Lineage:
         return self._with(faces, rows, ("learned", "groups"))
 
     def with_chosen(self, faces: FaceSet, rows: NDArray[np.int64]) -> Lineage:
-        """The same, its epoch or calibration having been chosen on these ``rows``."""
+        """The same, its epoch, calibration or a threshold having been chosen on these ``rows``."""
         return self._with(faces, rows, ("chosen",))
 
     def joined(self, other: Lineage) -> Lineage:
-        """The lineage of a detector made of two."""
-        return Lineage(self.parts + other.parts)
+        """The lineage of a detector made of two. What is learned later is its own, and goes on where this one ends."""
+        parts = {part.salt: part for part in self.parts}
+        for part in other.parts:
+            parts[part.salt] = part.merged(parts.get(part.salt, part))
+        return Lineage(tuple(parts.values()))
 
     def _with(self, faces: FaceSet, rows: NDArray[np.int64], kinds: Iterable[str]) -> Lineage:
-        last = self.parts[-1]
+        own = self.parts[0]
         table = faces.columns(["sha256", "source", "group"]).take(rows)
-        more: Any = {kind: np.union1d(getattr(last, kind), _hashed(last.salt, kind, table)) for kind in kinds}
-        return Lineage((*self.parts[:-1], replace(last, **more)))
+        more: Any = {kind: np.union1d(getattr(own, kind), _hashed(own.salt, kind, table)) for kind in kinds}
+        return Lineage((replace(own, **more), *self.parts[1:]))
 
     def seen(self, faces: FaceSet, split: str) -> Seen:
         """Which faces of a split it has learned from or was chosen on."""
@@ -134,24 +141,24 @@ class Lineage:
         return found
 
     @classmethod
-    def read(cls, path: Path) -> Lineage:
-        """The lineage of the detector at ``path``, whose files were checked. Raises ``BundleError`` for a damaged one."""
+    def read(cls, file: Path) -> Lineage:
+        """The lineage that a file holds whose hash was checked. Raises ``BundleError`` for a damaged one."""
         try:
-            stored = load_file(path / LINEAGE)
+            stored = load_file(file)
         except (OSError, SafetensorError, ValueError) as error:
-            raise BundleError(f"{path / LINEAGE} cannot be read: {error}") from error
+            raise BundleError(f"{file} cannot be read: {error}") from error
         count = len(stored) // (1 + len(_KINDS))
         wanted: dict[str, Any] = {f"{number}.{kind}": np.uint64 for number in range(count) for kind in _KINDS}
         wanted |= {f"{number}.salt": np.uint8 for number in range(count)}
         if not count or {name: (array.dtype, array.ndim) for name, array in stored.items()} != {
             name: (np.dtype(kind), 1) for name, kind in wanted.items()
         }:
-            raise BundleError(f"{path / LINEAGE} is damaged: it does not hold what a lineage does")
+            raise BundleError(f"{file} is damaged: it does not hold what a lineage does")
         parts = []
         for number in range(count):
             salt, *hashes = (stored[f"{number}.{kind}"] for kind in ("salt", *_KINDS))
             if len(salt) != SALT or any(bool((each[1:] <= each[:-1]).any()) for each in hashes):
-                raise BundleError(f"{path / LINEAGE} is damaged: its hashes are not in order")
+                raise BundleError(f"{file} is damaged: its hashes are not in order")
             parts.append(_Part(salt.tobytes(), *hashes))
         return cls(tuple(parts))
 

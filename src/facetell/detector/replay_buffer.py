@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +11,13 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from facetell.detector.bundle import REPLAY
 from facetell.errors import BundleError, DataError
+from facetell.faceset.join import Part, join
 from facetell.faceset.table import FaceSet
 
-__all__ = ["ADAPTED", "FOLDER", "described", "learned_by_adapt", "open_replay_buffer", "rows_to_keep"]
+__all__ = ["ADAPTED", "learned_by_adapt", "open_replay_buffer", "rows_to_keep", "write_replay_buffer"]
 
-FOLDER = "replay"
 ADAPTED = "adapted/"
 """Begins the names of groups that came by ``adapt``, which learned from all their faces, those of *validation* too."""
 
@@ -28,8 +31,9 @@ def open_replay_buffer(path: Path, description: dict[str, Any]) -> FaceSet | Non
     if listed is None:
         return None
     again = f"give it again: facetell remember {path} FACESET; or remove it: facetell remember {path} --forget"
+    folder = str(listed.get("folder", REPLAY)) if isinstance(listed, dict) else REPLAY
     try:
-        faces = FaceSet.open(path / FOLDER)
+        faces = FaceSet.open(path / Path(folder).name)
     except DataError as error:
         raise BundleError(f"{path}: its replay buffer cannot be used: {error.message}", hint=again) from None
     if not isinstance(listed, dict) or faces.fingerprint != listed.get("fingerprint"):
@@ -42,9 +46,19 @@ def learned_by_adapt(faces: FaceSet, split: str) -> NDArray[np.bool_]:
     return np.asarray(pc.starts_with(faces.columns(["group"], split)["group"], ADAPTED))
 
 
-def described(faces: FaceSet) -> dict[str, Any]:
-    """What a detector's description says of its replay buffer."""
+def write_replay_buffer(path: Path, parts: Sequence[Part], info: dict[str, Any]) -> dict[str, Any]:
+    """Write a face set of ``parts`` into the folder of a detector, and return what its description is to say of it.
+
+    It gets a name of its own, by what is in it: the one that the description names is there, as it was, until the
+    description names the new one.
+    """
+    key = hashlib.sha256()
+    for part in parts:
+        key.update(repr((part.faces.fingerprint, part.split, part.prefix)).encode() + part.rows.tobytes())
+    folder = f"{REPLAY}-{key.hexdigest()[:16]}"
+    faces = join(path / folder, parts, info)
     return {
+        "folder": folder,
         "fingerprint": faces.fingerprint,
         "faces": len(faces),
         "bytes": sum(int(shard["bytes"]) for shard in faces.info["shards"]),

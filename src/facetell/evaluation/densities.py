@@ -22,7 +22,7 @@ from facetell.evaluation.thresholds import cuts_of
 
 __all__ = ["LOG_ODDS_LIMIT", "density", "ideal_thresholds", "on_axis", "silverman"]
 
-LOG_ODDS_LIMIT = 16.0  # a float32 score cannot come closer to 1 than this
+LOG_ODDS_LIMIT = 16.0  # one in ten million: what lies beyond is as sure
 _GRID = 512
 
 Floats = NDArray[np.float64]

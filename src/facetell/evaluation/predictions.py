@@ -23,9 +23,10 @@ PREDICTION_COLUMNS: dict[str, str] = {
     "split": "str",
     "sha256": "str",
     "logit": "float32",
-    "score": "float32",
+    "score": "float64",
 }
-"""Columns and their types, in order. ``row``: place in the face set; ``score``: calibrated probability of fake."""
+"""Columns and their types, in order. ``row``: place in the face set; ``score``: calibrated probability of fake, as exact as
+`detect` compares it with a threshold: rounded, faces beside the threshold would get another decision here than there."""
 
 Columns = dict[str, NDArray[Any]]
 

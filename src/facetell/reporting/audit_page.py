@@ -52,7 +52,7 @@ def findings(audit: Mapping[str, Any]) -> list[str]:
             f"{worst['share']:.0%} of the detector's {worst['errors']:,} errors are in {worst['worst']:,} of "
             f"{worst['groups']:,} groups; by chance it would be {worst['chance']:.0%}"
         )
-    return found
+    return [*found, *(audit["detector"] or {}).get("warnings", [])]
 
 
 _NOTHING = "Nothing found: no leak between splits, no shortcut to the label"

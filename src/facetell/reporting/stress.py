@@ -53,13 +53,15 @@ Condition = tuple[str, int]
 class Conditions:
     """Faces of a split, N of them, under conditions (corruption, strength); `CLEAN` is one.
 
-    ``labels`` (N,) 0 or 1 and ``groups`` (N,) are the same under all; ``logits`` and ``scores`` (N,) float32 of each.
+    ``rows`` (N,) in the split, ``labels`` (N,) 0 or 1 and ``groups`` (N,) are the same under all; ``logits`` and
+    ``scores`` (N,) of each.
     """
 
+    rows: NDArray[np.int64]
     labels: NDArray[np.int8]
     groups: NDArray[Any]
     logits: Mapping[Condition, NDArray[np.float32]]
-    scores: Mapping[Condition, NDArray[np.float32]]
+    scores: Mapping[Condition, NDArray[np.float64]]
 
 
 def check_stress(out: Path) -> None:
@@ -204,7 +206,7 @@ def _write_predictions(path: Path, faces: Conditions) -> None:
             pa.field("label", pa.int8()),
             pa.field("group", pa.string()),
             pa.field("logit", pa.float32()),
-            pa.field("score", pa.float32()),
+            pa.field("score", pa.float64()),
         ]
     )
     count = len(faces.labels)
@@ -212,7 +214,7 @@ def _write_predictions(path: Path, faces: Conditions) -> None:
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for (name, strength), logits in faces.logits.items():
             columns = [
-                np.arange(count), pa.array([name] * count), np.full(count, strength, np.int8), faces.labels, groups,
+                faces.rows, pa.array([name] * count), np.full(count, strength, np.int8), faces.labels, groups,
                 logits, faces.scores[name, strength],
             ]  # fmt: skip
             writer.write_table(pa.table(dict(zip(schema.names, columns, strict=True)), schema=schema))

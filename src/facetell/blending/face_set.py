@@ -12,7 +12,7 @@ from facetell.blending.pairs import Maker, pair_maker
 from facetell.blending.writing import Order, real_rows, write_pairs
 from facetell.errors import DataError, UsageError, near_miss
 from facetell.faceset.table import FaceSet
-from facetell.faceset.writing import existing_faceset
+from facetell.faceset.writing import another_faceset, existing_faceset
 from facetell.files import locked
 from facetell.ingest.prepare import open_or_prepare
 from facetell.progress import Progress, ShowProgress, callback
@@ -93,9 +93,7 @@ def blend(
             if _same(existing.info.get("made"), made):
                 return existing
             if not overwrite:
-                raise DataError(
-                    f"{out} holds another face set", hint="give another folder, or --overwrite to replace it"
-                )
+                raise another_faceset(out)
         order = Order(KINDS[kind], draws, seed, size)
         tell = callback(progress)
         makers = _makers(order, faces, rows, tell)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facetell.blending.pairs import Regenerate, shrunk
-from facetell.errors import DataError, ImageError
+from facetell.faceset.decoded import map_pictures
 from facetell.faceset.table import FaceSet
 from facetell.networks.regenerator import DOWN, UPSAMPLING, Regenerator
 from facetell.pixels.decode import decode
@@ -100,17 +100,10 @@ def _drawn(network: nn.Module, pixels: NDArray[np.uint8], shift: tuple[int, int]
 def _patches(faces: FaceSet, rows: NDArray[np.int64], size: int | None, rng: np.random.Generator) -> NDArray[np.uint8]:
     """(N, SIDE, SIDE, 3) of some rows; smaller crops are mirrored at their edges."""
     found = []
-    for numbers, data in faces.pick(rows, 16):
-        for row, file in zip(numbers.tolist(), data, strict=True):
-            try:
-                pixels = shrunk(decode(file), size)
-            except ImageError as error:
-                raise DataError(
-                    f"face set {faces.path}, row {row}: {error.message}", hint="prepare the face set again"
-                ) from None
-            more = [max(0, SIDE - side) for side in pixels.shape[:2]]
-            pixels = np.pad(pixels, ((0, more[0]), (0, more[1]), (0, 0)), mode="symmetric")
-            for _ in range(PATCHES):
-                top, left = (int(rng.integers(side - SIDE + 1)) for side in pixels.shape[:2])
-                found.append(pixels[top : top + SIDE, left : left + SIDE])
+    for pixels in map_pictures(lambda _, data: shrunk(decode(data), size), faces, faces.pick(rows, 16)):
+        more = [max(0, SIDE - side) for side in pixels.shape[:2]]
+        padded = np.pad(pixels, ((0, more[0]), (0, more[1]), (0, 0)), mode="symmetric")
+        for _ in range(PATCHES):
+            top, left = (int(rng.integers(side - SIDE + 1)) for side in padded.shape[:2])
+            found.append(padded[top : top + SIDE, left : left + SIDE])
     return np.stack(found)

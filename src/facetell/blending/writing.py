@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +15,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from facetell.blending.pairs import Maker, dice, shrunk
-from facetell.errors import DataError, ImageError
 from facetell.faces.crop import CropGeometry, landmarks_within
 from facetell.faces.face import Face, as_landmarks
+from facetell.faceset.decoded import map_pictures
 from facetell.faceset.splits import SPLITS
-from facetell.faceset.table import FINGERPRINTED, FaceSet, fingerprint
-from facetell.faceset.writing import Slices, write_faceset
+from facetell.faceset.table import FaceSet
+from facetell.faceset.writing import Slices, described, write_faceset
 from facetell.pixels.decode import decode, probe
 from facetell.progress import Progress, Step, silent
-from facetell.threads import ordered
 
 __all__ = ["Order", "real_rows", "write_pairs"]
 
@@ -69,7 +68,7 @@ def write_pairs(
     Args:
         faces: whose real ``rows`` (N,), ascending, are read; no other picture is decoded.
         rows: see `real_rows`.
-        out: `writer.existing_faceset` has looked at it.
+        out: `existing_faceset` has looked at it.
         order: what is made.
         makers: by kind.
         made: goes into ``faceset.json``.
@@ -85,18 +84,15 @@ def write_pairs(
 
     def info() -> dict[str, Any]:
         return {
-            "rows": work.total,
-            "fingerprint": work.fingerprint(),
+            **described(np.arange(work.total), work.digests, work.table),
             "seed": order.seed,
             "splits_made": {"given": work.total, "made": 0, "carved_from_train": 0},
             "skipped": {},
-            "splits": splits,
-            "counts": work.counts(),
             "made": made,
             **({"crop": faces.info["crop"]} if "crop" in faces.info else {}),
         }
 
-    slices = Slices(splits, work.table)
+    slices = Slices(splits, lambda start, stop: work.table(np.arange(start, stop)))
     with closing(work.images(progress)) as images:
         written = write_faceset(out, slices, images, info, [], ROWS_PER_SHARD)
     written.created = True
@@ -122,37 +118,25 @@ class _Work:
     def images(self, progress: Progress) -> Generator[bytes, None, None]:
         """The bytes of all rows in order."""
         done = 0
-        with closing(ordered(self._pairs_of, self._chunks())) as chunks:
-            for chunk in chunks:
-                for data, digest, size in chunk:
+        with closing(map_pictures(self._pairs_of, self.faces, self.faces.pick(self.rows, _CHUNK))) as found:
+            for files in found:
+                for data, digest, size in files:
                     self.digests[done], self.sides[done] = np.frombuffer(digest, np.uint8), size
                     done += 1
                     progress(Step("blending", done, self.total, "pictures"))
                     yield data
 
-    def _chunks(self) -> Iterator[tuple[int, list[bytes]]]:
-        first = 0
-        for _, data in self.faces.pick(self.rows, _CHUNK):
-            yield first, data
-            first += len(data)
-
-    def _pairs_of(self, chunk: tuple[int, list[bytes]]) -> list[tuple[bytes, bytes, tuple[int, int]]]:
-        first, found = chunk[0], []
-        for at, data in enumerate(chunk[1], start=first):
-            try:
-                pixels = shrunk(decode(data), self.order.size)
-            except ImageError as error:
-                raise DataError(
-                    f"face set {self.faces.path}, row {self.rows[at]}: {error.message}",
-                    hint="prepare the face set again",
-                ) from None
-            landmarks = self._landmarks(at, (pixels.shape[1], pixels.shape[0]))
-            sha256 = self.meta["sha256"][at].as_py()
-            for draw in range(self.order.draws):
-                make = self.makers[self.order.kind(sha256, draw)]
-                for file in make(pixels, landmarks, dice(self.order.seed, sha256, draw)):
-                    header = probe(file)
-                    found.append((file, hashlib.sha256(file).digest(), (header.width, header.height)))
+    def _pairs_of(self, row: int, data: bytes) -> list[tuple[bytes, bytes, tuple[int, int]]]:
+        """All pictures made of one real face: bytes, sha256, width and height of each."""
+        at, found = int(np.searchsorted(self.rows, row)), []
+        pixels = shrunk(decode(data), self.order.size)
+        landmarks = self._landmarks(at, (pixels.shape[1], pixels.shape[0]))
+        sha256 = self.meta["sha256"][at].as_py()
+        for draw in range(self.order.draws):
+            make = self.makers[self.order.kind(sha256, draw)]
+            for file in make(pixels, landmarks, dice(self.order.seed, sha256, draw)):
+                header = probe(file)
+                found.append((file, hashlib.sha256(file).digest(), (header.width, header.height)))
         return found
 
     def _landmarks(self, at: int, size: tuple[int, int]) -> NDArray[np.float64] | None:
@@ -163,11 +147,8 @@ class _Work:
         face = Face((box[0], box[1], box[2], box[3]), as_landmarks(points), 1.0)
         return landmarks_within(face, self.geometry) * size
 
-    def table(self, start: int, stop: int) -> pa.Table:
-        """The metadata of some rows in a row, whose pictures were made."""
-        return self._of(np.arange(start, stop))
-
-    def _of(self, number: NDArray[np.int64]) -> pa.Table:
+    def table(self, number: NDArray[np.int64]) -> pa.Table:
+        """The metadata of some rows, whose pictures were made."""
         known = self.meta.take(pa.array(number // 2 // self.order.draws))
         label, draws = number % 2, number // 2 % self.order.draws
         sources, paths = [], []
@@ -189,25 +170,3 @@ class _Work:
                 **{name: known[name] for name in ("group", "split", "frame", "time", "face_score", "quality")},
             }
         )
-
-    def counts(self) -> dict[str, dict[str, dict[str, int]]]:
-        """Rows by split, label and source."""
-        counts: dict[str, dict[str, dict[str, int]]] = {}
-        splits, sources, hashes = (self.meta[name] for name in ("split", "source", "sha256"))
-        for split, source, sha256 in zip(splits.to_pylist(), sources.to_pylist(), hashes.to_pylist(), strict=True):
-            by_label = counts.setdefault(split, {"real": {}, "fake": {}})
-            by_label["real"][source] = by_label["real"].get(source, 0) + self.order.draws
-            for kind, number in Counter(self.order.kind(sha256, one) for one in range(self.order.draws)).items():
-                by_label["fake"][kind] = by_label["fake"].get(kind, 0) + number
-        return counts
-
-    def fingerprint(self) -> str:
-        """As every face set's: over the rows in the order of their hashes, some thousand at a time."""
-        order = np.lexsort(self.digests.view(">u8").T[::-1])
-
-        def rows() -> Iterator[tuple[Any, ...]]:
-            for start in range(0, len(order), 4096):
-                part = self._of(order[start : start + 4096]).select(FINGERPRINTED)
-                yield from zip(*(column.to_pylist() for column in part.columns), strict=True)
-
-        return fingerprint(rows())

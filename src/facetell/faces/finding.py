@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,6 +21,7 @@ from facetell.media.kind import Kind, kind_of
 from facetell.media.limits import Limits, read_bytes
 from facetell.media.video import Frame, Frames, frames
 from facetell.pixels.decode import MAX_BYTES, read_picture
+from facetell.threads import ordered
 
 __all__ = ["FaceFinder", "Finding", "FoundFace", "Reading", "Shot"]
 
@@ -160,13 +159,5 @@ class FaceFinder:
         """
         if self.threads == 1:
             yield from ((frame, self.look(frame.pixels)) for frame in video)
-            return
-        waiting: deque[tuple[Frame, Future[list[FoundFace]]]] = deque()
-        with ThreadPoolExecutor(self.threads) as pool:
-            for frame in video:
-                waiting.append((frame, pool.submit(self.look, frame.pixels)))
-                if len(waiting) > self.threads:
-                    first, faces = waiting.popleft()
-                    yield first, faces.result()
-            for first, faces in waiting:
-                yield first, faces.result()
+        else:
+            yield from ordered(lambda frame: (frame, self.look(frame.pixels)), video, self.threads, "facetell-faces")

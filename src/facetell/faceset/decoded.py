@@ -9,11 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections import deque
-from collections.abc import Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.lib import format as npy
@@ -26,7 +25,17 @@ from facetell.pixels.decode import decode_resized
 from facetell.progress import Progress, Step, silent
 from facetell.threads import ordered
 
-__all__ = ["ELSEWHERE", "PREPROCESSING", "DecodedImages", "cache_dir", "decoded", "prune"]
+__all__ = [
+    "ELSEWHERE",
+    "PREPROCESSING",
+    "DecodedImages",
+    "cache_dir",
+    "decoded",
+    "map_pictures",
+    "neighbours",
+    "prune",
+    "read_rows",
+]
 
 PREPROCESSING = 2
 """Version of `decode_resized`'s pixels, part of a cache file's name: raise it whenever they change."""
@@ -39,6 +48,7 @@ ELSEWHERE = "set FACETELL_CACHE to another folder"
 
 _GB = 1e9
 _CHUNK = 16
+_T = TypeVar("_T")
 
 
 def cache_dir() -> Path:
@@ -96,14 +106,10 @@ class DecodedImages:
         if self._fd < 0:
             raise DataError(f"{self.path} is closed")
         out = np.empty((len(wanted), self.size, self.size, 3), dtype=np.uint8)
-        picture = self.size * self.size * 3
-        flat = memoryview(out.reshape(-1).data)
-        # One read for each run of neighbours: a shuffled batch reads picture by picture, a sequential one all at once.
-        breaks = np.flatnonzero(np.diff(wanted) != 1) + 1
-        starts = np.concatenate([[0], breaks]).tolist() if len(wanted) else []
-        stops = [*starts[1:], len(wanted)]
-        for start, stop in zip(starts, stops, strict=False):
-            self._read_into(flat[start * picture : stop * picture], self._offset + int(wanted[start]) * picture)
+        try:
+            read_rows(self._fd, wanted, out, self._offset)
+        except EOFError:
+            raise DataError(f"{self.path} was cut short", hint="delete it; it is made again when needed") from None
         return out
 
     def batches(self, indices: ArrayLike, batch_size: int) -> Generator[NDArray[np.uint8], None, None]:
@@ -112,12 +118,28 @@ class DecodedImages:
         starts = range(0, len(rows), batch_size)
         yield from ordered(lambda at: self.gather(rows[at : at + batch_size]), starts, 1, "facetell-batches")
 
-    def _read_into(self, view: memoryview, offset: int) -> None:
-        done = 0
+
+def neighbours(places: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
+    """(start, stop, first place) of each run of neighbours in ``places`` (B,): one access to a file for each."""
+    breaks = np.flatnonzero(np.diff(places) != 1) + 1
+    starts = [0, *breaks.tolist()] if len(places) else []
+    for start, stop in zip(starts, [*starts[1:], len(places)], strict=False):
+        yield start, stop, int(places[start])
+
+
+def read_rows(descriptor: int, places: NDArray[np.int64], out: NDArray[Any], offset: int = 0) -> None:
+    """Fill ``out`` (B, ...) with the rows at ``places`` (B,) of an open file whose equal rows begin at ``offset``.
+
+    Not memory-mapped, as mapped pages count as the process's memory. Raises ``EOFError`` where the file has ended.
+    """
+    flat = memoryview(out.reshape(-1).view(np.uint8).data)
+    size = out.nbytes // max(len(places), 1)
+    for start, stop, place in neighbours(places):
+        view, done = flat[start * size : stop * size], 0
         while done < len(view):
-            piece = os.pread(self._fd, min(len(view) - done, 2**20), offset + done)
+            piece = os.pread(descriptor, min(len(view) - done, 2**20), offset + place * size + done)
             if not piece:
-                raise DataError(f"{self.path} was cut short", hint="delete it; it is made again when needed")
+                raise EOFError(f"row {place}")
             view[done : done + len(piece)] = piece
             done += len(piece)
 
@@ -152,7 +174,8 @@ def _decode(faceset: FaceSet, split: str, size: int, count: int, target: Path, p
     with whole_file(target, hint=ELSEWHERE) as partial, partial.open("wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
         npy.write_array_header_1_0(file, header)
-        with contextlib.closing(_decode_all(faceset, split, size)) as decoding:
+        chunks = faceset.images(split, batch_rows=_CHUNK)
+        with contextlib.closing(map_pictures(lambda _, data: decode_resized(data, size), faceset, chunks)) as decoding:
             for done, pixels in enumerate(decoding, start=1):
                 file.write(pixels.data)
                 progress(Step("decoding", done, count, "faces"))
@@ -221,29 +244,28 @@ def _read_header(path: Path) -> tuple[tuple[int, int, int, int], int]:
     return shape, offset
 
 
-def _decode_all(faceset: FaceSet, split: str, size: int) -> Generator[NDArray[np.uint8], None, None]:
-    """Decoded pictures of a split in order; some chunks are in flight, never more."""
-    workers = min(16, os.cpu_count() or 1)
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="facetell-decode")
-    waiting: deque[Future[list[NDArray[np.uint8]]]] = deque()
-    try:
-        for rows, pictures in faceset.images(split, batch_rows=_CHUNK):
-            waiting.append(pool.submit(_decode_chunk, faceset, int(rows[0]), pictures, size))
-            if len(waiting) > 2 * workers:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+def map_pictures(
+    function: Callable[[int, bytes], _T], faceset: FaceSet, chunks: Iterable[tuple[NDArray[np.int64], list[bytes]]]
+) -> Generator[_T, None, None]:
+    """Call ``function(row, bytes)`` for pictures of a face set in threads; results in order, few chunks in flight.
 
+    ``chunks`` are those of `FaceSet.images` or `FaceSet.pick`.
 
-def _decode_chunk(faceset: FaceSet, first: int, pictures: list[bytes], size: int) -> list[NDArray[np.uint8]]:
-    pixels = []
-    for offset, data in enumerate(pictures):
-        try:
-            pixels.append(decode_resized(data, size))
-        except ImageError as error:
-            raise DataError(
-                f"face set {faceset.path}, row {first + offset}: {error.message}", hint="prepare the face set again"
-            ) from None
-    return pixels
+    Raises:
+        DataError: ``function`` raised ``ImageError``, as the picture does not decode; names its row.
+    """
+
+    def all_of(chunk: tuple[NDArray[np.int64], list[bytes]]) -> list[_T]:
+        found = []
+        for row, data in zip(chunk[0].tolist(), chunk[1], strict=True):
+            try:
+                found.append(function(row, data))
+            except ImageError as error:
+                raise DataError(
+                    f"face set {faceset.path}, row {row}: {error.message}", hint="prepare the face set again"
+                ) from None
+        return found
+
+    with contextlib.closing(ordered(all_of, chunks)) as parts:
+        for found in parts:
+            yield from found

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from facetell.errors import LeakError
 from facetell.faceset.splits import SPLITS
-from facetell.faceset.table import FINGERPRINTED, SCHEMA, FaceSet, fingerprint
-from facetell.faceset.writing import Slices, write_faceset
+from facetell.faceset.table import SCHEMA, FaceSet
+from facetell.faceset.writing import Slices, described, write_faceset
 from facetell.labels import LABELS
 
 __all__ = ["Part", "join"]
@@ -57,15 +57,11 @@ def join(out: Path, parts: Sequence[Part], info: dict[str, Any]) -> FaceSet:
             columns = columns.set_column(_COLUMNS.index(name), name, column)
         table.append(columns)
     whole = pa.concat_tables(table).combine_chunks()
-    ordered = whole.select(FINGERPRINTED).sort_by("sha256")
-    counts = _counts(whole)
+    digests = np.frombuffer(bytes.fromhex("".join(whole["sha256"].to_pylist())), np.uint8).reshape(-1, 32)
     full = {
-        "rows": len(whole),
-        "fingerprint": fingerprint(zip(*(column.to_pylist() for column in ordered.columns), strict=True)),
+        **described(np.arange(len(whole)), digests, lambda at: whole.take(pa.array(at))),
         "splits_made": {"given": len(whole), "made": 0, "carved_from_train": 0},
         "skipped": {},
-        "splits": {split: sum(sum(n.values()) for n in labels.values()) for split, labels in counts.items()},
-        "counts": counts,
         **info,
     }
     slices = Slices(full["splits"], lambda start, stop: whole.slice(start, stop - start))
@@ -82,14 +78,6 @@ def _fresh(seen: dict[str, tuple[int, str]], sha: str, label: int, path: str) ->
             hint="one of the two labels is wrong: look at the picture",
         )
     return False
-
-
-def _counts(table: pa.Table) -> dict[str, dict[str, dict[str, int]]]:
-    counts: dict[str, dict[str, dict[str, int]]] = {}
-    for split, label, source in zip(*(table[name].to_pylist() for name in ("split", "label", "source")), strict=True):
-        named = counts.setdefault(split, {}).setdefault(LABELS[label], {})
-        named[source] = named.get(source, 0) + 1
-    return counts
 
 
 def _images(parts: Sequence[Part]) -> Iterator[bytes]:

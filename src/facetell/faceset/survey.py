@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facetell.errors import DataError, ImageError
+from facetell.faceset.decoded import map_pictures
 from facetell.faceset.table import FaceSet
 from facetell.pixels.decode import decode
 from facetell.pixels.image_statistics import STATISTICS, Floats, image_statistics
 from facetell.pixels.perceptual_hash import THUMBNAIL_BYTES, perceptual_hash
 from facetell.progress import Progress, Step, silent
-from facetell.threads import ordered
 
 __all__ = ["Survey", "sample_statistics", "survey"]
 
 _CHUNK = 16
 _BLOCK_OF = 16_384  # rows for each row of a sample's blocks: bounds what a sample of a large face set reads
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -49,9 +45,13 @@ def survey(faceset: FaceSet, progress: Progress = silent) -> Survey:
     hashes = np.empty(count, np.uint64)
     thumbnails = np.empty((count, THUMBNAIL_BYTES), np.uint8)
     digests = np.empty((count, 16), np.uint8)
-    for row, (measured, hashed) in enumerate(_each(_whole, faceset, faceset.images(batch_rows=_CHUNK))):
-        statistics[row] = measured
-        hashes[row], thumbnails[row], digests[row] = hashed
+
+    def measure(_: int, data: bytes) -> tuple[list[float], tuple[int, NDArray[np.uint8], NDArray[np.uint8]]]:
+        pixels = decode(data)
+        return image_statistics(data, pixels), perceptual_hash(pixels)
+
+    for row, measured in enumerate(map_pictures(measure, faceset, faceset.images(batch_rows=_CHUNK))):
+        statistics[row], (hashes[row], thumbnails[row], digests[row]) = measured
         progress(Step("measuring", row + 1, count, "faces"))
     return Survey(statistics, hashes, thumbnails, digests)
 
@@ -72,33 +72,5 @@ def sample_statistics(
         block = min(max(len(rows) // _BLOCK_OF, 1), 16)
         starts = np.random.default_rng(seed).permutation(len(rows) // block)[: most // block] * block
         rows = rows[np.sort((starts[:, None] + np.arange(block)).ravel())]
-    return rows, np.array(list(_each(_statistics, faceset, faceset.pick(rows, _CHUNK))), np.float32)
-
-
-def _statistics(data: bytes) -> list[float]:
-    return image_statistics(data, decode(data))
-
-
-def _whole(data: bytes) -> tuple[list[float], tuple[int, NDArray[np.uint8], NDArray[np.uint8]]]:
-    pixels = decode(data)
-    return image_statistics(data, pixels), perceptual_hash(pixels)
-
-
-def _each(
-    function: Callable[[bytes], _T], faceset: FaceSet, chunks: Iterable[tuple[NDArray[np.int64], list[bytes]]]
-) -> Iterator[_T]:
-    """Map over pictures with threads, in order."""
-
-    def all_of(chunk: tuple[NDArray[np.int64], Sequence[bytes]]) -> list[_T]:
-        found = []
-        for row, data in zip(chunk[0].tolist(), chunk[1], strict=True):
-            try:
-                found.append(function(data))
-            except ImageError as error:
-                raise DataError(
-                    f"face set {faceset.path}, row {row}: {error.message}", hint="prepare the face set again"
-                ) from None
-        return found
-
-    for found in ordered(all_of, chunks):
-        yield from found
+    measured = map_pictures(lambda _, data: image_statistics(data, decode(data)), faceset, faceset.pick(rows, _CHUNK))
+    return rows, np.array(list(measured), np.float32)

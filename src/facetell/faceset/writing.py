@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from facetell.errors import DataError
 from facetell.faceset.rows import Skipped
-from facetell.faceset.table import FORMAT, INFO_FILE, SCHEMA, SKIPPED_FILE, VERSION, FaceSet
+from facetell.faceset.splits import SPLITS
+from facetell.faceset.table import (
+    FINGERPRINTED,
+    FORMAT,
+    INFO_FILE,
+    SCHEMA,
+    SKIPPED_FILE,
+    VERSION,
+    FaceSet,
+    fingerprint,
+)
 from facetell.files import sha256_of, whole_folder, write_csv, write_error
+from facetell.labels import LABELS
 
 __all__ = [
     "ROW_GROUP_BYTES",
     "ROW_GROUP_ROWS",
     "SHARD_BYTES",
     "Slices",
+    "another_faceset",
+    "described",
     "existing_faceset",
     "write_faceset",
 ]
@@ -64,6 +80,11 @@ def existing_faceset(out: Path, *, overwrite: bool) -> FaceSet | None:
         raise
 
 
+def another_faceset(out: Path) -> DataError:
+    """Why ``out`` is not replaced: it holds a face set made otherwise."""
+    return DataError(f"{out} holds another face set", hint="give another folder, or --overwrite to replace it")
+
+
 @dataclass(frozen=True)
 class Slices:
     """The metadata of a face set in its order, made some rows at a time.
@@ -74,6 +95,36 @@ class Slices:
 
     splits: dict[str, int]
     read: Callable[[int, int], pa.Table]
+
+
+def described(
+    rows: NDArray[np.int64], digests: NDArray[np.uint8], read: Callable[[NDArray[np.int64]], pa.Table]
+) -> dict[str, Any]:
+    """``rows``, ``fingerprint``, ``splits`` and ``counts`` (split → label → source → rows), for ``faceset.json``.
+
+    Args:
+        rows: (M,) the rows of the face set.
+        digests: (N, 32) sha256 of pictures, by row.
+        read: metadata of some rows; asked for some thousand at a time.
+    """
+    order = rows[np.lexsort(digests[rows].view(">u8").T[::-1])]
+    numbers: Counter[tuple[int, int, str]] = Counter()
+
+    def by_hash() -> Iterator[tuple[Any, ...]]:
+        for start in range(0, len(order), 4096):
+            part = read(order[start : start + 4096]).select(FINGERPRINTED)
+            for row in zip(*(column.to_pylist() for column in part.columns), strict=True):
+                _, label, _, source, split = row
+                numbers[SPLITS.index(split), label, source] += 1
+                yield row
+
+    whole = fingerprint(by_hash())
+    counts: dict[str, dict[str, dict[str, int]]] = {}
+    splits: dict[str, int] = {}
+    for (code, label, source), number in sorted(numbers.items()):
+        counts.setdefault(SPLITS[code], {}).setdefault(LABELS[label], {})[source] = number
+        splits[SPLITS[code]] = splits.get(SPLITS[code], 0) + number
+    return {"rows": len(order), "fingerprint": whole, "splits": splits, "counts": counts}
 
 
 def write_faceset(

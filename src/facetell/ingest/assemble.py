@@ -17,13 +17,13 @@ from facetell.errors import DataError
 from facetell.faceset.duplicates import without_duplicates
 from facetell.faceset.rows import Rows, Skipped
 from facetell.faceset.splits import FRACTIONS, SPLITS, assign, check_groups
-from facetell.faceset.table import FINGERPRINTED, FaceSet, fingerprint
-from facetell.faceset.writing import Slices, write_faceset
+from facetell.faceset.table import FaceSet
+from facetell.faceset.writing import Slices, another_faceset, described, write_faceset
 from facetell.labels import LABELS
 from facetell.pixels.decode import FORMATS
 from facetell.progress import Progress, Step
 
-__all__ = ["Crops", "assemble"]
+__all__ = ["Crops", "Task", "assemble"]
 
 
 @dataclass
@@ -45,57 +45,58 @@ class Crops:
     columns: dict[str, pa.Array] = field(default_factory=dict)
 
 
-def assemble(
-    source: Path,
-    out: Path,
-    rows: Rows,
-    crops: Crops,
-    *,
-    seed: int,
-    split: str | None,
-    one_label: bool,
-    rows_per_shard: int,
-    overwrite: bool,
-    existing: FaceSet | None,
-    info: dict[str, Any],
-    progress: Progress,
-) -> FaceSet:
-    """Make a face set at ``out`` of the usable ``crops``; arguments and errors are those of `prepare.prepare`.
+@dataclass(frozen=True)
+class Task:
+    """What is to be made: the arguments of `prepare.prepare` of these names.
 
-    ``existing`` is the face set at ``out``, returned as it is if it holds the same. ``info`` goes into
-    ``faceset.json``. ``progress`` is told of every crop written.
+    ``existing`` is the face set at ``out``, if there is one; ``progress`` is told of every crop written.
+    """
+
+    source: Path
+    out: Path
+    seed: int
+    split: str | None
+    one_label: bool
+    rows_per_shard: int
+    overwrite: bool
+    existing: FaceSet | None
+    progress: Progress
+
+
+def assemble(task: Task, rows: Rows, crops: Crops, info: dict[str, Any]) -> FaceSet:
+    """Make the face set of the usable ``crops``, or give back the existing one if it holds the same.
+
+    ``info`` goes into ``faceset.json``. Errors are those of `prepare.prepare`.
     """
     if not crops.usable.any():
-        raise DataError(f"{source}: no usable picture{_why(crops.skipped)}")
+        raise DataError(f"{task.source}: no usable picture{_why(crops.skipped)}")
     keep, duplicates = without_duplicates(rows, crops.usable, crops.digests)
     crops.skipped.extend(duplicates)
-    if not one_label:
-        _refuse_missing_label(source, rows, keep, crops.skipped)
-    splits, how = _splits(rows, keep, seed, split)
+    if not task.one_label:
+        _refuse_missing_label(task.source, rows, keep, crops.skipped)
+    splits, how = _splits(rows, keep, task.seed, task.split)
     order = keep[np.argsort(splits[keep], kind="stable")]
 
     def table(some: NDArray[np.int64]) -> pa.Table:
         return _table(rows, crops, splits, some)
 
     full: dict[str, Any] = {
-        "rows": len(order),
-        "fingerprint": fingerprint(_by_hash(crops, keep, table)),
-        "seed": seed,
+        **described(keep, crops.digests, table),
+        "seed": task.seed,
         "splits_made": how,
         "skipped": dict(sorted(Counter(skip.reason for skip in crops.skipped).items())),
-        **_counts(rows, splits, order),
         **info,
     }
-    if "test" not in full["splits"] and not how["given"] and split is None:
+    if "test" not in full["splits"] and not how["given"] and task.split is None:
         full["notes"] = [*info.get("notes", []), "too few groups for a test split: evaluate on other pictures"]
-    if existing is not None and _same(existing.info, full):
-        return existing
-    if existing is not None and not overwrite:
-        raise DataError(f"{out} holds another face set", hint="give another folder, or --overwrite to replace it")
+    if task.existing is not None and _same(task.existing.info, full):
+        return task.existing
+    if task.existing is not None and not task.overwrite:
+        raise another_faceset(task.out)
     slices = Slices(full["splits"], lambda start, stop: table(order[start:stop]))
     with closing(crops.stream(order)) as images:
-        counted = _count(images, len(order), progress)
-        faceset = write_faceset(out, slices, counted, full, crops.skipped, rows_per_shard)
+        counted = _count(images, len(order), task.progress)
+        faceset = write_faceset(task.out, slices, counted, full, crops.skipped, task.rows_per_shard)
     faceset.created = True
     return faceset
 
@@ -180,32 +181,6 @@ def _carve(rows: Rows, train: NDArray[np.int64], seed: int) -> NDArray[np.int8]:
     known = np.full(len(train) + 1, -1, dtype=np.int8)
     known[-1] = SPLITS.index("test")
     return assign(labels, groups, sources, known, seed)[:-1]
-
-
-def _by_hash(
-    crops: Crops, keep: NDArray[np.int64], table: Callable[[NDArray[np.int64]], pa.Table]
-) -> Iterator[tuple[Any, ...]]:
-    """The kept rows' fingerprinted columns in the order of their hashes, some thousand at a time."""
-    kept = np.zeros(len(crops.usable), dtype=np.bool_)
-    kept[keep] = True
-    order = np.lexsort(crops.digests.view(">u8").T[::-1])
-    order = order[kept[order]]
-    step = 4096
-    for start in range(0, len(order), step):
-        part = table(order[start : start + step]).select(FINGERPRINTED)
-        yield from zip(*(column.to_pylist() for column in part.columns), strict=True)
-
-
-def _counts(rows: Rows, splits: NDArray[np.int8], order: NDArray[np.int64]) -> dict[str, Any]:
-    """Rows by split, and by split, label and source."""
-    width = len(rows.source_names)
-    keys = (splits[order].astype(np.int64) * 2 + rows.labels[order]) * width + rows.sources[order]
-    counts: dict[str, dict[str, dict[str, int]]] = {}
-    for key, number in zip(*(part.tolist() for part in np.unique(keys, return_counts=True)), strict=True):
-        split, label, source = SPLITS[key // width // 2], LABELS[key // width % 2], rows.source_names[key % width]
-        counts.setdefault(split, {}).setdefault(label, {})[source] = number
-    by_split = {split: sum(sum(sources.values()) for sources in labels.values()) for split, labels in counts.items()}
-    return {"splits": by_split, "counts": counts}
 
 
 def _table(rows: Rows, crops: Crops, splits: NDArray[np.int8], some: NDArray[np.int64]) -> pa.Table:

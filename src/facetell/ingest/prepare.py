@@ -12,18 +12,17 @@ import re
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facetell.errors import DataError, MediaError, UsageError, near_miss
+from facetell.errors import MediaError, UsageError, near_miss
 from facetell.faceset.decoded import ELSEWHERE, cache_dir
 from facetell.faceset.rows import Rows
 from facetell.faceset.splits import SPLITS
 from facetell.faceset.table import INFO_FILE, FaceSet
-from facetell.faceset.writing import existing_faceset
+from facetell.faceset.writing import another_faceset, existing_faceset
 from facetell.files import locked
-from facetell.ingest.assemble import assemble
+from facetell.ingest.assemble import Task, assemble
 from facetell.ingest.layouts import find_layout, get_layout
 from facetell.ingest.ready_crops import look_at_all
 from facetell.ingest.sources import find_rows
@@ -98,12 +97,9 @@ def prepare(
     rows, tell = _rows(source, subfolders, layout, options or {}), callback(progress)
     with locked(out):  # who comes second waits here, and then finds it made
         existing = existing_faceset(out, overwrite=overwrite)
-        ends = partial(
-            assemble, source, out, seed=seed, split=split, one_label=one_label, rows_per_shard=rows_per_shard,
-            overwrite=overwrite, existing=existing, progress=tell,
-        )  # fmt: skip
+        task = Task(source, out, seed, split, one_label, rows_per_shard, overwrite, existing, tell)
         if faces == "crops" or (faces == "auto" and not _has_video(rows)):
-            return ends(rows, look_at_all(rows, tell), info={})
+            return assemble(task, rows, look_at_all(rows, tell), {})
         from facetell.ingest.extract import Extraction, Plan, extract
 
         plan = Plan(rows, extraction or Extraction())
@@ -113,10 +109,10 @@ def prepare(
             shutil.rmtree(parts, ignore_errors=True)  # a kill may have come between the face set and this
             return existing
         if existing is not None and not overwrite:
-            raise DataError(f"{out} holds another face set", hint="give another folder, or --overwrite to replace it")
+            raise another_faceset(out)
         crop_rows, crops, account = extract(plan, parts, workers=workers, progress=tell)
         info = {"crop": plan.record, "media": {**account, "key": key}, "notes": list(rows.notes)}
-        faceset = ends(crop_rows, crops, info=info)
+        faceset = assemble(task, crop_rows, crops, info)
         shutil.rmtree(parts, ignore_errors=True)
         return faceset
 

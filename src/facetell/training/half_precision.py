@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facetell.errors import DataError
+from facetell.faceset.decoded import neighbours, read_rows
 from facetell.files import check_space
 
 __all__ = ["HalfRows"]
@@ -21,8 +21,7 @@ __all__ = ["HalfRows"]
 class HalfRows:
     """``files`` files in ``folder``, each of ``rows`` arrays of ``shape`` as float16; made at the first writing.
 
-    Read with ``pread`` and not memory-mapped, as mapped pages count as the process's memory. ``hint`` is said when the
-    disk is too small.
+    ``hint`` is said when the disk is too small.
     """
 
     def __init__(self, folder: Path, rows: int, shape: tuple[int, ...], files: int, hint: str) -> None:
@@ -48,7 +47,7 @@ class HalfRows:
             if number not in self._files:
                 self._files[number] = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115 - kept open
             flat = memoryview(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
-            for start, stop, place in _runs(places):
+            for start, stop, place in neighbours(places):
                 view, done = flat[start * self._bytes : stop * self._bytes], 0
                 while done < len(view):
                     done += os.pwrite(self._files[number].fileno(), view[done:], place * self._bytes + done)
@@ -58,23 +57,8 @@ class HalfRows:
     def read(self, number: int, places: NDArray[np.int64]) -> NDArray[np.float16]:
         """Rows (B, *shape) at ``places`` of file ``number``, in any order; all must have been written."""
         out = np.empty((len(places), *self.shape), np.float16)
-        flat = memoryview(out.reshape(-1).view(np.uint8).data)
-        for start, stop, place in _runs(places):
-            view, done = flat[start * self._bytes : stop * self._bytes], 0
-            while done < len(view):
-                piece = os.pread(self._files[number].fileno(), min(len(view) - done, 2**20), place * self._bytes + done)
-                if not piece:
-                    raise IndexError(f"row {place} was never written")
-                view[done : done + len(piece)] = piece
-                done += len(piece)
+        try:
+            read_rows(self._files[number].fileno(), places, out)
+        except EOFError as error:
+            raise IndexError(f"{error} was never written") from None
         return out
-
-
-def _runs(places: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
-    """(start, stop, first place) of each run of neighbours: one access for each."""
-    if not len(places):
-        return
-    breaks = np.flatnonzero(np.diff(places) != 1) + 1
-    starts = [0, *breaks.tolist()]
-    for start, stop in zip(starts, [*starts[1:], len(places)], strict=True):
-        yield start, stop, int(places[start])

@@ -47,7 +47,7 @@ def test_it_learns_the_new_kind_and_keeps_the_old(made: Monday, tmp_path: Path) 
 
 def test_the_new_detector_is_whole(made: Monday, adapted: tuple[Path, AdaptResult]) -> None:
     out, result = adapted
-    assert facetell.verify(out)["method"] == "finetune"
+    assert facetell.verify(out).method == "finetune"
     assert [path.name for path in out.parent.iterdir()] == [out.name]  # nothing half-made beside it
     description = read_bundle(out)[0]
     replay, old = (open_replay_buffer(path, read_description(path)) for path in (out, made.detector))
@@ -76,18 +76,18 @@ def test_the_new_detector_is_whole(made: Monday, adapted: tuple[Path, AdaptResul
 
 def test_the_record_says_what_was_tried_and_why(adapted: tuple[Path, AdaptResult], made: Monday) -> None:
     out, result = adapted
-    events = facetell.history(out)
-    assert [event["what"] for event in events] == ["fit", "adapt"]
-    assert json.loads(json.dumps(events[1])) == json.loads(json.dumps(result.as_dict()))
-    assert facetell.history(made.detector) == events[:1]
+    told = facetell.history(out)
+    assert json.loads(json.dumps(list(told.adapted))) == json.loads(json.dumps([result.as_dict()]))
+    assert facetell.history(made.detector).fitted == told.fitted
+    assert facetell.history(made.detector).adapted == ()
     assert {each.candidate for each in result.tried} == {"full", "full × 0.5"}
     assert result.chosen in {"full", "full × 0.5"}
     assert result.checks["new"].numbers["gain"] > 0.1
     assert result.checks["old"].numbers["bound"] >= -result.checks["old"].numbers["margin"]
     assert result.new["counts"]["finetune"] == {"real": {"real": 24}, "fake": {"smooth": 24}}
     assert result.sentences == ()
-    assert "NaN" not in json.dumps(events)
-    assert "Infinity" not in json.dumps(events)
+    assert "NaN" not in json.dumps(told.as_dict())
+    assert "Infinity" not in json.dumps(told.as_dict())
 
 
 @pytest.mark.slow
@@ -106,11 +106,10 @@ def test_a_second_kind_on_top(made: Monday, adapted: tuple[Path, AdaptResult], t
     out, _ = adapted
     facetell.adapt(out, tmp_path / "twice", fake=made["flat"], real=fill(tmp_path / "more", "real", 24, 55),
                    strategy="full", margin=0.5)  # fmt: skip
-    events = facetell.history(tmp_path / "twice")
-    assert [event["what"] for event in events] == ["fit", "adapt", "adapt"]
-    assert events[:2] == facetell.history(out)
-    check = events[2]["checks"]["old"]
+    before, after = facetell.history(out), facetell.history(tmp_path / "twice")
+    assert (after.fitted, after.adapted[:1]) == (before.fitted, before.adapted)
+    check = after.adapted[1]["checks"]["old"]
     assert check["seen"] == 8
     assert "(8 of them only by an earlier adapt)" in check["says"]
-    assert facetell.verify(tmp_path / "twice")["method"] == "finetune"
+    assert facetell.verify(tmp_path / "twice").method == "finetune"
     assert (tmp_path / "twice" / "README.md").read_text().count("**Adapted**") == 2

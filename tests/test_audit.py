@@ -88,7 +88,7 @@ def test_planted_leaks_are_found(tmp_path: Path) -> None:
     add(folder, "near.jpg", encoded(smaller, "JPEG", quality=60), "fake", "test")
     both = decode((folder / "train-7-real.bin").read_bytes())
     add(folder, "twice.png", encoded(both), "fake", "train")
-    leaks = (found := facetell.audit(folder, tmp_path / "audit"))["leaks"]
+    leaks = (found := facetell.audit(folder, tmp_path / "audit")).leaks
 
     assert leaks["groups"] == {"count": 0, "examples": []}
     across = leaks["identical"]["across_splits"]
@@ -102,7 +102,7 @@ def test_planted_leaks_are_found(tmp_path: Path) -> None:
         {"train-5-fake.bin", "near.jpg"}
     ]
     assert leaks["near"]["by_split"]["test"] == {"rows": 1, "of": 102}
-    assert len(found["findings"]) == 3
+    assert len(found.findings) == 3
     with Image.open(tmp_path / "audit" / "near-duplicates.png") as sheet:
         assert sheet.height > 100
 
@@ -112,22 +112,22 @@ def test_planted_leaks_are_found(tmp_path: Path) -> None:
 )
 def test_a_planted_shortcut_is_found(encode: Encode, family: str, tmp_path: Path) -> None:
     found = facetell.audit(source(tmp_path / "pictures", encode))
-    families = {one["family"]: one for one in found["shortcuts"]["families"]}
+    families = {one["family"]: one for one in found.shortcuts["families"]}
     assert families[family]["verdict"] == "strong"
     assert families[family]["low"] > 0.8
-    assert any(line.startswith(f"{family} alone tells real from fake") for line in found["findings"])
+    assert any(line.startswith(f"{family} alone tells real from fake") for line in found.findings)
     assert families["mean colour"]["verdict"] == families["resolution"]["verdict"] == "none"
-    assert (found["shortcuts"]["learned_on"], found["shortcuts"]["measured_on"]) == ("train", "test")
+    assert (found.shortcuts["learned_on"], found.shortcuts["measured_on"]) == ("train", "test")
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_clean_data_is_quiet(seed: int, tmp_path: Path) -> None:
-    assert facetell.audit(source(tmp_path / "pictures", clean, seed), seed=seed)["findings"] == []
+    assert facetell.audit(source(tmp_path / "pictures", clean, seed), seed=seed).findings == []
 
 
 def test_one_split_alone_and_too_few_groups(tmp_path: Path) -> None:
     faces = facetell.prepare(source(tmp_path / "pictures", by_quality), tmp_path / "faces")
-    found = facetell.audit(faces.path, split="train")["shortcuts"]
+    found = facetell.audit(faces.path, split="train").shortcuts
     assert found["learned_on"] == "train"
     assert {one["family"]: one["verdict"] for one in found["families"]}["compression"] == "strong"
     with pytest.raises(DataError, match="no split 'finetune'"):
@@ -139,7 +139,7 @@ def test_one_split_alone_and_too_few_groups(tmp_path: Path) -> None:
             Image.fromarray(
                 np.random.default_rng([i, label == "fake"]).integers(0, 255, (9, 9, 3), dtype=np.uint8)
             ).save(small / label / f"{i}.png")
-    assert facetell.audit(small)["shortcuts"]["families"] == []
+    assert facetell.audit(small).shortcuts["families"] == []
 
 
 def test_features_by_hand() -> None:
@@ -190,7 +190,7 @@ def test_fit_passes_it_on(tmp_path: Path, caplog: pytest.LogCaptureFixture, caps
     assert said in caplog.text
     assert said in (tmp_path / "detector" / "README.md").read_text("utf-8")
     report = facetell.evaluate(tmp_path / "detector", faces.path, tmp_path / "report")
-    assert any(said in line for line in report["warnings"])
+    assert any(said in line for line in report.warnings)
 
     out = tmp_path / "audit"
     with pytest.raises(SystemExit) as ended:

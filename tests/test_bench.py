@@ -77,7 +77,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def found(folder: Path) -> dict[str, dict]:
     table = facetell.bench(folder / "toys.toml", folder / "out", data=folder, jobs=1)
-    return {f"{line['row']} {line['axes'].get('shots', '')}".strip(): line for line in table["lines"]}
+    return {f"{line['row']} {line['axes'].get('shots', '')}".strip(): line for line in table.lines}
 
 
 @pytest.mark.slow
@@ -131,7 +131,7 @@ def test_a_second_run_computes_nothing(found: dict[str, dict], folder: Path) -> 
     )
     again = facetell.bench(folder / "renamed.toml", folder / "out", data=folder, jobs=1)
     assert stamps() == before
-    assert [line.get("auroc") for line in again["lines"]] == [line.get("auroc") for line in found.values()]
+    assert [line.get("auroc") for line in again.lines] == [line.get("auroc") for line in found.values()]
 
 
 @pytest.mark.slow
@@ -163,13 +163,13 @@ def test_a_killed_bench_goes_on(folder: Path, tmp_path: Path) -> None:
     assert list(tmp_path.rglob("checkpoint.safetensors"))
     assert not list(tmp_path.rglob("result.json"))
     table = facetell.bench(spec, tmp_path / "out", data=folder, jobs=1)
-    line = table["lines"][0]
+    line = table.lines[0]
     assert line["seeds"] == [0]
     assert line["fit_seconds"] is None  # not the time of a whole fit, so none is claimed
     whole = tmp_path / "whole"
     facetell.fit("finetune", folder / "toys", whole, settings={**_settings(TINY), "epochs": 60})
     report = facetell.evaluate(whole, folder / "toys", tmp_path / "report", device="cpu")
-    assert line["auroc"]["mean"] == pytest.approx(report["metrics"]["auroc"]["value"])
+    assert line["auroc"]["mean"] == pytest.approx(report.metrics["auroc"].value)
 
 
 def _settings(text: str) -> dict[str, object]:

@@ -158,10 +158,10 @@ def test_reals_and_fakes_are_written_alike(faces: FaceSet, tmp_path: Path, kind:
 
 def test_audit_finds_no_shortcut(blended: FaceSet) -> None:
     found = facetell.audit(blended.path, split="train")
-    assert found["shortcuts"]["families"]
-    assert {one["verdict"] for one in found["shortcuts"]["families"]} == {"none"}
-    assert found["leaks"]["identical"]["both_labels"]["rows"] == 0
-    assert found["leaks"]["groups"]["count"] == 0
+    assert found.shortcuts["families"]
+    assert {one["verdict"] for one in found.shortcuts["families"]} == {"none"}
+    assert found.leaks["identical"]["both_labels"]["rows"] == 0
+    assert found.leaks["groups"]["count"] == 0
 
 
 # --- from there on, and what is refused -----------------------------------------------------------------------------

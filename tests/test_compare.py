@@ -67,10 +67,10 @@ def test_from_two_reports_to_a_sentence(tmp_path: Path) -> None:
     found = facetell.compare(folders, tmp_path / "out", seed=3)
 
     assert sorted(entry.name for entry in (tmp_path / "out").iterdir()) == ["compare.json", "compare.md", "plots"]
-    assert json.loads((tmp_path / "out" / "compare.json").read_text("utf-8")) == found
-    assert found["counts"] == {"n": N, "n_real": N // 2, "n_fake": N // 2, "groups": N // 2}
-    (one,) = found["comparisons"]
-    assert (one["a"], one["b"], found["pairs"]) == ("good", "poor", [])
+    assert json.loads((tmp_path / "out" / "compare.json").read_text("utf-8")) == found.as_dict()
+    assert found.counts == {"n": N, "n_real": N // 2, "n_fake": N // 2, "groups": N // 2}
+    (one,) = found.comparisons
+    assert (one["a"], one["b"], found.pairs) == ("good", "poor", [])
 
     y, groups = poor["label"], poor["group"]
     a, b = (columns["score"].astype(np.float32) for columns in (good, poor))
@@ -80,7 +80,7 @@ def test_from_two_reports_to_a_sentence(tmp_path: Path) -> None:
         "standard_error": exact.standard_error, "low": exact.low, "high": exact.high, "p": exact.p, "p_holm": exact.p,
     }  # fmt: skip
     assert (one["bootstrap"]["low"], one["bootstrap"]["p"]) == (drawn.low, drawn.p)
-    for entry, columns, threshold in zip(found["reports"], (poor, good), (0.5, 0.6), strict=True):
+    for entry, columns, threshold in zip(found.reports, (poor, good), (0.5, 0.6), strict=True):
         matrix = confusion(y, columns["score"].astype(np.float32), threshold)
         for name in ("balanced_accuracy", "recall", "fpr"):
             metric = entry["metrics"][name]
@@ -91,16 +91,16 @@ def test_from_two_reports_to_a_sentence(tmp_path: Path) -> None:
     assert one["conclusion"].startswith(f"good ranks better than poor: AUROC {auroc(y, a):.3f} against ")
     assert f"difference {exact.difference:+.3f} (95% interval {exact.low:+.3f} to" in page
     assert "over 120 groups, DeLong p &lt; 0.001, bootstrap p = 0.002" in page
-    with Image.open(tmp_path / "out" / found["plots"]["roc"]) as image:
+    with Image.open(tmp_path / "out" / found.plots["roc"]) as image:
         assert image.width >= 900
-    assert f"]({found['plots']['roc']})" in page
+    assert f"]({found.plots['roc']})" in page
 
 
 @pytest.mark.usefixtures("no_plot")
 def test_a_report_is_no_better_than_itself(tmp_path: Path) -> None:
     one = saved(table(1.0, 1), tmp_path / "r")
     found = facetell.compare([one, one], tmp_path / "out")
-    (entry,) = found["comparisons"]
+    (entry,) = found.comparisons
     assert (entry["difference"], entry["delong"]["p"], entry["bootstrap"]["p"]) == (0, 1, 1)
     assert (entry["a"], entry["b"]) == ("r (2)", "r")
     assert "r (2) and r rank these 240 faces of 120 groups alike" in entry["conclusion"]
@@ -110,16 +110,16 @@ def test_a_report_is_no_better_than_itself(tmp_path: Path) -> None:
 def test_three_reports_are_adjusted_and_paired(tmp_path: Path) -> None:
     folders = [saved(table(s, k), tmp_path / f"run{k}" / "report") for k, s in enumerate((1.0, 1.1, 1.6), 1)]
     found = facetell.compare(folders, tmp_path / "out")
-    assert [(one["a"], one["b"]) for one in found["comparisons"]] == [
+    assert [(one["a"], one["b"]) for one in found.comparisons] == [
         ("run2/report", "run1/report"),
         ("run3/report", "run1/report"),
     ]
-    assert [(one["a"], one["b"]) for one in found["pairs"]] == [
+    assert [(one["a"], one["b"]) for one in found.pairs] == [
         ("run2/report", "run1/report"),
         ("run3/report", "run1/report"),
         ("run3/report", "run2/report"),
     ]
-    for entries in (found["comparisons"], found["pairs"]):
+    for entries in (found.comparisons, found.pairs):
         smallest = min(entries, key=lambda one: one["delong"]["p"])
         assert smallest["delong"]["p_holm"] == pytest.approx(min(1, len(entries) * smallest["delong"]["p"]))
     page = (tmp_path / "out" / "compare.md").read_text("utf-8")
@@ -136,11 +136,11 @@ def test_only_common_faces_count_and_the_lost_are_named(tmp_path: Path) -> None:
     other["row"] = np.arange(mixed.size)
     folders = [saved(whole, tmp_path / "whole"), saved(other, tmp_path / "part")]
     found = facetell.compare(folders, tmp_path / "out")
-    assert found["warnings"] == ["whole: 20 of 240 faces are not in every report and were left out"]
-    assert [one["left_out"] for one in found["reports"]] == [20, 0]
+    assert found.warnings == ["whole: 20 of 240 faces are not in every report and were left out"]
+    assert [one["left_out"] for one in found.reports] == [20, 0]
     direct = facetell.compare([saved(rows(whole, np.arange(20, N)), tmp_path / "cut"), folders[1]], tmp_path / "direct")
     for key in ("difference", "detectable", "delong", "bootstrap"):
-        assert found["comparisons"][0][key] == direct["comparisons"][0][key]
+        assert found.comparisons[0][key] == direct.comparisons[0][key]
 
 
 @pytest.mark.usefixtures("no_plot")
@@ -149,7 +149,7 @@ def test_equal_crops_of_one_video_are_matched_one_by_one(tmp_path: Path) -> None
     still["path"], still["sha256"] = (np.repeat(still[name][::2], 2) for name in ("path", "sha256"))
     still["label"] = np.repeat(np.arange(N // 2) % 2, 2)
     one = saved(still, tmp_path / "r")
-    assert facetell.compare([one, one], tmp_path / "out")["counts"]["n"] == N
+    assert facetell.compare([one, one], tmp_path / "out").counts["n"] == N
 
 
 @pytest.mark.usefixtures("no_plot")
@@ -157,8 +157,8 @@ def test_other_groups_are_warned_of(tmp_path: Path) -> None:
     other = table(1.5, 2)
     other["group"] = np.array([f"alone{k}" for k in range(N)])
     found = facetell.compare([saved(table(1.0, 1), tmp_path / "a"), saved(other, tmp_path / "b")], tmp_path / "out")
-    assert found["warnings"] == ["b groups the faces in another way; the groups of a are used"]
-    assert found["counts"]["groups"] == N // 2
+    assert found.warnings == ["b groups the faces in another way; the groups of a are used"]
+    assert found.counts["groups"] == N // 2
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_an_earlier_comparison_is_replaced_and_nothing_else(tmp_path: Path, monk
     facetell.compare(folders, tmp_path / "out")
     found = facetell.compare(folders[::-1], tmp_path / "out")
     before = (tmp_path / "out" / "compare.json").read_text("utf-8")
-    assert json.loads(before) == found
+    assert json.loads(before) == found.as_dict()
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -211,7 +211,7 @@ def test_without_matplotlib_there_are_numbers_and_a_hint(tmp_path: Path, monkeyp
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     folders = [saved(table(s, k), tmp_path / f"r{k}") for k, s in enumerate((1.0, 1.5))]
-    assert facetell.compare(folders, tmp_path / "out")["plots"] == {}
+    assert facetell.compare(folders, tmp_path / "out").plots == {}
     assert not (tmp_path / "out" / "plots").exists()
     assert "pip install 'facetell[report]'" in (tmp_path / "out" / "compare.md").read_text("utf-8")
 
@@ -270,6 +270,6 @@ def test_what_may_be_concluded() -> None:
 @pytest.mark.usefixtures("no_plot")
 def test_names_cannot_break_the_page(tmp_path: Path) -> None:
     folders = [saved(table(s, k), tmp_path / f"_a|{k}*") for k, s in enumerate((1.0, 1.5))]
-    page = render(facetell.compare(folders, tmp_path / "out"))
+    page = render(facetell.compare(folders, tmp_path / "out").as_dict())
     assert "\\_a\\|1\\*" in page
     assert "|1*" not in page.replace("\\|1\\*", "")

@@ -33,9 +33,9 @@ def test_every_method_learns(method: str, faces: FaceSet, tmp_path: Path) -> Non
     loaded = facetell.Detector.load(tmp_path / "detector", "cpu")
     np.testing.assert_array_equal(loaded.logits(images), detector.logits(images))
     report = facetell.evaluate(detector, faces.path, tmp_path / "report")
-    assert report["metrics"]["auroc"]["value"] > 0.9
-    assert report["counts"] == {"n": 2 * COUNTS["test"], "n_real": 12, "n_fake": 12, "groups": 12}
-    assert {row["source"] for row in report["sources"]} == {"camera", "board", "grid"}
+    assert report.metrics["auroc"].value > 0.9
+    assert report.counts == {"n": 2 * COUNTS["test"], "n_real": 12, "n_fake": 12, "groups": 12}
+    assert {row["source"] for row in report.sources} == {"camera", "board", "grid"}
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -17,7 +17,7 @@ def test_a_small_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     result = facetell.demo(tmp_path / "demo", people=30, shots=6, settings={"epochs": 1}, adaptation={"epochs": 1})
     assert result.report.is_file()
     assert all(0 <= value <= 1 for value in (result.known, result.before, result.after))
-    assert facetell.verify(tmp_path / "demo" / "detector")["method"] == "fdftnet"
+    assert facetell.verify(tmp_path / "demo" / "detector").method == "fdftnet"
     assert len(facetell.FaceSet.open(tmp_path / "demo" / "upsampled")) == 30 * 4
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "precious.txt").write_text("keep me")

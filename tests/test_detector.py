@@ -44,8 +44,8 @@ def replace_tensors(bundle: Path, name: str, change: Callable[[dict[str, torch.T
 
 def test_a_whole_bundle(bundle: Path) -> None:
     found = facetell.verify(bundle)
-    assert found["method"] == "fdftnet"
-    assert found["selftest_difference"] == 0.0
+    assert found.method == "fdftnet"
+    assert found.selftest_difference == 0.0
     assert {file.name for file in bundle.iterdir()} == {
         "detector.json", "weights.safetensors", "selftest.safetensors", "metrics.json", "training.csv", "README.md",
         "lineage.safetensors",

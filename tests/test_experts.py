@@ -244,11 +244,10 @@ def test_one_monday_after_another(
     run("adapt", made.detector, "--fake", made["smooth"], *real, *second, "-o", tmp_path / "once")
     description = read_bundle(tmp_path / "once")[0]
     assert description["input"]["size"] == description["settings"]["size"] == 48
-    assert facetell.verify(tmp_path / "once")["method"] == "experts"
+    assert facetell.verify(tmp_path / "once").method == "experts"
     more = fill(tmp_path / "more", "real", 24, 5)
     run("adapt", tmp_path / "once", "--fake", made["flat"], "--real", more, *real[2:], "-o", tmp_path / "twice")
-    events = facetell.history(tmp_path / "twice")
-    assert [event["what"] for event in events] == ["fit", "adapt", "adapt"]
+    assert [event["what"] for event in facetell.history(tmp_path / "twice").adapted] == ["adapt", "adapt"]
     loaded = facetell.Detector.load(tmp_path / "twice", "cpu")
     assert loaded.description["settings"]["experts"] == 2
     assert loaded.description["lineage"]["start"] == "the weights general.safetensors"
@@ -277,7 +276,7 @@ def test_one_monday_after_another(
     assert len(list(verdicts)) == 24
     run("evaluate", tmp_path / "twice", made.faces, "-o", tmp_path / "evaluated")
     told = facetell.explain(tmp_path / "twice", made.faces, tmp_path / "explained", limit=1, sanity=1)
-    assert any("no Grad-CAM" in warning for warning in told["warnings"])
+    assert any("no Grad-CAM" in warning for warning in told.warnings)
 
 
 def test_what_second_backbones_there_are(made: Monday, general: Path) -> None:

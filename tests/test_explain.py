@@ -123,9 +123,9 @@ def test_masks_play_the_pointing_game(world, tmp_path):
         mask[:32] = 255
         Image.fromarray(mask).save(masks / f"test-{number}-fake.png")
     found = facetell.explain(world["fdftnet"], world["faces"], tmp_path / "out", limit=5, masks=masks, sanity=0)
-    game = found["pointing"]
+    game = found.pointing
     assert game["n"] == 10
-    assert game["kinds"].keys() == found["kinds"].keys()
+    assert game["kinds"].keys() == found.kinds.keys()
     for kind in game["kinds"].values():
         assert kind["chance"] == pytest.approx(0.5)
         assert kind["low"] <= kind["rate"] <= kind["high"]
@@ -155,8 +155,8 @@ def test_a_sentence_tells_a_map_that_cannot_be_believed(world, tmp_path, monkeyp
 
     monkeypatch.setattr(Explainer, "maps", brightness)
     found = facetell.explain(world["trees"], world["faces"], tmp_path / "out", limit=2, sanity=2)
-    assert found["sanity"]["kinds"]["occlusion"]["all"]["strength"] == pytest.approx(1)
-    assert any("shows the picture, not the detector" in warning for warning in found["warnings"])
+    assert found.sanity["kinds"]["occlusion"]["all"]["strength"] == pytest.approx(1)
+    assert any("shows the picture, not the detector" in warning for warning in found.warnings)
 
 
 @pytest.mark.parametrize("module", ["captum.attr", "matplotlib"])

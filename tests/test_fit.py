@@ -90,7 +90,7 @@ def test_the_same_call_starts_under_torchrun(faces: FaceSet, tmp_path: Path) -> 
         [*command, str(script), str(faces.path), str(out)], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert facetell.verify(out)["method"] == "fdftnet"
+    assert facetell.verify(out).method == "fdftnet"
     with (out / "training.csv").open() as file:
         assert len(list(csv.DictReader(file))) == TINY["epochs"]
 
@@ -107,7 +107,7 @@ def test_patience_stops_and_the_best_epoch_is_kept(faces: FaceSet, tmp_path: Pat
     values = [step.numbers["validation_auroc"] for step in seen if step.what == "epoch"]
     assert len(values) < 50
     assert max(values[-2:]) <= max(values[:-2])  # the last two epochs did not improve
-    metrics = facetell.evaluate(detector, faces.path, tmp_path / "report", split="validation")["metrics"]
+    metrics = facetell.evaluate(detector, faces.path, tmp_path / "report", split="validation").metrics
     assert metrics["auroc"]["value"] == pytest.approx(max(values), abs=1e-6)
 
 
@@ -213,7 +213,7 @@ def test_a_folder_works_like_a_face_set(tmp_path: Path) -> None:
     source = toy_source(tmp_path / "pictures")
     detector = facetell.fit("finetune", source, tmp_path / "detector", settings=TINY)
     report = facetell.evaluate(detector, source, tmp_path / "report")
-    assert report["counts"]["n"] == 24
+    assert report.counts["n"] == 24
 
 
 def test_paper_preset_is_the_papers() -> None:

@@ -295,7 +295,7 @@ def test_every_process_of_torchrun_computes_its_own_rows(faces: FaceSet, tmp_pat
     assert done.returncode == 0, done.stderr
     expected = 2 * COUNTS["train"] + 2 * COUNTS["validation"]  # a half in each of two views; validation is one block
     assert [(tmp_path / f"computed-{rank}").read_text() for rank in (0, 1)] == [str(expected)] * 2
-    assert facetell.verify(tmp_path / "detector")["method"] == "fdftnet"
+    assert facetell.verify(tmp_path / "detector").method == "fdftnet"
 
 
 def test_a_backbone_that_learns_gets_no_maps(faces: FaceSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

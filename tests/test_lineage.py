@@ -92,11 +92,9 @@ def test_a_few_learned_faces_are_left_out_and_counted(fitted: Path, other: FaceS
     assert found.face.point.on.n == 20 - out
     assert facetell.calibrate(after, other.path, device="cpu").n == 20 - out
     report = facetell.evaluate(after, other.path, tmp_path / "report", split="validation", device="cpu")
-    assert (
-        report["counts"]["n"] == 20 - out == len(read_predictions(tmp_path / "report" / "predictions.parquet")["row"])
-    )
-    assert any("are left out" in warning for warning in report["warnings"])
-    assert any("chose its epoch, temperature or thresholds" in warning for warning in report["warnings"])
+    assert report.counts["n"] == 20 - out == len(read_predictions(tmp_path / "report" / "predictions.parquet")["row"])
+    assert any("are left out" in warning for warning in report.warnings)
+    assert any("chose its epoch, temperature or thresholds" in warning for warning in report.warnings)
 
 
 def test_the_same_pictures_are_known_in_another_face_set(fitted: Path, faces: FaceSet, tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def test_to_disk_and_back(fitted: Path, faces: FaceSet, tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.logits(pictures), logits)
     for name, tensor in model.network.state_dict().items():
         assert torch.equal(again.runtime.network.state_dict()[name], tensor), name
-    assert facetell.verify(tmp_path / "detector")["method"] == "experts"
+    assert facetell.verify(tmp_path / "detector").method == "experts"
     verdict = again.detect(faces.path.parent / "pictures" / "test-0-real.png", faces="crops")
     assert verdict.decision in ("real", "fake")
 

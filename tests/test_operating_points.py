@@ -145,7 +145,7 @@ def test_a_point_is_stored_with_all_there_is_to_know(detector: Path, faces: Path
     assert point["on"]["fingerprint"] == FaceSet.open(faces).fingerprint
     assert point["rates"]["recall"]["value"] >= 0.9
     assert point["rates"]["recall"]["low"] < 0.9
-    assert facetell.verify(detector)["operating_points"]["strict"] == point["value"]
+    assert facetell.verify(detector).operating_points["strict"] == point["value"]
 
 
 def test_the_value_is_the_rules(detector: Path, faces: Path, tmp_path: Path) -> None:
@@ -168,8 +168,8 @@ def test_detect_and_evaluate_use_the_point_asked_for(detector: Path, faces: Path
         (verdict,) = facetell.detect(detector, [picture], at=name, device="cpu")
         assert (verdict.decision, verdict.operating_point) == (word, name)
         report = facetell.evaluate(detector, faces, tmp_path / name, at=name, device="cpu")
-        assert report["threshold_rule"] == f"{name}: balanced_accuracy on validation of faces"
-        assert report["confusion"]["fp"] == (0 if name == "never" else 12)
+        assert report.threshold_rule == f"{name}: balanced_accuracy on validation of faces"
+        assert report.confusion["fp"] == (0 if name == "never" else 12)
         assert facetell.Detector.load(detector, "cpu", at=name).detect(picture).decision == word
     with pytest.raises(UsageError, match="no operating point 'nevr'; did you mean 'never'") as caught:
         facetell.Detector.load(detector, "cpu", at="nevr")
@@ -417,13 +417,13 @@ def test_a_prevalence_moves_scores_and_no_decision(detector: Path, faces: Path) 
 def test_the_report_says_what_a_verdict_is_worth(detector: Path, faces: Path, tmp_path: Path) -> None:
     plain = facetell.evaluate(detector, faces, tmp_path / "plain", device="cpu")
     found = facetell.evaluate(detector, faces, tmp_path / "rare", prevalence=0.01, device="cpu")
-    assert found["metrics"] == plain["metrics"], "the split keeps its own mix"
-    assert plain["prevalence"] is None
-    recall, fpr = (found["metrics"][name]["value"] for name in ("recall", "fpr"))
-    precision = found["prevalence"]["precision"]
+    assert found.metrics == plain.metrics, "the split keeps its own mix"
+    assert plain.prevalence is None
+    recall, fpr = (found.metrics[name].value for name in ("recall", "fpr"))
+    precision = found.prevalence["precision"]
     if recall:
         assert precision["value"] == pytest.approx(0.01 * recall / (0.01 * recall + 0.99 * fpr))
-    assert any("calibrated on few faces (10 real, 10 fake)" in warning for warning in found["warnings"])
+    assert any("calibrated on few faces (10 real, 10 fake)" in warning for warning in found.warnings)
     page = (tmp_path / "rare" / "report.md").read_text("utf-8")
     for heading in ("## Threshold", "## Calibration", "## Where 0.01 of the faces are fake"):
         assert heading in page
@@ -453,8 +453,8 @@ def test_an_uncalibrated_detector_gives_logits_and_no_decision(
         with pytest.raises(UsageError, match="is uncalibrated"):
             call()
     report = facetell.evaluate(detector, faces, tmp_path / "report", device="cpu")
-    assert report["threshold"] is report["confusion"] is report["calibration"] is None
-    assert {name for name, found in report["metrics"].items() if found["value"] is not None} == {
+    assert report.threshold is report.confusion is report.calibration is None
+    assert {name for name, found in report.metrics.items() if found.value is not None} == {
         "auroc", "average_precision", "eer",
     }  # fmt: skip
     assert "uncalibrated" in (tmp_path / "report" / "report.md").read_text("utf-8")

@@ -148,7 +148,7 @@ def test_a_replay_buffer_is_opt_in_and_holds_no_face_of_test(fitted: Path, detec
     for split in ("train", "validation"):
         own = set(known.columns(["sha256"], split)["sha256"].to_pylist())
         assert set(replay.columns(["sha256"], split)["sha256"].to_pylist()) <= own
-    assert facetell.verify(detector)["method"] == "finetune"
+    assert facetell.verify(detector).method == "finetune"
     again = facetell.remember(detector, faces, faces=44, seed=1)
     assert again.faces == 88
     assert again.fingerprint != kept.fingerprint

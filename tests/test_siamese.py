@@ -255,7 +255,7 @@ def test_phase_one_separates_and_phase_two_classifies(faces: FaceSet, tmp_path: 
         points = list(csv.DictReader(file))
     assert len(points) == 8 * 20
     assert {row["label"] for row in points} == {"0", "1"}
-    assert facetell.verify(tmp_path / "detector")["method"] == "siamese"
+    assert facetell.verify(tmp_path / "detector").method == "siamese"
     pytest.importorskip("matplotlib")
     assert (tmp_path / "detector" / "embedding.png").read_bytes().startswith(b"\x89PNG")
 
@@ -298,7 +298,7 @@ def test_it_stops_by_the_whole_validation_split(faces: FaceSet, tmp_path: Path) 
     assert len(rows) < 31
     assert accuracy[-1] >= 0.9 > max(accuracy[:-1], default=0)
     report = facetell.evaluate(detector, faces.path, tmp_path / "report", split="validation")
-    assert report["metrics"]["auroc"]["value"] == pytest.approx(float(rows[-1]["validation_auroc"]), abs=1e-6)
+    assert report.metrics["auroc"].value == pytest.approx(float(rows[-1]["validation_auroc"]), abs=1e-6)
 
 
 def test_cross_entropy_alone_is_the_control(faces: FaceSet, tmp_path: Path) -> None:

@@ -51,8 +51,8 @@ def test_untouched_faces_get_the_logits_and_numbers_of_evaluate(toy: SimpleNames
     assert (ours["row"].to_numpy() == theirs["row"]).all()
     assert (ours["score"].to_numpy() == theirs["score"]).all()
     for key in ("auroc", "recall", "fpr"):
-        assert toy.found["clean"][key]["value"] == report["metrics"][key]["value"]
-    assert toy.found["threshold"] == report["threshold"]
+        assert toy.found.clean[key]["value"] == report.metrics[key].value
+    assert toy.found.threshold == report.threshold
 
 
 def test_numbers_come_from_the_stored_predictions(toy: SimpleNamespace) -> None:
@@ -60,11 +60,11 @@ def test_numbers_come_from_the_stored_predictions(toy: SimpleNamespace) -> None:
     assert len(table) == FACES * 11
     clean = table[table.strength == 0]
     areas = []
-    for entry in toy.found["corruptions"]:
+    for entry in toy.found.corruptions:
         for one in entry["strengths"]:
             own = table[(table.corruption == entry["name"]) & (table.strength == one["strength"])]
             assert one["auroc"]["value"] == auroc(own.label, own.score)
-            called = own.score.to_numpy().astype(float) >= toy.found["threshold"]
+            called = own.score.to_numpy().astype(float) >= toy.found.threshold
             assert one["recall"]["value"] == called[own.label == 1].mean()
             assert one["fpr"]["value"] == called[own.label == 0].mean()
             test = paired_bootstrap(own.label, own.score, clean.score, own.group, repetitions=200)
@@ -72,18 +72,18 @@ def test_numbers_come_from_the_stored_predictions(toy: SimpleNamespace) -> None:
                 "value": test.difference, "low": test.low, "high": test.high, "p": test.p
             }  # fmt: skip
             areas.append(one["auroc"]["value"])
-    summary = toy.found["summary"]
+    summary = toy.found.summary
     assert summary["mean_auroc"] == pytest.approx(np.mean(areas))
-    assert summary["difference"]["value"] == pytest.approx(np.mean(areas) - toy.found["clean"]["auroc"]["value"])
+    assert summary["difference"]["value"] == pytest.approx(np.mean(areas) - toy.found.clean["auroc"]["value"])
     assert summary["worst"]["auroc"]["value"] == min(areas)
-    levels = [one for entry in toy.found["corruptions"] for one in entry["strengths"]]
+    levels = [one for entry in toy.found.corruptions for one in entry["strengths"]]
     assert summary["lowest_recall"]["recall"]["value"] == min(one["recall"]["value"] for one in levels)
     assert summary["highest_fpr"]["fpr"]["value"] == max(one["fpr"]["value"] for one in levels)
-    assert summary["robustness"] == robustness(toy.found["clean"]["auroc"]["value"], areas)
+    assert summary["robustness"] == robustness(toy.found.clean["auroc"]["value"], areas)
 
 
 def test_the_folder_is_whole_and_the_bar_moves(toy: SimpleNamespace) -> None:
-    assert json.loads((toy.out / "stress.json").read_text("utf-8")) == toy.found
+    assert json.loads((toy.out / "stress.json").read_text("utf-8")) == toy.found.as_dict()
     inside = {entry.relative_to(toy.out).as_posix() for entry in toy.out.rglob("*")}
     assert inside == {
         "stress.json",
@@ -118,7 +118,7 @@ def test_workers_batches_and_the_choice_of_corruptions_do_not_matter(
     other = facetell.stress(toy.detector, toy.faces, tmp_path / "seed", only=["noise"], seed=1)
     seeded = pq.read_table(tmp_path / "seed" / "predictions.parquet").to_pandas()
     assert (seeded.logit != mine.logit)[mine.strength > 0].any()
-    assert other["context"]["seed"] == 1
+    assert other.context["seed"] == 1
 
 
 @pytest.mark.usefixtures("no_plots")
@@ -137,8 +137,8 @@ def test_without_the_extra_h264_is_left_out_with_a_warning(
     monkeypatch.setitem(sys.modules, "av", None)
     monkeypatch.setattr(_stress, "choose", lambda only: corruptions.choose(only or ["gamma", "h264"]))
     found = facetell.stress(toy.detector, toy.faces, tmp_path / "out")
-    assert [entry["name"] for entry in found["corruptions"]] == ["gamma"]
-    assert "h264 is left out" in found["warnings"][0]
+    assert [entry["name"] for entry in found.corruptions] == ["gamma"]
+    assert "h264 is left out" in found.warnings[0]
     with pytest.raises(facetell.errors.MissingExtraError):
         facetell.stress(toy.detector, toy.faces, tmp_path / "out2", only=["h264"])
 

@@ -94,41 +94,41 @@ def batch(detector: Path, path: Path, logits: Sequence[float], prevalence: float
 def test_known_faces_are_nothing_new(detector: Path, tmp_path: Path) -> None:
     files = [batch(detector, tmp_path / f"{day}.jsonl", traffic(day, 400, 0.1 * day)) for day in range(1, 4)]
     found = facetell.watch(detector, files)
-    assert (found["seen"], found["next"], found["warnings"]) == ("nothing", None, [])
-    assert found["sentences"][0].startswith("Nothing new is seen in 1,200 files: their scores look like known reals")
-    for day, part in enumerate(found["batches"], start=1):
+    assert (found.seen, found.next, found.warnings) == ("nothing", None, [])
+    assert found.sentences[0].startswith("Nothing new is seen in 1,200 files: their scores look like known reals")
+    for day, part in enumerate(found.batches, start=1):
         (test,) = part["tests"]
         assert (part["files"], test["n"], test["kind"]) == (400, 400, "face")
         assert test["fakes"]["value"] == pytest.approx(0.1 * day, abs=0.05)
         assert test["p_holm"] >= test["p"] > 0.01
-    assert found["whole"]["tests"][0]["n"] == 1200
+    assert found.whole["tests"][0]["n"] == 1200
 
 
 def test_monday_is_seen(detector: Path, tmp_path: Path) -> None:
     days = {"saturday": traffic(1, 400), "sunday": traffic(2, 400), "monday": traffic(3, 300, new=100)}
     files = [batch(detector, tmp_path / f"{name}.jsonl", logits) for name, logits in days.items()]
     found = facetell.watch(detector, files, tmp_path / "out")
-    assert found["seen"] == "new"
-    assert found["sentences"][0].startswith(f"The 400 faces of {files[2]} do not look like known reals and fakes")
-    assert "monday.jsonl" in found["sentences"][1]
-    assert "sunday.jsonl" not in found["sentences"][1]
-    assert "facetell adapt detector --fake FOLDER -o NEW" in found["next"]
-    assert "look" not in found  # no picture was opened: there is none
-    (test,) = found["batches"][2]["tests"]
+    assert found.seen == "new"
+    assert found.sentences[0].startswith(f"The 400 faces of {files[2]} do not look like known reals and fakes")
+    assert "monday.jsonl" in found.sentences[1]
+    assert "sunday.jsonl" not in found.sentences[1]
+    assert "facetell adapt detector --fake FOLDER -o NEW" in found.next
+    assert found.look is None  # no picture was opened: there is none
+    (test,) = found.batches[2]["tests"]
     low, high = test["between"]
     assert 0.1 < low < 0.5 < high < 0.9
     assert len(test["examples"]) == 16
     assert sum(int(Path(path).stem) >= 300 for path in test["examples"]) >= 9  # the new ones
     names = sorted(entry.name for entry in (tmp_path / "out").iterdir())
     assert names == ["watch.json", "watch.md", "watch.png"]
-    assert json.loads((tmp_path / "out" / "watch.json").read_text("utf-8")) == found
+    assert json.loads((tmp_path / "out" / "watch.json").read_text("utf-8")) == found.as_dict()
     page = (tmp_path / "out" / "watch.md").read_text("utf-8")
     assert "cannot see a new kind of fake that scores like real faces" in page
     assert "![watch.png](watch.png)" in page
     assert page.count("monday/") == 16
     alone = facetell.watch(detector, files[2:])
-    assert alone["sentences"][0].startswith("These 400 faces do not look like known reals and fakes in some mix: KS")
-    assert len(alone["sentences"]) == 1
+    assert alone.sentences[0].startswith("These 400 faces do not look like known reals and fakes in some mix: KS")
+    assert len(alone.sentences) == 1
     html = facetell.report([tmp_path / "out"], tmp_path / "page.html")
     assert "do not look like known reals and fakes" in html.read_text("utf-8")
 
@@ -136,7 +136,7 @@ def test_monday_is_seen(detector: Path, tmp_path: Path) -> None:
 def test_logits_come_back_from_scores_of_any_prevalence(detector: Path, tmp_path: Path) -> None:
     logits = [*traffic(5, 300).tolist(), 60.0, -60.0]  # the last two saturate
     plain, rare = (
-        facetell.watch(detector, [batch(detector, tmp_path / name, logits, prevalence)])["whole"]["tests"][0]
+        facetell.watch(detector, [batch(detector, tmp_path / name, logits, prevalence)]).whole["tests"][0]
         for name, prevalence in (("plain.jsonl", None), ("rare.jsonl", 0.01))
     )
     for key in ("ks", "p", "between"):
@@ -155,7 +155,7 @@ def test_shares_count_every_file_once(detector: Path, tmp_path: Path) -> None:
     logits = [-3.0] * 60 + [0.1] * 10 + [3.0] * 30
     dumb = [Verdict(f"{status}.jpg", status, reason="no") for status in ["no_face"] * 15 + ["unsure"] * 5]
     path = written(detector, tmp_path / "day.jsonl", [*judged(detector, "day", logits), *dumb])
-    whole = facetell.watch(detector, [path])["whole"]
+    whole = facetell.watch(detector, [path]).whole
     assert whole["files"] == 120
     assert whole["statuses"] == {"real": 60, "fake": 30, "unsure": 15, "no_face": 15}
     for name, hits, n in (("unjudged", 20, 120), ("fake", 30, 100), ("unsure", 10, 100)):
@@ -173,14 +173,14 @@ def test_one_face_of_a_photo_counts(detector: Path, tmp_path: Path) -> None:
         most = max(one, other, key=lambda verdict: verdict.score or 0)
         tracks = [*one.tracks, TrackVerdict(1, 1, None, None, 0.0, other.tracks[0].score, str(other.decision))]
         verdicts.append(Verdict(**{**vars(most), "tracks": tracks}))
-    assert facetell.watch(detector, [written(detector, tmp_path / "day.jsonl", verdicts)])["seen"] == "nothing"
+    assert facetell.watch(detector, [written(detector, tmp_path / "day.jsonl", verdicts)]).seen == "nothing"
 
 
 def test_videos_have_no_reference_here(detector: Path, tmp_path: Path) -> None:
     videos = [Verdict(**{**vars(one), "kind": "video"}) for one in judged(detector, "clips", traffic(1, 30))]
     found = facetell.watch(detector, [written(detector, tmp_path / "clips.jsonl", videos)], tmp_path / "out")
-    assert found["seen"] is None
-    assert found["warnings"] == ["30 videos are not compared: the reference has none"]
+    assert found.seen is None
+    assert found.warnings == ["30 videos are not compared: the reference has none"]
 
 
 def table(path: Path, logits: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> Path:
@@ -198,27 +198,27 @@ def test_tables_of_evaluate_and_other_references(detector: Path, tmp_path: Path,
     known = table(tmp_path / "known.parquet", logits, labels, np.arange(1500).astype(str))
     later = table(tmp_path / "later.parquet", logits[:900] + RNG(2).normal(0, 0.01, 900), labels[:900],
                   np.repeat(np.arange(300), 3).astype(str))  # fmt: skip
-    assert facetell.watch(detector, [later])["seen"] == "new"
+    assert facetell.watch(detector, [later]).seen == "new"
     found = facetell.watch(detector, [later], tmp_path / "out", reference=known)
-    assert found["seen"] == "nothing"
-    assert found["whole"]["files"] == 300  # one face of each group
-    assert found["reference"]["labelled"]
+    assert found.seen == "nothing"
+    assert found.whole["files"] == 300  # one face of each group
+    assert found.reference["labelled"]
     assert not (tmp_path / "out" / "watch.png").exists()
 
     week = batch(detector, tmp_path / "week.jsonl", traffic(1, 800, 0.1).tolist())
     day = batch(detector, tmp_path / "day.jsonl", traffic(2, 400, 0.5).tolist())
-    assert facetell.watch(detector, [day])["seen"] == "nothing"  # another mix of the known
+    assert facetell.watch(detector, [day]).seen == "nothing"  # another mix of the known
     compared = facetell.watch(detector, [day], reference=week)
-    assert compared["seen"] == "new"  # without labels, the mix is part of what was good
-    assert compared["whole"]["tests"][0]["fakes"] is None
-    assert compared["reference"]["shares"]["fake"]["n"] == 800
-    assert "beyond what the reference has there" in compared["sentences"][0]
+    assert compared.seen == "new"  # without labels, the mix is part of what was good
+    assert compared.whole["tests"][0]["fakes"] is None
+    assert compared.reference["shares"]["fake"]["n"] == 800
+    assert "beyond what the reference has there" in compared.sentences[0]
 
 
 def test_an_uncalibrated_detector_says_what_to_do(detector: Path, tmp_path: Path) -> None:
     day = batch(detector, tmp_path / "day.jsonl", traffic(1, 50).tolist())
     week = batch(detector, tmp_path / "week.jsonl", traffic(2, 500).tolist())
-    assert facetell.watch(detector, [day], reference=week)["seen"] == "nothing"
+    assert facetell.watch(detector, [day], reference=week).seen == "nothing"
     update_description(detector, lambda description: description.update(calibration=None))
     with pytest.raises(UsageError, match="is uncalibrated") as caught:
         facetell.watch(detector, [day])
@@ -250,7 +250,7 @@ def test_bad_input(detector: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no verdict"):
         facetell.watch(detector, [tmp_path / "empty.jsonl"])
     path = batch(detector, tmp_path / "day.jsonl", [0.0, 1.0])
-    assert facetell.watch(detector, [path])["seen"] is None  # two files are too few
+    assert facetell.watch(detector, [path]).seen is None  # two files are too few
     update_description(detector, lambda description: description.update(seed=99))
     with pytest.raises(DataError, match="line 1 is a verdict of another detector"):
         facetell.watch(detector, [path])
@@ -292,9 +292,9 @@ def test_the_command_from_detect_on(
 def test_nothing_judged_is_drawn_too(detector: Path, tmp_path: Path) -> None:
     dumb = [Verdict(f"{k}.jpg", "no_face", reason="no face found") for k in range(30)]
     found = facetell.watch(detector, [written(detector, tmp_path / "day.jsonl", dumb)], tmp_path / "out")
-    assert (found["seen"], found["sentences"]) == (None, ["There are too few judged files to compare."])
-    assert found["whole"]["shares"]["fake"] is None
-    assert found["whole"]["shares"]["unjudged"]["value"] == 1.0
+    assert (found.seen, found.sentences) == (None, ["There are too few judged files to compare."])
+    assert found.whole["shares"]["fake"] is None
+    assert found.whole["shares"]["unjudged"]["value"] == 1.0
     assert (tmp_path / "out" / "watch.png").exists()
 
 
@@ -315,11 +315,11 @@ def test_videos_are_held_against_videos(detector: Path, tmp_path: Path) -> None:
     ]
     path = written(detector, tmp_path / "both.jsonl", [*photos, *clips])
     found = facetell.watch(detector, [path], tmp_path / "out")
-    assert found["seen"] == "nothing"
-    assert [(test["kind"], test["n"]) for test in found["whole"]["tests"]] == [("face", 100), ("video", 100)]
-    assert "100 faces" in found["sentences"][0]
-    assert "100 videos" in found["sentences"][0]
+    assert found.seen == "nothing"
+    assert [(test["kind"], test["n"]) for test in found.whole["tests"]] == [("face", 100), ("video", 100)]
+    assert "100 faces" in found.sentences[0]
+    assert "100 videos" in found.sentences[0]
     as_faces = written(detector, tmp_path / "mixed.jsonl", [Verdict(**{**vars(one), "kind": "picture", "tracks": [
         TrackVerdict(0, 1, None, None, 2 * logit, calibrated(np.array(2 * logit), 1.5).item(), "real")]})
         for one, logit in zip(clips, traffic(2, 100).tolist(), strict=True)])  # fmt: skip
-    assert facetell.watch(detector, [as_faces])["seen"] == "new"
+    assert facetell.watch(detector, [as_faces]).seen == "new"

@@ -130,12 +130,12 @@ def test_a_new_kind_is_found_on_its_day(made: dict[str, Path], tmp_path: Path) -
     sunday = judged(made, tmp_path / "sunday.jsonl", made["old"])
     monday = judged(made, tmp_path / "monday.jsonl", made["new"])
     calm = facetell.watch(made["detector"], [sunday], tmp_path / "calm", look=True)
-    assert calm["look"]["clusters"] == []
-    assert calm["look"]["opened"] == 60
-    assert any("No new cluster of faces is seen in 60 files" in said for said in calm["sentences"])
+    assert calm.look["clusters"] == []
+    assert calm.look["opened"] == 60
+    assert any("No new cluster of faces is seen in 60 files" in said for said in calm.sentences)
     found = facetell.watch(made["detector"], [sunday, monday], tmp_path / "out", look=True)
-    assert found["seen"] == "new"
-    (cluster,) = found["look"]["clusters"]
+    assert found.seen == "new"
+    (cluster,) = found.look["clusters"]
     assert {Path(path).parent.name for path in cluster["examples"]} == {"new"}
     assert cluster["share"]["hits"] >= 8
     assert cluster["share"]["n"] == 105
@@ -143,16 +143,16 @@ def test_a_new_kind_is_found_on_its_day(made: dict[str, Path], tmp_path: Path) -
     assert cluster["batches"][0]["hits"] <= 1
     assert cluster["p"] < 0.05
     assert cluster["known"]["n"] == 120
-    first = found["sentences"][0]
+    first = found.sentences[0]
     assert first.startswith(f"A suspected new cluster of faces: {cluster['share']['hits']} of 105 files")
     assert f"It stands out in {monday}" in first
     assert str(sunday) not in first
-    assert "facetell adapt detector --fake FOLDER -o NEW" in found["next"]
-    assert "another camera" in found["next"]
+    assert "facetell adapt detector --fake FOLDER -o NEW" in found.next
+    assert "another camera" in found.next
     assert sorted(each.name for each in (tmp_path / "out").iterdir()) == [
         "cluster-1.png", "watch.json", "watch.md", "watch.png",
     ]  # fmt: skip
-    assert json.loads((tmp_path / "out" / "watch.json").read_text("utf-8")) == found
+    assert json.loads((tmp_path / "out" / "watch.json").read_text("utf-8")) == found.as_dict()
     page = (tmp_path / "out" / "watch.md").read_text("utf-8")
     assert "(cluster-1.png)" in page
     assert "not that it is fake" in page
@@ -162,7 +162,7 @@ def test_a_new_kind_is_found_on_its_day(made: dict[str, Path], tmp_path: Path) -
         expected = np.asarray(example.resize((SIDE, SIDE), Image.Resampling.BILINEAR)).astype(int)
     assert np.abs(corner.astype(int) - expected).mean() < 8  # the picture itself, enlarged
     again = facetell.watch(made["detector"], [sunday, monday], tmp_path / "out", look=True)  # over the earlier one
-    assert again == found
+    assert again.as_dict() == found.as_dict()
     html = facetell.report([tmp_path / "out"], tmp_path / "page.html").read_text("utf-8")
     assert html.count("data:image/png;base64,") == 2  # the plot and the contact sheet travel inside
 
@@ -174,7 +174,7 @@ def test_without_look_no_picture_is_opened(
     monkeypatch.setattr(many, "guarded_map", None)
     monkeypatch.setattr(_look, "look_at", None)
     found = facetell.watch(made["detector"], [day], tmp_path / "out")
-    assert "look" not in found
+    assert found.look is None
     assert not list((tmp_path / "out").glob("cluster*"))
 
 
@@ -185,15 +185,15 @@ def test_files_that_are_gone_are_counted(made: dict[str, Path], tmp_path: Path) 
         (copied / f"{k:02}.png").unlink()
     (copied / "04.png").write_bytes(b"torn")
     found = facetell.watch(made["detector"], [day], tmp_path / "out", look=True)
-    look = found["look"]
+    look = found.look
     assert (look["files"], look["drawn"], look["opened"]) == (45, 45, 40)
     assert look["gone"]["reasons"] == {"missing": 4, "unsupported": 1}
-    assert any(said.startswith("5 of the 45 files to look at could not be opened") for said in found["sentences"])
+    assert any(said.startswith("5 of the 45 files to look at could not be opened") for said in found.sentences)
     assert "00.png" in (tmp_path / "out" / "watch.md").read_text("utf-8")
     shutil.rmtree(copied)
     empty = facetell.watch(made["detector"], [day], look=True)
-    assert empty["look"]["far"] is None
-    assert any("too few to find new faces" in said for said in empty["sentences"])
+    assert empty.look["far"] is None
+    assert any("too few to find new faces" in said for said in empty.sentences)
 
 
 def test_faces_of_predictions_come_from_their_face_set(made: dict[str, Path], tmp_path: Path) -> None:
@@ -203,8 +203,8 @@ def test_faces_of_predictions_come_from_their_face_set(made: dict[str, Path], tm
         facetell.watch(made["detector"], [table], look=True)
     assert "--faceset" in str(caught.value.hint)
     found = facetell.watch(made["detector"], [table], look=True, faceset=made["faces"])
-    assert found["look"]["opened"] == 40  # one face of each group
-    assert found["look"]["clusters"] == []
+    assert found.look["opened"] == 40  # one face of each group
+    assert found.look["clusters"] == []
     other = prepare(toy.toy_source(tmp_path / "pictures", seed=5), tmp_path / "other")
     with pytest.raises(DataError, match="another face set"):
         facetell.watch(made["detector"], [table], look=True, faceset=other.path)
@@ -305,7 +305,7 @@ def test_a_detector_without_known_faces_says_so(made: dict[str, Path], tmp_path:
     day = judged({**made, "detector": copied}, tmp_path / "day.jsonl", made["old"])
     with pytest.raises(UsageError, match="keeps no points of known faces"):
         facetell.watch(copied, [day], look=True)
-    assert "look" not in facetell.watch(copied, [day])
+    assert facetell.watch(copied, [day]).look is None
 
 
 def test_the_command(made: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

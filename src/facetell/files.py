@@ -22,7 +22,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from facetell.errors import DataError
 
@@ -131,11 +131,11 @@ def _replacing(path: Path, hint: str | None) -> Iterator[tuple[Path, Path]]:
             _remove(partial)
 
 
-def alone(argument: str, inside: str = "") -> Callable[[Callable[P, R]], Callable[P, R]]:
+def alone(argument: str, place: Callable[[Any], Path | None] = Path) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Have one process at a time call a function for the path that is its ``argument``: it is `locked` meanwhile.
 
-    With ``inside``, the file of that name in the folder ``argument`` is locked, if there is the folder. Of several
-    processes that train together (torchrun) the first locks for all.
+    ``place`` gives the path to lock for the argument, or None for no lock. Of several processes that train together
+    (torchrun) the first locks for all.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -143,11 +143,10 @@ def alone(argument: str, inside: str = "") -> Callable[[Callable[P, R]], Callabl
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            path = signature.bind(*args, **kwargs).arguments.get(argument)
+            given = signature.bind(*args, **kwargs).arguments.get(argument)
             together = os.environ.get("RANK", "0") != "0"
-            if path is None or together or (inside and not Path(path).is_dir()):
-                return function(*args, **kwargs)
-            with locked(Path(path) / inside):
+            path = None if given is None or together else place(given)
+            with contextlib.nullcontext() if path is None else locked(path):
                 return function(*args, **kwargs)
 
         return call

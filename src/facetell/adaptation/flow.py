@@ -104,7 +104,7 @@ def model_of(loaded: Detector) -> Model:
 
 def task_of(model: Model, new: NewFaces, buffer: FaceSet | None, asked: AdaptOptions, folder: Path) -> AdaptTask:
     """What the strategies are given; feature maps are kept in ``folder``."""
-    fabric = make_fabric("auto")
+    fabric = make_fabric(device=asked.device)
     model.network.to(fabric.device)
     samples = samples_of(new.faces, SPLIT, model.settings.size)
     replay = divided(buffer, model, new, asked.seed, fabric) if buffer else None

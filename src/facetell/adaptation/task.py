@@ -48,6 +48,7 @@ class AdaptOptions:
     margin: float = 0.01
     trust_labels: bool = False
     seed: int = 0
+    device: str = "auto"
     progress: Progress = silent
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facetell.adaptation.task import AdaptOptions
+from facetell.detector.places import DetectorLike, bundle_path
+from facetell.faceset.table import FaceSetLike, source_path
 from facetell.files import alone
 from facetell.progress import ShowProgress, callback
 
@@ -17,11 +19,11 @@ __all__ = ["adapt"]
 
 @alone("out")
 def adapt(
-    detector: str | Path,
+    detector: DetectorLike,
     out: str | Path,
     *,
-    fake: str | Path | None = None,
-    real: str | Path | None = None,
+    fake: FaceSetLike | None = None,
+    real: FaceSetLike | None = None,
     shots: int | None = None,
     strategy: str = "auto",
     backbone: str | None = None,
@@ -30,6 +32,7 @@ def adapt(
     margin: float = AdaptOptions.margin,
     trust_labels: bool = False,
     seed: int = 0,
+    device: str = "auto",
     progress: ShowProgress = None,
 ) -> AdaptResult:
     """Learn a new kind of fake and write the new detector to ``out``, if it passes the acceptance checks.
@@ -51,6 +54,7 @@ def adapt(
             (:func:`facetell.remember`).
         trust_labels: accept labels that the old detector ranks the wrong way round.
         seed: of shots, folds, order and augmentation; the same seed gives the same detector.
+        device: ``auto``, ``cpu`` or ``cuda``.
         progress: True shows bars; a function is called as files are read and strategies are tried.
 
     Returns:
@@ -68,9 +72,9 @@ def adapt(
     from facetell.networks.seeding import seeded
 
     asked = AdaptOptions(
-        None if fake is None else Path(fake),
-        None if real is None else Path(real),
-        shots, strategy, backbone, pretrained, size, margin, trust_labels, seed, callback(progress),
+        None if fake is None else source_path(fake),
+        None if real is None else source_path(real),
+        shots, strategy, backbone, pretrained, size, margin, trust_labels, seed, device, callback(progress),
     )  # fmt: skip
     with seeded(seed):
-        return adapt_detector(Path(detector), Path(out), asked)
+        return adapt_detector(bundle_path(detector), Path(out), asked)

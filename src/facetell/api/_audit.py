@@ -12,16 +12,18 @@ from numpy.typing import NDArray
 from facetell.api._evaluate import predictions
 from facetell.api._measurable import measurable
 from facetell.detector.detector import Detector
+from facetell.detector.places import DetectorLike, loaded
 from facetell.evaluation.concentration import error_rates, following, worst_groups
 from facetell.evaluation.shortcuts import enough, tells
 from facetell.faceset.leaks import find_leaks
 from facetell.faceset.samples import check_split, group_codes
 from facetell.faceset.survey import sample_statistics, survey
-from facetell.faceset.table import FaceSet
+from facetell.faceset.table import FaceSet, FaceSetLike
 from facetell.ingest.prepare import open_or_prepare
 from facetell.pixels.image_statistics import CONTROLS, FAMILIES, Floats
 from facetell.progress import ShowProgress, callback
 from facetell.reporting.audit import AUDIT_FORMAT, AUDIT_VERSION, check_audit_destination, findings, write_audit
+from facetell.results import AuditResult
 
 __all__ = ["audit", "training_shortcuts"]
 
@@ -35,15 +37,15 @@ LEAST = 400
 
 
 def audit(
-    faceset: str | Path,
+    faceset: FaceSetLike,
     out: str | Path | None = None,
     *,
-    detector: Detector | str | Path | None = None,
+    detector: DetectorLike | None = None,
     split: str = "test",
     seed: int = 0,
     device: str = "auto",
     progress: ShowProgress = None,
-) -> dict[str, Any]:
+) -> AuditResult:
     """Look for leaks between splits and shortcuts to the label, and for a detector's errors where they cluster.
 
     ``faceset``: a face set, or a picture folder or index. ``out``: a folder to write ``audit.json``, ``audit.md`` and
@@ -52,23 +54,16 @@ def audit(
     its own threshold, and without faces that it has learned from or others of their groups. ``seed`` draws folds and
     permutations.
 
-    Returns what ``audit.json`` holds: ``leaks`` (see :func:`facetell.faceset.leaks.find_leaks`), ``shortcuts``
-    (``learned_on``, ``measured_on``, ``families``: see :func:`facetell.evaluation.shortcuts.tells`; no families where a
-    label has fewer than 20 groups), ``detector`` (``warnings``, ``sources``, ``worst_groups``, ``follows``; None without one) and
-    ``findings``, sentences that a person should read, empty when all is quiet.
-
     Raises ``DataError`` for a split that is not there or a picture that does not decode, ``UsageError`` when ``out``
     holds something else or the detector has learned from half of the split or more.
     """
     if out is not None:
         check_audit_destination(Path(out))
-    name = "detector" if isinstance(detector, Detector) else Path(detector).name if detector else None
-    if detector is not None and not isinstance(detector, Detector):
-        detector = Detector.load(detector, device)
+    name, judge = (None, None) if detector is None else loaded(detector, device)
     tell = callback(progress)
-    faces = open_or_prepare(Path(faceset), progress=tell)
+    faces = open_or_prepare(faceset, progress=tell)
     check_split(faces, split, "audit")
-    keep, said = measurable(detector, faces, split) if detector else (None, [])
+    keep, said = measurable(judge, faces, split) if judge else (None, [])
     seen = survey(faces, tell)
     leaks = find_leaks(faces, seen)
     shortcuts, scores = _shortcuts(faces, seen.statistics, split, seed)
@@ -84,15 +79,15 @@ def audit(
         "shortcuts": shortcuts,
         "detector": None,
     }
-    if detector is not None:
-        table = {name: column[keep] for name, column in predictions(detector, faces, split, progress=tell).items()}
+    if judge is not None:
+        table = {name: column[keep] for name, column in predictions(judge, faces, split, progress=tell).items()}
         scores = None if scores is None else scores[:, keep]
-        errors = _errors(detector, table, shortcuts["families"], scores, seed)
+        errors = _errors(judge, table, shortcuts["families"], scores, seed)
         result["detector"] = {"name": name, "warnings": said, **errors}
     result["findings"] = findings(result)
     if out is not None:
         write_audit(result, faces, Path(out))
-    return result
+    return AuditResult(**result, path=None if out is None else Path(out))
 
 
 def training_shortcuts(faces: FaceSet, rows: NDArray[np.int64], seed: int) -> list[dict[str, Any]]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from facetell.api._labelled import labelled
-from facetell.detector.bundle import DESCRIPTION, WEIGHTS, update_calibration
+from facetell.detector.bundle import WEIGHTS, update_calibration
 from facetell.detector.calibration import Calibration, Scale
 from facetell.detector.measure import METHODS, RULE, Sample, check_method, measure_calibration
+from facetell.detector.places import DetectorLike, bundle_path, description_file
 from facetell.evaluation.metrics import ece, log_loss
 from facetell.evaluation.score_curves import Curve
+from facetell.faceset.table import FaceSetLike
 from facetell.files import alone
 from facetell.progress import ShowProgress, callback
 
@@ -54,10 +55,10 @@ class CalibrateResult:
         return asdict(self)
 
 
-@alone("detector", DESCRIPTION)
+@alone("detector", description_file)
 def calibrate(
-    detector: str | Path,
-    faceset: str | Path,
+    detector: DetectorLike,
+    faceset: FaceSetLike,
     *,
     method: str = METHODS[0],
     split: str = "validation",
@@ -90,9 +91,10 @@ def calibrate(
             stored, face=moved(stored.face, fresh.face), video=stored.video and moved(stored.video, fresh.video)
         )
 
-    update_calibration(Path(detector), change, measured.lineage)
+    path = bundle_path(detector)
+    update_calibration(path, change, measured.lineage)
     before = Fit.of(old.face.curve, faces) if old else None
     on = fresh.face.on
     return CalibrateResult(
-        str(detector), method, on.n, on.n_real, on.n_fake, before, Fit.of(fresh.face.curve, faces), measured.warnings
+        str(path), method, on.n, on.n_real, on.n_fake, before, Fit.of(fresh.face.curve, faces), measured.warnings
     )

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from facetell.reporting.comparing import write_comparison
+from facetell.results import CompareResult, EvaluateResult, result_path
 
 __all__ = ["compare"]
 
 
-def compare(reports: Sequence[str | Path], out: str | Path, *, seed: int = 0) -> dict[str, Any]:
-    """Compare the ``reports`` of ``evaluate`` on the same faces, the others with the first; write ``out``.
+def compare(
+    reports: Sequence[EvaluateResult | str | Path], out: str | Path | None = None, *, seed: int = 0
+) -> CompareResult:
+    """Compare what ``evaluate`` wrote of several detectors on the same faces, the others with the first.
 
-    Returns the numbers; see :func:`~facetell.reporting.comparing.write_comparison`. ``seed`` draws the bootstraps.
+    ``reports``: the folders, or the results with such a folder. ``out``: a folder to write the comparison to. ``seed`` draws
+    the bootstraps. Raises UsageError and DataError as :func:`~facetell.reporting.comparing.write_comparison` does.
     """
-    return write_comparison([Path(report) for report in reports], Path(out), seed=seed)
+    folder = None if out is None else Path(out)
+    return CompareResult(**write_comparison([result_path(each) for each in reports], folder, seed=seed), path=folder)

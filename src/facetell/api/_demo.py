@@ -17,6 +17,7 @@ from facetell.errors import UsageError
 from facetell.files import alone, write_csv
 from facetell.ingest.prepare import prepare
 from facetell.progress import ShowProgress, callback
+from facetell.results import Result
 
 __all__ = ["DemoResult", "demo"]
 
@@ -38,14 +39,14 @@ SIZE = 64
 
 
 @dataclass(frozen=True)
-class DemoResult:
+class DemoResult(Result):
     """AUROC on the test people: of the baseline on the kind it knows, and on the new kind before and after."""
 
-    known: float
-    before: float
-    after: float
+    known: float | None
+    before: float | None
+    after: float | None
     shots: int
-    interval: dict[str, tuple[float, float]]
+    interval: Mapping[str, tuple[float | None, float | None]]
     report: Path
 
 
@@ -87,12 +88,12 @@ def demo(
     fit("fdftnet", out / NEW, out / "detector", settings=start, split="finetune", shots=shots, **watch)
     after = evaluate(out / "detector", out / NEW, out / "report-after", seed=seed)
     return DemoResult(
-        known=known["metrics"]["auroc"]["value"],
-        before=before["metrics"]["auroc"]["value"],
-        after=after["metrics"]["auroc"]["value"],
+        known=known.metrics["auroc"].value,
+        before=before.metrics["auroc"].value,
+        after=after.metrics["auroc"].value,
         shots=shots,
         interval={
-            name: (report["metrics"]["auroc"]["low"], report["metrics"]["auroc"]["high"])
+            name: (report.metrics["auroc"].low, report.metrics["auroc"].high)
             for name, report in (("before", before), ("after", after))
         },
         report=out / "report-after" / "report.md",

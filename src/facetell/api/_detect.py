@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from facetell.detector.bundle import identity_of
+from facetell.detector.calibration import DEFAULT
+from facetell.detector.detector import Detector
 from facetell.detector.many import Judging, failed, judge_files
+from facetell.detector.places import DetectorLike, bundle_path
 from facetell.detector.verdict import Verdict
 from facetell.errors import DataError
 from facetell.media.frame_choice import Spread, parse
@@ -22,10 +27,10 @@ __all__ = ["detect"]
 
 
 def detect(
-    detector: str | Path,
+    detector: DetectorLike,
     paths: Iterable[str | Path],
     *,
-    at: str = "default",
+    at: str | None = None,
     prevalence: float | None = None,
     faces: str = "auto",
     frames: str = "32",
@@ -38,9 +43,9 @@ def detect(
     """Judge files, one ``Verdict`` each, in order; a file that is broken, or breaks its reader, costs one verdict.
 
     Args:
-        detector: a detector bundle.
+        detector: a detector bundle, its name, or a loaded detector, whose operating point and prevalence hold then.
         paths: files, folders (searched to the bottom, hidden files left out), and patterns such as ``inbox/*.mp4``.
-        at: which of the detector's operating points decides; ``facetell.threshold`` makes them.
+        at: which of the detector's operating points decides, by default its own; ``facetell.threshold`` makes them.
         prevalence: share of fakes, in (0, 1), that the scores are meant for; decisions stay, see `Detector.load`.
         faces: ``find`` looks for faces in pictures, ``crops`` takes each as one face crop, ``auto`` does as fits the
             detector, see `Judge`. Videos are always searched.
@@ -57,15 +62,20 @@ def detect(
         MissingExtraError: the extra ``media`` is not installed.
     """
     choice = parse(frames)
-    how = Judging(str(detector), device, at, prevalence, faces, choice, face_model)
+    path = bundle_path(detector)
+    if isinstance(detector, Detector):
+        at, prevalence = at or detector.operating_point, prevalence or detector.prevalence
+    how = Judging(str(path), device, at or DEFAULT, prevalence, faces, choice, face_model)
+    identity = identity_of(path)
     few = isinstance(choice, Spread) and annotate is None  # a clip with boxes has all frames
     work = partial(_judge, annotated=None if annotate is None else Path(annotate))
     results = judge_files(
         how, list(find_files(paths)), work, few_frames=few, workers=workers, progress=callback(progress)
     )
     try:
-        for path, verdict in results:
-            yield failed(path, verdict) if isinstance(verdict, Failure) else verdict
+        for file, found in results:
+            verdict = failed(file, found) if isinstance(found, Failure) else found
+            yield replace(verdict, detector=identity)
     finally:
         results.close()
 

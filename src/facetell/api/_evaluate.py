@@ -11,17 +11,19 @@ from facetell.api._measurable import measurable
 from facetell.api._report import pictures_of
 from facetell.detector.calibration import DEFAULT, MeasuredOn, plain, uncalibrated
 from facetell.detector.detector import Detector
+from facetell.detector.places import DetectorLike, loaded
 from facetell.detector.predictions import predict
 from facetell.detector.shortcut_warnings import shortcut_warnings
 from facetell.evaluation.rates import check_prevalence
 from facetell.faceset.samples import check_split
-from facetell.faceset.table import FaceSet
+from facetell.faceset.table import FaceSet, FaceSetLike
 from facetell.ingest.prepare import open_or_prepare
 from facetell.labels import LABELS
 from facetell.progress import Progress, ShowProgress, callback, silent
 from facetell.reporting.report import check_destination, write_report
+from facetell.results import EvaluateResult
 
-__all__ = ["evaluate", "opened", "predictions"]
+__all__ = ["evaluate", "predictions"]
 
 UNCALIBRATED = (
     "the detector is uncalibrated: there are only numbers of its ranking, and no threshold; next: facetell calibrate "
@@ -42,17 +44,10 @@ def predictions(
     return predict(detector, faces, split, progress).columns
 
 
-def opened(detector: Detector | str | Path, device: str) -> tuple[str, Detector]:
-    """A detector that may be loaded already, and what to call it."""
-    if isinstance(detector, Detector):
-        return "detector", detector
-    return Path(detector).name, Detector.load(detector, device)
-
-
 def evaluate(
-    detector: Detector | str | Path,
-    faceset: str | Path,
-    out: str | Path,
+    detector: DetectorLike,
+    faceset: FaceSetLike,
+    out: str | Path | None = None,
     *,
     split: str = "test",
     at: str | None = None,
@@ -60,8 +55,8 @@ def evaluate(
     seed: int = 0,
     device: str = "auto",
     progress: ShowProgress = None,
-) -> dict[str, Any]:
-    """Score a split of a face set and write a report to ``out``; returns the report's numbers.
+) -> EvaluateResult:
+    """Score a split of a face set; write a report to ``out``, a folder, where it is given.
 
     ``at``: which of the detector's operating points decides, by default its own; all were chosen on validation data.
     ``prevalence``: also say what a verdict is worth where this share of the faces, in (0, 1), is fake. Scores stay as they
@@ -72,15 +67,16 @@ def evaluate(
     """
     if prevalence is not None:
         check_prevalence(prevalence)
-    check_destination(Path(out))
-    name, detector = opened(detector, device)
+    folder = None if out is None else Path(out)
+    check_destination(folder)
+    name, detector = loaded(detector, device)
     at = at or detector.operating_point
     calibration = detector.calibration
     if calibration is None and (at != DEFAULT or prevalence is not None):
         raise uncalibrated("operating point or prevalence")
     decider = calibration.deciders(at)[0] if calibration else None
     tell = callback(progress)
-    faces = open_or_prepare(Path(faceset), progress=tell)
+    faces = open_or_prepare(faceset, progress=tell)
     check_split(faces, split, "evaluate on")
     keep, said = measurable(detector, faces, split)
     table = {name: column[keep] for name, column in predictions(detector, faces, split, progress=tell).items()}
@@ -111,9 +107,9 @@ def evaluate(
         point = calibration.face.points[at]
         rule = f"{point.rule} on {point.on.split}"
         rule = rule if at == DEFAULT else f"{at}: {rule} of {point.on.faceset}"
-    return write_report(
+    found = write_report(
         table,
-        Path(out),
+        folder,
         threshold=decider.threshold if decider else None,
         threshold_rule=rule,
         band=decider.band if decider else None,
@@ -123,6 +119,7 @@ def evaluate(
         context=context,
         seed=seed,
     )
+    return EvaluateResult.of(found, folder)
 
 
 def _few_to_calibrate_on(on: MeasuredOn) -> list[str]:

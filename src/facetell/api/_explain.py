@@ -6,11 +6,10 @@ import importlib
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from facetell.detector.detector import Detector
+from facetell.detector.places import DetectorLike, bundle_path, loaded
 from facetell.detector.runtimes.torch import torch_runtime
 from facetell.errors import MissingExtraError, UsageError
 from facetell.explanation.explained_faces import faces_of_faceset, faces_of_files, forged_regions
@@ -18,16 +17,17 @@ from facetell.explanation.explainer import Explainer
 from facetell.explanation.pointing import pointing_games
 from facetell.explanation.sanity import sanity_check
 from facetell.explanation.writing import Faces, check_explanation, write_explanation
-from facetell.faceset.table import INFO_FILE
+from facetell.faceset.table import INFO_FILE, FaceSet, FaceSetLike, source_path
 from facetell.progress import ShowProgress, callback
+from facetell.results import ExplainResult
 
 __all__ = ["explain"]
 
 
 def explain(
-    detector: str | Path,
-    items: str | Path | Sequence[str | Path],
-    out: str | Path,
+    detector: DetectorLike,
+    items: FaceSetLike | Sequence[str | Path],
+    out: str | Path | None = None,
     *,
     split: str = "test",
     limit: int = 100,
@@ -40,13 +40,13 @@ def explain(
     device: str = "auto",
     workers: int | None = None,
     progress: ShowProgress = None,
-) -> dict[str, Any]:
-    """Draw what a detector looks at: in photos, videos and crops, or on average over a face set; write ``out``.
+) -> ExplainResult:
+    """Find what a detector looks at: in photos, videos and crops, or on average over a face set.
 
     Args:
-        detector: a detector bundle.
+        detector: a detector bundle, its name, or a loaded detector that was written.
         items: files, folders and patterns as of `facetell.detect`; or one face set.
-        out: where the explanation goes, a new folder or that of an earlier one.
+        out: where the explanation is drawn, a new folder or that of an earlier one; None draws nothing.
         split: of the face set.
         limit: faces of each source and label of the face set, drawn by ``seed``.
         masks: a folder with the true region of fakes of the face set, for the pointing game: for the face with path
@@ -60,35 +60,33 @@ def explain(
         workers: processes that read files.
         progress: True shows a bar; a function is called after every few faces.
 
-    Returns:
-        What ``explain.json`` holds, see ``docs/explain.md``.
-
     Raises:
         MissingExtraError: the extra ``explain`` is not installed, or ``media`` to read photos and videos.
         UsageError: arguments that do not go together; ``out`` holds something else.
         DataError: no such split, no mask fits, or no file has a face.
     """
-    paths = [Path(items)] if isinstance(items, str | Path) else [Path(item) for item in items]
+    paths = [source_path(items)] if isinstance(items, FaceSet | str | Path) else [Path(item) for item in items]
     sets = [path for path in paths if (path / INFO_FILE).is_file()]
     if sets and len(paths) > 1:
         raise UsageError(f"{sets[0]} is a face set, which is explained alone", hint="give it alone, or files only")
     if masks is not None and not sets:
         raise UsageError("masks belong to a face set", hint="facetell prepare makes one")
     _check_installed()
-    check_explanation(Path(out))
-    loaded = Detector.load(detector, device)
-    decider = loaded.decider
+    folder = None if out is None else Path(out)
+    check_explanation(folder)
+    name, judge = loaded(detector, device)
+    decider = judge.decider
     if sets:
-        found = faces_of_faceset(sets[0], split, loaded.size, limit, seed)
+        found = faces_of_faceset(sets[0], split, judge.size, limit, seed)
     else:
         options = {"faces": faces, "frames": frames, "face_model": face_model, "device": device, "workers": workers}
-        found = faces_of_files(Path(detector), paths, options)
-    regions = None if masks is None else forged_regions(Path(masks), found.entries, loaded.size)
-    runtime = torch_runtime(loaded)
+        found = faces_of_files(bundle_path(detector), paths, options)
+    regions = None if masks is None else forged_regions(Path(masks), found.entries, judge.size)
+    runtime = torch_runtime(judge)
     images = torch.from_numpy(found.crops).permute(0, 3, 1, 2).to(runtime.device).float().div_(255)
-    explainer = Explainer(runtime.network, loaded.size, runtime.forward)
+    explainer = Explainer(runtime.network, judge.size, runtime.forward)
     maps = explainer.maps(images, callback(progress))
-    logits = loaded.logits(found.crops)
+    logits = judge.logits(found.crops)
     judged = zip(
         found.entries, logits.tolist(), decider.scores(logits).tolist(), decider.decisions(logits), strict=True
     )
@@ -98,9 +96,9 @@ def explain(
     attention = {
         key: {"gamma": explainer.gamma[key], "effect": effect} for key, effect in explainer.effects(images).items()
     }
-    description = loaded.description
+    description = judge.description
     content = {
-        "detector": Path(detector).name,
+        "detector": name,
         "warnings": explainer.warnings(checked, attention),
         "sanity": checked,
         "pointing": pointing_games(maps, regions) if regions else None,
@@ -109,15 +107,16 @@ def explain(
         "context": {
             "method": description["method"],
             "backbone": description["settings"]["backbone"],
-            "input size": loaded.size,
+            "input size": judge.size,
             **found.about,
             "seed": seed,
             "versions": {**description["versions"], "captum": metadata.version("captum")},
         },
     }
-    return write_explanation(
-        Path(out), Faces(found.crops, maps, found.entries), explainer.kinds, content, by_source=bool(sets)
+    explained = write_explanation(
+        folder, Faces(found.crops, maps, found.entries), explainer.kinds, content, by_source=bool(sets)
     )
+    return ExplainResult(**explained, maps=maps, path=folder)
 
 
 def _check_installed() -> None:

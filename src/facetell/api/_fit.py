@@ -27,6 +27,7 @@ from facetell.errors import MissingExtraError, SettingsError, UsageError, near_m
 from facetell.evaluation.metrics import summary
 from facetell.evaluation.thresholds import check_rule, promise
 from facetell.faceset.samples import check_split, samples_of
+from facetell.faceset.table import FaceSetLike
 from facetell.files import alone
 from facetell.ingest.prepare import open_or_prepare
 from facetell.methods import get_method
@@ -37,7 +38,7 @@ from facetell.networks.seeding import seeded
 from facetell.progress import ShowProgress, callback
 from facetell.reporting.embedding_plot import draw_embedding
 from facetell.settings import as_dict, read_toml, resolve
-from facetell.training.fabric import make_fabric
+from facetell.training.fabric import device_of, make_fabric
 from facetell.training.loop import predict
 from facetell.training.run import CHECKPOINT, TABLE
 from facetell.training.siamese_phases import POINTS
@@ -54,7 +55,7 @@ TABLES = (TABLE, POINTS)
 @alone("out")
 def fit(
     method: str,
-    faceset: str | Path,
+    faceset: FaceSetLike,
     out: str | Path,
     *,
     preset: str | None = None,
@@ -66,6 +67,7 @@ def fit(
     seed: int = 0,
     resume: bool = False,
     tensorboard: str | Path | None = None,
+    device: str = "auto",
     progress: ShowProgress = None,
 ) -> Detector:
     """Fit a detector on a split of a face set and write it to ``out``.
@@ -75,7 +77,7 @@ def fit(
     ``seed``, instead of the whole split. The epoch that is kept, the temperature and the threshold (by the rule
     ``threshold``) are chosen on the split *validation*. While it runs, checkpoints lie in ``OUT.partial``; after an
     interruption the same call with ``resume=True`` goes on from the last whole epoch. ``tensorboard``: a folder to log
-    every epoch to as well.
+    every epoch to as well. ``device``: ``auto``, ``cpu`` or ``cuda``.
 
     Raises ``UsageError``, ``DataError`` or ``BundleError``; nothing is left at ``out`` then.
     """
@@ -99,8 +101,9 @@ def fit(
     resolved = resolve(chosen.settings, user, inherited)
 
     check_rule(threshold)
+    device_of(device)
     tell = callback(progress)
-    faces = open_or_prepare(Path(faceset), progress=tell)
+    faces = open_or_prepare(faceset, progress=tell)
     check_split(faces, split, "fit on")
     check_split(faces, "validation", "choose epoch and threshold on")
     if split in ("test", "validation"):
@@ -116,8 +119,8 @@ def fit(
     if tensorboard is not None:
         tell = log_to(tensorboard, tell)
     with seeded(seed):
-        network = chosen.fit(resolved, Task(training, validation, seed, folder, resume, tell, start))
-    fabric = make_fabric(resolved.precision)
+        network = chosen.fit(resolved, Task(training, validation, seed, folder, resume, tell, device, start))
+    fabric = make_fabric(resolved.precision, device)
     network.to(fabric.device)
     logits = (
         chosen.predict(network, validation, fabric, tell) if chosen.predict else predict(network, validation, fabric)
@@ -186,6 +189,7 @@ def fit(
             draw,
             lineage=lineage,
         )
+        detector = Detector(detector.runtime, detector.description, lineage=lineage, path=out)
         shutil.rmtree(folder)
     fabric.barrier()
     return detector

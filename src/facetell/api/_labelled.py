@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -12,8 +11,10 @@ from facetell.api._measurable import warn_of_other_crops
 from facetell.detector.detector import Detector
 from facetell.detector.lineage import Lineage
 from facetell.detector.measure import Sample
+from facetell.detector.places import DetectorLike, bundle_path
 from facetell.errors import UsageError
 from facetell.faceset.samples import check_split
+from facetell.faceset.table import FaceSetLike
 from facetell.ingest.prepare import open_or_prepare
 from facetell.progress import Progress
 
@@ -36,13 +37,13 @@ class Labelled:
 
 
 def labelled(
-    path: str | Path,
-    faceset: str | Path,
+    detector: DetectorLike,
+    faceset: FaceSetLike,
     split: str,
     device: str,
     progress: Progress,
 ) -> Labelled:
-    """Load a detector and score a split of a face set that something may be chosen on.
+    """Load a detector as it is on disk and score a split of a face set that something may be chosen on.
 
     Raises UsageError for the split *test* and where the detector has learned from half of the faces or more, DataError for
     a face set that cannot be used, BundleError for a damaged detector.
@@ -52,12 +53,12 @@ def labelled(
             "what is chosen on the split 'test' would make its numbers worthless",
             hint="use validation or finetune; facetell prepare makes splits where an index or folder has none",
         )
-    detector = Detector.load(path, device)
-    faces = open_or_prepare(Path(faceset))
+    judge = Detector.load(bundle_path(detector), device)
+    faces = open_or_prepare(faceset)
     check_split(faces, split, "choose on")
-    keep, warnings = detector.lineage.unseen(faces, split)
-    warn_of_other_crops(detector, faces)
-    logits = predictions(detector, faces, split, progress=progress)["logit"]
+    keep, warnings = judge.lineage.unseen(faces, split)
+    warn_of_other_crops(judge, faces)
+    logits = predictions(judge, faces, split, progress=progress)["logit"]
     samples = Sample.of(faces, split, logits, keep), Sample.of_videos(faces, split, logits, keep)
-    chosen = detector.lineage.with_chosen(faces, np.flatnonzero(keep) + faces.rows(split).start)
-    return Labelled(detector, *samples, tuple(warnings), chosen)
+    chosen = judge.lineage.with_chosen(faces, np.flatnonzero(keep) + faces.rows(split).start)
+    return Labelled(judge, *samples, tuple(warnings), chosen)

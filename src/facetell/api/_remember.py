@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-from facetell.detector.bundle import DESCRIPTION, read_bundle, update_description
+from facetell.detector.bundle import read_bundle, update_description
+from facetell.detector.places import DetectorLike, bundle_path, description_file
 from facetell.detector.replay_buffer import rows_to_keep, write_replay_buffer
 from facetell.errors import UsageError
 from facetell.faceset.join import Part
 from facetell.faceset.samples import check_split
+from facetell.faceset.table import FaceSetLike
 from facetell.files import alone
 from facetell.ingest.prepare import open_or_prepare
 
-__all__ = ["Remembered", "remember"]
+__all__ = ["RememberResult", "remember"]
 
 LEAST = 40
 """Faces of a split below which a replay buffer says too little."""
 
 
 @dataclass(frozen=True)
-class Remembered:
+class RememberResult:
     """The replay buffer of a detector: its fingerprint (None: it keeps none), faces, bytes, and counts by split and label."""
 
     detector: str
@@ -36,10 +37,15 @@ class Remembered:
         return asdict(self)
 
 
-@alone("detector", DESCRIPTION)
+@alone("detector", description_file)
 def remember(
-    detector: str | Path, faceset: str | Path | None = None, *, faces: int = 1000, forget: bool = False, seed: int = 0
-) -> Remembered:
+    detector: DetectorLike,
+    faceset: FaceSetLike | None = None,
+    *,
+    faces: int = 1000,
+    forget: bool = False,
+    seed: int = 0,
+) -> RememberResult:
     """Copy some faces of ``faceset`` into the detector's folder, in place of those it kept before.
 
     ``faces``: at most that many of the split it was fitted on, to learn from again, and as many of *validation*, to
@@ -50,20 +56,20 @@ def remember(
     Raises UsageError without a face set, or for too few faces; DataError for a face set without these splits; BundleError
     for a damaged detector.
     """
-    path = Path(detector)
+    path = bundle_path(detector)
     description = read_bundle(path)[0]
     if forget:
         if faceset is not None:
             raise UsageError("to forget, no face set is needed", hint=f"facetell remember {path} --forget")
         update_description(path, lambda stored: stored.pop("replay", None) and None)
-        return Remembered(str(path))
+        return RememberResult(str(path))
     if faceset is None:
         raise UsageError(
             "there is nothing to remember", hint=f"facetell remember {path} FACESET, that it was fitted on"
         )
     if faces < LEAST:
         raise UsageError(f"a replay buffer of {faces} faces says too little", hint=f"at least {LEAST}")
-    known = open_or_prepare(Path(faceset))
+    known = open_or_prepare(faceset)
     split = description["data"].get("split", "train")
     for name in (split, "validation"):
         check_split(known, name, "remember")
@@ -76,4 +82,4 @@ def remember(
     warning = f"{known.path.name} is not the face set it was fitted on: what is kept safe is how it does on this one"
     fitted_on = description["data"].get("fingerprint")
     found = {name: value for name, value in found.items() if name != "folder"}
-    return Remembered(str(path), **found, warnings=() if fitted_on == known.fingerprint else (warning,))
+    return RememberResult(str(path), **found, warnings=() if fitted_on == known.fingerprint else (warning,))

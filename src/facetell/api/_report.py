@@ -17,6 +17,7 @@ from facetell.files import write_text
 from facetell.pixels.decode import decode, resize
 from facetell.reporting.html import FOOT, Section, evaluation_cards, html_page
 from facetell.reporting.mistakes import mistake_picture
+from facetell.results import Result, result_path
 
 __all__ = ["pictures_of", "report"]
 
@@ -32,17 +33,17 @@ PAGES = (
 """What each verb leaves in its folder: numbers, and the page for people."""
 
 
-def report(results: Iterable[str | Path], out: str | Path, *, title: str = "facetell report") -> Path:
+def report(results: Iterable[Result | str | Path], out: str | Path, *, title: str = "facetell report") -> Path:
     """Put the pages of result folders, in the order given, into one HTML file that opens from disk, and return it.
 
-    ``results``: folders that ``evaluate``, ``stress``, ``audit``, ``explain``, ``compare``, ``watch`` or ``bench`` wrote. The
-    file holds its pictures, loads nothing and runs nothing.
+    ``results``: what ``evaluate``, ``stress``, ``audit``, ``explain``, ``compare``, ``watch`` or ``bench`` wrote: the folders, or
+    the results with such a folder. The file holds its pictures, loads nothing and runs nothing.
 
     Raises ``UsageError`` without a result or for another kind of file at ``out``, ``DataError`` for a folder that holds no
     result.
     """
     out = Path(out)
-    sections = [_section(Path(folder)) for folder in results]
+    sections = [_section(result_path(each)) for each in results]
     if not sections:
         raise UsageError(
             "there is no result to report on", hint="give the folders that `facetell evaluate` and others wrote"

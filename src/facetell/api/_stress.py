@@ -16,19 +16,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facetell.api._evaluate import opened
 from facetell.api._measurable import measurable
 from facetell.detector.calibration import uncalibrated
 from facetell.detector.detector import Detector
+from facetell.detector.places import DetectorLike, loaded
 from facetell.detector.predictions import BATCH
 from facetell.errors import DataError, ImageError, MissingExtraError, UsageError
 from facetell.faceset.samples import check_split
-from facetell.faceset.table import FaceSet
+from facetell.faceset.table import FaceSet, FaceSetLike
 from facetell.ingest.prepare import open_or_prepare
 from facetell.pixels.corruptions import STRENGTHS, Corruption, check_codec, choose, corrupt
 from facetell.pixels.decode import decode, resize
 from facetell.progress import Progress, ShowProgress, Step, callback
 from facetell.reporting.stress import Conditions, check_stress, write_stress
+from facetell.results import StressResult
 
 __all__ = ["stress"]
 
@@ -41,9 +42,9 @@ Work = tuple[list[Pixels], float, float]
 
 
 def stress(
-    detector: Detector | str | Path,
-    faceset: str | Path,
-    out: str | Path,
+    detector: DetectorLike,
+    faceset: FaceSetLike,
+    out: str | Path | None = None,
     *,
     split: str = "test",
     only: Sequence[str] | None = None,
@@ -52,15 +53,15 @@ def stress(
     device: str = "auto",
     workers: int | None = None,
     progress: ShowProgress = None,
-) -> dict[str, Any]:
-    """Measure a detector on a split under every corruption and strength, and write a report to ``out``.
+) -> StressResult:
+    """Measure a detector on a split under every corruption and strength.
 
     Faces that the detector has learned from, or others of their groups, are left out, and the report says how many.
 
     Args:
         detector: a bundle, or a loaded one.
         faceset: a face set with real and fake faces in ``split``.
-        out: where the report goes, a new folder or that of an earlier one.
+        out: where a report goes, a new folder or that of an earlier one; None writes none.
         split: of the face set.
         only: names of corruptions; default all nine (see `facetell.pixels.corruptions`).
         at: which of the detector's operating points decides; default its own.
@@ -68,9 +69,6 @@ def stress(
         device: ``auto``, ``cpu`` or ``cuda``.
         workers: threads that decode and corrupt; default one per core.
         progress: True shows a bar; a function is called as pictures are scored, each crop once per condition.
-
-    Returns:
-        What ``stress.json`` holds, see ``docs/stress.md``.
 
     Raises:
         UsageError: an unknown corruption or operating point; ``out`` holds something else; the detector has learned from
@@ -81,13 +79,14 @@ def stress(
     chosen, left_out = _installed(only)
     if workers is not None and workers < 1:
         raise UsageError(f"workers is {workers}", hint="at least one")
-    check_stress(Path(out))
-    name, detector = opened(detector, device)
+    folder = None if out is None else Path(out)
+    check_stress(folder)
+    name, detector = loaded(detector, device)
     at = at or detector.operating_point
     if detector.calibration is None:
         raise uncalibrated("threshold to measure recall and false alarms at")
     decider, _ = detector.calibration.deciders(at)
-    faces = open_or_prepare(Path(faceset))
+    faces = open_or_prepare(faceset)
     check_split(faces, split, "stress on")
     keep, said = measurable(detector, faces, split)
     labels = faces.labels(split)[keep]
@@ -115,7 +114,7 @@ def stress(
     table = Conditions(np.flatnonzero(keep), labels, groups, scored, scores)
     sample = _sample(faces, split, conditions, seed)
     about = {"threshold": decider.threshold, "context": context, "speed": speed, "warnings": [*left_out, *said]}
-    return write_stress(Path(out), table, chosen, sample, about, seed=seed)
+    return StressResult(**write_stress(folder, table, chosen, sample, about, seed=seed), path=folder)
 
 
 def _installed(only: Sequence[str] | None) -> tuple[list[Corruption], list[str]]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from facetell.api._labelled import labelled
-from facetell.detector.bundle import DESCRIPTION, update_calibration
+from facetell.detector.bundle import update_calibration
 from facetell.detector.calibration import Calibration, OperatingPoint, Scale, UnsureBand, plain, uncalibrated
 from facetell.detector.measure import Sample
+from facetell.detector.places import DetectorLike, bundle_path, description_file
 from facetell.errors import DataError, SettingsError, UsageError
 from facetell.evaluation.thresholds import check_rule, promise
+from facetell.faceset.table import FaceSetLike
 from facetell.files import alone
 from facetell.progress import ShowProgress, callback
 
@@ -49,10 +50,10 @@ class ThresholdResult:
         return found
 
 
-@alone("detector", DESCRIPTION)
+@alone("detector", description_file)
 def threshold(
-    detector: str | Path,
-    faceset: str | Path,
+    detector: DetectorLike,
+    faceset: FaceSetLike,
     *,
     split: str = "validation",
     at: str | None = None,
@@ -68,7 +69,7 @@ def threshold(
     asked for. ``coverage``: of the unsure band, in (0, 1), see :mod:`facetell.evaluation.conformal`; 0 removes the band.
     For whole videos the same is chosen on their pooled scores where the split has 10 of each class.
 
-    The detector at ``detector`` is the old or the new one at every moment.
+    The detector on disk is the old or the new one at every moment; one that is loaded stays as it is.
 
     Raises:
         UsageError: neither ``at`` nor ``coverage``, a test split, the faces it was fitted on, a bad name, or a detector
@@ -118,8 +119,9 @@ def threshold(
             video=stored.video and _with(stored.video, name, video, coverage),
         )
 
-    update_calibration(Path(detector), change, measured.lineage)
-    return ThresholdResult(str(detector), name, face, video, tuple(warnings))
+    path = bundle_path(detector)
+    update_calibration(path, change, measured.lineage)
+    return ThresholdResult(str(path), name, face, video, tuple(warnings))
 
 
 def _chosen(sample: Sample, scale: Scale, at: str | None, coverage: float | None) -> Chosen:

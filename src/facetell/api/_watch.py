@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facetell.detector.bundle import DESCRIPTION, read_bundle
+from facetell.detector.bundle import identity_of, read_bundle
 from facetell.detector.decider import Decider
+from facetell.detector.places import DetectorLike, bundle_path
 from facetell.detector.traffic import KINDS, Batch, read_batch, references, sketches_of, watched
 from facetell.errors import UsageError
 from facetell.evaluation.comparison import holm
 from facetell.evaluation.drift import REPETITIONS, Sketch, drift
 from facetell.evaluation.rates import rate_interval
-from facetell.files import sha256_of
+from facetell.faceset.table import FaceSetLike, source_path
 from facetell.progress import ShowProgress, callback
 from facetell.reporting.watch import WATCH_FORMAT, WATCH_VERSION, check_watch_destination, write_watch
 from facetell.reporting.watch_page import conclude
+from facetell.results import WatchResult
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -35,18 +37,18 @@ Reference = dict[str, list[Sketch]]
 
 
 def watch(
-    detector: str | Path,
+    detector: DetectorLike,
     predictions: Sequence[str | Path],
     out: str | Path | None = None,
     *,
     reference: str | Path | None = None,
     look: bool = False,
-    faceset: str | Path | None = None,
+    faceset: FaceSetLike | None = None,
     seed: int = 0,
     device: str = "auto",
     workers: int | None = None,
     progress: ShowProgress = None,
-) -> dict[str, Any]:
+) -> WatchResult:
     """Compare traffic without labels with what ``detector`` was validated on; write ``out``, a folder.
 
     ``predictions``: JSON Lines of ``detect`` or predictions.parquet of ``evaluate``, batches in the order of time, such
@@ -56,12 +58,6 @@ def watch(
     what is looked with (``auto``, ``cpu`` or ``cuda``). ``seed`` draws the bootstrap and the files; ``workers`` are
     processes that read these.
 
-    Returns what ``watch.json`` holds: ``seen`` (``nothing``, ``little``, ``new``, or None where all is too few),
-    ``sentences``, ``whole`` and ``batches``, each with counts, the shares ``unjudged``, ``fake`` and ``unsure`` with exact
-    95% intervals, score quantiles and ``tests`` by kind, see :func:`facetell.evaluation.drift.drift`; ``p_holm`` is
-    adjusted for all tests made. With ``look`` also ``look``: how many files were ``drawn`` and ``opened``, and the
-    suspected ``clusters``, each with its share of files, of known faces and of every batch, p, score and examples.
-
     Raises UsageError without a batch, for a detector that keeps no reference or another thing at ``out``; DataError for
     a table or a face set that cannot be used; BundleError for a damaged detector.
     """
@@ -69,9 +65,9 @@ def watch(
         raise UsageError("there is nothing to watch", hint="give JSON Lines of `facetell detect … -o verdicts.jsonl`")
     if out is not None:
         check_watch_destination(Path(out))
-    path = Path(detector)
+    path = bundle_path(detector)
     description = read_bundle(path)[0]
-    identity = sha256_of(path / DESCRIPTION)[:16]
+    identity = identity_of(path)
     shown = dict(zip(KINDS, watched(description), strict=True))
     known = None if reference is None else read_batch(Path(reference), description, identity, seed)
     sketches = references(description) if known is None else sketches_of(known)
@@ -99,13 +95,14 @@ def watch(
         "whole": whole,
         "batches": parts,
         "warnings": _warnings(batches, sketches),
+        "look": None,
     }
     sheets: list[Image.Image] = []
     if look:
         from facetell.api._look import look_at  # opens pictures
 
         tables = [Path(each) for each in predictions]
-        of_faces = None if faceset is None else Path(faceset)
+        of_faces = None if faceset is None else source_path(faceset)
         result["look"], sheets = look_at(
             path,
             description,
@@ -119,7 +116,7 @@ def watch(
     result |= conclude(result)
     if out is not None:
         write_watch(result, Path(out), sheets)
-    return result
+    return WatchResult(**result, path=None if out is None else Path(out))
 
 
 def _joined(batches: list[Batch]) -> Batch:

@@ -23,6 +23,7 @@ from facetell.faceset.table import INFO_FILE, FaceSet
 from facetell.files import sha256_of
 from facetell.ingest.prepare import prepare
 from facetell.progress import Progress, ShowProgress, Step, callback
+from facetell.results import BenchResult
 
 __all__ = ["bench"]
 
@@ -36,8 +37,8 @@ def bench(
     data: str | Path = ".",
     jobs: int | None = None,
     progress: ShowProgress = None,
-) -> dict[str, Any]:
-    """Fit and measure every cell of a bench file and write the table to ``out``; returns what ``bench.json`` holds.
+) -> BenchResult:
+    """Fit and measure every cell of a bench file and write the table to ``out``.
 
     ``spec``: a TOML file, or the name of one that comes along (``shipped_specs()``). ``data``: the folder that its face
     sets and weights lie in. ``jobs``: cells at a time, each in a process of its own with its share of the cores; default
@@ -61,7 +62,7 @@ def bench(
         queue.run(callback(progress))
     finally:
         table = write_tables(plan, queue.jobs, queue.reasons, out)
-    return table
+    return BenchResult(**table, path=out)
 
 
 def _jobs(wanted: int | None) -> int:

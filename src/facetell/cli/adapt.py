@@ -27,6 +27,7 @@ __all__ = ["command"]
 @click.option("--margin", default=0.01, show_default=True, help="How far the AUROC on old faces may fall.")
 @click.option("--trust-labels", is_flag=True, help="Also learn labels that the old detector ranks the wrong way round.")
 @click.option("--seed", default=0, show_default=True, help="Draws shots, folds, order and augmentation.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def command(
     detector: Path,
@@ -41,6 +42,7 @@ def command(
     margin: float,
     trust_labels: bool,
     seed: int,
+    device: str,
     as_json: bool,
 ) -> None:
     """Teach DETECTOR a new kind of fake from a few examples and write a new detector, if it passes the acceptance checks.
@@ -75,6 +77,7 @@ def command(
                 margin=margin,
                 trust_labels=trust_labels,
                 seed=seed,
+                device=device,
                 progress=progress,
             )
     except AcceptanceError as refused:

@@ -40,9 +40,10 @@ def command(
 
     with Bars() as progress:
         found = audit(faceset, out, detector=detector, split=split, seed=seed, device=device, progress=progress)
+    numbers = found.as_dict()
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(numbers, indent=2))
         return
     from facetell.cli.tables import print_audit
 
-    print_audit(found, out)
+    print_audit(numbers, out)

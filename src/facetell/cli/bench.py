@@ -41,7 +41,7 @@ def command(spec: str, out: Path, data: Path, jobs: int | None, as_json: bool) -
     with Bars() as progress:
         table = bench(spec, out, data=data, jobs=jobs, progress=progress)
     if as_json:
-        click.echo(json.dumps(table, indent=2))
+        click.echo(json.dumps(table.as_dict(), indent=2))
         return
     click.echo((out / "bench.md").read_text(encoding="utf-8"))
     click.echo(f"table: {out / 'bench.md'}, {out / 'bench.csv'}, {out / 'bench.json'}", err=True)

@@ -28,9 +28,10 @@ def command(reports: tuple[Path, ...], out: Path, seed: int, as_json: bool) -> N
     from facetell.api import compare
 
     found = compare(reports, out, seed=seed)
+    numbers = found.as_dict()
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(numbers, indent=2))
         return
     from facetell.cli.tables import print_comparison
 
-    print_comparison(found, out)
+    print_comparison(numbers, out)

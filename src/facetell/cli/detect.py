@@ -71,15 +71,15 @@ def command(
       find inbox -name '*.mp4' | facetell detect detector - -o verdicts.jsonl --annotate pictures
     """
     from facetell.api import detect
-    from facetell.files import locked, sha256_of
+    from facetell.detector.bundle import identity_of, located
+    from facetell.files import locked
     from facetell.media.walk import find_files
 
     files = [str(path) for path in find_files(_listed(paths))]
     if out:
         files = [file for file in files if not _is(out, file)]
         ctx.with_resource(locked(out))  # who comes second waits here, and goes on with what is left
-    identity = sha256_of(detector / "detector.json")[:16] if (detector / "detector.json").is_file() else ""
-    done = _done(out, (identity, at, prevalence)) if out else set()
+    done = _done(out, (identity_of(located(detector)), at, prevalence)) if out else set()
     left = [path for path in files if path not in done]
     unjudged = shown = 0
     with Bars() as progress:
@@ -95,7 +95,7 @@ def command(
                 if not shown and not as_json and not out:
                     click.echo(f"{'status':<15}{'score':>6}  {'threshold':>9}  path")
                 shown += 1
-                _show(verdict, as_json, file, identity)
+                _show(verdict, as_json, file)
         finally:
             verdicts.close()
             if file:
@@ -107,9 +107,9 @@ def command(
         ctx.exit(UNJUDGED)
 
 
-def _show(verdict: Verdict, as_json: bool, file: IO[str] | None, identity: str) -> None:
+def _show(verdict: Verdict, as_json: bool, file: IO[str] | None) -> None:
     if file is not None or as_json:
-        line = json.dumps({**verdict.as_dict(), "detector": identity})
+        line = json.dumps(verdict.as_dict())
         if file is not None:
             try:
                 file.write(line + "\n")

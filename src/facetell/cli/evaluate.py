@@ -50,9 +50,10 @@ def command(
             detector, faceset, out, split=split, at=at, prevalence=prevalence, seed=seed, device=device,
             progress=progress,
         )  # fmt: skip
+    numbers = report.as_dict()
     if as_json:
-        click.echo(json.dumps(report, indent=2))
+        click.echo(json.dumps(numbers, indent=2))
         return
     from facetell.cli.tables import print_report
 
-    print_report(report, out)
+    print_report(numbers, out)

@@ -73,12 +73,13 @@ def command(
             detector, paths, out, split=split, limit=limit, masks=masks, faces=faces, frames=frames,
             face_model=face_model, sanity=sanity, seed=seed, workers=workers, device=device, progress=progress,
         )  # fmt: skip
+    numbers = found.as_dict()
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(numbers, indent=2))
     else:
         from facetell.cli.tables import print_explanation
 
-        print_explanation(found, out)
-    if found["left_out"]:
-        click.echo(f"{len(found['left_out'])} could not be explained", err=True)
+        print_explanation(numbers, out)
+    if found.left_out:
+        click.echo(f"{len(found.left_out)} could not be explained", err=True)
         ctx.exit(UNEXPLAINED)

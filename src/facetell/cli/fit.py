@@ -30,6 +30,7 @@ __all__ = ["command"]
 )
 @click.option("--seed", default=0, show_default=True, help="Draws shots, weights, order and augmentation.")
 @click.option("--resume", is_flag=True, help="Go on after an interruption, from the last whole epoch.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--tensorboard", type=click.Path(path_type=Path), help="Also log to this TensorBoard folder.")
 def command(
     method: str,
@@ -44,6 +45,7 @@ def command(
     threshold: str,
     seed: int,
     resume: bool,
+    device: str,
     tensorboard: Path | None,
 ) -> None:
     """Fit a detector with METHOD on a face set (or a picture folder, or an index).
@@ -72,6 +74,7 @@ def command(
             threshold=threshold,
             seed=seed,
             resume=resume,
+            device=device,
             tensorboard=tensorboard,
             progress=progress,
         )

@@ -23,8 +23,8 @@ def command(detector: Path, as_json: bool) -> None:
     from facetell.api import history
     from facetell.cli.tables import print_history
 
-    events = history(detector)
+    found = history(detector)
     if as_json:
-        click.echo(json.dumps(events, indent=2))
+        click.echo(json.dumps(found.as_dict(), indent=2))
         return
-    print_history(events)
+    print_history(found.fitted, found.adapted)

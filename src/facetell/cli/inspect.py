@@ -28,8 +28,8 @@ def command(faceset: Path, sheet: Path | None, seed: int, as_json: bool) -> None
     sheet = sheet or Path(f"{faceset.resolve().name}-sheet.png")
     result = inspect(faceset, sheet=sheet, seed=seed)
     if as_json:
-        click.echo(json.dumps(result, indent=2))
+        click.echo(json.dumps(result.as_dict(), indent=2))
         return
     from facetell.cli.tables import print_summary
 
-    print_summary(result)
+    print_summary(result.as_dict())

@@ -53,9 +53,10 @@ def command(
             detector, faceset, out, split=split, only=names, at=at, seed=seed, workers=workers, device=device,
             progress=progress,
         )  # fmt: skip
+    numbers = found.as_dict()
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(numbers, indent=2))
         return
     from facetell.cli.tables import print_stress
 
-    print_stress(found, out)
+    print_stress(numbers, out)

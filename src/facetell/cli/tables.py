@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -174,17 +175,15 @@ def print_adaptation(record: dict[str, Any], out: Path | None) -> None:
         click.echo(f"{out}: a detector (facetell history {out})")
 
 
-def print_history(events: list[dict[str, Any]]) -> None:
-    """Print the events of a detector's life."""
-    for number, event in enumerate(events, 1):
-        if event["what"] == "fit":
-            data = event["data"]
-            shots = f", {data['shots']} shots per class" if data.get("shots") else ""
-            click.echo(
-                f"{number}. fitted by {event['method']} from {event['start']}, on split {data['split']} of {data['name']} "
-                f"({data['images']:,} images{shots}; {', '.join(data['sources'])}), seed {event['seed']}"
-            )
-            continue
+def print_history(fitted: Mapping[str, Any], adapted: Sequence[Mapping[str, Any]]) -> None:
+    """Print how a detector was fitted, and each kind of fake it has learned since."""
+    data = fitted["data"]
+    shots = f", {data['shots']} shots per class" if data.get("shots") else ""
+    click.echo(
+        f"1. fitted by {fitted['method']} from {fitted['start']}, on split {data['split']} of {data['name']} "
+        f"({data['images']:,} images{shots}; {', '.join(data['sources'])}), seed {fitted['seed']}"
+    )
+    for number, event in enumerate(adapted, 2):
         new = event["checks"]["new"]
         click.echo(
             f"{number}. adapted {event['when']} from {event['parent']['name']} ({event['parent']['identity']}), "

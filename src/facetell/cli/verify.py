@@ -24,11 +24,11 @@ def command(detector: Path, as_json: bool) -> None:
 
     result = verify(detector)
     if as_json:
-        click.echo(json.dumps(result))
+        click.echo(json.dumps(result.as_dict()))
         return
-    points = ", ".join(f"{name} {value:.4g}" for name, value in result["operating_points"].items())
+    points = ", ".join(f"{name} {value:.4g}" for name, value in result.operating_points.items())
     click.echo(
-        f"{detector}: whole. {result['method']} at {result['size']}×{result['size']}, {result['parameters']:,} "
-        f"parameters, {result['files']} files, self-test within {result['selftest_difference']:.1e}; "
+        f"{detector}: whole. {result.method} at {result.size}×{result.size}, {result.parameters:,} parameters, "
+        f"{result.files} files, self-test within {result.selftest_difference:.1e}; "
         f"operating points: {points}"
     )

@@ -63,9 +63,10 @@ def command(
             detector, predictions, out, reference=reference, look=look, faceset=faceset, seed=seed, workers=workers,
             device=device, progress=progress,
         )  # fmt: skip
+    numbers = found.as_dict()
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(numbers, indent=2))
         return
     from facetell.cli.tables import print_watch
 
-    print_watch(found, out)
+    print_watch(numbers, out)

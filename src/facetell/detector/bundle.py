@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from safetensors.numpy import load_file, save, save_file
 
 from facetell.detector.calibration import Calibration, calibration_of
 from facetell.detector.lineage import LINEAGE, Lineage
-from facetell.errors import BundleError, UsageError
+from facetell.errors import BundleError, UsageError, near_miss
 from facetell.files import clear_leftovers, locked, sha256_of, whole_file, whole_folder, write_error
 
 __all__ = [
@@ -40,8 +41,11 @@ __all__ = [
     "VERSION",
     "WEIGHTS",
     "Tensors",
+    "detectors_folder",
     "hash_of_tensors",
+    "identity_of",
     "is_bundle",
+    "located",
     "read_bundle",
     "read_description",
     "read_lineage",
@@ -76,6 +80,26 @@ REQUIRED = {
     "files": dict,
 }
 """Entries of ``detector.json`` beside ``format`` and ``version``, with their types."""
+
+
+def detectors_folder() -> Path:
+    """The folder of detectors that are known by name: ``FACETELL_DETECTORS``, else ``XDG_DATA_HOME/facetell/detectors``,
+    else ``~/.local/share/facetell/detectors``."""
+    chosen = os.environ.get("FACETELL_DETECTORS")
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(chosen) if chosen else Path(data) / "facetell" / "detectors"
+
+
+def located(detector: str | Path) -> Path:
+    """The path of a detector: ``detector`` itself, or where it is the name of one in `detectors_folder`, that."""
+    path = Path(detector)
+    named = detectors_folder() / path
+    return named if len(path.parts) == 1 and not path.exists() and is_bundle(named) else path
+
+
+def identity_of(path: Path) -> str:
+    """What tells the detector at ``path`` from others: the first 16 hex digits of its description's SHA-256; "" without."""
+    return sha256_of(path / DESCRIPTION)[:16] if is_bundle(path) else ""
 
 
 def is_bundle(path: Path) -> bool:
@@ -253,7 +277,9 @@ def _is_replay(name: str) -> bool:
 def read_description(path: Path) -> dict[str, Any]:
     """What ``detector.json`` of a bundle holds; its other files are not looked at. Raises ``BundleError``."""
     if not path.is_dir():
-        raise BundleError(f"there is no detector at {path}", hint="make one: facetell fit --help")
+        named = [each.name for each in detectors_folder().glob("*") if is_bundle(each)]
+        guess = near_miss(path.name, named) if len(path.parts) == 1 else ""
+        raise BundleError(f"there is no detector at {path}{guess}", hint="make one: facetell fit --help")
     return _read_description(path / DESCRIPTION)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from facetell.detector.bundle import Tensors, read_bundle, read_lineage, steadily
+from facetell.detector.bundle import Tensors, identity_of, located, read_bundle, read_lineage, steadily
 from facetell.detector.calibration import DEFAULT, calibration_of, deciders_of, uncalibrated
 from facetell.detector.decider import Decider
 from facetell.detector.judge import Judge
@@ -23,6 +24,7 @@ from facetell.errors import BundleError, DataError, UsageError
 from facetell.faceset.table import FaceSet
 from facetell.pixels.decode import as_pixels, decode, resize
 from facetell.progress import ShowProgress, callback
+from facetell.results import EvaluateResult, VerifyResult
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -49,12 +51,17 @@ class Detector:
         at: str = DEFAULT,
         prevalence: float | None = None,
         lineage: Lineage | None = None,
+        path: Path | None = None,
     ) -> None:
         self.runtime = runtime
         self.description = description
         self.size: int = description["input"]["size"]
         self.operating_point = at
         self.prevalence = prevalence
+        self.path = path
+        """Its bundle, None for one that was never written."""
+        self.identity = identity_of(path) if path else ""
+        """What tells it from others, in verdicts: first hex digits of the SHA-256 of ``detector.json``."""
         self.calibration = calibration_of(description)
         """Of these weights; None for a detector that gives logits and no decision."""
         self.lineage = lineage or Lineage()
@@ -75,7 +82,7 @@ class Detector:
         """Read a bundle.
 
         Args:
-            path: its folder.
+            path: its folder, or its name in the folder of detectors (`facetell.detector.bundle.detectors_folder`).
             device: ``auto``, ``cpu`` or ``cuda``.
             at: which of its operating points decides (``facetell threshold`` makes them).
             prevalence: share of fakes, in (0, 1), that scores and threshold are moved to; the decisions stay.
@@ -85,7 +92,8 @@ class Detector:
             BundleError: with the reason for anything that is not exactly as it was written.
             UsageError: it has no such operating point, or is uncalibrated and ``at`` or ``prevalence`` are given.
         """
-        return steadily(Path(path), lambda: cls._open(Path(path), device, at, prevalence, threads)[0])
+        path = located(path)
+        return steadily(path, lambda: cls._open(path, device, at, prevalence, threads)[0])
 
     @classmethod
     def _open(
@@ -99,9 +107,8 @@ class Detector:
         description, weights, selftest = read_bundle(path)
         try:
             runtime = load_runtime(path, description, weights, device, threads)
-            return cls(
-                runtime, description, at=at, prevalence=prevalence, lineage=read_lineage(path, description)
-            ), selftest
+            lineage = read_lineage(path, description)
+            return cls(runtime, description, at=at, prevalence=prevalence, lineage=lineage, path=path), selftest
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"{path}: detector.json is damaged: {error!r}") from error
 
@@ -120,12 +127,13 @@ class Detector:
         return self._deciders[1]
 
     @classmethod
-    def verify(cls, path: str | Path) -> dict[str, Any]:
+    def verify(cls, path: str | Path) -> VerifyResult:
         """Check a bundle whole: files, tensors, its replay buffer, and that the self-test gives its logits again."""
-        return steadily(Path(path), lambda: cls._verify(Path(path)))
+        path = located(path)
+        return steadily(path, lambda: cls._verify(path))
 
     @classmethod
-    def _verify(cls, path: Path) -> dict[str, Any]:
+    def _verify(cls, path: Path) -> VerifyResult:
         detector, selftest = cls._open(path, "cpu")
         description = detector.description
         replay = open_replay_buffer(path, description)
@@ -144,16 +152,16 @@ class Detector:
                 f"{path}: the self-test gives logits {found.tolist()}, {expected.tolist()} were stored",
                 hint="the weights do not belong to this description, or the libraries differ too much",
             )
-        return {
-            "detector": str(path),
-            "method": description["method"],
-            "size": detector.size,
-            "parameters": detector.runtime.parameters,
-            "files": len(description["files"]),
-            "replay": len(replay) if replay is not None else 0,
-            "operating_points": {name: point.value for name, point in points.items()},
-            "selftest_difference": difference,
-        }
+        return VerifyResult(
+            detector=str(path),
+            method=description["method"],
+            size=detector.size,
+            parameters=detector.runtime.parameters,
+            files=len(description["files"]),
+            replay=len(replay) if replay is not None else 0,
+            operating_points={name: point.value for name, point in points.items()},
+            selftest_difference=difference,
+        )
 
     def selftest(self) -> Tensors:
         """Two inputs and their logits, which `verify` replays."""
@@ -200,6 +208,12 @@ class Detector:
         opened = faces if isinstance(faces, FaceSet) else FaceSet.open(faces)
         return predict(self, opened, split, callback(progress))
 
+    def evaluate(self, faces: FaceSet | str | Path, out: str | Path | None = None, **options: Any) -> EvaluateResult:
+        """What it says of a labelled split: :func:`facetell.evaluate`, which names the ``options``."""
+        import facetell  # the verbs stand above this room
+
+        return facetell.evaluate(self, faces, out, **options)
+
     def __repr__(self) -> str:
         about = f"{self.description['method']}, {self.size}×{self.size} pixels, {self.runtime.parameters:,} parameters"
         if self.calibration is None:
@@ -244,6 +258,5 @@ class Detector:
         if self._judge is None or self._judge[0] != options:
             self._judge = options, Judge(self, faces=faces, frames=frames, model=face_model)
         judge = self._judge[1]
-        if isinstance(item, str | Path):
-            return judge.file(Path(item))
-        return judge.picture(as_pixels(item))
+        verdict = judge.file(Path(item)) if isinstance(item, str | Path) else judge.picture(as_pixels(item))
+        return replace(verdict, detector=self.identity)

@@ -72,7 +72,8 @@ class Verdict:
     to 1; ``threshold``: scores from here on are called fake; ``operating_point``: its name; ``unsure``: the band (low,
     high), None where the detector has none; ``prevalence``: share of fakes the scores are meant for, None as in its
     calibration data; ``reason``: why there is no decision, or what is missing; ``kind``: picture or video; ``note``: what
-    was chosen of the file; ``frames``: looked at; ``seconds``: length of a video.
+    was chosen of the file; ``frames``: looked at; ``seconds``: length of a video; ``detector``: the identity of the one that
+    judged, "" for one that was never written.
     """
 
     path: str
@@ -91,6 +92,7 @@ class Verdict:
     seconds: float | None = None
     faces: list[FaceVerdict] = field(default_factory=list)
     tracks: list[TrackVerdict] = field(default_factory=list)
+    detector: str = ""
 
     @property
     def judged(self) -> bool:

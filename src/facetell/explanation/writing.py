@@ -53,8 +53,10 @@ def centre_share(values: npt.NDArray[np.float32], size: int) -> float | None:
     return float(weight[inside].sum()) / total if total else None
 
 
-def check_explanation(out: Path) -> None:
-    """Raise :class:`~facetell.errors.UsageError` unless an explanation may be written to ``out``."""
+def check_explanation(out: Path | None) -> None:
+    """Raise :class:`~facetell.errors.UsageError` unless an explanation may be written to ``out``, if it is given."""
+    if out is None:
+        return
     try:
         files = json.loads((out / _MAIN).read_text("utf-8"))["written"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -63,9 +65,9 @@ def check_explanation(out: Path) -> None:
 
 
 def write_explanation(
-    out: Path, faces: Faces, kinds: Mapping[str, Kind], content: Mapping[str, Any], *, by_source: bool
+    out: Path | None, faces: Faces, kinds: Mapping[str, Kind], content: Mapping[str, Any], *, by_source: bool
 ) -> dict[str, Any]:
-    """Write ``out``, whole or not at all, and return what ``explain.json`` holds: ``content`` and all that follows.
+    """Return what ``explain.json`` holds: ``content`` and all that follows; write ``out``, whole or not at all, if given.
 
     ``by_source``: average maps and extremes for each source and label, else a picture for each face.
     """
@@ -74,31 +76,32 @@ def write_explanation(
         {**entry, "centre": {key: centre_share(faces.maps[key][index], size) for key in kinds}}
         for index, entry in enumerate(faces.entries)
     ]
-    with whole_folder(out) as fresh:
-        arrays = dict(faces.maps)
-        sources: list[dict[str, Any]] = []
-        if by_source:
-            sources, averages = _draw_sources(fresh, faces, entries, kinds)
-            arrays |= {f"mean_{key}": values for key, values in averages.items()}
-        else:
-            _draw_faces(fresh, faces, entries, kinds)
-        np.savez_compressed(fresh / "maps.npz", **arrays, allow_pickle=False)
-        explanation: dict[str, Any] = plain(
-            {
-                "format": EXPLANATION_FORMAT,
-                "version": EXPLANATION_VERSION,
-                **content,
-                "kinds": {key: {**vars(kind)} for key, kind in kinds.items()},
-                "centre_area": CENTRE_AREA,
-                "sources": sources,
-                "faces": entries,
-            }
-        )
-        (fresh / "report.md").write_text(render(explanation), "utf-8")
-        names = {entry.relative_to(fresh).as_posix() for entry in fresh.rglob("*")}
-        explanation["written"] = sorted({*names, _MAIN})
-        save_json(fresh / _MAIN, explanation)
-    return explanation
+    sources = _sources(faces, entries, kinds) if by_source else []
+    explanation: dict[str, Any] = {
+        "format": EXPLANATION_FORMAT,
+        "version": EXPLANATION_VERSION,
+        **content,
+        "kinds": {key: {**vars(kind)} for key, kind in kinds.items()},
+        "centre_area": CENTRE_AREA,
+        "sources": sources,
+        "faces": entries,
+        "written": [],
+    }
+    if out is not None:
+        with whole_folder(out) as fresh:
+            arrays = dict(faces.maps)
+            if by_source:
+                averages = _draw_sources(fresh, faces, sources, entries, kinds)
+                arrays |= {f"mean_{key}": values for key, values in averages.items()}
+            else:
+                _draw_faces(fresh, faces, entries, kinds)
+            np.savez_compressed(fresh / "maps.npz", **arrays, allow_pickle=False)
+            (fresh / "report.md").write_text(render(plain(explanation)), "utf-8")
+            names = {entry.relative_to(fresh).as_posix() for entry in fresh.rglob("*")}
+            explanation["written"] = sorted({*names, _MAIN})
+            save_json(fresh / _MAIN, plain(explanation))
+    found: dict[str, Any] = plain(explanation)
+    return found
 
 
 def _draw_faces(folder: Path, faces: Faces, entries: list[dict[str, Any]], kinds: Mapping[str, Kind]) -> None:
@@ -111,41 +114,58 @@ def _draw_faces(folder: Path, faces: Faces, entries: list[dict[str, Any]], kinds
         entry["picture"] = name
 
 
-def _draw_sources(
-    folder: Path, faces: Faces, entries: list[dict[str, Any]], kinds: Mapping[str, Kind]
-) -> tuple[list[dict[str, Any]], Maps]:
-    """Pictures of every source and label: the mean face with its mean maps, and the faces of both ends of the scores."""
-    (folder / "sources").mkdir()
+def _members(entries: Sequence[Mapping[str, Any]], source: Mapping[str, Any]) -> list[int]:
+    return [
+        i for i, each in enumerate(entries) if (each["source"], each["label"]) == (source["source"], source["label"])
+    ]
+
+
+def _sources(faces: Faces, entries: list[dict[str, Any]], kinds: Mapping[str, Kind]) -> list[dict[str, Any]]:
+    """An entry for every source and label, with the names of its pictures."""
     found = []
-    averages: dict[str, list[npt.NDArray[np.float32]]] = {key: [] for key in kinds}
-    keys = sorted({(str(entry["source"]), str(entry["label"])) for entry in entries})
-    for number, (source, label) in enumerate(keys):
-        members = [i for i, entry in enumerate(entries) if (entry["source"], entry["label"]) == (source, label)]
-        means = {key: faces.maps[key][members].mean(axis=0) for key in kinds}
-        for key, values in means.items():
-            averages[key].append(values)
-        scores = np.array([entries[i]["score"] for i in members])
+    for number, (source, label) in enumerate(sorted({(str(each["source"]), str(each["label"])) for each in entries})):
+        members = _members(entries, {"source": source, "label": label})
         stem = f"sources/{number:02d}-{label}-{_safe(source)}"
-        face = np.round(faces.crops[members].mean(axis=0)).astype(np.uint8)
-        about = f"{source}, {label}: mean of {len(members):,} faces"
-        draw_maps([Row(face, f"mean score {scores.mean():.2f}", means)], kinds, about, folder / f"{stem}.png")
-        order = [members[i] for i in np.argsort(-scores, kind="stable")]
-        ends = order if len(order) <= 2 * EXTREMES else [*order[:EXTREMES], *order[-EXTREMES:]]
-        rows = [_row(faces, i, f"{_short(entries[i]['path'])}\nscore {entries[i]['score']:.2f}") for i in ends]
-        draw_maps(rows, kinds, f"{source}, {label}: highest and lowest scores", folder / f"{stem}-ends.png")
         found.append(
             {
                 "source": source,
                 "label": label,
                 "n": len(members),
-                "score": float(scores.mean()),
+                "score": float(np.mean([entries[i]["score"] for i in members])),
                 "called_fake": float(np.mean([entries[i]["decision"] == "fake" for i in members])),
                 "centre": {key: _mean([entries[i]["centre"][key] for i in members]) for key in kinds},
                 "picture": f"{stem}.png",
                 "ends": f"{stem}-ends.png",
             }
         )
-    return found, {key: np.stack(values) for key, values in averages.items()}
+    return found
+
+
+def _draw_sources(
+    folder: Path,
+    faces: Faces,
+    sources: Sequence[Mapping[str, Any]],
+    entries: list[dict[str, Any]],
+    kinds: Mapping[str, Kind],
+) -> Maps:
+    """Draw of every source and label the mean face with its mean maps, which are returned, and the faces of both ends of
+    the scores."""
+    (folder / "sources").mkdir()
+    averages: dict[str, list[npt.NDArray[np.float32]]] = {key: [] for key in kinds}
+    for source in sources:
+        members = _members(entries, source)
+        means = {key: faces.maps[key][members].mean(axis=0) for key in kinds}
+        for key, values in means.items():
+            averages[key].append(values)
+        face = np.round(faces.crops[members].mean(axis=0)).astype(np.uint8)
+        about = f"{source['source']}, {source['label']}"
+        mean = [Row(face, f"mean score {source['score']:.2f}", means)]
+        draw_maps(mean, kinds, f"{about}: mean of {len(members):,} faces", folder / source["picture"])
+        order = sorted(members, key=lambda i: -entries[i]["score"])
+        ends = order if len(order) <= 2 * EXTREMES else [*order[:EXTREMES], *order[-EXTREMES:]]
+        rows = [_row(faces, i, f"{_short(entries[i]['path'])}\nscore {entries[i]['score']:.2f}") for i in ends]
+        draw_maps(rows, kinds, f"{about}: highest and lowest scores", folder / source["ends"])
+    return {key: np.stack(values) for key, values in averages.items()}
 
 
 def _row(faces: Faces, index: int, caption: str) -> Row:

@@ -33,7 +33,9 @@ __all__ = [
     "SKIPPED_FILE",
     "VERSION",
     "FaceSet",
+    "FaceSetLike",
     "fingerprint",
+    "source_path",
 ]
 
 FORMAT = "facetell.faceset"
@@ -377,3 +379,12 @@ def _read_info(path: Path) -> dict[str, Any]:
     if not ok:
         raise DataError(f"{file} is damaged: its numbers do not fit together", hint="prepare it again")
     return info
+
+
+FaceSetLike = FaceSet | str | Path
+"""A face set that is open, or where one is; where a verb prepares one itself, also a picture folder or index."""
+
+
+def source_path(faceset: FaceSetLike) -> Path:
+    """Where a face set, or what one is made from, lies."""
+    return faceset.path if isinstance(faceset, FaceSet) else Path(faceset)

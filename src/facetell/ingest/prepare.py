@@ -19,7 +19,7 @@ from facetell.errors import MediaError, UsageError, near_miss
 from facetell.faceset.decoded import ELSEWHERE, cache_dir
 from facetell.faceset.rows import Rows
 from facetell.faceset.splits import SPLITS
-from facetell.faceset.table import INFO_FILE, FaceSet
+from facetell.faceset.table import INFO_FILE, FaceSet, FaceSetLike
 from facetell.faceset.writing import another_faceset, existing_faceset
 from facetell.files import locked
 from facetell.ingest.assemble import Task, assemble
@@ -137,18 +137,22 @@ def _has_video(rows: Rows) -> bool:
 
 
 def open_or_prepare(
-    source: Path,
+    source: FaceSetLike,
     *,
     seed: int = 0,
     subfolders: str = "group",
     split: str | None = None,
     progress: ShowProgress = None,
 ) -> FaceSet:
-    """Open ``source`` if it is a face set, else prepare it in the cache folder, or find it there from the last time.
+    """Open ``source`` if it is a face set that is not open yet, else prepare it in the cache folder, or find it there from
+    the last time.
 
     A prepared source is recognised by the path, size and time of change of each of its files and by the arguments, so
     that finding it again does not read the pictures. Arguments and errors are those of `prepare`.
     """
+    if isinstance(source, FaceSet):
+        return source
+    source = Path(source)
     if (source / INFO_FILE).is_file():
         return FaceSet.open(source)
     key = hashlib.sha256(repr((str(source.resolve()), seed, subfolders, split)).encode())

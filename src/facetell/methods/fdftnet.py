@@ -72,7 +72,7 @@ def fit(settings: FDFtNetSettings, task: Task) -> FDFtNet:
         network.backbone.freeze()
     added = [(module, 1.0) for module in (network.mb, network.ftt, network.head) if module is not None]
     groups = parameter_groups((network.backbone, settings.backbone_lr), *added)
-    train(network, task, settings, groups=groups, fabric=make_fabric(settings.precision))
+    train(network, task, settings, groups=groups, fabric=make_fabric(settings.precision, task.device))
     return network
 
 

@@ -71,7 +71,7 @@ def fit(settings: FeaturesSettings, task: Task) -> FeatureClassifier:
             raise DataError(f"the {name} images need both real and fake", hint="see `facetell inspect FACESET`")
     folds = folds_of(task.training, settings.folds, task.seed)
     network = _assemble(settings, start_backbone(settings.backbone, settings.size, settings.pretrained, task.start))
-    fabric = make_fabric(settings.precision)
+    fabric = make_fabric(settings.precision, task.device)
     vectors = extract(network.backbone.to(fabric.device), task.training, fabric, task.progress)
     search = Search(
         CLASSIFIERS[settings.classifier], vectors, task.training.labels, folds, task.seed, settings.standardise

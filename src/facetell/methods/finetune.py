@@ -101,7 +101,7 @@ def fit(settings: FinetuneSettings, task: Task) -> Classifier:
     steps: list[Callable[[], Groups]] = [
         partial(_begin, network, part, settings.layer_decay) for part in settings.steps
     ]
-    train_steps(network, task, settings, steps=steps, fabric=make_fabric(settings.precision))
+    train_steps(network, task, settings, steps=steps, fabric=make_fabric(settings.precision, task.device))
     return network
 
 

@@ -40,7 +40,7 @@ def build(settings: SiameseSettings) -> SiameseNet:
 def fit(settings: SiameseSettings, task: Task) -> SiameseNet:
     """Train both phases on ``task.training``; the epoch is chosen on the whole of ``task.validation``."""
     network = _assemble(settings, start_backbone(settings.backbone, settings.size, settings.pretrained, task.start))
-    train_phases(network, task, settings, make_fabric(settings.precision))
+    train_phases(network, task, settings, make_fabric(settings.precision, task.device))
     return network
 
 

@@ -151,21 +151,20 @@ def _draw(labels: NDArray[Any], detectors: list[dict[str, Any]], folder: Path) -
     return {"roc": "plots/roc.png"}
 
 
-def write_comparison(reports: Sequence[Path], out: Path, *, seed: int = 0) -> dict[str, Any]:
-    """Compare the ``reports`` (folders of ``evaluate``) of the same faces, the others with the first; write ``out``.
+def write_comparison(reports: Sequence[Path], out: Path | None, *, seed: int = 0) -> dict[str, Any]:
+    """Compare the ``reports`` (folders of ``evaluate``) of the same faces, the others with the first; write ``out``, if it
+    is given.
 
     Rows are matched by the content and path of the face; only faces of every report count. ``seed`` draws the
     bootstraps.
 
-    Keys of the result: ``format``, ``version``, ``reports`` (name, path, detector, method, faces, left_out, threshold,
-    threshold_rule, metrics on the common faces), ``counts``, ``comparisons`` (each other report ``a`` with the first
-    ``b``: their AUROC and its difference, detectable difference, ``delong`` and ``bootstrap``, conclusion), ``pairs`` (every two
-    reports, where there are three or more), ``bootstrap``, ``warnings``, ``plots``.
+    Keys of the result: see `facetell.results.CompareResult`.
 
     Raises UsageError for less than two reports or when ``out`` holds something else than a comparison, DataError for a
     folder that is no report, labels that disagree, no common face, or too few groups.
     """
-    check_folder(out, "comparison", "compare.json", COMPARISON_FORMAT, _FILES)
+    if out is not None:
+        check_folder(out, "comparison", "compare.json", COMPARISON_FORMAT, _FILES)
     if len(reports) < 2:
         raise UsageError(
             f"a comparison needs two reports or more, got {len(reports)}",
@@ -224,6 +223,8 @@ def write_comparison(reports: Sequence[Path], out: Path, *, seed: int = 0) -> di
         for one, table in zip(described, tables, strict=True)
     ]
     found = plain(found)
+    if out is None:
+        return found
     with whole_folder(out) as fresh:
         found["plots"] = _draw(labels, detectors, fresh / "plots")
         save_json(fresh / "compare.json", found)

@@ -57,11 +57,13 @@ _FEW_GROUPS = 20  # below this a percentile bootstrap is known to be too narrow
 Columns = dict[str, NDArray[Any]]
 
 
-def check_destination(out: Path) -> None:
-    """Raise :class:`~facetell.errors.UsageError` unless a report may be written to ``out``.
+def check_destination(out: Path | None) -> None:
+    """Raise :class:`~facetell.errors.UsageError` unless a report may be written to ``out``, if it is to be written.
 
     It may when nothing is there, the folder is empty, or it is an earlier report with nothing added to it.
     """
+    if out is None:
+        return
     files = {*_FILES, "plots", *(f"plots/{name}.png" for name in _PLOTS)}
     files |= {"mistakes", *(_picture_name(number) for number in range(_MISTAKES))}
     check_folder(out, "report", "report.json", REPORT_FORMAT, files)
@@ -184,7 +186,7 @@ def _draw(table: Columns, threshold: float, ideal: dict[str, Any] | None, folder
 
 def write_report(
     predictions: dict[str, NDArray[Any]],
-    out: Path,
+    out: Path | None,
     *,
     threshold: float | None,
     threshold_rule: str,
@@ -196,7 +198,7 @@ def write_report(
     repetitions: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Write the report of ``predictions`` to the folder ``out`` and return what ``report.json`` holds.
+    """Return what the ``report.json`` of ``predictions`` holds, and write the report to the folder ``out``, if it is given.
 
     ``predictions`` has the columns of :data:`~facetell.evaluation.predictions.PREDICTION_COLUMNS`. ``threshold`` (a
     score) and ``threshold_rule`` come from validation data; without a threshold there is what the ranking says alone.
@@ -205,12 +207,8 @@ def write_report(
     verdict is worth at; ``points``: the detector's operating points (name → value, rule); ``illustrate`` gives a picture
     for each of some rows of ``predictions``.
 
-    Keys of the result: ``format``, ``version``, ``threshold``, ``threshold_rule``, ``context``, ``counts``,
-    ``metrics`` (name → value, low, high), ``confusion`` (tn, fp, fn, tp), ``operating_points`` (name, rule, value, rates),
-    ``thresholds`` (crossing, youden, difference, agree, see :mod:`facetell.evaluation.densities`), ``calibration``
-    (before, after), ``prevalence``, ``unsure``, ``sources``, ``mistakes``, ``bootstrap``, ``warnings``, ``plots`` (name →
-    path in the folder). What is not defined is None. In ``sources`` a fake source is measured against all real faces, a
-    real source alone (its FPR, and accuracy = 1 - FPR); a source with both labels has a row for each.
+    Keys of the result: see `facetell.results.EvaluateResult`. In ``sources`` a fake source is measured against all real
+    faces, a real source alone (its FPR, and accuracy = 1 - FPR); a source with both labels has a row for each.
 
     Raises UsageError when ``out`` holds something else than a report, DataError for unusable predictions.
     """
@@ -259,6 +257,8 @@ def write_report(
         "warnings": _warnings(table, context.get("warnings")),
         "plots": {},
     }
+    if out is None:
+        return report
     with whole_folder(out) as fresh:
         if threshold is not None:
             report["plots"] = _draw(table, threshold, report["thresholds"], fresh / "plots")

@@ -64,9 +64,10 @@ class Conditions:
     scores: Mapping[Condition, NDArray[np.float64]]
 
 
-def check_stress(out: Path) -> None:
-    """Raise :class:`~facetell.errors.UsageError` unless a stress report may be written to ``out``."""
-    check_folder(out, "stress report", "stress.json", STRESS_FORMAT, _FILES)
+def check_stress(out: Path | None) -> None:
+    """Raise :class:`~facetell.errors.UsageError` unless a stress report may be written to ``out``, if it is given."""
+    if out is not None:
+        check_folder(out, "stress report", "stress.json", STRESS_FORMAT, _FILES)
 
 
 def robustness(clean: float, corrupted: Sequence[float]) -> float | None:
@@ -80,7 +81,7 @@ def robustness(clean: float, corrupted: Sequence[float]) -> float | None:
 
 
 def write_stress(
-    out: Path,
+    out: Path | None,
     faces: Conditions,
     corruptions: Sequence[Corruption],
     sample: Mapping[Condition, NDArray[np.uint8]],
@@ -88,7 +89,7 @@ def write_stress(
     *,
     seed: int,
 ) -> dict[str, Any]:
-    """Write ``out``, whole or not at all, and return what ``stress.json`` holds.
+    """Return what ``stress.json`` holds, and write ``out``, whole or not at all, if it is given.
 
     ``sample``: one crop under every condition; ``about``: ``threshold`` (a score), ``context``, ``speed``, ``warnings``.
     """
@@ -132,6 +133,8 @@ def write_stress(
         "warnings": [*about["warnings"], *few_groups({"label": faces.labels, "group": faces.groups})],
         "plots": {},
     }
+    if out is None:
+        return found
     with whole_folder(out) as fresh:
         found["plots"] = _draw(found, sample, fresh / "plots")
         _write_predictions(fresh / "predictions.parquet", faces)

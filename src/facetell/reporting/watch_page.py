@@ -23,7 +23,7 @@ def conclude(result: Mapping[str, Any]) -> dict[str, Any]:
 
     Where faces were looked at, a suspected cluster is new too, and comes first.
     """
-    found, look = _of_scores(result), result.get("look")
+    found, look = _of_scores(result), result["look"]
     if look is None:
         return found
     said, clusters = cluster_sentences(look), look["clusters"]
@@ -73,7 +73,7 @@ def _quiet(whole: Mapping[str, Any], result: Mapping[str, Any]) -> str:
         f"KS distance {test['ks']:.3f}, {p_value(test['p_holm'])}{_fakes(test)}, n = {test['n']:,} {test['kind']}s"
         for test in whole["tests"]
     ]
-    clusters = result.get("look", {}).get("clusters")
+    clusters = (result["look"] or {}).get("clusters")
     seen = "The scores alone show nothing new in" if clusters else "Nothing new is seen in"
     return f"{seen} {whole['files']:,} files: their scores look like {_known(result)} ({'; '.join(numbers)})."
 
@@ -104,10 +104,10 @@ def render(result: Mapping[str, Any], pictures: Sequence[str]) -> str:
         parts.append(f"Next: {text(result['next'])}.")
     parts += [f"**Warning**: {text(line)}." for line in result["warnings"]]
     parts += [
-        BLIND if "look" not in result else f"Of the scores: {BLIND[0].lower()}{BLIND[1:]}",
+        BLIND if result["look"] is None else f"Of the scores: {BLIND[0].lower()}{BLIND[1:]}",
         *(f"![{name}]({name})" for name in pictures if name == "watch.png"),
     ]
-    if "look" in result:
+    if result["look"] is not None:
         parts += render_look(result["look"], pictures)
     several = len(result["batches"]) > 1
     rows = [*result["batches"], *([{**result["whole"], "name": "all"}] if several else [])]

@@ -43,7 +43,8 @@ class EpochResult:
 
 @dataclass(frozen=True)
 class Run:
-    """What is trained on, and how: images, the seed, a folder for checkpoints and ``training.csv``, and who watches.
+    """What is trained on, and how: images, the seed, a folder for checkpoints and ``training.csv``, the device, and
+    who watches.
 
     With ``resume`` the run continues from the checkpoint in ``folder``, if there is one.
     """
@@ -54,6 +55,7 @@ class Run:
     folder: Path
     resume: bool = False
     progress: Progress = silent
+    device: str = "auto"
 
     def check(self, least: int = 1) -> None:
         """Raise ``DataError`` unless there are at least ``least`` images of each class to train and to validate on."""

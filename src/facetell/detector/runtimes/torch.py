@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from facetell.detector.detector import Detector
-from facetell.errors import BundleError, FacetellError, SettingsError, UsageError
+from facetell.errors import BundleError, FacetellError, UsageError
 from facetell.faceset.decoded import DecodedImages
 from facetell.faceset.samples import Samples
 from facetell.methods import get_method
@@ -23,7 +23,7 @@ from facetell.networks.backbones import Backbone
 from facetell.networks.depth import DepthVectors
 from facetell.progress import Progress, Step
 from facetell.training.batches import iterate
-from facetell.training.fabric import make_fabric
+from facetell.training.fabric import device_of, make_fabric
 
 __all__ = ["TorchRuntime", "load", "torch_runtime"]
 
@@ -109,7 +109,7 @@ def load(
         hint = "was it written by another version of facetell?"
         raise BundleError(f"{path}: {error.message}", hint=hint) from error
     method = get_method(description["method"])
-    return TorchRuntime(network, description["input"]["size"], _device(device), method)
+    return TorchRuntime(network, description["input"]["size"], device_of(device), method)
 
 
 def torch_runtime(detector: Detector) -> TorchRuntime:
@@ -120,12 +120,3 @@ def torch_runtime(detector: Detector) -> TorchRuntime:
             hint="give the detector that `facetell fit` wrote",
         )
     return detector.runtime
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise SettingsError(f"unknown device '{name}'", hint="auto, cpu or cuda") from error

@@ -1,0 +1,36 @@
+"""Where a detector is: a bundle's path, a name in the folder of detectors, or a detector that is loaded already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from facetell.detector.bundle import DESCRIPTION, located
+from facetell.detector.detector import Detector
+from facetell.errors import UsageError
+
+__all__ = ["DetectorLike", "bundle_path", "description_file", "loaded"]
+
+DetectorLike = Detector | str | Path
+
+
+def bundle_path(detector: DetectorLike) -> Path:
+    """The bundle of a detector, whether it is whole or not. Raises ``UsageError`` for a loaded one that was never written."""
+    if not isinstance(detector, Detector):
+        return located(detector)
+    if detector.path is None:
+        raise UsageError("this detector is not on disk", hint="give the path of a detector that `facetell.fit` wrote")
+    return detector.path
+
+
+def loaded(detector: DetectorLike, device: str = "auto") -> tuple[str, Detector]:
+    """What to call a detector, and the detector itself; ``device`` is for one that is loaded now."""
+    if isinstance(detector, Detector):
+        return detector.path.name if detector.path else "detector", detector
+    path = located(detector)
+    return path.name, Detector.load(path, device)
+
+
+def description_file(detector: DetectorLike) -> Path | None:
+    """What to lock for a change of a detector's bundle; None where there is no folder to change."""
+    path = bundle_path(detector)
+    return path / DESCRIPTION if path.is_dir() else None

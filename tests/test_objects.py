@@ -74,7 +74,7 @@ def test_a_result_without_a_folder_cannot_be_compared(detector: facetell.Detecto
 def test_verbs_that_change_a_detector_take_a_loaded_one(detector: facetell.Detector, faces: FaceSet) -> None:
     assert detector.path is not None
     before = detector.calibration
-    facetell.threshold(detector, faces, at="fpr=0.2", name="mine", device="cpu")
+    facetell.threshold(detector, faces, at="recall=0.9", name="mine", device="cpu")
     facetell.calibrate(detector, faces, device="cpu")
     facetell.remember(detector, faces, faces=40)
     assert detector.calibration is before
@@ -88,7 +88,7 @@ def test_a_detector_that_was_never_written(detector: facetell.Detector, faces: F
     unwritten = facetell.Detector(detector.runtime, detector.description)
     assert facetell.evaluate(unwritten, faces).context["detector"] == "detector"
     for use in (
-        lambda: facetell.threshold(unwritten, faces, at="fpr=0.2"),
+        lambda: facetell.threshold(unwritten, faces, at="recall=0.9"),
         lambda: list(facetell.detect(unwritten, [faces.path])),
         lambda: facetell.verify(unwritten),
     ):
@@ -123,7 +123,7 @@ def test_a_loaded_detector_keeps_its_operating_point(
     detector: facetell.Detector, faces: FaceSet, tmp_path: Path
 ) -> None:
     assert detector.path is not None
-    facetell.threshold(detector, faces, at="fpr=0.2", name="mine", device="cpu")
+    facetell.threshold(detector, faces, at="recall=0.9", name="mine", device="cpu")
     (tmp_path / "face.png").write_bytes(faces.image(0))
     mine = facetell.Detector.load(detector.path, "cpu", at="mine", prevalence=0.1)
     (verdict,) = facetell.detect(mine, [tmp_path / "face.png"], faces="crops", device="cpu")

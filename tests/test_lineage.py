@@ -147,13 +147,13 @@ def test_what_was_chosen_on_later_is_known(verb: str, fitted: Path, other: FaceS
             facetell.calibrate(detector, other.path, split=split, device="cpu")
         assert facetell.Detector.load(detector, "cpu").lineage.seen(other, split).chosen.all()
     assert len(list(detector.glob("*lineage*"))) == 1, "the old ones are gone"
-    assert facetell.verify(detector)["method"] == "finetune"
+    assert facetell.verify(detector).method == "finetune"
     written = next(detector.glob("lineage-*")).stat().st_mtime_ns
     if verb == "threshold":
         facetell.threshold(detector, other.path, split="finetune", at="f1", device="cpu")
         assert next(detector.glob("lineage-*")).stat().st_mtime_ns == written, "nothing new to say"
     report = facetell.evaluate(detector, mixed.path, tmp_path / "report", device="cpu")
-    assert any("20 faces are of those that chose" in warning for warning in report["warnings"])
+    assert any("20 faces are of those that chose" in warning for warning in report.warnings)
 
 
 def test_stress_and_audit_leave_out_what_evaluate_does(fitted: Path, other: FaceSet, tmp_path: Path) -> None:
@@ -162,19 +162,19 @@ def test_stress_and_audit_leave_out_what_evaluate_does(fitted: Path, other: Face
     after = stepped(fitted, tmp_path / "after", lineage)
     out = int(lineage.seen(other, "validation").learned.sum())
     report = facetell.evaluate(after, other.path, tmp_path / "report", split="validation", device="cpu")
-    about = [line for line in report["warnings"] if "left out" in line or "chose" in line]
+    about = [line for line in report.warnings if "left out" in line or "chose" in line]
     assert len(about) == 2
     stressed = facetell.stress(after, other.path, tmp_path / "s", split="validation", only=["blur"], device="cpu")
-    assert set(about) <= set(stressed["warnings"])
-    assert stressed["counts"]["n"] == 20 - out == report["counts"]["n"]
-    assert stressed["clean"]["auroc"]["value"] == report["metrics"]["auroc"]["value"]
+    assert set(about) <= set(stressed.warnings)
+    assert stressed.counts["n"] == 20 - out == report.counts["n"]
+    assert stressed.clean["auroc"]["value"] == report.metrics["auroc"].value
     for name in ("s", "report"):
         table = pq.read_table(tmp_path / name / "predictions.parquet").to_pandas()
         assert set(table["row"]) == set(np.flatnonzero(~lineage.seen(other, "validation").learned))
     audited = facetell.audit(other.path, tmp_path / "a", detector=after, split="validation", device="cpu")
-    assert audited["detector"]["n"] == 20 - out
-    assert set(about) <= set(audited["detector"]["warnings"])
-    assert set(about) <= set(audited["findings"])
+    assert audited.detector["n"] == 20 - out
+    assert set(about) <= set(audited.detector["warnings"])
+    assert set(about) <= set(audited.findings)
     assert about[0] in (tmp_path / "a" / "audit.md").read_text()
 
 

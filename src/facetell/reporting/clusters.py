@@ -9,13 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from facetell.detector.look import SIDE
 from facetell.reporting.comparison_page import p_value
 from facetell.reporting.markdown import table, text
 
 __all__ = ["BLIND", "NEXT", "SIDE", "cluster_sentences", "contact_sheet", "render_look"]
 
-SIDE = 128
-"""Pixels a side of a face of a contact sheet."""
 COLUMNS = 6
 GAP, LINE = 6, 18
 STANDS_OUT = 2.0

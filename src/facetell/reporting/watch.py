@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from facetell.errors import MissingExtraError
 from facetell.files import whole_folder
+from facetell.reporting.clusters import contact_sheet
 from facetell.reporting.folder import check_folder, plain, save_json
 from facetell.reporting.plots import FAKE, INK, REAL, dressed, figure_of, save_figure
 from facetell.reporting.watch_page import render
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from facetell.detector.look import Faces
 
 __all__ = ["WATCH_FORMAT", "WATCH_VERSION", "check_watch_destination", "write_watch"]
 
@@ -42,16 +43,16 @@ def check_watch_destination(out: Path) -> None:
     check_folder(out, "watch", "watch.json", WATCH_FORMAT, _FILES)
 
 
-def write_watch(result: dict[str, Any], out: Path, sheets: Sequence[Image.Image] = ()) -> None:
-    """Write what :func:`facetell.watch` found to the folder ``out``; ``sheets`` are pictures of its clusters, at most 9."""
+def write_watch(result: dict[str, Any], out: Path, clusters: Sequence[Faces] = ()) -> None:
+    """Write what :func:`facetell.watch` found to the folder ``out``; ``clusters`` are faces of its clusters, at most 9."""
     check_watch_destination(out)
     with whole_folder(out) as fresh:
         pictures = []
         with contextlib.suppress(MissingExtraError):
             _draw(result, fresh / "watch.png")
             pictures.append("watch.png")
-        for number, sheet in enumerate(sheets, start=1):
-            sheet.save(fresh / f"cluster-{number}.png")
+        for number, faces in enumerate(clusters, start=1):
+            contact_sheet(faces).save(fresh / f"cluster-{number}.png")
             pictures.append(f"cluster-{number}.png")
         save_json(fresh / "watch.json", plain(result))
         (fresh / "watch.md").write_text(render(result, pictures), "utf-8")

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from facetell.detector.detector import Detector
 from facetell.detector.known_faces import Embedding, read_embedding
@@ -23,18 +22,21 @@ from facetell.evaluation.rates import rate_interval
 from facetell.faceset.table import FaceSet
 from facetell.pixels.decode import decode_resized, resize
 from facetell.progress import Progress, Step, silent
-from facetell.reporting.clusters import SIDE, contact_sheet
 
 __all__ = ["look_at"]
 
 LIMIT = 1000
 """Files opened at most: so many crops of `SIDE` pixels are 50 MB, and the distances between them 8."""
+SIDE = 128
+"""Pixels a side of a face that is shown."""
 LEAST = 20
 SHOWN = 24
 CLUSTERS = 9
 BATCH = 64
 
 Crops = npt.NDArray[np.uint8]
+Faces = list[tuple[Crops, float]]
+"""Faces (`SIDE`, `SIDE`, 3) with the scores of their files."""
 Seen = tuple[Judged, Crops | None, str]
 """A file, its crop (size, size, 3), or why there is none."""
 
@@ -49,10 +51,10 @@ def look_at(
     device: str = "auto",
     workers: int | None = None,
     progress: Progress = silent,
-) -> tuple[dict[str, Any], list[Image.Image]]:
+) -> tuple[dict[str, Any], list[Faces]]:
     """Look at files of ``tables`` that the detector at ``path`` judged; ``faceset`` has the faces of predictions tables.
 
-    Returns what ``watch.json`` holds as ``look``, and a contact sheet for each of its ``clusters``.
+    Returns what ``watch.json`` holds as ``look``, and some faces of each of its ``clusters``.
     """
     known = read_embedding(path, description)
     drawn, counts = draw_judged(tables, description, LIMIT, seed)
@@ -100,11 +102,8 @@ def look_at(
         _cluster(number, found, files, known, [str(table) for table in tables])
         for number in range(min(CLUSTERS, len(found.clusters)))
     ]
-    sheets = [
-        contact_sheet([(thumbs[at], files[at].score) for at in members[:SHOWN]])
-        for members in found.clusters[:CLUSTERS]
-    ]
-    return result, sheets
+    shown = [[(thumbs[at], files[at].score) for at in members[:SHOWN]] for members in found.clusters[:CLUSTERS]]
+    return result, shown
 
 
 def _embed(path: Path, runtime: Embeds, known: Embedding, crops: list[Crops]) -> npt.NDArray[np.float64]:

@@ -24,10 +24,10 @@ from facetell.adaptation.strategies import STRATEGIES, get_strategy
 from facetell.adaptation.strategies import expert as strategy
 from facetell.adaptation.task import AdaptTask, Model
 from facetell.cli.main import main
-from facetell.detector.bundle import read_bundle
+from facetell.detector.bundle import read_bundle, read_description
+from facetell.detector.replay_buffer import open_replay_buffer
 from facetell.errors import FacetellError, SettingsError, UsageError
 from facetell.faceset.samples import Samples
-from facetell.faceset.table import FaceSet
 from facetell.networks.backbones import build_backbone
 from facetell.networks.depth import DepthStatistics
 from facetell.networks.mixture import CLIP
@@ -269,8 +269,10 @@ def test_one_monday_after_another(
         assert torch.equal(tensor, other)
     once, twice = ((tmp_path / name / "weights.safetensors").stat().st_size for name in ("once", "twice"))
     assert twice - once < 0.2 * once
-    memory = FaceSet.open(tmp_path / "twice" / "replay")
-    assert len(memory) == len(FaceSet.open(made.detector / "replay")) + 96
+    memory, before = (open_replay_buffer(path, read_description(path)) for path in (tmp_path / "twice", made.detector))
+    assert memory
+    assert before
+    assert len(memory) == len(before) + 96
 
     verdicts = facetell.detect(tmp_path / "twice", [made["smooth"]], faces="crops", device="cpu")
     assert len(list(verdicts)) == 24

@@ -92,7 +92,7 @@ def write_clip(path: Path, width: int, height: int, times: int = 1) -> Path:
 def write_detector(folder: Path) -> Path:
     """A detector of the usual network, hardly trained: its verdicts mean nothing, what they cost is the same."""
     import facetell
-    from facetell.drawn import write_drawn_faces
+    from facetell.drawn.folder import write_drawn_faces
 
     pictures = write_drawn_faces(folder / "drawn", people=40, seed=0, size=64)
     settings = {"pretrained": "none", "epochs": 1}
@@ -255,8 +255,9 @@ _DETECTORS: list[Any] = []
 
 def bare_faces(pictures: list[Any]) -> tuple[float, float]:
     """Seconds to detect, and to cut and encode."""
-    from facetell.faces.crop import CropGeometry, crop, encode
+    from facetell.faces.crop import CropGeometry, crop
     from facetell.faces.load import load_face_detector
+    from facetell.pixels.encode import encode
 
     _DETECTORS or _DETECTORS.append(load_face_detector())
     began = time.perf_counter()

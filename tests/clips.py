@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from facetell.errors import MediaError
+from facetell.media.container import Deadline, declared, opened, orientation_of
+from facetell.media.limits import Limits
+from facetell.media.video import _Decoder
 
 av = pytest.importorskip("av")
 
@@ -75,3 +81,34 @@ def silence(number: int = 0) -> av.AudioFrame:
     samples = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
     samples.sample_rate, samples.pts, samples.time_base = 8000, 1024 * number, Fraction(1, 8000)
     return samples
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What headers and first frame say: pixels upright, seconds and frames as declared, turn by its EXIF value."""
+
+    width: int
+    height: int
+    duration: float | None
+    rate: float
+    frames: int | None
+    orientation: int
+
+    @property
+    def rotation(self) -> int:
+        """Degrees clockwise, 0, 90, 180 or 270, by which stored frames are turned."""
+        return {1: 0, 2: 0, 3: 180, 4: 180, 5: 270, 6: 90, 7: 90, 8: 270}[self.orientation]
+
+
+def open_video(path: Path, limits: Limits | None = None) -> VideoInfo:
+    """Look at headers and first frame alone."""
+    limits = limits or Limits()
+    with opened(path, limits) as (container, stream):
+        head = declared(container, stream)
+        for image in _Decoder(container, stream, 1, Deadline(limits.decode_seconds)):
+            orientation = orientation_of(image)
+            width, height = (image.width, image.height) if orientation < 5 else (image.height, image.width)
+            seconds = head.seconds or head.file
+            duration = float(seconds) if seconds else None
+            return VideoInfo(width, height, duration, float(head.rate), head.frames, orientation)
+    raise MediaError("no frame can be decoded")

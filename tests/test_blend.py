@@ -19,7 +19,7 @@ import facetell
 from facetell.blending import generators as regenerating
 from facetell.blending import writing
 from facetell.cli.main import main
-from facetell.drawn import write_drawn_faces
+from facetell.drawn.folder import write_drawn_faces
 from facetell.errors import DataError, UsageError
 from facetell.evaluation import auroc
 from facetell.faceset.survey import survey

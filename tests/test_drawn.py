@@ -17,7 +17,11 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from facetell.drawn import KINDS, Person, Shot, blended, camera, draw_face, upsampled, write_drawn_faces
+from facetell.drawn.camera import camera
+from facetell.drawn.face import draw_face
+from facetell.drawn.folder import KINDS, write_drawn_faces
+from facetell.drawn.forgery import blended, upsampled
+from facetell.drawn.person import Person, Shot
 from facetell.errors import DataError, SettingsError
 from facetell.progress import Step
 
@@ -146,7 +150,7 @@ def test_blending_changes_the_inner_face_and_keeps_the_rest():
     rng = np.random.default_rng(3)
     shot = Shot.draw(rng)
     face, donor = (draw_face(rng, person=Person.draw(rng), shot=shot) for _ in range(2))
-    change = np.abs(blended(face, donor, rng) - face).mean(axis=2)
+    change = np.abs(blended(face, donor, rng)[0] - face).mean(axis=2)
     corners = np.concatenate([change[:12, :12], change[:12, -12:], change[-8:, :8], change[-8:, -8:]], axis=None)
     assert change[36:72, 32:64].mean() > 4 * corners.mean()
     assert corners.mean() < 0.01
@@ -158,7 +162,7 @@ def test_forgeries_keep_colour_contrast_and_energy_of_detail(kind):
     originals = faces(30, 6)
     donors = originals[1:] + originals[:1]
     made = [
-        upsampled(face, rng) if kind == "upsampled" else blended(face, donor, rng)
+        upsampled(face, rng) if kind == "upsampled" else blended(face, donor, rng)[0]
         for face, donor in zip(originals, donors, strict=True)
     ]
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from facetell.errors import SettingsError
-from facetell.faces.crop import CropGeometry, crop, encode
+from facetell.faces.crop import CropGeometry, crop
 from facetell.faces.face import Face, Landmarks
 from facetell.pixels.decode import decode
+from facetell.pixels.encode import encode
 
 TEMPLATE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from clips import HEIGHT, WIDTH, av, clip, numbered, silence
+from clips import HEIGHT, WIDTH, av, clip, numbered, open_video, silence
 from conftest import picture_bytes
 
 from facetell.errors import MediaError
 from facetell.media.frame_choice import All, Choice, Spread
 from facetell.media.kind import kind_of, kind_of_bytes
 from facetell.media.limits import Limits
-from facetell.media.video import Account, Frame, frames, open_video
+from facetell.media.video import Account, Frame, frames
 
 
 def read(path: Path, choice: Choice | None = None, **options: Any) -> tuple[list[Frame], Account]:

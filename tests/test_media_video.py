@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from clips import HEIGHT, RATE, WIDTH, av, clip, number_of, numbered
+from clips import HEIGHT, RATE, WIDTH, av, clip, number_of, numbered, open_video
 
 from facetell.errors import MissingExtraError
 from facetell.media.frame_choice import All, Choice, Every, Spread
 from facetell.media.kind import kind_of
-from facetell.media.video import Account, Frame, Frames, frames, open_video
+from facetell.media.video import Account, Frame, Frames, frames
 
 
 def read(path: Path, choice: Choice | None = None, **options: Any) -> tuple[list[Frame], Account]:
@@ -198,7 +198,8 @@ def test_without_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_stopping_early_closes_the_file(tmp_path: Path) -> None:
     video: Frames = frames(clip(tmp_path / "clip.mp4"), All())
-    assert next(video).index == 0
-    assert video.info.width == WIDTH
+    frame = next(video)
+    assert frame.index == 0
+    assert frame.pixels.shape[1] == WIDTH
     video.close()
     assert list(video) == []

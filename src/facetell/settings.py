@@ -117,7 +117,7 @@ def _boolean(value: object) -> bool:
 
 def as_dict(settings: object) -> dict[str, object]:
     """Return resolved settings as a plain dict, ready for JSON."""
-    return dataclasses.asdict(settings)  # type: ignore[call-overload,no-any-return]
+    return dataclasses.asdict(settings)  # type: ignore[call-overload]
 
 
 def parse_assignments(assignments: Sequence[str]) -> dict[str, object]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from facetell.api._evaluate import evaluate
 from facetell.api._fit import fit
-from facetell.drawn import write_drawn_faces
+from facetell.drawn.folder import write_drawn_faces
 from facetell.errors import UsageError
 from facetell.files import alone, write_csv
 from facetell.ingest.prepare import prepare

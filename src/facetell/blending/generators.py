@@ -93,8 +93,7 @@ def _train(network: nn.Module, patches: Tensor, rng: np.random.Generator) -> Ite
 def _drawn(network: nn.Module, pixels: NDArray[np.uint8], shift: tuple[int, int]) -> NDArray[np.float32]:
     """(H, W, 3) drawn again, in grey levels."""
     images = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float().div_(255)
-    drawn: NDArray[np.float32] = network(images, shift)[0].permute(1, 2, 0).mul(255).numpy()
-    return drawn
+    return network(images, shift)[0].permute(1, 2, 0).mul(255).numpy()
 
 
 def _patches(faces: FaceSet, rows: NDArray[np.int64], size: int | None, rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -56,8 +56,7 @@ class View:
     def seen(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Where ``points`` (N, 2) of the stored crop lie in the picture."""
         shift, scale = (self.x_shift, self.y_shift), (self.x_scale, self.y_scale)
-        found: NDArray[np.float64] = (points - np.array(shift)) / np.array(scale)
-        return found
+        return (points - np.array(shift)) / np.array(scale)
 
 
 @dataclass(frozen=True)
@@ -71,8 +70,7 @@ class Move:
     def applied(self, points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
         """Where ``points`` (N, 2) of a picture of ``size`` go."""
         side = np.array(size, np.float64)
-        moved: NDArray[np.float64] = (points - side / 2) * self.zoom + side / 2 + side * [self.across, self.down]
-        return moved
+        return (points - side / 2) * self.zoom + side / 2 + side * [self.across, self.down]
 
 
 def draw_view(rng: np.random.Generator, size: tuple[int, int]) -> View:
@@ -155,8 +153,7 @@ def recoloured(pixels: NDArray[np.float32] | Pixels, colour: Colour) -> Pixels:
     """(H, W, 3) in other colours, rounded and clipped to uint8."""
     flat = pixels.reshape(-1, 3).astype(np.float32, copy=False) @ colour.matrix.T
     flat += colour.shift
-    found: Pixels = np.rint(flat, out=flat).clip(0, 255).astype(np.uint8).reshape(pixels.shape)
-    return found
+    return np.rint(flat, out=flat).clip(0, 255).astype(np.uint8).reshape(pixels.shape)
 
 
 def frequency(rng: np.random.Generator, pixels: Pixels) -> Pixels:

@@ -94,13 +94,11 @@ def _warped_region(rng: np.random.Generator, size: tuple[int, int], frame: FaceF
     u, v = (x * dy - y * dx) / area, (ax * y - ay * x) / area
     v = (v - (below - above) / 2) / ((below + above) / 2)
     u = u / (half * (1 - narrow * np.clip(v, 0, 1)))
-    inside: Floats = (np.abs(u) ** power + np.abs(v) ** power < 1).astype(np.float32)
-    return inside
+    return (np.abs(u) ** power + np.abs(v) ** power < 1).astype(np.float32)
 
 
 def _to_size(mask: Floats, size: tuple[int, int]) -> Floats:
     full = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.BILINEAR)).clip(0, 1)
     across, down = (np.minimum(np.arange(side), np.arange(side)[::-1]) / max(1.0, _EDGE * side) for side in size)
     window = np.minimum(np.clip(down, 0, 1)[:, None], np.clip(across, 0, 1)[None, :])
-    cut: Floats = (full * window).astype(np.float32)
-    return cut
+    return (full * window).astype(np.float32)

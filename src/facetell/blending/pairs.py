@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 
 import numpy as np
@@ -12,6 +11,7 @@ from PIL import Image
 from facetell.blending.jitter import Pixels, bearable, draw_colour, draw_view, recoloured, sampled
 from facetell.blending.selfblended import self_blended
 from facetell.blending.spectrum import regenerated
+from facetell.pixels.encode import encode
 
 __all__ = ["QUALITY", "Maker", "Pixels", "Regenerate", "dice", "pair_maker", "shrunk"]
 
@@ -45,7 +45,7 @@ def pair_maker(regenerate: Regenerate | None) -> Maker:
         colour = bearable(draw_colour(rng, light=0.3, p=0.3), real)
         quality = int(rng.integers(QUALITY[0], QUALITY[1] + 1))
         subsampling = "4:4:4" if rng.random() < 0.5 else "4:2:0"
-        first, second = (_jpeg(recoloured(one, colour), quality, subsampling) for one in (real, fake))
+        first, second = (encode(recoloured(one, colour), quality, subsampling) for one in (real, fake))
         return first, second
 
     def make(pixels: Pixels, landmarks: NDArray[np.float64] | None, rng: np.random.Generator) -> tuple[bytes, bytes]:
@@ -66,9 +66,3 @@ def shrunk(pixels: Pixels, size: int | None) -> Pixels:
     scale = size / max(height, width)
     small = max(1, round(width * scale)), max(1, round(height * scale))
     return np.asarray(Image.fromarray(pixels).resize(small, Image.Resampling.LANCZOS))
-
-
-def _jpeg(pixels: Pixels, quality: int, subsampling: str) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling=subsampling)
-    return file.getvalue()

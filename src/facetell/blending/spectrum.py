@@ -64,8 +64,7 @@ def as_sharp(picture: Floats, detail: Floats, wanted: Floats) -> Floats:
     # a t² + 2 b t + c = the wanted variance; of its two solutions the upper one, which is 0 where nothing is amiss.
     root = max(0.0, b * b - a * (c - float((theirs * theirs).mean())))
     share = np.float32(np.clip((math.sqrt(root) - b) / max(a, 1e-6), -0.8, 2.0))
-    found: Floats = picture + share * detail
-    return found
+    return picture + share * detail
 
 
 def _laplacian(grey: Floats) -> Floats:
@@ -97,8 +96,7 @@ def rings_matched(picture: Floats, wanted: Floats) -> Floats:
     ours *= (gain[rings.below] * (1 - rings.between) + gain[rings.above] * rings.between)[..., None]
     ours += rings.coarse[..., None] * (theirs - ours)
     back = np.fft.irfft2(ours, s=(height + 2 * pad, width + 2 * pad), axes=(0, 1))
-    found: Floats = back[pad : pad + height, pad : pad + width].astype(np.float32)
-    return found
+    return back[pad : pad + height, pad : pad + width].astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ import numpy.typing as npt
 from facetell.detector.pooling import pool
 from facetell.detector.verdict import FaceVerdict, TrackVerdict, Verdict, status_of
 from facetell.errors import MediaError, MissingExtraError, UsageError
-from facetell.faces.crop import encode
 from facetell.media.limits import read_bytes
 from facetell.pixels.decode import MAX_BYTES, decode, read_picture, resize
+from facetell.pixels.encode import encode
 
 if TYPE_CHECKING:
     from facetell.detector.decider import Decider

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
-from PIL import Image
 
 from facetell.pixels.drawing_tools import Array, blur, spread
+from facetell.pixels.encode import encode
 
 __all__ = ["camera"]
 
@@ -32,7 +30,4 @@ def camera(face: Array, rng: np.random.Generator) -> bytes:
     grain = blur(grain, spread(rng, 0.3, 0.5)).transpose(1, 2, 0)
     light += np.sqrt(photon * light + read) * grain
     picture = (np.sqrt(np.clip(light, 0, 1)) * 255 + 0.5).astype(np.uint8)
-    stream = io.BytesIO()
-    quality = int(rng.integers(_QUALITY[0], _QUALITY[1] + 1))
-    Image.fromarray(picture).save(stream, "JPEG", quality=quality)
-    return stream.getvalue()
+    return encode(picture, int(rng.integers(_QUALITY[0], _QUALITY[1] + 1)), "4:2:0")

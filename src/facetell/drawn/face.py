@@ -102,8 +102,7 @@ class _Painting:
         self.canvas *= shot.light_colour[:, None, None]
         self.band(-0.4, 0.2).glasses()
         sharp = blur(np.clip(self.canvas, 0, 1), shot.focus / 1000 * self.size)
-        shown: Array = np.sqrt(np.clip(sharp, 0, 1))
-        return shown
+        return np.sqrt(np.clip(sharp, 0, 1))
 
     def body(self) -> None:
         """Paint shoulders and neck, with the shadow of the chin."""
@@ -121,8 +120,7 @@ class _Painting:
         top, _, _, parting = self.person.hair
         across = self.u / self.person.head[0]
         wave = 0.04 * lookup(self.person.strands, np.full_like(self.u, 3.0), across * 28 + 30)
-        line: Array = top + 0.1 * np.abs(across - parting) + 0.5 * np.abs(across) ** 5 + wave
-        return line
+        return top + 0.1 * np.abs(across - parting) + 0.5 * np.abs(across) ** 5 + wave
 
     def hair_behind(self) -> Array:
         """Paint hair, and ears where it is short; return where the hair is, 0 to 1."""

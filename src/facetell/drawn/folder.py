@@ -12,7 +12,7 @@ from PIL import Image
 
 from facetell.drawn.camera import camera
 from facetell.drawn.face import draw_face
-from facetell.drawn.forgery import blended_with_mask, upsampled
+from facetell.drawn.forgery import blended, upsampled
 from facetell.drawn.person import Person, Shot
 from facetell.errors import DataError, SettingsError, near_miss
 from facetell.files import whole_folder
@@ -152,7 +152,7 @@ def _photo(
         # A swap aligns and relights the face and leaves hair, beard and glasses alone; drawing the donor that way keeps
         # the forgery from being seen at a glance.
         donor_shot = Shot.draw(rng).expression_in(shot)
-        return blended_with_mask(face, draw_face(rng, size, person=donor.dressed_as(person), shot=donor_shot), rng)
+        return blended(face, draw_face(rng, size, person=donor.dressed_as(person), shot=donor_shot), rng)
     return face, None
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from facetell.pixels.drawing_tools import Array, blur, resize, spread
 
-__all__ = ["blended", "blended_with_mask", "upsampled"]
+__all__ = ["blended", "upsampled"]
 
 # Strengths, drawn anew for every picture. Chosen so that a small network learns either kind in about a minute on one
 # core, without being perfect. An upsampled face is not seen at a glance; a blended one looks soft in its middle.
@@ -74,7 +74,7 @@ def _transposed_convolution(planes: Array, rng: np.random.Generator) -> Array:
     return out
 
 
-def blended(face: Array, donor_face: Array, rng: np.random.Generator) -> Array:
+def blended(face: Array, donor_face: Array, rng: np.random.Generator) -> tuple[Array, Array]:
     """Paste the inner face of ``donor_face`` into ``face``.
 
     Args:
@@ -83,13 +83,8 @@ def blended(face: Array, donor_face: Array, rng: np.random.Generator) -> Array:
         rng: mask, shift, and resolution of the donor.
 
     Returns:
-        (S, S, 3) float32 with the colours of ``face``.
+        (S, S, 3) float32 with the colours of ``face``, and how much of each pixel is the donor's: (S, S), 0 to 1.
     """
-    return blended_with_mask(face, donor_face, rng)[0]
-
-
-def blended_with_mask(face: Array, donor_face: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-    """The same, and how much of each pixel is the donor's: (S, S) float32, 0 to 1."""
     size = face.shape[0]
     target, donor = face.transpose(2, 0, 1), donor_face.transpose(2, 0, 1)
     mask = _inner_face(size, rng)
@@ -113,8 +108,7 @@ def _inner_face(size: int, rng: np.random.Generator) -> Array:
     across = (line[None, :] - float(rng.normal(0, 0.03))) / spread(rng, 0.39, 0.47)
     down = (line[:, None] - 0.12 - float(rng.normal(0, 0.03))) / spread(rng, 0.44, 0.52)
     radius = (np.abs(across) ** 2.4 + np.abs(down) ** 2.4) ** np.float32(1 / 2.4)
-    mask: Array = np.clip((1 - radius) / spread(rng, 0.06, 0.16) + 0.5, 0, 1)
-    return mask
+    return np.clip((1 - radius) / spread(rng, 0.06, 0.16) + 0.5, 0, 1)
 
 
 def _finish(built: Array, model: Array) -> Array:

@@ -33,11 +33,11 @@ def _linear(colour: Array | np.ndarray) -> Array:
 class Person:
     """One identity: shape, colours and skin."""
 
-    head: tuple[float, float, float, float]  # half width, half height, exponent of the outline, narrowing of the jaw
-    eyes: tuple[float, float, float, float]  # distance from the middle, height, half width, slant
-    brows: tuple[float, float, float, float]  # height above the eyes, thickness, arch, slant
-    nose: tuple[float, float, float]  # width, y of the tip, how far it stands out
-    mouth: tuple[float, float, float, float]  # y, half width, upper and lower lip
+    head: tuple[float, ...]  # half width, half height, exponent of the outline, narrowing of the jaw
+    eyes: tuple[float, ...]  # distance from the middle, height, half width, slant
+    brows: tuple[float, ...]  # height above the eyes, thickness, arch, slant
+    nose: tuple[float, ...]  # width, y of the tip, how far it stands out
+    mouth: tuple[float, ...]  # y, half width, upper and lower lip
     hair: tuple[float, float, float, float]  # y of the hairline, volume, length (y of the ends), parting
     beard: float
     glasses: float  # opacity of the rims; 0: none
@@ -61,26 +61,11 @@ class Person:
         bald, long = rng.random() < 0.07, rng.random() < 0.45
         bearded = not long and rng.random() < 0.45
         return cls(
-            head=(spread(rng, 0.54, 0.64), spread(rng, 0.75, 0.86), spread(rng, 2.0, 2.5), spread(rng, 0.05, 0.24)),
-            eyes=(
-                spread(rng, 0.235, 0.29),
-                spread(rng, -0.14, -0.05),
-                spread(rng, 0.1, 0.135),
-                spread(rng, -0.16, 0.06),
-            ),
-            brows=(
-                spread(rng, 0.13, 0.19),
-                spread(rng, 0.018, 0.042),
-                spread(rng, 0.0, 0.06),
-                spread(rng, -0.03, 0.03),
-            ),
-            nose=(spread(rng, 0.09, 0.15), spread(rng, 0.17, 0.26), spread(rng, 0.6, 1.3)),
-            mouth=(
-                spread(rng, 0.42, 0.5),
-                spread(rng, 0.17, 0.25),
-                spread(rng, 0.02, 0.055),
-                spread(rng, 0.035, 0.075),
-            ),
+            head=_each(rng, (0.54, 0.64), (0.75, 0.86), (2.0, 2.5), (0.05, 0.24)),
+            eyes=_each(rng, (0.235, 0.29), (-0.14, -0.05), (0.1, 0.135), (-0.16, 0.06)),
+            brows=_each(rng, (0.13, 0.19), (0.018, 0.042), (0.0, 0.06), (-0.03, 0.03)),
+            nose=_each(rng, (0.09, 0.15), (0.17, 0.26), (0.6, 1.3)),
+            mouth=_each(rng, (0.42, 0.5), (0.17, 0.25), (0.02, 0.055), (0.035, 0.075)),
             hair=(
                 -2.0 if bald else spread(rng, -0.62, -0.36),
                 spread(rng, 0.04, 0.2),
@@ -101,14 +86,8 @@ class Person:
 
     def dressed_as(self, other: Person) -> Person:
         """Return this person with the skin tone, hair, beard and glasses of ``other``."""
-        return replace(
-            self,
-            hair=other.hair,
-            hair_colour=other.hair_colour,
-            beard=other.beard,
-            glasses=other.glasses,
-            skin=other.skin,
-        )
+        taken = ("hair", "hair_colour", "beard", "glasses", "skin")
+        return replace(self, **{name: getattr(other, name) for name in taken})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -168,7 +147,11 @@ class Shot:
         return replace(other, smile=self.smile, lips_apart=self.lips_apart, lids=self.lids, gaze=self.gaze)
 
 
+def _each(rng: np.random.Generator, *ranges: tuple[float, float]) -> tuple[float, ...]:
+    """One number drawn evenly from each range."""
+    return tuple(spread(rng, low, high) for low, high in ranges)
+
+
 def _unit(field: Array) -> Array:
     """Return ``field`` shifted and scaled to mean 0 and variance 1."""
-    scaled: Array = (field - field.mean()) / field.std()
-    return scaled
+    return (field - field.mean()) / field.std()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from facetell.networks.attention import SelfAttention
+from facetell.networks.hooks import hooked
 
 __all__ = ["Attended", "attended", "attention", "received"]
 
@@ -59,11 +60,8 @@ def attended(network: nn.Module, images: Tensor) -> list[Attended]:
         effect = (output - x).flatten(1).norm(dim=1) / x.flatten(1).norm(dim=1).clamp_min(1e-12)
         stages.append(Attended(received(module, x), module.gamma.item(), effect))
 
-    handles = [part.register_forward_hook(hook) for part in network.modules() if isinstance(part, SelfAttention)]
-    try:
-        if handles:
+    parts = [part for part in network.modules() if isinstance(part, SelfAttention)]
+    if parts:
+        with hooked((part, hook) for part in parts):
             network(images)
-    finally:
-        for handle in handles:
-            handle.remove()
     return stages

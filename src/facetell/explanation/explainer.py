@@ -136,5 +136,4 @@ class Explainer:
 def enlarged(maps: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
     """Maps (N, h, w) at the face's size (N, size, size), bilinear."""
     grown = F.interpolate(torch.from_numpy(maps)[:, None], (size, size), mode="bilinear", align_corners=False)
-    pixels: npt.NDArray[np.float32] = grown[:, 0].numpy()
-    return pixels
+    return grown[:, 0].numpy()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from facetell.networks.cffn import CFFN
 from facetell.networks.classical import FeatureClassifier
+from facetell.networks.hooks import hooked
 from facetell.networks.mixture import MixtureOfExperts
 
 __all__ = ["LEAST", "Place", "places_of", "tapped"]
@@ -95,7 +96,7 @@ def _sides(part: nn.Module, end: Callable[[Tensor], Tensor], probe: Tensor) -> d
 
         return hook
 
-    with _hooks([(module, note(name)) for name, module in part.named_modules()]):
+    with hooked([(module, note(name)) for name, module in part.named_modules()]):
         end(probe)
     return {name: side for name, side in sides.items() if uses[name] == 1}
 
@@ -106,7 +107,7 @@ def _is_cut(part: nn.Module, modules: list[nn.Module], end: Callable[[Tensor], T
     for parameter in learning:
         parameter.requires_grad_(False)
     try:
-        with torch.enable_grad(), _hooks([(module, lambda _m, _i, output: output.detach()) for module in modules]):
+        with torch.enable_grad(), hooked([(module, lambda _m, _i, output: output.detach()) for module in modules]):
             return not end(probe.clone().requires_grad_()).requires_grad
     finally:
         for parameter in learning:
@@ -122,7 +123,7 @@ def _matters(modules: list[nn.Module], end: Callable[[Tensor], Tensor], probe: T
 
     with torch.enable_grad(), ExitStack() as stack:
         for module in modules:
-            stack.enter_context(_hooks([(stack.enter_context(tapped(module)), keep)]))
+            stack.enter_context(hooked([(stack.enter_context(tapped(module)), keep)]))
         out = end(probe.clone().requires_grad_())
         reader = torch.randn(out.shape, generator=torch.Generator().manual_seed(0)).to(out.device)
         gradients = torch.autograd.grad((out * reader).sum(), maps)
@@ -139,15 +140,14 @@ def tapped(module: nn.Module) -> Iterator[nn.Module]:
         assert layout is not None
         kind, side = layout
         if kind == "map":
-            seen: Tensor = tap(output)
-            return seen
+            return tap(output)
         if kind == "channels last":
-            return tap(output.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # type: ignore[no-any-return]
+            return tap(output.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         prefix = output.shape[1] - side * side
         grid = output[:, prefix:].transpose(1, 2).reshape(len(output), -1, side, side)
         return torch.cat((output[:, :prefix], tap(grid).flatten(2).transpose(1, 2)), dim=1)
 
-    with _hooks([(module, hook)]):
+    with hooked([(module, hook)]):
         yield tap
 
 
@@ -169,13 +169,3 @@ def _layout(output: Tensor) -> tuple[str, int] | None:
 
 MOST_PREFIX = 5
 """Class, distillation and register tokens that stand before the grid, at most."""
-
-
-@contextmanager
-def _hooks(pairs: list[tuple[nn.Module, Callable[..., object]]]) -> Iterator[None]:
-    handles = [module.register_forward_hook(hook) for module, hook in pairs]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

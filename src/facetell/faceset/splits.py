@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from facetell.errors import DataError, LeakError
 
-__all__ = ["FRACTIONS", "SPLITS", "assign", "check_groups", "make_splits"]
+__all__ = ["FRACTIONS", "SPLITS", "assign", "check_groups"]
 
 SPLITS = ("train", "validation", "test", "finetune")
 """Names of the splits; a split's code is its place here, and -1 means that a row has none yet."""
@@ -22,35 +22,6 @@ FRACTIONS = {"train": 0.7, "validation": 0.15, "test": 0.15}
 _EXAMPLES = 5
 
 
-def make_splits(
-    labels: ArrayLike, groups: ArrayLike, sources: ArrayLike, known: ArrayLike, seed: int
-) -> NDArray[np.str_]:
-    """Give a split to every row that has none.
-
-    Args:
-        labels: (N,) 0 = real, 1 = fake.
-        groups: (N,) group of each row, strings or integers; a group never crosses a split.
-        sources: (N,) source of each row, strings or integers; fractions are kept per label and source.
-        known: (N,) split names, ``""`` where a row has none. Known splits are never changed.
-        seed: the same seed and rows give the same splits.
-
-    Returns:
-        (N,) split names. See `assign` for the rules and the errors.
-    """
-    words = np.asarray(known, dtype=str)
-    codes = np.full(len(words), -1, dtype=np.int8)
-    for code, name in enumerate(SPLITS):
-        codes[words == name] = code
-    unknown = np.flatnonzero((codes < 0) & (words != ""))
-    if len(unknown):
-        raise DataError(f"unknown split '{words[unknown[0]]}'", hint=f"splits are {', '.join(SPLITS)}")
-    _, group_codes = np.unique(np.asarray(groups), return_inverse=True)
-    _, source_codes = np.unique(np.asarray(sources), return_inverse=True)
-    made = assign(np.asarray(labels, dtype=np.int8), group_codes, source_codes, codes, seed)
-    names: NDArray[np.str_] = np.asarray(SPLITS)[made]
-    return names
-
-
 def assign(
     labels: NDArray[np.int8],
     groups: NDArray[Any],
@@ -58,7 +29,17 @@ def assign(
     known: NDArray[np.int8],
     seed: int,
 ) -> NDArray[np.int8]:
-    """Split codes for every row; `make_splits` with integers all through.
+    """Give a split to every row that has none.
+
+    Args:
+        labels: (N,) 0 = real, 1 = fake.
+        groups: (N,) codes of groups, 0 and up; a group never crosses a split.
+        sources: (N,) codes of sources; fractions are kept per label and source.
+        known: (N,) codes of splits, -1 where a row has none. Known splits are never changed.
+        seed: the same seed and rows give the same splits.
+
+    Returns:
+        (N,) codes of splits.
 
     A row whose group has a split takes it. The other groups go to train, and to validation and test unless the rows
     already name those: a held-out split that was given is complete as it is, and is never added to. Groups are taken
@@ -182,8 +163,7 @@ def _order(groups: NDArray[Any], n_groups: int, seed: int) -> NDArray[np.int64]:
     """The groups present, largest first, in seeded random order where equal."""
     sizes = np.bincount(groups, minlength=n_groups)
     shuffled = np.random.default_rng([seed, 0x5B117]).permutation(np.flatnonzero(sizes))
-    largest_first: NDArray[np.int64] = shuffled[np.argsort(-sizes[shuffled], kind="stable")]
-    return largest_first
+    return shuffled[np.argsort(-sizes[shuffled], kind="stable")]
 
 
 def _labels_of_groups(labels: NDArray[np.int8], groups: NDArray[Any], n_groups: int) -> NDArray[np.int8]:

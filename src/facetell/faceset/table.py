@@ -236,8 +236,7 @@ class FaceSet:
 
     def labels(self, split: str | None = None) -> NDArray[np.int8]:
         """(N,) labels of a split (or of all rows): 0 = real, 1 = fake."""
-        labels: NDArray[np.int8] = self.columns(["label"], split)["label"].to_numpy()
-        return labels
+        return self.columns(["label"], split)["label"].to_numpy()
 
     def images(self, split: str | None = None, batch_rows: int = 64) -> Iterator[tuple[NDArray[np.int64], list[bytes]]]:
         """Stream the pictures' bytes in order: (row numbers, bytes) with at most ``batch_rows`` pictures each.

@@ -1,1 +1,1 @@
-"""Files on disk to a face set: index, label folders, layouts of known data sets, extraction."""
+"""Makes a face set of files on disk: label folders, an index or a known data set; photos, videos or ready crops."""

@@ -1,4 +1,4 @@
-"""The last steps of every preparing: checks over the whole, splits, and the face set on disk."""
+"""The last steps of `prepare`, for crops of any kind: drop duplicates, make the splits, write the face set."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ __all__ = ["Crops", "Task", "assemble"]
 
 @dataclass
 class Crops:
-    """What is known of the crops of some rows, by row.
+    """What is known about the crop of each row.
 
-    ``digests``: (N, 32) sha256 of the bytes; ``formats``: codes into `FORMATS`; ``widths``, ``heights``: pixels;
-    ``usable``: whether the row can be in a face set; ``skipped``: everything left out so far; ``stream``: the bytes of
-    some rows, in their order; ``columns``: further columns of `faceset.SCHEMA` by row.
+    ``digests``: (N, 32) sha256 of the file; ``formats``: codes into `FORMATS`; ``widths``, ``heights``: pixels;
+    ``usable``: whether the crop can be in a face set; ``skipped``: everything left out so far; ``stream(rows)``: the
+    files of these rows, in this order; ``columns``: further columns of `faceset.table.SCHEMA`.
     """
 
     digests: NDArray[np.uint8]
@@ -102,7 +102,7 @@ def assemble(task: Task, rows: Rows, crops: Crops, info: dict[str, Any]) -> Face
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two face sets hold the same, made in the same way: other rules may happen to give the same crops."""
+    """Whether two face sets have the same rows and were made with the same settings."""
     return all(one.get(name) == other.get(name) for name in ("fingerprint", "crop", "media"))
 
 
@@ -133,14 +133,14 @@ def _why(skipped: list[Skipped]) -> str:
 def _splits(
     rows: Rows, keep: NDArray[np.int64], seed: int, split: str | None
 ) -> tuple[NDArray[np.int8], dict[str, object]]:
-    """(N,) split codes for the kept rows (-1 elsewhere), and how they came about."""
+    """(N,) split codes of the kept rows (-1 for the others), and a record of how many were given and how many made."""
     known = rows.splits[keep].copy()
     groups = rows.groups[keep]
     check_groups(groups, known, rows.group_name)
     given = int((known >= 0).sum())
     carved = 0
     if split is not None:
-        # A group stays together: its rows without a split follow those with one, before the rest goes where told.
+        # Rows whose group already has a split take that one; all other rows take the split that was asked for.
         of_group = np.full(int(rows.groups.max()) + 1, -1, dtype=np.int8)
         np.maximum.at(of_group, groups, known)
         known = of_group[groups]
@@ -155,7 +155,7 @@ def _splits(
         except DataError as error:
             if given:
                 raise
-            # A handful of videos: no test split is better than no face set, and it is said.
+            # With only a few videos there is no test split; `assemble` says so in the notes.
             try:
                 known = _carve(rows, keep, seed)
             except DataError:
@@ -171,9 +171,9 @@ def _splits(
 
 
 def _carve(rows: Rows, train: NDArray[np.int64], seed: int) -> NDArray[np.int8]:
-    """Split given training rows into train and validation, in the usual proportion.
+    """Split some rows into train and validation, in the usual proportion.
 
-    A row of an imaginary given test split tells `assign` that only those two are open.
+    An added row that is already in test makes `assign` give out the other two splits only.
     """
     labels = np.append(rows.labels[train], np.int8(0))
     groups = np.append(rows.groups[train], np.int32(rows.groups.max() + 1))

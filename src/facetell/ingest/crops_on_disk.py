@@ -1,7 +1,7 @@
-"""Crops of media files on their way into a face set: one Arrow file for each media file, and a ledger of what is done.
+"""Crops kept on disk until their face set is written: one Arrow file, called a part, for each photo or video.
 
-All lies in a folder beside the face set. A part is written beside and renamed, then its line goes into the ledger: a
-run that was killed goes on from there, and what it then makes is the same to the byte.
+They lie in a folder beside the face set. Once a part is complete, a line about it is added to the ledger, a JSON Lines
+file. An interrupted run reads the ledger, skips what is done, and makes exactly the same face set.
 """
 
 from __future__ import annotations
@@ -34,20 +34,21 @@ SCHEMA = pa.schema(
     ]
 )
 COLUMNS = ("frame", "time", "box", "landmarks", "face_score", "quality")
-"""Columns of a part that go into the face set as they are."""
+"""Columns of a part that are copied into the face set."""
 
-GO_ON = "put that right and run it again: it goes on from here"
+GO_ON = "fix this and run it again: it continues where it stopped"
 
 BATCH_BYTES = 8 * 2**20
-"""A record batch ends once its pictures have this many bytes; that much is read at once."""
+"""Size in bytes at which a batch of pictures is written; one batch is read at a time."""
 
 
 @dataclass
 class Report:
-    """What became of one media file: its kind, frames looked at, faces kept, all that was left out, what was missing.
+    """The result for one photo or video: its kind, how many frames were searched, how many faces were kept.
 
     ``skips``: (reason, detail) for each frame without a face and each face not used; ``error``: (reason, detail) when
-    nothing of the file could be used; ``missing``: what of it could not be read; ``note``: what was chosen of it.
+    nothing of the file could be used; ``missing``: which part of it could not be read; ``note``: which picture of
+    several was taken.
     """
 
     key: str
@@ -61,7 +62,7 @@ class Report:
 
 
 class _Part:
-    """A part that is being written, some megabytes in memory at a time. ``rows``: crops so far."""
+    """A part while it is written; holds some megabytes in memory. ``rows``: number of crops so far."""
 
     def __init__(self, path: Path, file: contextlib.ExitStack) -> None:
         self.rows = 0
@@ -79,7 +80,7 @@ class _Part:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is waiting."""
+        """Write the crops that are still in memory."""
         if not self._waiting:
             return
         if self._writer is None:
@@ -91,7 +92,7 @@ class _Part:
 
 @contextlib.contextmanager
 def new_part(path: Path) -> Iterator[_Part]:
-    """A part to add crops to; the file stands whole at ``path`` when the block ends well. Without crops there is none.
+    """A part to add crops to. The complete file is at ``path`` after the block; there is none without crops or after an error.
 
     Raises:
         DataError: the disk is full, or refuses.
@@ -110,7 +111,7 @@ class Workplace:
         self._ledger = folder / "ledger.jsonl"
 
     def done(self) -> dict[str, Report]:
-        """Reports of finished files by key; a line torn by a kill, or a report without its part, does not count."""
+        """Reports of finished files by key, without incomplete lines and without reports whose part is missing."""
         reports = {}
         if self._ledger.is_file():
             for line in self._ledger.read_bytes().split(b"\n"):
@@ -127,12 +128,12 @@ class Workplace:
         """Add a finished file to the ledger."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._ledger.open("ab") as file:
-            # The line break comes first: whatever a kill left of the line before, this one is whole.
+            # The line break comes first, so that an incomplete line before this one does not spoil it.
             file.write(b"\n" + json.dumps(asdict(report)).encode())
 
 
 def part_path(folder: Path, key: str) -> Path:
-    """Where the part of a media file lies."""
+    """The path of the part of a photo or video."""
     return folder / "parts" / key[:2] / f"{key}.arrow"
 
 
@@ -144,7 +145,7 @@ def read_table(path: Path) -> pa.Table:
 
 
 def read_images(where: Iterable[tuple[Path, int]]) -> Generator[bytes, None, None]:
-    """Pictures by part and row within it. Quick when neighbours lie in the same part, and then in row order."""
+    """The pictures at some (part, row) pairs; quickest where rows of one part follow each other in rising order."""
     open_path: Path | None = None
     batches: Iterator[pa.RecordBatch] = iter(())
     images: pa.Array = pa.array([], pa.binary())

@@ -1,4 +1,7 @@
-"""Photos and videos to crops, in parallel over files: a hostile file costs itself, a killed run goes on."""
+"""Finds the faces in photos and videos and cuts them out, several files at a time.
+
+A file that crashes its worker process only costs that file, and an interrupted run continues where it stopped.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from facetell.errors import MediaError
-from facetell.faces.crop import encode
 from facetell.faces.finding import FaceFinder, Finding, FoundFace, Shot
 from facetell.faces.load import load_face_detector
 from facetell.faceset.rows import RowBuilder, Rows, Skipped
@@ -37,6 +39,7 @@ from facetell.media.frame_choice import Choice, Spread
 from facetell.media.limits import Limits
 from facetell.media.workers import Failure, guarded_map, seconds_for
 from facetell.pixels.decode import FORMATS
+from facetell.pixels.encode import encode
 from facetell.progress import Progress, Step, silent
 
 __all__ = ["Extraction", "Plan", "extract"]
@@ -62,7 +65,7 @@ class Extraction:
 
 
 class Plan:
-    """Which files there are and how they are to be worked on; ``key`` identifies both."""
+    """The files to search and the settings to do it with; ``key`` is a hash of both, ``keys`` one for each file."""
 
     def __init__(self, rows: Rows, extraction: Extraction) -> None:
         self.rows = rows
@@ -100,11 +103,11 @@ class Plan:
 def extract(
     plan: Plan, folder: Path, *, workers: int | None = None, progress: Progress = silent
 ) -> tuple[Rows, Crops, dict[str, Any]]:
-    """Find and cut the faces of all files of ``plan``; what an earlier run in ``folder`` has done is not done again.
+    """Find and cut the faces in all files of ``plan``, but for files that an earlier run in ``folder`` has finished.
 
     Returns:
-        One row for each crop, the crops, and the account for ``faceset.json``. The result does not depend on
-        ``workers``, nor on interruptions. ``folder`` must stay until the crops are written.
+        One row for each crop, the crops, and the numbers of files, frames and faces for ``faceset.json``. ``workers``
+        and interruptions do not change the result. ``folder`` must stay until the crops are written.
 
     Raises:
         DataError: the disk is full.
@@ -145,7 +148,7 @@ class _Job:
 
 
 class _Worker:
-    """What a worker process keeps: the face detector is loaded once."""
+    """What a worker process keeps between files, so that the face detector is loaded once."""
 
     finder: FaceFinder
     extraction: Extraction
@@ -157,7 +160,7 @@ def _start_worker(extraction: Extraction) -> None:
 
 
 def _work(job: _Job) -> Report:
-    """Work on one file, in a worker."""
+    """Find and store the faces of one file; runs in a worker process."""
     report = Report(job.key)
     try:
         with new_part(part_path(Path(job.folder), job.key)) as part:
@@ -174,7 +177,7 @@ def _work(job: _Job) -> Report:
 
 
 def _chosen(shot: Shot, report: Report) -> Iterator[FoundFace]:
-    """The faces to keep; the others go into the report."""
+    """The faces of a frame that are kept; the reasons for leaving out the others go into the report."""
     where = "" if shot.time is None else f"frame {shot.index} at {shot.time:.2f} s: "
     if not shot.faces:
         report.skips.append(("no_face", f"{where}no face found"))
@@ -209,7 +212,7 @@ def _row(shot: Shot, found: FoundFace) -> dict[str, Any]:
 
 
 def _crops(plan: Plan, folder: Path, reports: list[Report]) -> tuple[Rows, Crops, dict[str, Any]]:
-    """Read all parts but their pictures: rows in the order of the files, frames and faces."""
+    """Read what was stored of all files, without the pictures: rows in the order of files, frames and faces."""
     rows = plan.rows
     builder = RowBuilder(rows.root)
     skipped = list(rows.skipped)
@@ -258,7 +261,7 @@ def _digests(whole: pa.Table | None, total: int) -> NDArray[np.uint8]:
 
 
 def _skips(path: str, report: Report) -> Iterator[Skipped]:
-    """Everything to say about one file in ``skipped.csv``."""
+    """The lines of ``skipped.csv`` about one file."""
     if report.error is not None:
         yield Skipped(path, *report.error)
     if report.missing:
@@ -268,7 +271,7 @@ def _skips(path: str, report: Report) -> Iterator[Skipped]:
 
 
 def _account(reports: list[Report]) -> dict[str, Any]:
-    """The sum over all files: every file is with faces, without faces, or unusable, and these add up."""
+    """Numbers over all files; files with faces, without faces and unusable ones add up to all files."""
     unusable = Counter(report.error[0] for report in reports if report.error)
     return {
         "files": len(reports),

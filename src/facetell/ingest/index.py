@@ -1,4 +1,4 @@
-"""Reads an index: a CSV or Parquet table ``path,label[,group,source,split]`` about pictures that lie anywhere."""
+"""Reads an index: a CSV or Parquet table ``path,label[,group,source,split]`` of pictures anywhere on the disk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from facetell.ingest.spellings import LABEL_WORDS, SPLIT_WORDS, label_of, split_
 __all__ = ["COLUMNS", "has_index_header", "read_index"]
 
 COLUMNS = ("path", "label", "group", "source", "split")
-"""Columns of an index; the first two are required. Empty cells mean "not said"."""
+"""Columns of an index; the first two are required, the cells of the others may be empty."""
 
 _REQUIRED = 2
 _DIGITS = {"0": 0, "1": 1}

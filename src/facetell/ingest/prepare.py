@@ -1,8 +1,7 @@
-"""Files to a face set, in two passes: look at every file, check the whole, then write.
+"""Makes a face set of files: first every file is read and checked, then the face set is written.
 
-The first pass keeps some hundred bytes a row (hash, size, path, group); pictures themselves are only ever in memory a
-few at a time. Everything is written into a folder beside the target that is renamed at the very end: whatever happens,
-there is a whole face set or none.
+Only some hundred bytes per picture (hash, size, path, group) stay in memory. The face set is written to a folder beside
+its place, which is renamed at the end, so that there is never an incomplete one.
 """
 
 from __future__ import annotations
@@ -95,7 +94,7 @@ def prepare(
         raise UsageError(f"unknown choice of faces '{faces}'", hint=f"it is one of {', '.join(FACES)}")
     _check_places(source, out)
     rows, tell = _rows(source, subfolders, layout, options or {}), callback(progress)
-    with locked(out):  # who comes second waits here, and then finds it made
+    with locked(out):  # a second process waits here, and then finds the face set
         existing = existing_faceset(out, overwrite=overwrite)
         task = Task(source, out, seed, split, one_label, rows_per_shard, overwrite, existing, tell)
         if faces == "crops" or (faces == "auto" and not _has_video(rows)):
@@ -106,7 +105,7 @@ def prepare(
         key = hashlib.sha256(repr((plan.key, seed, split, rows_per_shard)).encode()).hexdigest()
         parts = out.with_name(out.name + ".partial")
         if existing is not None and existing.info.get("media", {}).get("key") == key:
-            shutil.rmtree(parts, ignore_errors=True)  # a kill may have come between the face set and this
+            shutil.rmtree(parts, ignore_errors=True)  # an earlier run may have been killed before it did this
             return existing
         if existing is not None and not overwrite:
             raise another_faceset(out)

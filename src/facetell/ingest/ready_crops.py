@@ -1,4 +1,4 @@
-"""Pictures that are face crops already: every file is read and decoded once, and kept as it is."""
+"""Pictures that are face crops already: each file is decoded once as a check, and stored unchanged."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def look_at_all(rows: Rows, progress: Progress) -> Crops:
         data = _read(rows.full_path(row))
         if hashlib.sha256(data).digest() != digests[row].tobytes():
             raise DataError(
-                f"{rows.full_path(row)} changed while the face set was made", hint="start again when it is at rest"
+                f"{rows.full_path(row)} changed while the face set was made",
+                hint="start again once nothing writes to it",
             )
         return data
 

@@ -1,4 +1,4 @@
-"""What a folder or an index says about its pictures: label, group, source, split. No picture is opened here."""
+"""Reads label, group, source and split of pictures from the names of folders, or from an index; opens no picture."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LITTER = frozenset({"thumbs.db", "desktop.ini", ".ds_store", "__macosx", ".dire
 
 
 def find_rows(source: Path, *, subfolders: str = "group") -> Rows:
-    """Read what ``source`` says about its pictures.
+    """List the pictures of ``source`` with their label, group, source and split.
 
     ``source`` is an index (``.csv`` or ``.parquet`` with ``path,label[,group,source,split]``), a folder that holds an
     ``index.csv`` of that kind (it is used, as it says more than folders can), or a folder
@@ -32,8 +32,8 @@ def find_rows(source: Path, *, subfolders: str = "group") -> Rows:
     the group ``vid1`` and never cross a split. With ``subfolders="source"`` the first sub-folder is the source
     instead, and a deeper one the group. A picture straight in the label folder is a group of its own, named by its
     path with split and label and without suffix: ``real/00001.jpg`` and ``fake/00001.jpg`` are *not* tied together,
-    since equal numbers mean nothing in most data sets; where they do mean the same person, say so with sub-folders or
-    an index with a ``group`` column.
+    since in most data sets equal numbers do not mean the same person; where they do, use sub-folders or an index with a
+    ``group`` column.
 
     Raises:
         DataError: nothing there, no label found, unknown spellings, or a wrong index; the message names the place.
@@ -106,9 +106,8 @@ def _label_folders(root: Path, builder: RowBuilder) -> tuple[list[tuple[Path, in
                     found.append((root / path, inner_label, split))
         else:
             unknown.append(name)
-    if len(set(prefixes)) > 1 and all(
-        prefixes
-    ):  # train_real, test_real: here the prefix is the split; alone it is decoration
+    # In train_real beside test_real the prefix is the split; where all have the same one it is decoration.
+    if len(set(prefixes)) > 1 and all(prefixes):
         unsplit = iter(prefixes)
         found = [(folder, label, split or next(unsplit)) for folder, label, split in found]
     return found, unknown
@@ -118,15 +117,11 @@ def _refuse_layout(root: Path, unknown: list[str]) -> None:
     deeper = next(iter(_deeper_roots(root)), None)
     if deeper is not None:
         raise DataError(f"{root} holds no label folder itself, but {deeper} does", hint=f"give {deeper}")
-    names = ", ".join(f"'{name}'" for name in unknown[:8]) + (
-        f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
-    )
+    more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
+    names = ", ".join(f"'{name}'" for name in unknown[:8]) + more
     guess = next((miss for name in unknown if (miss := near_miss(name.lower().split("/")[-1], LABEL_WORDS))), "")
-    what = (
-        f"cannot tell real from fake by the folder{'s' if len(unknown) > 1 else ''} {names}"
-        if unknown
-        else "no folders"
-    )
+    several = "s" if len(unknown) > 1 else ""
+    what = f"cannot tell real from fake by the folder{several} {names}" if unknown else "no folders"
     raise DataError(
         f"{root}: {what}{guess}",
         hint="name the folders real/ and fake/ (or train/real/ ...), or write an index.csv with the columns path,label",

@@ -1,4 +1,4 @@
-"""Spellings of labels and splits in folder names and indexes."""
+"""How folder names and indexes spell labels and splits."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ _DECORATION = ("images", "image", "imgs", "pictures", "faces", "face", "frames",
 
 
 def label_of(folder_name: str) -> int | None:
-    """The label that a folder's name says: 0 real, 1 fake, None if it is no spelling we know.
+    """The label that a folder's name stands for: 0 real, 1 fake, or None.
 
-    Only whole names count (``real_vs_fake`` or ``Real-ESRGAN`` say nothing). A bare ``0`` or ``1`` says nothing
-    either, as data sets disagree on which is which; an index, whose documentation says 0 = real, may use them.
+    Only whole names count, so ``real_vs_fake`` and ``Real-ESRGAN`` give None. So do ``0`` and ``1``, as data sets
+    disagree about them; an index, where 0 is defined as real, may use them.
     """
     words = _words(folder_name)
     return LABEL_WORDS.get("".join(words)) if words else None
 
 
 def split_of(word: str) -> str | None:
-    """The split that a word says, None if it is no spelling we know."""
+    """The split that a word stands for, or None."""
     return SPLIT_WORDS.get(re.sub(r"[^a-z0-9]", "", word.lower()))
 
 

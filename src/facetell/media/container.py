@@ -103,7 +103,7 @@ def opened(path: Path, limits: Limits) -> Iterator[tuple[InputContainer, VideoSt
     """The open file and its video stream, both checked against the limits by what the headers say.
 
     Raises:
-        MediaError: see `facetell.media.video.open_video`.
+        MediaError: see `facetell.media.video.frames`.
         MissingExtraError: PyAV is not installed.
     """
     try:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from facetell.errors import MediaError
 from facetell.media.limits import file_size
+from facetell.pixels.decode import AVIF_BRANDS, HEIC_BRANDS
 
 __all__ = ["VIDEO_FORMATS", "Kind", "kind_of", "kind_of_bytes"]
 
@@ -36,8 +37,6 @@ _VIDEO_STARTS = (
     b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",  # ASF, WMV
     b"YUV4MPEG2 ",
 )
-# ISO/IEC 23008-12 and the AVIF specification: brands of still pictures and picture sequences.
-_PICTURE_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"mif2", b"msf1", b"avif", b"avis")
 _OTHER_BRANDS = (b"crx ", b"jxl ")  # raw photos and JPEG XL share the box structure, but nobody here reads them
 _QUICKTIME_BOXES = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp", b"moof", b"sidx")
 _BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # sizes of the header's versions
@@ -62,7 +61,7 @@ def kind_of_bytes(head: bytes) -> Kind | None:
     """As `kind_of`, from the first 1024 bytes of a file (fewer if it has fewer)."""
     if head[4:8] == b"ftyp":
         brand = head[8:12]
-        return None if brand in _OTHER_BRANDS else "picture" if brand in _PICTURE_BRANDS else "video"
+        return None if brand in _OTHER_BRANDS else "picture" if brand in (*HEIC_BRANDS, *AVIF_BRANDS) else "video"
     if head[:4] == b"RIFF":
         form = head[8:12]
         return "picture" if form == b"WEBP" else "video" if form == b"AVI " else None

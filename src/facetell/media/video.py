@@ -43,32 +43,9 @@ if TYPE_CHECKING:
     from av.video.reformatter import VideoReformatter
     from av.video.stream import VideoStream
 
-__all__ = ["Account", "Frame", "Frames", "VideoInfo", "frames", "open_video"]
+__all__ = ["Account", "Frame", "Frames", "frames"]
 
 _SLACK = Fraction(1, 4)  # s; headers and streams differ by less even in whole files
-
-
-@dataclass(frozen=True)
-class VideoInfo:
-    """What a video says about itself, and its first frame shows.
-
-    ``width`` and ``height`` in pixels, upright; ``duration`` in s and number of ``frames`` as declared, None where the
-    file does not say; ``rate`` in frames per s, the average; ``codec`` by FFmpeg's name; ``orientation`` the EXIF
-    value 1..8 of the turn that was applied (1 = none), ``rotation`` its clockwise part in degrees.
-    """
-
-    width: int
-    height: int
-    duration: float | None
-    rate: float
-    frames: int | None
-    codec: str
-    orientation: int
-
-    @property
-    def rotation(self) -> int:
-        """Degrees clockwise, 0, 90, 180 or 270, by which stored frames are turned."""
-        return {1: 0, 2: 0, 3: 180, 4: 180, 5: 270, 6: 90, 7: 90, 8: 270}[self.orientation]
 
 
 @dataclass(frozen=True)
@@ -105,27 +82,15 @@ class Account:
         return "; ".join(parts)
 
 
-def open_video(path: Path, limits: Limits | None = None) -> VideoInfo:
-    """Look at a video: headers and first frame.
-
-    Raises:
-        MediaError: ``missing``, ``empty``, ``unsupported`` (no video in it, or none we read), ``unreadable`` (damaged,
-            or no frame can be decoded), ``too_large``, ``too_long`` or ``timeout`` (see `Limits`).
-        MissingExtraError: PyAV is not installed.
-    """
-    limits = limits or Limits()
-    with opened(path, limits) as (container, stream):
-        head = declared(container, stream)
-        for image in _Decoder(container, stream, 1, Deadline(limits.decode_seconds)):
-            return _info(head, image)
-    raise MediaError("no frame can be decoded")
-
-
 def frames(path: Path, choice: Choice, limits: Limits | None = None, *, threads: int = 1) -> Frames:
     """The chosen frames of a video, to be iterated over once and then asked for their `Frames.account`.
 
-    Nothing is read before the iteration, which raises what `open_video` does. ``threads`` decode; more than one
-    changes the speed and nothing else.
+    Nothing is read before the iteration. ``threads`` decode; more than one changes the speed and nothing else.
+
+    Raises:
+        MediaError: in the iteration: ``missing``, ``empty``, ``unsupported`` (no video in it, or none we read),
+            ``unreadable`` (damaged, or no frame can be decoded), ``too_large``, ``too_long`` or ``timeout``.
+        MissingExtraError: likewise: PyAV is not installed.
     """
     return Frames(path, choice, limits or Limits(), threads)
 
@@ -134,7 +99,6 @@ class Frames:
     """Iterator over the chosen frames of one video; see `frames`."""
 
     def __init__(self, path: Path, choice: Choice, limits: Limits, threads: int) -> None:
-        self._info: VideoInfo | None = None
         self._account: Account | None = None
         self._iterator = self._read(path, choice, limits, threads)
 
@@ -147,12 +111,6 @@ class Frames:
     def close(self) -> None:
         """Stop early and close the file."""
         self._iterator.close()
-
-    @property
-    def info(self) -> VideoInfo:
-        """What the video is; known from the first frame on."""
-        assert self._info is not None, "known when the first frame is out"
-        return self._info
 
     @property
     def account(self) -> Account:
@@ -170,8 +128,6 @@ class Frames:
             decoded = given = 0
             start = Fraction(0)
             for start, end, image in _shown(decoder, Clock(stream.time_base, scan.head.rate), scan):
-                if self._info is None:
-                    self._info = _info(scan.head, image)
                 if choice.takes(start, end, scan.seconds, scan.packets):
                     frame = Frame(decoded, float(start), convert(image))
                     with deadline.paused():
@@ -296,21 +252,6 @@ class _Converter:
         with reading():
             pixels = self._reformatter.reformat(image, format="rgb24").to_ndarray().astype(np.uint8, copy=False)
         return np.ascontiguousarray(upright(pixels, orientation_of(image)))
-
-
-def _info(head: Declared, image: VideoFrame) -> VideoInfo:
-    orientation = orientation_of(image)
-    width, height = (image.width, image.height) if orientation < 5 else (image.height, image.width)
-    seconds = head.seconds or head.file
-    return VideoInfo(
-        width=width,
-        height=height,
-        duration=float(seconds) if seconds else None,
-        rate=float(head.rate),
-        frames=head.frames,
-        codec=head.codec,
-        orientation=orientation,
-    )
 
 
 def _account(scan: _Scan, decoded: int, given: int, corrupt: int, shown: Fraction) -> Account:

@@ -29,5 +29,4 @@ def get_method(name: str) -> Method:
             f"unknown method '{name}'{near_miss(name, METHODS)}", hint=f"methods: {', '.join(sorted(METHODS))}"
         )
     module = importlib.import_module(known[name])
-    method: Method = module.METHOD
-    return method
+    return module.METHOD

@@ -93,8 +93,7 @@ def predict(
     """Logits (N,) of ``samples`` in order, from features that the next classifier on this backbone finds in the cache."""
     assert isinstance(network, FeatureClassifier)
     vectors = extract(network.backbone, samples, fabric, progress)
-    logits: npt.NDArray[np.float32] = network.head(torch.from_numpy(vectors).to(fabric.device)).cpu().numpy()
-    return logits
+    return network.head(torch.from_numpy(vectors).to(fabric.device)).cpu().numpy()
 
 
 METHOD = Method(

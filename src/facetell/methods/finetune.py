@@ -81,8 +81,7 @@ class Classifier(nn.Module):
         self.head = head
 
     def forward(self, images: Tensor) -> Tensor:  # noqa: D102
-        logit: Tensor = self.head(self.backbone(images))
-        return logit
+        return self.head(self.backbone(images))
 
 
 def _assemble(settings: FinetuneSettings, backbone: Backbone) -> Classifier:

@@ -87,8 +87,7 @@ class _BlockwiseAttention(torch.autograd.Function):
 def _needs_no_shift(f: Tensor, g: Tensor) -> Tensor:
     """Whether every product of an image's queries and keys is surely within ±``SAFE_EXPONENT`` (Cauchy-Schwarz)."""
     longest_f, longest_g = (torch.linalg.vector_norm(x, dim=2).amax(dim=1) for x in (f, g))
-    safe: Tensor = longest_f * longest_g <= SAFE_EXPONENT
-    return safe
+    return longest_f * longest_g <= SAFE_EXPONENT
 
 
 def _block_shape(f: Tensor) -> tuple[int, int]:
@@ -155,5 +154,4 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         f, g, h = (conv(x).flatten(2).transpose(1, 2) for conv in (self.f, self.g, self.h))  # (N, H·W, ·)
         o = attend(f, g, h).transpose(1, 2).reshape(x.shape)
-        y: Tensor = self.gamma * o + x
-        return y
+        return self.gamma * o + x

@@ -62,8 +62,7 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> Tensor:  # noqa: D102
         if self._given is not None:
             return self._given
-        features: Tensor = self.body((images - self.mean) / self.std)
-        return features
+        return self.body((images - self.mean) / self.std)
 
     @contextmanager
     def given(self, maps: Tensor) -> Iterator[None]:
@@ -84,8 +83,7 @@ class Backbone(nn.Module):
         x = (images - self.mean) / self.std
         if isinstance(self.body, _TimmMap):
             return self.body.vector(x)
-        features: Tensor = self.body(x).mean(dim=(2, 3))
-        return features
+        return self.body(x).mean(dim=(2, 3))
 
     def blocks(self) -> list[list[nn.Parameter]]:
         """The body's parameters by block, stem first; see ``blocks_of``."""
@@ -237,8 +235,7 @@ class _TimmMap(nn.Module):
 
     def vector(self, x: Tensor) -> Tensor:
         """What the model gives its classifier: DeiT's class token, ConvNeXt's normed mean, Inception's mean."""
-        features: Tensor = self.model.forward_head(self.model.forward_features(x), pre_logits=True)
-        return features
+        return self.model.forward_head(self.model.forward_features(x), pre_logits=True)
 
 
 def _from_timm(name: str, size: int, library_weights: bool) -> Backbone:

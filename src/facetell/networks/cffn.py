@@ -53,8 +53,7 @@ class ResidualUnit(nn.Module):
         y = self.conv1(F.silu(self.norm1(x)))
         y = self.conv2(F.silu(self.norm2(y)))
         skip = F.pad(x, (0, 0, 0, 0, 0, self.added)) if self.added else x
-        summed: Tensor = y + skip
-        return summed
+        return y + skip
 
 
 class CFFN(nn.Module):

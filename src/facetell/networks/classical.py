@@ -27,8 +27,7 @@ class FeatureClassifier(nn.Module):
         self.head = head
 
     def forward(self, images: Tensor) -> Tensor:  # noqa: D102
-        logit: Tensor = self.head(self.backbone.vector(images))
-        return logit
+        return self.head(self.backbone.vector(images))
 
 
 class _Standardised(LearnedSize):

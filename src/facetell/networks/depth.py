@@ -7,13 +7,14 @@ blocks keep more of what a picture looks like, and of how it was made.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from facetell.errors import SettingsError
 from facetell.networks.backbones import Backbone
+from facetell.networks.hooks import hooked
 
 __all__ = ["DepthStatistics", "DepthVectors"]
 
@@ -111,13 +112,11 @@ def _used_once(backbone: Backbone, size: int) -> list[str]:
     """Names of the blocks, in the order in which they are registered, that are used once and give one map or tokens."""
     names = _blocks(backbone)
     uses = dict.fromkeys(names, 0)
-    with torch.no_grad(), ExitStack() as stack:
-        for name in names:
 
-            def count(_module: nn.Module, _inputs: object, output: object, name: str = name) -> None:
-                uses[name] += 1 if isinstance(output, Tensor) and output.ndim in (3, 4) else 2
+    def count(name: str, _module: nn.Module, _inputs: object, output: object) -> None:
+        uses[name] += 1 if isinstance(output, Tensor) and output.ndim in (3, 4) else 2
 
-            stack.callback(backbone.get_submodule(name).register_forward_hook(count).remove)
+    with torch.no_grad(), hooked((backbone.get_submodule(name), partial(count, name)) for name in names):
         was_training = backbone.training
         backbone.eval()
         backbone.vector(torch.zeros(1, 3, size, size, device=backbone.mean.device))
@@ -134,9 +133,8 @@ def _read(
     def keep(_module: nn.Module, _inputs: object, output: Tensor) -> None:
         found.append(what(output))
 
-    with ExitStack() as stack:  # anew in each pass: a copy of the module has hooks of its own
-        for name in names:
-            stack.callback(backbone.get_submodule(name).register_forward_hook(keep).remove)
+    # Anew in each pass: a copy of the module has hooks of its own.
+    with hooked((backbone.get_submodule(name), keep) for name in names):
         end = backbone.vector(images)
     return found, end
 

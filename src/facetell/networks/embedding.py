@@ -39,8 +39,7 @@ class MapClassifier(nn.Module):
         self.two_way = TwoWay(2)
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        logit: Tensor = self.two_way(self.conv(F.silu(self.norm(x))).mean(dim=(2, 3)))
-        return logit
+        return self.two_way(self.conv(F.silu(self.norm(x))).mean(dim=(2, 3)))
 
 
 class SiameseNet(nn.Module):
@@ -57,10 +56,8 @@ class SiameseNet(nn.Module):
         self.head = MapClassifier(shape[0])
 
     def forward(self, images: Tensor) -> Tensor:  # noqa: D102
-        logit: Tensor = self.head(self.backbone(images))
-        return logit
+        return self.head(self.backbone(images))
 
     def embed(self, images: Tensor) -> Tensor:
         """Embeddings (N, length) of ``images``."""
-        vectors: Tensor = self.embedding(self.backbone(images))
-        return vectors
+        return self.embedding(self.backbone(images))

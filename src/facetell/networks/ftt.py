@@ -71,5 +71,4 @@ class FDFtNet(nn.Module):
         vector = self.mb(self.backbone(images))
         if self.ftt is not None:
             vector = vector + self.ftt(images)
-        logit: Tensor = self.head(vector)
-        return logit
+        return self.head(vector)

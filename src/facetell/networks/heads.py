@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-__all__ = ["FlatLinear", "PooledLinear", "TwoWay"]
+__all__ = ["FlatLinear", "PooledLinear", "TwoWay", "zero_neuron"]
 
 
 class TwoWay(nn.Module):
@@ -16,11 +16,10 @@ class TwoWay(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         real, fake = self.dense(x).unbind(dim=1)
-        logit: Tensor = fake - real
-        return logit
+        return fake - real
 
 
-def _neuron(features: int) -> nn.Linear:
+def zero_neuron(features: int) -> nn.Linear:
     """One neuron that starts at zero.
 
     A backbone's features can be large (SqueezeNet's are), and random weights on them would begin at a loss of several
@@ -38,11 +37,10 @@ class PooledLinear(nn.Module):
     def __init__(self, channels: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.dense = _neuron(channels)
+        self.dense = zero_neuron(channels)
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        logit: Tensor = self.dense(self.dropout(x.mean(dim=(2, 3)))).squeeze(1)
-        return logit
+        return self.dense(self.dropout(x.mean(dim=(2, 3)))).squeeze(1)
 
 
 class FlatLinear(nn.Module):
@@ -51,8 +49,7 @@ class FlatLinear(nn.Module):
     def __init__(self, features: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.dense = _neuron(features)
+        self.dense = zero_neuron(features)
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        logit: Tensor = self.dense(self.dropout(x.flatten(1))).squeeze(1)
-        return logit
+        return self.dense(self.dropout(x.flatten(1))).squeeze(1)

@@ -24,8 +24,7 @@ class SqueezeExcite(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        gated: Tensor = x * self.gate(x)
-        return gated
+        return x * self.gate(x)
 
 
 class MBBlockV3(nn.Module):

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from facetell.networks.backbones import Backbone
 from facetell.networks.depth import DepthStatistics
+from facetell.networks.heads import zero_neuron
 
 __all__ = ["MixtureOfExperts", "Probe"]
 
@@ -27,13 +28,10 @@ class Probe(nn.Module):
         super().__init__()
         self.register_buffer("centre", torch.zeros(features))
         self.register_buffer("spread", torch.ones(features))
-        self.dense = nn.Linear(features, 1)
-        nn.init.zeros_(self.dense.weight)
-        nn.init.zeros_(self.dense.bias)
+        self.dense = zero_neuron(features)
 
     def forward(self, vectors: Tensor) -> Tensor:  # noqa: D102
-        logit: Tensor = self.dense(self.scaled(vectors)).squeeze(1)
-        return logit
+        return self.dense(self.scaled(vectors)).squeeze(1)
 
     def scaled(self, vectors: Tensor) -> Tensor:
         """The features as the regression reads them (N, D)."""
@@ -63,8 +61,7 @@ class AtSize(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         if images.shape[-1] != self.size:
             images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
-        logit: Tensor = self.network(images)
-        return logit
+        return self.network(images)
 
     def train(self, mode: bool = True) -> AtSize:
         """Stay in evaluation mode."""

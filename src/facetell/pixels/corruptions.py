@@ -8,7 +8,6 @@ that are posted, sent and filmed.
 
 from __future__ import annotations
 
-import io
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from PIL import Image, ImageFilter
 
 from facetell.errors import MissingExtraError, UsageError, near_miss
 from facetell.pixels.decode import decode
+from facetell.pixels.encode import encode
 
 __all__ = ["CORRUPTIONS", "STRENGTHS", "Corruption", "check_codec", "choose", "corrupt"]
 
@@ -88,9 +88,7 @@ def _resized(pixels: Pixels, height: float, width: float, filtering: Image.Resam
 
 def _jpeg(pixels: Pixels, quality: float, _: np.random.Generator | None = None) -> Pixels:
     """Written as JPEG of libjpeg's ``quality`` with chroma at half resolution (4:2:0), and read."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=int(quality), subsampling="4:2:0")
-    return decode(file.getvalue())
+    return decode(encode(pixels, int(quality), "4:2:0"))
 
 
 def _rejpeg(pixels: Pixels, quality: float, _: np.random.Generator) -> Pixels:

@@ -30,7 +30,9 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from facetell.errors import ImageError, UsageError
 
 __all__ = [
+    "AVIF_BRANDS",
     "FORMATS",
+    "HEIC_BRANDS",
     "MAX_BYTES",
     "MAX_PIXELS",
     "ImageInfo",
@@ -57,8 +59,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF
 _ORIENTATION_TAG = 0x0112
 _IN_ROWS = ("JPEG", "MPO", "PNG", "BMP", "PPM", "TIFF")
 
-_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"mif2", b"msf1")  # ISO/IEC 23008-12
-_AVIF_BRANDS = (b"avif", b"avis")
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"mif2", b"msf1")  # ISO/IEC 23008-12
+AVIF_BRANDS = (b"avif", b"avis")
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,7 @@ def open_header(data: bytes) -> Image.Image:
     Image.init()
     try:
         image: Image.Image
-        if _is_heif(data) and data[8:12] not in _AVIF_BRANDS:
+        if _is_heif(data) and data[8:12] not in AVIF_BRANDS:
             image = _open_heif(data)
         else:
             image = Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN])
@@ -237,9 +239,7 @@ def open_header(data: bytes) -> Image.Image:
         raise ImageError("not a picture in a format we read", reason="unsupported") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(f"more than {MAX_PIXELS:,} pixels, the limit", reason="unsupported") from None
-    except (
-        Exception
-    ) as error:  # Pillow's readers raise many kinds on hostile bytes; none may reach the user as a traceback
+    except Exception as error:  # Pillow's readers raise many kinds on hostile bytes, and none may end the process
         raise _unreadable(error) from None
     width, height = image.size
     if width * height > MAX_PIXELS:
@@ -250,7 +250,7 @@ def open_header(data: bytes) -> Image.Image:
 
 
 def _is_heif(data: bytes) -> bool:
-    return data[4:8] == b"ftyp" and data[8:12] in (*_HEIC_BRANDS, *_AVIF_BRANDS)
+    return data[4:8] == b"ftyp" and data[8:12] in (*HEIC_BRANDS, *AVIF_BRANDS)
 
 
 def _open_heif(data: bytes) -> Image.Image:
@@ -261,8 +261,7 @@ def _open_heif(data: bytes) -> Image.Image:
         # Not MissingExtraError: one such photo among thousands shall cost one line, not the run.
         hint = "pip install 'facetell[media]'"
         raise ImageError("HEIC needs the optional part 'media'", reason="unsupported", hint=hint) from None
-    image: Image.Image = HeifImageFile(io.BytesIO(data))  # type: ignore[no-untyped-call]
-    return image
+    return HeifImageFile(io.BytesIO(data))  # type: ignore[no-untyped-call]
 
 
 def _starts_like_a_picture(data: bytes) -> bool:

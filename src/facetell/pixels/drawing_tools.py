@@ -79,8 +79,7 @@ def cover(depth: Array, width: float) -> Array:
 
 def bump(x: Array, y: Array, width: float, height: float) -> Array:
     """Return a Gaussian bump of peak 1 at ``x`` = ``y`` = 0."""
-    bell: Array = np.exp(-((x * np.float32(1 / width)) ** 2) - (y * np.float32(1 / height)) ** 2)
-    return bell
+    return np.exp(-((x * np.float32(1 / width)) ** 2) - (y * np.float32(1 / height)) ** 2)
 
 
 def spread(rng: np.random.Generator, low: float, high: float) -> float:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.fft import dctn
 
 __all__ = ["ALIKE", "RADIUS", "THUMBNAIL_BYTES", "close_pairs", "difference", "near_twins", "perceptual_hash"]
 
@@ -30,12 +31,6 @@ _PAIRS = 1_000_000  # candidates held at once
 _BITS = np.array([bin(value).count("1") for value in range(65536)], np.uint8)
 
 
-def _basis() -> NDArray[np.float64]:
-    k = np.arange(_SIDE)
-    return np.cos(np.pi * (2 * k[None] + 1) * k[:, None] / (2 * _SIDE))
-
-
-_DCT = _basis()
 _ZIGZAG = tuple(
     np.array(sorted(((u, v) for u in range(16) for v in range(16) if u + v >= 2), key=lambda at: (sum(at), at))[:64]).T
 )
@@ -45,7 +40,7 @@ def perceptual_hash(pixels: NDArray[np.uint8]) -> tuple[int, NDArray[np.uint8], 
     """Hash (64 bits), thumbnail (256,) uint8 and digest (16,) uint8 of the pixels, uint8 (H, W, 3)."""
     grey = Image.fromarray(pixels).convert("L")
     small = np.asarray(grey.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR), np.float64)
-    bits = (_DCT @ small @ _DCT.T)[_ZIGZAG] > 0
+    bits = dctn(small)[_ZIGZAG] > 0
     thumb = np.asarray(grey.resize((_THUMB, _THUMB), Image.Resampling.BOX)).ravel()
     digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(pixels).data)
@@ -62,8 +57,7 @@ def difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.f
         for thumbnail in (one.astype(np.float64), other.astype(np.float64))
     )
     norm = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
-    found: NDArray[np.float64] = np.sqrt(np.maximum(2 - 2 * (a * b).sum(axis=1) / np.maximum(norm, 1e-9), 0))
-    return found
+    return np.sqrt(np.maximum(2 - 2 * (a * b).sum(axis=1) / np.maximum(norm, 1e-9), 0))
 
 
 def close_pairs(
@@ -134,9 +128,7 @@ def near_twins(
             apart = difference(thumbnails[one], thumbnails[other])
             alike = (apart <= ALIKE) & (digests[one] != digests[other]).any(axis=1)
             for a, b in ((one[alike], other[alike]), (other[alike], one[alike])):
-                far_first = np.argsort(
-                    -apart[alike], kind="stable"
-                )  # so that of one row's twins the last is the nearest
+                far_first = np.argsort(-apart[alike], kind="stable")  # of one row's twins the nearest comes last
                 a, b, gap = a[far_first], b[far_first], apart[alike][far_first].astype(np.float32)
                 better = gap < least[a]
                 twin[a[better]] = b[better]

@@ -107,11 +107,9 @@ def jitter(images: Tensor, strength: float, generator: torch.Generator) -> Tenso
     mean = _grey(images).mean(dim=(2, 3), keepdim=True)
     images = mean + contrast * (images - mean)
     grey = _grey(images)
-    jittered: Tensor = (grey + saturation * (images - grey)).clamp_(0, 1)
-    return jittered
+    return (grey + saturation * (images - grey)).clamp_(0, 1)
 
 
 def _grey(images: Tensor) -> Tensor:
     weights = torch.tensor(LUMA, device=images.device).view(1, 3, 1, 1)
-    grey: Tensor = (images * weights).sum(dim=1, keepdim=True)
-    return grey
+    return (images * weights).sum(dim=1, keepdim=True)

@@ -26,7 +26,7 @@ from facetell.faceset.samples import Samples
 from facetell.networks.acceleration import channels_last
 from facetell.networks.seeding import seeded
 from facetell.progress import Step
-from facetell.training.augment import apply, draw
+from facetell.training.augment import Augmentation, apply, draw, jitter
 from facetell.training.batches import epoch_order, iterate
 from facetell.training.feature_maps import FeatureMaps, MapsOfRun, given
 from facetell.training.recipe import Recipe, build_optimizer, learning_rate_factor
@@ -35,7 +35,7 @@ from facetell.training.run import EpochResult, Run, State
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["Batches", "Phase", "judged", "predict", "seed_epoch", "train", "train_phase"]
+__all__ = ["Batches", "Phase", "augmented", "judged", "predict", "seed_epoch", "train", "train_phase"]
 
 PREDICTED = 256
 """Images whose logits are computed at a time."""
@@ -208,13 +208,8 @@ class _CrossEntropy(Phase):
         samples = run.training.subset(order)
         if self.maps:
             return Batches(samples.labels, self.maps.training.batches(samples.rows, turn_of, self.batch_size))
-        return Batches(samples.labels, self._augmented(samples, generator))
-
-    def _augmented(self, samples: Samples, generator: torch.Generator) -> Iterator[tuple[Tensor, None]]:
-        """A network that learns as a whole sees every image in a way that it was never seen before."""
-        for pixels, chosen in iterate(samples.images, samples.rows, self.batch_size, self.fabric.device):
-            planes = pixels.contiguous().float().div_(255)  # resampling is quickest on whole planes
-            yield apply(planes, draw(len(chosen), samples.images.size, self.recipe.augmentation, generator)), None
+        images = augmented(samples, self.batch_size, self.recipe.augmentation, generator, self.fabric.device)
+        return Batches(samples.labels, images)
 
     def rate(self, epoch: int, step: int) -> float:
         steps = self.steps_per_epoch * self.epochs
@@ -229,6 +224,23 @@ class _CrossEntropy(Phase):
 
     def finished(self) -> bool:
         return 0 < self.recipe.patience <= self.state.stale
+
+
+def augmented(
+    samples: Samples,
+    size: int,
+    ranges: Augmentation,
+    generator: torch.Generator,
+    device: torch.device,
+    colour: float = 0.0,
+) -> Iterator[tuple[Tensor, None]]:
+    """Batches of ``size`` augmented images (B, 3, S, S), each as it was never seen before; there are no maps of them.
+
+    ``colour`` is the strength of `jitter`.
+    """
+    for pixels, rows in iterate(samples.images, samples.rows, size, device):
+        planes = jitter(pixels.contiguous().float().div_(255), colour, generator)  # resampling likes whole planes
+        yield apply(planes, draw(len(rows), samples.images.size, ranges, generator)), None
 
 
 def judged(logits: npt.NDArray[np.float32], samples: Samples) -> dict[str, float]:

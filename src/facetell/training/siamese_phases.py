@@ -26,15 +26,13 @@ from facetell.files import write_csv
 from facetell.networks.acceleration import channels_last
 from facetell.networks.embedding import SiameseNet
 from facetell.settings import setting
-from facetell.training.augment import Augmentation, apply, draw, jitter
+from facetell.training.augment import Augmentation
 from facetell.training.batches import balanced_order, epoch_order, iterate
-from facetell.training.loop import Batches, Phase, judged, predict, train_phase
+from facetell.training.loop import Batches, Phase, augmented, judged, predict, train_phase
 from facetell.training.run import EpochResult, Run, State
 from facetell.training.triplets import triplet_loss
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from lightning_fabric import Fabric
 
 __all__ = ["POINTS", "PhaseResult", "PhasesRecipe", "learning_rate", "train_phases"]
@@ -155,12 +153,9 @@ class _SiamesePhase(Phase):
         # Equal batches: a last one of two images would hold no triplet.
         order = np.resize(self._order(epoch), self.steps_per_epoch * self.batch_size)
         samples = self.run.training.subset(order)
-        return Batches(samples.labels, self._augmented(samples, generator))
-
-    def _augmented(self, samples: Samples, generator: torch.Generator) -> Iterator[tuple[Tensor, None]]:
-        for pixels, rows in iterate(samples.images, samples.rows, self.batch_size, self.fabric.device):
-            planes = jitter(pixels.contiguous().float().div_(255), self.recipe.colour, generator)
-            yield apply(planes, draw(len(rows), samples.images.size, self.recipe.augmentation, generator)), None
+        ranges, device = self.recipe.augmentation, self.fabric.device
+        images = augmented(samples, self.batch_size, ranges, generator, device, self.recipe.colour)
+        return Batches(samples.labels, images)
 
     def rate(self, epoch: int, step: int) -> float:
         return learning_rate(self.recipe, epoch, self.state.history)

@@ -46,7 +46,7 @@ def train_steps(
         return
     rows: list[StepResult] = []
     for number, begin in enumerate(steps, 1):
-        part = _part(run, recipe, number, len(steps), len(rows))
+        part = _part(run, number, len(steps), len(rows))
         groups = begin()
         history = train(network, part, recipe, groups=groups, fabric=fabric)
         rows += [_counted(result, number, len(rows)) for result in history]
@@ -54,7 +54,7 @@ def train_steps(
             write_table(run.folder / TABLE, rows)
 
 
-def _part(run: Run, recipe: Recipe, number: int, count: int, epochs_done: int) -> Run:
+def _part(run: Run, number: int, count: int, epochs_done: int) -> Run:
     """The run that step ``number`` of ``count`` is: its folder, its own draws, and progress counted through all steps."""
     folder, seed = run.folder, run.seed
     if number > 1:

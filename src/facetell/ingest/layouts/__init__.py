@@ -1,4 +1,4 @@
-"""The field's data sets as they are downloaded. One file each, and one line in ``LAYOUTS``."""
+"""Known data sets, in the folder structure in which they are downloaded: one file each, and one line in ``LAYOUTS``."""
 
 from __future__ import annotations
 
@@ -35,6 +35,6 @@ def get_layout(name: str) -> Layout:
 
 
 def find_layout(root: Path) -> Layout | None:
-    """The layout whose distinctive names are in the folder, None if there is none or, which no data set is, several."""
+    """The layout that recognises the folder; None where none does, or more than one."""
     found = [layout for layout in LAYOUTS.values() if layout.recognises(root)]
     return found[0] if len(found) == 1 else None

@@ -7,7 +7,6 @@ from it where it names more than one, else they are made. ``test/`` with ``label
 
 from __future__ import annotations
 
-import csv
 import re
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,8 @@ from facetell.ingest.layouts.layout import (
     media_in,
     names_only,
     printable,
-    read_json,
+    read_csv,
+    read_videos,
     skip_missing,
     skip_unknown,
 )
@@ -56,7 +56,7 @@ def _read(builder: RowBuilder, chosen: Chosen) -> None:
     parts: dict[str, dict[str, Any]] = {}
     for name in names_in(builder.root, "", builder):
         if _is_part(name) and (builder.root / name / METADATA).is_file():
-            parts[name] = _metadata(builder.root / name / METADATA)
+            parts[name] = read_videos(builder.root / name / METADATA, LABELS)
         elif name != "test":
             skip_unknown(builder, name, "no training part with a metadata.json")
     words = {str(entry.get("split")) for videos in parts.values() for entry in videos.values()}
@@ -86,32 +86,17 @@ def _add_part(builder: RowBuilder, folder: str, videos: dict[str, Any], use_spli
             skip_missing(builder, f"{folder}/{name}", f"{folder}/{METADATA}")
 
 
-def _metadata(file: Path) -> dict[str, Any]:
-    content = read_json(file)
-    if not isinstance(content, dict):
-        raise DataError(f"{file} is not a table of videos", hint="download it again")
-    for name, entry in content.items():
-        if not (isinstance(entry, dict) and str(entry.get("label")) in LABELS):
-            raise DataError(f"{file}: {name} has no label REAL or FAKE", hint="download it again")
-    return content
-
-
 def _add_test(builder: RowBuilder) -> None:
     file = builder.root / "test" / TEST_LABELS
     labels: dict[str, int] = {}
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines)
-            for record in reader:
-                if record.get("filename") is None or record.get("label") not in ("0", "1"):
-                    raise DataError(f"{file}, line {reader.line_num}: no filename, or a label that is not 0 or 1")
-                labels[record["filename"]] = int(record["label"])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"cannot read {file}: {error}") from None
+    for line, record in read_csv(file):
+        name, label = record.get("filename"), record.get("label")
+        if name is None or label not in ("0", "1"):
+            raise DataError(f"{file}, line {line}: no filename, or a label that is not 0 or 1")
+        labels[name] = int(label)
     for name in media_in(builder, "test", VIDEOS | {".csv"}):
-        label = labels.pop(name, None)
-        if label is not None:
-            builder.add(f"test/{name}", label, None, _SOURCE, "test")
+        if name in labels:
+            builder.add(f"test/{name}", labels.pop(name), None, _SOURCE, "test")
         elif name != TEST_LABELS:
             skip_unknown(builder, f"test/{name}", f"not in {TEST_LABELS}")
     for name in labels:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from facetell.errors import DataError
 from facetell.faceset.rows import RowBuilder
 from facetell.ingest.layouts.layout import (
     VIDEOS,
@@ -18,7 +17,7 @@ from facetell.ingest.layouts.layout import (
     Layout,
     known_in,
     media_in,
-    read_json,
+    read_videos,
     skip_missing,
     skip_unknown,
 )
@@ -45,7 +44,7 @@ def _recognises(root: Path) -> bool:
 
 
 def _read(builder: RowBuilder, chosen: Chosen) -> None:
-    table = _table(builder.root / TABLE)
+    table = read_videos(builder.root / TABLE, LABELS)
     circles: dict[str, Circles] = {}
     for entry in table.values():
         circles.setdefault(_split(entry), Circles()).tie(_people(entry))
@@ -75,16 +74,6 @@ def _people(entry: dict[str, Any]) -> list[str]:
 
 def _split(entry: dict[str, Any]) -> str:
     return split_of(str(entry.get("set", ""))) or ""
-
-
-def _table(file: Path) -> dict[str, Any]:
-    content = read_json(file)
-    if not isinstance(content, dict):
-        raise DataError(f"{file} is not a table of videos", hint="download it again")
-    for name, entry in content.items():
-        if not (isinstance(entry, dict) and str(entry.get("label")) in LABELS):
-            raise DataError(f"{file}: {name} has no label real or fake", hint="download it again")
-    return content
 
 
 LAYOUT = Layout(

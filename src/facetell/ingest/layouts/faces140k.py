@@ -7,12 +7,11 @@ Every picture is another face and its own **group**.
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from facetell.errors import DataError
 from facetell.faceset.rows import RowBuilder
-from facetell.ingest.layouts.layout import PICTURES, Chosen, Layout, known_in, media_in, skip_missing
+from facetell.ingest.layouts.layout import PICTURES, Chosen, Layout, known_in, media_in, read_csv, skip_missing
 
 __all__ = ["LAYOUT"]
 
@@ -70,20 +69,11 @@ def _read(builder: RowBuilder, chosen: Chosen) -> None:
 def _listed(file: Path) -> list[str]:
     """The paths in a list, which must say the same as their folders."""
     found = []
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines)
-            if not {"path", "label_str"} <= set(reader.fieldnames or ()):
-                raise DataError(f"{file}, line 1: no columns path and label_str", hint="download it again")
-            for record in reader:
-                path, label = record["path"] or "", record["label_str"]
-                if path.split("/")[1:2] != [label]:
-                    raise DataError(
-                        f"{file}, line {reader.line_num}: {path} is called {label}, which contradicts its folder"
-                    )
-                found.append(path)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"cannot read {file}: {error}") from None
+    for line, record in read_csv(file, ("path", "label_str")):
+        path, label = record["path"] or "", record["label_str"]
+        if path.split("/")[1:2] != [label]:
+            raise DataError(f"{file}, line {line}: {path} is called {label}, which contradicts its folder")
+        found.append(path)
     return found
 
 

@@ -1,11 +1,12 @@
-"""What every layout provides: its tree, how it is recognised, and its rows.
+"""A layout: the folder structure of one known data set, how it is recognised, and how its rows are read.
 
-A layout is one data set as it is downloaded and unpacked. It says label, group, source and split of every picture or
-video by the names of files and folders and by the small lists that come with the data set; no media is opened.
+Label, group, source and split of every picture or video come from the names of files and folders and from the lists
+that the data set brings along; no picture or video is opened.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,7 +29,9 @@ __all__ = [
     "media_in",
     "names_only",
     "printable",
+    "read_csv",
     "read_json",
+    "read_videos",
     "skip_missing",
     "skip_unknown",
 ]
@@ -37,7 +40,7 @@ PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 VIDEOS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"})
 
 Chosen = Mapping[str, tuple[str, ...]]
-"""The words chosen of each option, by its name."""
+"""The chosen words of each option."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ class Layout:
 
 
 def known_in(builder: RowBuilder, folder: str, known: Iterable[str]) -> list[str]:
-    """Those names in a folder (relative to the root, "" = the root) that are known; the others are listed as skipped."""
+    """The names in a folder (relative to the root) that are in ``known``; all others are listed as skipped."""
     wanted, found = set(known), []
     for name in names_in(builder.root / folder, folder, builder):
         if name in wanted:
@@ -137,7 +140,7 @@ def media_in(builder: RowBuilder, folder: str, kinds: frozenset[str]) -> Iterato
 
 
 def names_only(builder: RowBuilder, folder: str) -> list[str]:
-    """Names in a folder, for a first look that lists nothing as skipped; empty if it is not there."""
+    """All names in a folder, sorted; empty where there is no such folder. Nothing is listed as skipped."""
     try:
         return sorted(os.listdir(builder.root / folder))  # noqa: PTH208  names alone, not an object for each
     except OSError:
@@ -156,7 +159,7 @@ def skip_missing(builder: RowBuilder, path: str, listed_in: str) -> None:
 
 
 def printable(word: str) -> str:
-    """A word of a list as it is, or escaped where it holds what no table can, such as half a character."""
+    """A word, with its characters escaped if some cannot be printed."""
     return word if word.isprintable() else ascii(word)
 
 
@@ -168,3 +171,27 @@ def read_json(path: Path) -> Any:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not JSON: {error}", hint="unpack or download it again") from None
+
+
+def read_videos(path: Path, labels: Mapping[str, int]) -> dict[str, Any]:
+    """A JSON table of videos by name, each with a ``label`` that is one of ``labels``. Raises ``DataError``."""
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise DataError(f"{path} is not a table of videos", hint="download it again")
+    for name, entry in content.items():
+        if not (isinstance(entry, dict) and str(entry.get("label")) in labels):
+            raise DataError(f"{path}: {name} has no label {' or '.join(labels)}", hint="download it again")
+    return content
+
+
+def read_csv(path: Path, columns: tuple[str, ...] = ()) -> Iterator[tuple[int, dict[str, str | None]]]:
+    """(line, cells by column) for every row of a CSV file. Raises ``DataError`` where it cannot be read or lacks ``columns``."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines)
+            if not {*columns} <= {*(reader.fieldnames or ())}:
+                raise DataError(f"{path}, line 1: no columns {' and '.join(columns)}", hint="download it again")
+            for record in reader:
+                yield reader.line_num, record
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"cannot read {path}: {error}") from None

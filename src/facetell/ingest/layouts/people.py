@@ -1,4 +1,4 @@
-"""Who is in a video, by its name, and which videos therefore belong to one group."""
+"""Reads from a video's name which people are in it, and finds the videos that must be in one group."""
 
 from __future__ import annotations
 
@@ -9,50 +9,41 @@ __all__ = ["Circles", "celebdf_people", "dfd_actors", "dfdc_preview_people", "fa
 
 
 class Circles:
-    """People (or sequences) that occur together, directly or through others, are one circle.
+    """Circles of people (or sequences) who appear in the same videos, directly or through others.
 
-    A fake of two people ties both: with a fake of 1 and 2 and a fake of 2 and 3, the videos of 1, 2 and 3 all belong
-    to one group, or the same face would be on both sides of a split.
+    A fake shows two people. With a fake of 1 and 2 and a fake of 2 and 3, the videos of 1, 2 and 3 are one group;
+    otherwise a split would have the same face on both sides.
     """
 
     def __init__(self) -> None:
-        self._above: dict[str, str] = {}
-        self._members: dict[str, list[str]] = {}
+        from scipy.cluster.hierarchy import DisjointSet  # takes a while to import
+
+        self._people = DisjointSet()
         self._names: dict[str, str] = {}
 
     def tie(self, people: Iterable[str]) -> None:
         """Put people in one circle."""
-        tops = [self._top(person) for person in people]
         self._names.clear()
-        for top in tops[1:]:
-            one, other = self._top(tops[0]), self._top(top)
-            if one != other:
-                self._above[other] = one
-                self._members[one] += self._members.pop(other)
+        together = list(people)
+        for person in together:
+            self._people.add(person)
+            self._people.merge(together[0], person)
 
     def name(self, person: str) -> str:
         """The name of a person's circle: one or two by their names, more by the first and the number of others."""
-        top = self._top(person)
-        if top not in self._names:
-            members = sorted(self._members[top], key=_by_number)
-            self._names[top] = "_".join(members) if len(members) < 3 else f"{members[0]}+{len(members) - 1}"
-        return self._names[top]
+        self._people.add(person)
+        circle = self._people[person]
+        if circle not in self._names:
+            members = sorted(self._people.subset(person), key=_by_number)
+            self._names[circle] = "_".join(members) if len(members) < 3 else f"{members[0]}+{len(members) - 1}"
+        return self._names[circle]
 
     def __len__(self) -> int:
-        return len(self._above)
+        return len(self._people)
 
     def shared_with(self, other: Circles) -> int:
         """How many people are in both."""
-        return len(self._above.keys() & other._above.keys())
-
-    def _top(self, person: str) -> str:
-        if person not in self._above:
-            self._above[person] = person
-            self._members[person] = [person]
-        while self._above[person] != person:
-            self._above[person] = self._above[self._above[person]]
-            person = self._above[person]
-        return person
+        return len({*self._people} & {*other._people})
 
 
 def faceforensics_sequences(stem: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""A layout's tree as text: drawn for people, and compared with a folder.
+"""The folder structure of a data set as text: shown to people, and compared with a folder.
 
 One line is one name, indented by two spaces under its folder; folders end with a slash. A name may hold ``*`` and
 ``{one,other}``, of which any will do. What follows after two spaces is a remark; a remark that begins with

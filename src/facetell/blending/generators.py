@@ -33,11 +33,7 @@ LR = 3e-3
 
 
 def fit_generators(
-    faces: FaceSet,
-    rows: NDArray[np.int64],
-    size: int | None,
-    seed: int,
-    progress: Progress = silent,
+    faces: FaceSet, rows: NDArray[np.int64], size: int | None, seed: int, progress: Progress = silent
 ) -> Regenerate:
     """Train a network of each kind of up-sampling to draw real faces again, half a minute each or more on one core.
 

@@ -9,16 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from facetell.blending.jitter import (
-    Pixels,
-    bearable,
-    draw_colour,
-    draw_move,
-    draw_view,
-    frequency,
-    recoloured,
-    sampled,
-)
+from facetell.blending.jitter import Pixels, bearable, draw_colour, draw_move, draw_view, frequency, recoloured, sampled
 from facetell.blending.mask import Floats, default_frame, draw_mask, frame_of
 
 __all__ = ["RATIOS", "self_blended"]

@@ -102,13 +102,7 @@ def _splits(people: int) -> list[tuple[str, range]]:
 
 
 def _write(
-    folder: Path,
-    people: int,
-    seed: int,
-    size: int,
-    kinds: tuple[str, ...],
-    masks: bool,
-    progress: Progress,
+    folder: Path, people: int, seed: int, size: int, kinds: tuple[str, ...], masks: bool, progress: Progress
 ) -> None:
     """Fill ``folder``."""
 

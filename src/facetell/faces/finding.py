@@ -35,7 +35,7 @@ class Finding:
     Attributes:
         geometry: how a face is cut out of its frame; by default crops above 512 pixels are shrunk to that.
         rule: which faces are used.
-        model: a name of `faces.models.NAMES`, an ONNX file, or None for CenterFace.
+        model: a name of `faces.load.NAMES`, an ONNX file, or None for CenterFace.
     """
 
     geometry: CropGeometry = field(default_factory=lambda: CropGeometry(size=CROP_SIZE))

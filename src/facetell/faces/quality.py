@@ -52,10 +52,7 @@ class Quality:
 def judge(pixels: NDArray[np.uint8], face: Face) -> Quality:
     """Judge a face in its frame, uint8 (H, W, 3) RGB."""
     left, top, width, height = face.box
-    part = pixels[
-        max(0, round(top)) : max(0, round(top + height)),
-        max(0, round(left)) : max(0, round(left + width)),
-    ]
+    part = pixels[max(0, round(top)) : max(0, round(top + height)), max(0, round(left)) : max(0, round(left + width))]
     return Quality(
         size=min(1.0, max(width, height) / _ENOUGH_PIXELS),
         score=face.score,

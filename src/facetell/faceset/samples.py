@@ -46,12 +46,7 @@ def check_split(faceset: FaceSet, split: str, purpose: str) -> None:
 
 
 def samples_of(
-    faces: FaceSet,
-    split: str,
-    size: int,
-    progress: Progress = silent,
-    shots: int | None = None,
-    seed: int = 0,
+    faces: FaceSet, split: str, size: int, progress: Progress = silent, shots: int | None = None, seed: int = 0
 ) -> Samples:
     """The decoded images of a split with their labels and groups; ``shots`` per class, drawn by ``seed``, or all."""
     labels = faces.labels(split)

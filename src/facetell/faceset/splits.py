@@ -23,11 +23,7 @@ _EXAMPLES = 5
 
 
 def assign(
-    labels: NDArray[np.int8],
-    groups: NDArray[Any],
-    sources: NDArray[Any],
-    known: NDArray[np.int8],
-    seed: int,
+    labels: NDArray[np.int8], groups: NDArray[Any], sources: NDArray[Any], known: NDArray[np.int8], seed: int
 ) -> NDArray[np.int8]:
     """Give a split to every row that has none.
 

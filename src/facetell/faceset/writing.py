@@ -17,16 +17,7 @@ from numpy.typing import NDArray
 from facetell.errors import DataError
 from facetell.faceset.rows import Skipped
 from facetell.faceset.splits import SPLITS
-from facetell.faceset.table import (
-    FINGERPRINTED,
-    FORMAT,
-    INFO_FILE,
-    SCHEMA,
-    SKIPPED_FILE,
-    VERSION,
-    FaceSet,
-    fingerprint,
-)
+from facetell.faceset.table import FINGERPRINTED, FORMAT, INFO_FILE, SCHEMA, SKIPPED_FILE, VERSION, FaceSet, fingerprint
 from facetell.files import sha256_of, whole_folder, write_csv, write_error
 from facetell.labels import LABELS
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from facetell.files import whole_file
 
-__all__ = ["COLUMNS", "GO_ON", "Report", "Workplace", "new_part", "part_path", "read_images", "read_table"]
+__all__ = ["COLUMNS", "GO_ON", "METADATA", "Report", "Workplace", "new_part", "part_path", "read_images", "read_table"]
 
 SCHEMA = pa.schema(
     [
@@ -33,6 +33,7 @@ SCHEMA = pa.schema(
         pa.field("quality", pa.float32()),
     ]
 )
+METADATA = pa.schema([field for field in SCHEMA if field.name != "image"])
 COLUMNS = ("frame", "time", "box", "landmarks", "face_score", "quality")
 """Columns of a part that are copied into the face set."""
 
@@ -139,7 +140,7 @@ def part_path(folder: Path, key: str) -> Path:
 
 def read_table(path: Path) -> pa.Table:
     """A part without its pictures."""
-    wanted = [index for index, name in enumerate(SCHEMA.names) if name != "image"]
+    wanted = [SCHEMA.get_field_index(name) for name in METADATA.names]
     with pa.OSFile(str(path)) as file:
         return pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=wanted)).read_all()
 

@@ -28,6 +28,7 @@ from facetell.ingest.assemble import Crops
 from facetell.ingest.crops_on_disk import (
     COLUMNS,
     GO_ON,
+    METADATA,
     Report,
     Workplace,
     new_part,
@@ -216,7 +217,7 @@ def _crops(plan: Plan, folder: Path, reports: list[Report]) -> tuple[Rows, Crops
     rows = plan.rows
     builder = RowBuilder(rows.root)
     skipped = list(rows.skipped)
-    tables: list[pa.Table] = []
+    tables = [METADATA.empty_table()]
     for row, report in enumerate(reports):
         path = rows.path(row)
         skipped.extend(_skips(path, report))
@@ -238,26 +239,20 @@ def _crops(plan: Plan, folder: Path, reports: list[Report]) -> tuple[Rows, Crops
             for row in order
         )
 
-    whole = pa.concat_tables(tables) if tables else None
+    whole = pa.concat_tables(tables)
     total = int(counts.sum())
     code = FORMATS.index("PNG" if plan.extraction.jpeg is None else "JPEG")
     crops = Crops(
-        digests=_digests(whole, total),
+        digests=np.frombuffer(b"".join(whole["sha256"].to_pylist()), dtype=np.uint8).reshape(total, 32),
         formats=np.full(total, code, dtype=np.int8),
-        widths=whole["width"].to_numpy() if whole else np.zeros(0, dtype=np.int32),
-        heights=whole["height"].to_numpy() if whole else np.zeros(0, dtype=np.int32),
+        widths=whole["width"].to_numpy(),
+        heights=whole["height"].to_numpy(),
         usable=np.ones(total, dtype=np.bool_),
         skipped=skipped,
         stream=stream,
-        columns={name: whole[name].combine_chunks() for name in COLUMNS} if whole else {},
+        columns={name: whole[name].combine_chunks() for name in COLUMNS},
     )
     return builder.build(), crops, _account(reports)
-
-
-def _digests(whole: pa.Table | None, total: int) -> NDArray[np.uint8]:
-    if whole is None:
-        return np.zeros((0, 32), dtype=np.uint8)
-    return np.frombuffer(b"".join(whole["sha256"].to_pylist()), dtype=np.uint8).reshape(total, 32)
 
 
 def _skips(path: str, report: Report) -> Iterator[Skipped]:

@@ -23,10 +23,7 @@ class Layout(NamedTuple):
     units: tuple[int, ...]
 
 
-LAYOUTS = {
-    "cffn": Layout((64, 96, 128, 256), (2, 4, 3, 6)),
-    "cffn_icip": Layout((64, 96, 128), (2, 4, 3)),
-}
+LAYOUTS = {"cffn": Layout((64, 96, 128, 256), (2, 4, 3, 6)), "cffn_icip": Layout((64, 96, 128), (2, 4, 3))}
 """``cffn``: Salpekar, section 5.1 and figure 2. ``cffn_icip``: the smaller first version by Hsu, Zhuang and Lee."""
 
 

@@ -36,13 +36,7 @@ PAPER: dict[str, object] = {
 """FDFtNet, section 4.1: SGD with momentum 0.9, rate 0.3 on a cosine, 300 epochs, early stop after 20 stale epochs."""
 
 
-FEW_SHOT: dict[str, object] = {
-    "epochs": 16,
-    "batch_size": 32,
-    "lr": 4e-4,
-    "averaging": 0.99,
-    "select": "last",
-}
+FEW_SHOT: dict[str, object] = {"epochs": 16, "batch_size": 32, "lr": 4e-4, "averaging": 0.99, "select": "last"}
 """For tens to hundreds of images, chosen on validation data of StyleGAN faces: few passes (more only memorise), and the
 running average of the last weights instead of an epoch picked on validation images that such a user may not have."""
 

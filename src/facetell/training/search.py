@@ -75,10 +75,7 @@ class Search:
     standardise: bool
 
     def run(
-        self,
-        grid: dict[str, tuple[Any, ...]],
-        then: Callable[[list[Candidate]], None],
-        progress: Progress = silent,
+        self, grid: dict[str, tuple[Any, ...]], then: Callable[[list[Candidate]], None], progress: Progress = silent
     ) -> list[Candidate]:
         """Measure every point in the grid's order; ``then`` is called with all so far after each."""
         points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]

@@ -45,10 +45,7 @@ class _Vectors(nn.Module):
 
 
 def extract(
-    backbone: Backbone | DepthStatistics,
-    samples: Samples,
-    fabric: Fabric,
-    progress: Progress = silent,
+    backbone: Backbone | DepthStatistics, samples: Samples, fabric: Fabric, progress: Progress = silent
 ) -> NDArray[np.float32]:
     """Vectors (N, D) of ``samples`` in order, from the cache or computed now and kept.
 

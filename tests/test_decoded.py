@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import threading
@@ -54,7 +55,7 @@ def test_where_it_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: 
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_pixels(faceset: FaceSet, split: str) -> None:
     calls: list[tuple[int, int]] = []
-    with decoded(faceset, split, 16, lambda step: calls.append((step.done, step.total))) as images:
+    with contextlib.closing(decoded(faceset, split, 16, lambda step: calls.append((step.done, step.total)))) as images:
         n = len(faceset.rows(split))
         assert (len(images), images.size) == (n, 16)
         assert calls == [(i, n) for i in range(1, n + 1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import subprocess
@@ -372,7 +373,7 @@ def test_evaluating_a_second_classifier_extracts_nothing(
         facetell.fit("features", faces.path, out, settings={"pretrained": str(start), "size": 32, "grid": grid})
         facetell.evaluate(out, faces.path, tmp_path / f"report {grid}", device="cpu")
         table = facetell.evaluation.predictions.read_predictions(tmp_path / f"report {grid}" / "predictions.parquet")
-        with decoded(faces, "test", 32) as images:
+        with contextlib.closing(decoded(faces, "test", 32)) as images:
             pixels = images.gather(np.arange(len(images)))
         np.testing.assert_allclose(table["logit"], facetell.Detector.load(out, "cpu").logits(pixels), atol=1e-4)
     assert sorted(counted) == sorted([48, 20, 24])  # train, validation and test, once each

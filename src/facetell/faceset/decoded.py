@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -63,7 +62,7 @@ def cache_dir() -> Path:
 class DecodedImages:
     """An open file of decoded pictures: uint8 (N, size, size, 3), row i being the i-th row of the split.
 
-    Safe to read from many threads. Use as a context manager, or `close` it.
+    Safe to read from many threads. Closed by `close`, or when nobody holds it any more.
     """
 
     def __init__(self, path: Path) -> None:
@@ -74,14 +73,6 @@ class DecodedImages:
 
     def __len__(self) -> int:
         return self._count
-
-    def __enter__(self) -> DecodedImages:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __del__(self) -> None:
         if getattr(self, "_fd", -1) >= 0:

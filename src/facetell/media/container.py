@@ -45,10 +45,9 @@ _RESET = Fraction(1)  # s; time stamps that step back further have started anew,
 
 @dataclass(frozen=True)
 class Declared:
-    """What the headers say: ``codec``, ``seconds`` of the video stream, of the whole ``file``, frame ``rate`` (never
+    """What the headers say: ``seconds`` of the video stream, of the whole ``file``, frame ``rate`` (never
     None: 25 where nothing credible is said), number of ``frames``."""
 
-    codec: str
     seconds: Fraction | None
     file: Fraction | None
     rate: Fraction
@@ -180,7 +179,6 @@ def declared(container: InputContainer, stream: VideoStream) -> Declared:
     if container.format.name == "avi" and seconds and frames:  # FFmpeg shortens the length to what the file holds
         seconds = max(seconds, frames / Fraction(rate or _USUAL_RATE))
     return Declared(
-        codec=stream.codec_context.name,
         seconds=seconds,
         file=_positive(container.duration, Fraction(1, 1_000_000)),
         rate=Fraction(rate or _USUAL_RATE),

@@ -20,8 +20,7 @@ class FaceDataset(Dataset[tuple[torch.Tensor, int]]):
     """
 
     def __init__(self, faces: FaceSet, split: str, size: int) -> None:
-        with decoded(faces, split, size) as images:
-            self._path = images.path
+        self._path = decoded(faces, split, size).path
         self._images: DecodedImages | None = None  # opened by each process for itself
         self.labels = faces.labels(split)
         self.groups = group_codes(faces, split)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from facetell.adaptation.model import Model
 from facetell.detector.bundle import is_bundle, read_description, read_lineage
 from facetell.detector.lineage import Lineage
 from facetell.errors import FacetellError, UsageError
@@ -25,8 +26,6 @@ from facetell.training.vectors import extract
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-    from facetell.adaptation.task import Model
 
 __all__ = ["SecondBackbone", "find_second_backbone"]
 

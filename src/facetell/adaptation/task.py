@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from facetell.adaptation.model import Model
 from facetell.adaptation.second_backbone import SecondBackbone
 from facetell.faceset.samples import Samples
 from facetell.faceset.table import FaceSet
-from facetell.networks.backbones import Backbone
 from facetell.progress import Progress, silent
 from facetell.training.feature_maps import FeatureMaps, Views
 from facetell.training.loop import predict
@@ -50,30 +49,6 @@ class AdaptOptions:
     seed: int = 0
     device: str = "auto"
     progress: Progress = silent
-
-
-@dataclass(frozen=True)
-class Model:
-    """A network, and the name of the method and the settings that build it."""
-
-    method: str
-    settings: Any
-    network: nn.Module
-
-    @property
-    def backbone(self) -> Backbone:
-        """The network's backbone."""
-        found = self.network.get_submodule("backbone")
-        assert isinstance(found, Backbone)
-        return found
-
-    def copy(self, learns: bool = True) -> nn.Module:
-        """A copy of the network in which every parameter learns, or none."""
-        return copy.deepcopy(self.network).requires_grad_(learns)
-
-    def having(self, network: nn.Module) -> Model:
-        """The same method and settings with a network that has learned."""
-        return replace(self, network=network)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from toy import COUNTS
 import facetell
 from facetell.api import _stress
 from facetell.cli.main import main
+from facetell.detector import corrupted
 from facetell.errors import DataError, UsageError
 from facetell.evaluation import auroc, paired_bootstrap, read_predictions
 from facetell.faceset.table import FaceSet
@@ -104,14 +105,14 @@ def test_the_folder_is_whole_and_the_bar_moves(toy: SimpleNamespace) -> None:
 def test_workers_batches_and_the_choice_of_corruptions_do_not_matter(
     toy: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_stress, "_PIECE", 5)
+    monkeypatch.setattr(corrupted, "_PIECE", 5)
     facetell.stress(toy.detector, toy.faces, tmp_path / "out", only=["noise"], workers=3)
     mine = pq.read_table(tmp_path / "out" / "predictions.parquet").to_pandas()
     first = pq.read_table(toy.out / "predictions.parquet").to_pandas()
     both = mine.merge(first, on=["row", "corruption", "strength"])
     assert len(both) == FACES * 6
     assert (both.logit_x == both.logit_y).all()
-    monkeypatch.setattr(_stress, "BATCH", 7)  # rows keep their noise in whatever batch they are
+    monkeypatch.setattr(corrupted, "BATCH", 7)  # rows keep their noise in whatever batch they are
     facetell.stress(toy.detector, toy.faces, tmp_path / "out", only=["noise"], workers=2)
     again = pq.read_table(tmp_path / "out" / "predictions.parquet").to_pandas()
     assert np.allclose(again.logit, mine.logit, atol=1e-4)
@@ -123,9 +124,9 @@ def test_workers_batches_and_the_choice_of_corruptions_do_not_matter(
 
 @pytest.mark.usefixtures("no_plots")
 def test_every_crop_is_decoded_once(toy: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read, decode = [], _stress.decode
-    monkeypatch.setattr(_stress, "decode", lambda data: read.append(data) or decode(data))
-    monkeypatch.setattr(_stress, "_sample", lambda *_: {})
+    read, decode = [], corrupted.decode
+    monkeypatch.setattr(corrupted, "decode", lambda data: read.append(data) or decode(data))
+    monkeypatch.setattr(_stress, "first_crop", lambda *_: {})
     facetell.stress(toy.detector, toy.faces, tmp_path / "out", only=["gamma", "resize"])
     assert len(read) == len(set(read)) == FACES
 

@@ -18,9 +18,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import facetell
-from facetell.api import _look
 from facetell.cli.main import main
-from facetell.detector import many
+from facetell.detector import look, many
 from facetell.detector.bundle import EMBEDDING, read_bundle, update_description
 from facetell.detector.known_faces import _drawn, read_embedding
 from facetell.detector.traffic_sample import draw_judged
@@ -91,9 +90,9 @@ def test_what_a_detector_keeps(made: dict[str, Path]) -> None:
     detector = facetell.Detector.load(made["detector"], "cpu")
     pixels = np.stack([decode_resized(faces.image(row), 32) for row in faces.rows("validation")])
     np.testing.assert_allclose(
-        _look._embed(made["detector"], detector.runtime, known, list(pixels)), known.points, atol=2e-3
+        look._embed(made["detector"], detector.runtime, known, list(pixels)), known.points, atol=2e-3
     )
-    assert facetell.Detector.verify(made["detector"])["files"] == len(description["files"])
+    assert facetell.Detector.verify(made["detector"]).files == len(description["files"])
 
 
 def test_every_group_gives_one_face_before_any_a_second() -> None:
@@ -172,7 +171,7 @@ def test_without_look_no_picture_is_opened(
 ) -> None:
     day = judged(made, tmp_path / "day.jsonl", made["old"])
     monkeypatch.setattr(many, "guarded_map", None)
-    monkeypatch.setattr(_look, "look_at", None)
+    monkeypatch.setattr(look, "look_at", None)
     found = facetell.watch(made["detector"], [day], tmp_path / "out")
     assert found.look is None
     assert not list((tmp_path / "out").glob("cluster*"))

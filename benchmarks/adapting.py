@@ -148,7 +148,7 @@ def table(rows: list[dict]) -> str:
 
 def plot(rows: list[dict], path: Path) -> None:
     """New and old AUROC against shots, a line for each strategy."""
-    from facetell.reporting.plots import dressed, figure_of, save_figure
+    from facetell.reporting.plots import label_axes, new_figure, save_figure
 
     name = rows[0]["key"][0]
     mine = [row for row in rows if row["key"][0] == name]
@@ -158,10 +158,10 @@ def plot(rows: list[dict], path: Path) -> None:
     styles = {
         each: styles.get(each, (f"C{k}", "--", 1.2)) for k, each in enumerate(["before", *STRATEGIES, "automatic"])
     }
-    figure = figure_of(4.0)
+    figure = new_figure(4.0)
     panels = figure.subplots(1, 2)
     for panel, key, title in ((panels[0], "new", f"{name}: the new kind"), (panels[1], "old", "the old kinds")):
-        dressed(panel, title, "fakes to learn from", "AUROC on test faces", pad=6)
+        label_axes(panel, title, "fakes to learn from", "AUROC on test faces", pad=6)
         lines = [(each, every, each, *style) for each, style in styles.items()]
         for second in dict.fromkeys(row["key"][2] for row in mine if row["key"][2] != own):
             other = [row for row in mine if row["key"][2] == second]

@@ -13,7 +13,7 @@ from sklearn import metrics as sk
 
 from facetell.errors import DataError, SettingsError
 from facetell.evaluation import grouped_bootstrap, summary
-from facetell.evaluation.bootstrap import weighted_summary
+from facetell.evaluation.bootstrap import WeightedMetrics
 from facetell.evaluation.metrics import SUMMARY_KEYS
 
 WEIGHTED = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 8), st.integers(0, 3)), min_size=2, max_size=40).filter(
@@ -32,7 +32,9 @@ def faces(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def test_a_weight_counts_like_repeated_rows(rows: list[tuple[int, int, int]]) -> None:
     y, steps, w = (np.array(column) for column in zip(*rows, strict=True))
     s = steps / 8
-    found = weighted_summary(y, s, 0.5, w[None])
+    weighted = WeightedMetrics(y, s, 0.5)
+    w_rows = w[None].astype(float)
+    found = weighted(w_rows[:, weighted.ranking.order], w_rows @ weighted.columns)
     ry, rs = np.repeat(y, w), np.repeat(s, w)
     expected = summary(ry, rs, 0.5)
     assert {key: float(value[0]) for key, value in found.items()} == pytest.approx(expected, abs=1e-12, nan_ok=True)

@@ -16,7 +16,8 @@ from facetell.cli.main import main
 from facetell.errors import DataError, FacetellError, UsageError
 from facetell.evaluation import auroc, calibrated, confusion, delong, paired_bootstrap
 from facetell.reporting import comparing, report, write_report
-from facetell.reporting.comparison_page import conclusion, p_value, render
+from facetell.reporting.comparing import conclusion
+from facetell.reporting.pages import markdown_page, p_value
 
 N = 240
 Table = dict[str, Any]
@@ -53,12 +54,12 @@ def saved(columns: Table, out: Path, threshold: float = 0.5) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_report_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "_draw", lambda *_: {})
+    monkeypatch.setattr(report, "draw_plots", lambda *_: {})
 
 
 @pytest.fixture
 def no_plot(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparing, "_draw", lambda *_: {})
+    monkeypatch.setattr(comparing, "draw_plots", lambda *_: {})
 
 
 def test_from_two_reports_to_a_sentence(tmp_path: Path) -> None:
@@ -270,6 +271,6 @@ def test_what_may_be_concluded() -> None:
 @pytest.mark.usefixtures("no_plot")
 def test_names_cannot_break_the_page(tmp_path: Path) -> None:
     folders = [saved(table(s, k), tmp_path / f"_a|{k}*") for k, s in enumerate((1.0, 1.5))]
-    page = render(facetell.compare(folders, tmp_path / "out").as_dict())
+    page = markdown_page("compare", facetell.compare(folders, tmp_path / "out").as_dict())
     assert "\\_a\\|1\\*" in page
     assert "|1*" not in page.replace("\\|1\\*", "")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from facetell.evaluation import calibrated, choose_threshold
-from facetell.evaluation.densities import density, ideal_thresholds, on_axis, silverman
+from facetell.evaluation.densities import clipped_log_odds, density, ideal_thresholds, silverman_bandwidth
 
 
 def two_normals(n: int, seed: int, shift: float = 0.0, wide: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -18,7 +18,7 @@ def two_normals(n: int, seed: int, shift: float = 0.0, wide: float = 1.0) -> tup
 
 def test_a_density_is_the_slow_sum() -> None:
     values, grid = np.random.default_rng(0).normal(1, 1, 300), np.linspace(-6, 8, 512)
-    width = silverman(values)
+    width = silverman_bandwidth(values)
     slow = [np.mean(np.exp(-0.5 * ((point - values) / width) ** 2)) / (width * np.sqrt(2 * np.pi)) for point in grid]
     np.testing.assert_allclose(density(values, grid), slow, atol=2e-3)
     assert width == pytest.approx(0.9 * 300**-0.2, rel=0.1)
@@ -40,7 +40,7 @@ def test_normals_of_one_width_cross_midway(shift: float) -> None:
     for name in ("crossing", "youden"):
         assert found[name]["low"] <= truth <= found[name]["high"], name
         assert found[name]["low"] <= found[name]["value"] <= found[name]["high"]
-    assert float(on_axis(found["crossing"]["value"])) == pytest.approx(shift, abs=0.1)
+    assert float(clipped_log_odds(found["crossing"]["value"])) == pytest.approx(shift, abs=0.1)
     assert found["youden"]["value"] == choose_threshold(y, s, "youden")
     assert found["difference"]["value"] == found["crossing"]["value"] - found["youden"]["value"]
     assert found["agree"] is True
@@ -53,7 +53,7 @@ def test_of_two_crossings_the_one_where_fakes_begin_to_prevail() -> None:
     found = ideal_thresholds(y, s, np.arange(40_000), repetitions=20)
     assert found is not None
     roots = np.roots([0.75, 2.5, 0.75 - 2 * np.log(2)])
-    assert float(on_axis(found["crossing"]["value"])) == pytest.approx(roots.max(), abs=0.15)
+    assert float(clipped_log_odds(found["crossing"]["value"])) == pytest.approx(roots.max(), abs=0.15)
 
 
 def test_they_can_disagree() -> None:

@@ -84,7 +84,7 @@ def test_held_out_faces_set_the_scale_of_the_head(given: School) -> None:
     assert task.second is not None
     vectors, truth = task.second.vectors(task.new, task.fabric), task.new.labels == 1
     scaled, own = theirs(vectors, truth)
-    fold = strategy.deal(task.new.labels, task.new.groups, 4, task.seed)  # four fakes: as many folds
+    fold = strategy.assign_folds(task.new.labels, task.new.groups, 4, task.seed)  # four fakes: as many folds
     held_out = np.empty(len(truth))
     for part in range(4):
         here = fold == part

@@ -16,7 +16,7 @@ import facetell
 from facetell.errors import DataError, UsageError
 from facetell.faceset.table import FaceSet
 from facetell.reporting.html import Card, Section, evaluation_cards, html_page
-from facetell.reporting.mistakes import SIDE, mistake_picture
+from facetell.reporting.pictures import MAPPED_SIDE, face_with_map
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 EVIL = "<script>alert(1)</script>"
@@ -60,7 +60,7 @@ def section(tmp_path: Path) -> Section:
 
 
 def test_a_page_is_inert_and_holds_its_pictures(section: Section) -> None:
-    read = Reader(html_page([section], f"Title {EVIL}", "foot"))
+    read = Reader(html_page([section], f"Title {EVIL}"))
     names = [tag for tag, _ in read.tags]
     assert "script" not in names
     assert "iframe" not in names
@@ -76,7 +76,7 @@ def test_a_page_is_inert_and_holds_its_pictures(section: Section) -> None:
 
 
 def test_the_conclusion_stands_on_top_and_headings_nest(section: Section) -> None:
-    one, two = html_page([section], "T", "f"), html_page([section, section], "T", "f")
+    one, two = html_page([section], "T"), html_page([section, section], "T")
     assert one.index("It works") < one.index("<main>") < one.index("<h2>Numbers")
     assert one.count("It works") == 1
     assert two.count("It works") == 2
@@ -87,12 +87,12 @@ def test_the_conclusion_stands_on_top_and_headings_nest(section: Section) -> Non
 
 def test_a_mistakes_picture_shows_where() -> None:
     face = np.full((40, 40, 3), 128, np.uint8)
-    assert mistake_picture(face, None).size == (SIDE, SIDE)
+    assert face_with_map(face, None).size == (MAPPED_SIDE, MAPPED_SIDE)
     heat = np.zeros((5, 5), np.float32)
     heat[2, 1], heat[2, 3] = 2.0, -2.0
-    picture = np.asarray(mistake_picture(face, heat)).astype(int)
-    assert picture.shape == (SIDE, 2 * SIDE + 4, 3)
-    left, right = (picture[SIDE // 2, SIDE + 4 + int(SIDE * x)] for x in (0.3, 0.7))
+    picture = np.asarray(face_with_map(face, heat)).astype(int)
+    assert picture.shape == (MAPPED_SIDE, 2 * MAPPED_SIDE + 4, 3)
+    left, right = (picture[MAPPED_SIDE // 2, MAPPED_SIDE + 4 + int(MAPPED_SIDE * x)] for x in (0.3, 0.7))
     assert left[0] > left[2] + 50  # red, for fake
     assert right[2] > right[0] + 50  # blue, for real
 

@@ -13,7 +13,7 @@ from sklearn import metrics as sk
 
 from facetell.errors import DataError, FacetellError, MissingExtraError, SettingsError, UsageError
 from facetell.evaluation import Band, calibrated, choose_threshold, read_predictions
-from facetell.reporting import check_destination, markdown, plots, report, write_report
+from facetell.reporting import check_destination, pages, plots, report, write_report
 
 PLOTS = ["confusion_matrix", "precision_recall", "reliability", "roc", "score_densities"]
 
@@ -57,7 +57,7 @@ def without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes most of a report's time; many tests are about the rest."""
-    monkeypatch.setattr(report, "_draw", lambda *_: {})
+    monkeypatch.setattr(report, "draw_plots", lambda *_: {})
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_a_row_per_source(written: tuple[Path, dict]) -> None:
     own = table["score"][table["source"] == "ffhq"]
     assert rows["ffhq"]["metrics"]["fpr"]["value"] == pytest.approx(np.mean(own >= 0.45))
     assert rows["ffhq"]["metrics"]["accuracy"]["value"] == pytest.approx(np.mean(own < 0.45))
-    assert "style\\|gan" in markdown.render(found)
+    assert "style\\|gan" in pages.markdown_page("evaluation", found)
 
 
 def test_before_and_after_calibration(written: tuple[Path, dict]) -> None:
@@ -144,7 +144,7 @@ def test_the_page_says_whether_crossing_and_ideal_threshold_agree(written: tuple
     page = (out / "report.md").read_text("utf-8")
     assert f"The score densities cross at {ideal['crossing']['value']:.3f} (" in page
     assert "includes 0. Both describe these faces" in page
-    told = markdown.render({**found, "thresholds": {**ideal, "agree": False}})
+    told = pages.markdown_page("evaluation", {**found, "thresholds": {**ideal, "agree": False}})
     assert "The two do not agree" in told
     assert "does not include 0" in told
 
@@ -325,9 +325,9 @@ def test_every_plot_survives_degenerate_scores(tmp_path: Path, labels: list, sco
 
 
 def test_text_cannot_break_the_page() -> None:
-    assert markdown.text("a|b\n`c` <img>") == "a\\|b \\`c\\` &lt;img&gt;"
-    assert markdown.shown({"value": 0.5, "low": None, "high": None}) == "0.500"
-    assert markdown.shown(None) == "–"
+    assert pages.escaped("a|b\n`c` <img>") == "a\\|b \\`c\\` &lt;img&gt;"
+    assert pages.shown({"value": 0.5, "low": None, "high": None}) == "0.500"
+    assert pages.shown(None) == "–"
 
 
 def test_operating_points_are_counted_on_these_faces(tmp_path: Path, no_plots: None) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facetell.evaluation.bootstrap import draw_groups
-from facetell.evaluation.choice_gain import deal, gain_of_choice
+from facetell.evaluation.choice_gain import assign_folds, gain_of_choice
 from facetell.evaluation.metrics import auroc
 
 RNG = np.random.default_rng
@@ -30,9 +30,9 @@ def test_groups_stay_whole_and_kinds_are_dealt_evenly(kinds: list[tuple[str, int
         groups += [f"g{group}"] * size
     order = RNG(0).permutation(len(labels))
     y, members = np.array(labels)[order], np.array(groups)[order]
-    fold = deal(y, members, folds, seed)
+    fold = assign_folds(y, members, folds, seed)
     assert set(fold.tolist()) <= set(range(folds))
-    assert deal(y, members, folds, seed).tolist() == fold.tolist()
+    assert assign_folds(y, members, folds, seed).tolist() == fold.tolist()
     home = {group: set(fold[members == group].tolist()) for group in set(members.tolist())}
     assert all(len(places) == 1 for places in home.values())
     counts = np.array([sum(places == {part} for places in home.values()) for part in range(folds)])
@@ -48,9 +48,9 @@ def test_groups_stay_whole_and_kinds_are_dealt_evenly(kinds: list[tuple[str, int
 def test_each_fold_has_both_labels_where_there_are_as_many_groups() -> None:
     y = np.repeat([0, 1], [3, 90])
     for seed in range(20):
-        fold = deal(y, np.arange(93), 3, seed)
+        fold = assign_folds(y, np.arange(93), 3, seed)
         assert all(set(y[fold == part].tolist()) == {0, 1} for part in range(3))
-    assert len({tuple(deal(y, np.arange(93), 3, seed).tolist()) for seed in range(20)}) == 20
+    assert len({tuple(assign_folds(y, np.arange(93), 3, seed).tolist()) for seed in range(20)}) == 20
 
 
 def out_of_bag(y: np.ndarray, groups: np.ndarray, before: np.ndarray, after: np.ndarray, seed: int) -> list[float]:

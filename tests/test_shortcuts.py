@@ -8,8 +8,8 @@ from scipy import stats
 from sklearn.linear_model import LogisticRegression
 
 from facetell.detector.shortcut_warnings import shortcut_warnings
-from facetell.evaluation.concentration import error_rates, following, rank_correlation, worst_groups
-from facetell.evaluation.shortcuts import MIN_GROUPS, crossfit, enough, logistic_ridge, tells
+from facetell.evaluation.concentration import error_rates, followed_families, rank_correlation, worst_groups
+from facetell.evaluation.shortcuts import MIN_GROUPS, crossfit, enough_groups, logistic_ridge, shortcut_strengths
 
 
 @pytest.mark.parametrize("penalty", [0.1, 1.0, 30.0])
@@ -54,7 +54,7 @@ def test_clean_data_stays_quiet(groups: int, per: int) -> None:
     alarms = 0
     for seed in range(100):
         features, labels, members = columns(np.random.default_rng(seed), groups, per)
-        found, _ = tells(features, labels, members, None, seed, {})
+        found, _ = shortcut_strengths(features, labels, members, None, seed, {})
         alarms += any(one["verdict"] != "none" for one in found)
     assert alarms <= 5
 
@@ -63,13 +63,13 @@ def test_a_feature_that_only_differs_in_spread_is_found() -> None:
     rng = np.random.default_rng(1)
     labels = np.arange(400) % 2
     features = {"spread": (rng.normal(size=400) * (1 + 6 * labels))[:, None], "nothing": np.ones((400, 2))}
-    found, scores = tells(features, labels, np.arange(400), None, 0, {})
+    found, scores = shortcut_strengths(features, labels, np.arange(400), None, 0, {})
     assert found[0]["verdict"] == "strong"
     assert found[0]["low"] < found[0]["auroc"] < found[0]["high"]
     assert (found[1]["auroc"], found[1]["low"], found[1]["high"]) == (0.5, 0.5, 0.5)
     assert scores.shape == (2, 400)
     learned = ({name: column[:200] for name, column in features.items()}, labels[:200])
-    apart, _ = tells(
+    apart, _ = shortcut_strengths(
         {name: column[200:] for name, column in features.items()}, labels[200:], np.arange(200), learned, 0, {}
     )
     assert apart[0]["verdict"] == "strong"
@@ -86,7 +86,7 @@ def test_a_family_must_beat_its_control() -> None:
     features = {"border": texture, "inner ring": texture + 0.1 * rng.normal(size=(300, 1)), "flat": np.ones((300, 1))}
 
     def verdict(control: str) -> str:
-        found, _ = tells(features, labels, np.arange(300), None, 0, {"border": control})
+        found, _ = shortcut_strengths(features, labels, np.arange(300), None, 0, {"border": control})
         return str(found[0]["verdict"])
 
     assert verdict("inner ring") == "none"
@@ -101,8 +101,8 @@ def test_a_group_never_teaches_its_own_fold() -> None:
     code = np.repeat(rng.normal(size=80), 10)[:, None]
     scores = crossfit(code, labels, members, [slice(0, 1)], folds=5, seed=0)[0]
     assert abs(np.mean(scores[labels == 1]) - np.mean(scores[labels == 0])) < 1.0
-    assert enough(labels, members)
-    assert not enough(labels[:300], members[:300])
+    assert enough_groups(labels, members)
+    assert not enough_groups(labels[:300], members[:300])
 
 
 def test_rank_correlation_is_scipys() -> None:
@@ -149,6 +149,6 @@ def test_a_detector_that_follows() -> None:
     labels = np.arange(400) % 2
     shortcut, other = rng.normal(size=(2, 400))
     logits = shortcut + 0.3 * rng.normal(size=400) + 5 * labels
-    found = following(["a", "b"], np.stack([shortcut, other]), logits, labels, np.arange(400))
+    found = followed_families(["a", "b"], np.stack([shortcut, other]), logits, labels, np.arange(400))
     assert [one["follows"] for one in found] == [True, False]
     assert found[0]["real"]["value"] > 0.8

@@ -41,7 +41,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory, fitted: Path, faces: FaceSet) 
 
 @pytest.fixture
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reporting, "_draw", lambda *_: {})
+    monkeypatch.setattr(reporting, "draw_plots", lambda *_: {})
 
 
 def test_untouched_faces_get_the_logits_and_numbers_of_evaluate(toy: SimpleNamespace, tmp_path: Path) -> None:

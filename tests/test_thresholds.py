@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from facetell.errors import DataError, SettingsError
 from facetell.evaluation import THRESHOLD_RULES, choose_threshold, confusion
 from facetell.evaluation.rates import operating_rates
-from facetell.evaluation.thresholds import promise
+from facetell.evaluation.thresholds import too_few_warning
 
 TIED = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 10)), min_size=2, max_size=40).filter(
     lambda rows: len({label for label, _ in rows}) == 2
@@ -157,15 +157,15 @@ def test_too_few_faces_promise_what_they_can() -> None:
     y, groups = np.repeat([0, 1], 50), np.arange(100)
     s = np.append(np.linspace(0.1, 0.4, 50), np.linspace(0.6, 0.9, 50))
     rates = operating_rates(y, s, groups, choose_threshold(y, s, "fpr=0.01"))
-    said = promise("fpr=0.01", rates)
+    said = too_few_warning("fpr=0.01", rates)
     assert said is not None
     assert "50 independent real faces cannot show fpr=0.01, that takes 100: on them it is 0" in said
     assert f"at most {1 - 0.025 ** (1 / 50):.4g}" in said
-    assert promise("fpr=0.02", rates) is None
+    assert too_few_warning("fpr=0.02", rates) is None
     assert "50 independent fakes cannot show recall=0.99, that takes 100: on them it is 1" in str(
-        promise("recall=0.99", rates)
+        too_few_warning("recall=0.99", rates)
     )
-    assert "no number of them can" in str(promise("recall=1", rates))
-    assert promise("f1", rates) is None
+    assert "no number of them can" in str(too_few_warning("recall=1", rates))
+    assert too_few_warning("f1", rates) is None
     few = operating_rates(y, np.repeat(s[::10], 10), np.arange(100) // 10, 0.5)  # ten groups of ten alike
-    assert "5 independent real faces cannot show fpr=0.02" in str(promise("fpr=0.02", few))
+    assert "5 independent real faces cannot show fpr=0.02" in str(too_few_warning("fpr=0.02", few))

@@ -22,6 +22,7 @@ from facetell.cli.main import main
 from facetell.detector import look, many
 from facetell.detector.bundle import EMBEDDING, read_bundle, update_description
 from facetell.detector.known_faces import _drawn, read_embedding
+from facetell.detector.look import SIDE
 from facetell.detector.traffic_sample import draw_judged
 from facetell.errors import BundleError, DataError, UsageError
 from facetell.faceset.table import FaceSet
@@ -30,7 +31,7 @@ from facetell.ingest.prepare import prepare
 from facetell.networks.backbones import build_backbone
 from facetell.networks.depth import DepthVectors
 from facetell.pixels.decode import decode_resized
-from facetell.reporting.clusters import SIDE, contact_sheet
+from facetell.reporting.pictures import contact_sheet
 
 RNG = np.random.default_rng
 

@@ -13,7 +13,7 @@ from facetell.adaptation.new_faces import NewFaces
 from facetell.adaptation.task import SPLIT, Model, ReplayBuffer
 from facetell.detector.replay_buffer import ADAPTED, learned_by_adapt
 from facetell.errors import DataError
-from facetell.evaluation.choice_gain import deal
+from facetell.evaluation.choice_gain import assign_folds
 from facetell.faceset.join import Part
 from facetell.faceset.samples import group_codes, samples_of
 from facetell.faceset.table import FaceSet
@@ -46,7 +46,7 @@ def divided(faces: FaceSet, model: Model, new: NewFaces, seed: int, fabric: Fabr
             "the replay buffer has too few groups to lend some as reals and learn from others",
             hint="give reals from where the fakes were found: --real FOLDER",
         )
-    half = deal(held.labels, held.groups, 2, seed)
+    half = assign_folds(held.labels, held.groups, 2, seed)
     choose, check = (held.subset(half == part) for part in (0, 1))
     seen = int(learned_by_adapt(faces, "validation")[others][half == 1].sum())
     return ReplayBuffer(faces, learn, predict(model.network, learn, fabric), choose, check, seen)
@@ -56,7 +56,7 @@ def with_new_faces(old: FaceSet, new: FaceSet, seed: int) -> list[Part]:
     """The parts of a replay buffer of an old one and the new faces: two thirds of their groups to learn from, the rest to
     check."""
     labels, groups = new.labels(SPLIT), group_codes(new, SPLIT)
-    held = deal(labels, groups, 3, seed) == 0
+    held = assign_folds(labels, groups, 3, seed) == 0
     rows = np.arange(len(labels)) + new.rows(SPLIT).start
     parts = [Part(old, np.asarray(old.rows(name)), name) for name in old.splits]
     return [*parts, Part(new, rows[~held], "train", ADAPTED), Part(new, rows[held], "validation", ADAPTED)]

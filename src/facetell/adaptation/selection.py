@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from facetell.adaptation.task import AdaptTask, Model, Strategy
-from facetell.evaluation.choice_gain import deal
+from facetell.evaluation.choice_gain import assign_folds
 from facetell.evaluation.comparison import delong
 from facetell.evaluation.metrics import auroc
 from facetell.progress import Progress, Step, silent
@@ -97,7 +97,7 @@ def cross_validate(
     before = auroc(old.labels, task.predict(task.model, old)) if old else 0.0
     running, done = list(strategies), 0
     for repeat in range(repeats):
-        fold = deal(labels, groups, FOLDS, task.seed + repeat)
+        fold = assign_folds(labels, groups, FOLDS, task.seed + repeat)
         for part in range(FOLDS):
             held, learned = np.flatnonzero(fold == part), np.flatnonzero(fold != part)
             for strategy in running:

@@ -13,8 +13,8 @@ from facetell.api._evaluate import predictions
 from facetell.api._measurable import measurable
 from facetell.detector.detector import Detector
 from facetell.detector.places import DetectorLike, loaded
-from facetell.evaluation.concentration import error_rates, following, worst_groups
-from facetell.evaluation.shortcuts import enough, tells
+from facetell.evaluation.concentration import error_rates, followed_families, worst_groups
+from facetell.evaluation.shortcuts import enough_groups, shortcut_strengths
 from facetell.faceset.leaks import find_leaks
 from facetell.faceset.samples import check_split, group_codes
 from facetell.faceset.survey import sample_statistics, survey
@@ -96,12 +96,12 @@ def training_shortcuts(faces: FaceSet, rows: NDArray[np.int64], seed: int) -> li
     middle = float(np.median(sizes["width"].to_numpy()[rows].astype(np.int64) * sizes["height"].to_numpy()[rows]))
     most = int(np.clip(PIXELS / middle, LEAST, SAMPLE))
     labels, groups = faces.labels(), group_codes(faces)
-    if not enough(labels[rows], groups[rows]):
+    if not enough_groups(labels[rows], groups[rows]):
         return []
     drawn, features = sample_statistics(faces, rows, most, seed)
-    if not enough(labels[drawn], groups[drawn]):
+    if not enough_groups(labels[drawn], groups[drawn]):
         return []
-    return tells(_families(features), labels[drawn], groups[drawn], None, seed, CONTROLS)[0]
+    return shortcut_strengths(_families(features), labels[drawn], groups[drawn], None, seed, CONTROLS)[0]
 
 
 def _families(features: Floats) -> dict[str, Floats]:
@@ -117,16 +117,16 @@ def _shortcuts(
 ) -> tuple[dict[str, Any], NDArray[np.float64] | None]:
     labels, groups = faces.labels(), group_codes(faces)
     own = np.asarray(faces.rows(split))
-    if not enough(labels[own], groups[own]):
+    if not enough_groups(labels[own], groups[own]):
         return {"learned_on": None, "measured_on": split, "families": []}, None
     learned_on, learned = split, None
     for name in ("train", "finetune"):
         if name in faces.splits and name != split:
             there = np.asarray(faces.rows(name))
-            if enough(labels[there], groups[there]):
+            if enough_groups(labels[there], groups[there]):
                 learned_on, learned = name, (_families(features[there]), labels[there])
                 break
-    found, scores = tells(_families(features[own]), labels[own], groups[own], learned, seed, CONTROLS)
+    found, scores = shortcut_strengths(_families(features[own]), labels[own], groups[own], learned, seed, CONTROLS)
     return {"learned_on": learned_on, "measured_on": split, "families": found}, scores
 
 
@@ -148,5 +148,5 @@ def _errors(
         "worst_groups": worst_groups(labels, wrong, groups, seed),
         "follows": []
         if scores is None
-        else following([one["family"] for one in families], scores, table["logit"], labels, groups),
+        else followed_families([one["family"] for one in families], scores, table["logit"], labels, groups),
     }

@@ -25,7 +25,7 @@ from facetell.detector.runtimes.torch import TorchRuntime
 from facetell.detector.shortcut_warnings import shortcut_warnings
 from facetell.errors import MissingExtraError, SettingsError, UsageError, near_miss
 from facetell.evaluation.metrics import summary
-from facetell.evaluation.thresholds import check_rule, promise
+from facetell.evaluation.thresholds import check_rule, too_few_warning
 from facetell.faceset.samples import check_split, samples_of
 from facetell.faceset.table import FaceSetLike
 from facetell.files import alone
@@ -140,7 +140,7 @@ def fit(
         embedding=hash_of_tensors(embedding) if embedding else None,
     )
     point = calibration.face.points[DEFAULT]
-    warning = promise(threshold, point.rates)
+    warning = too_few_warning(threshold, point.rates)
     if warning:
         log.warning("%s", warning)
     description: dict[str, Any] = {

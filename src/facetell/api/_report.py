@@ -15,8 +15,8 @@ from facetell.errors import DataError, UsageError
 from facetell.faceset.table import FaceSet
 from facetell.files import write_text
 from facetell.pixels.decode import decode, resize
-from facetell.reporting.html import FOOT, Section, evaluation_cards, html_page
-from facetell.reporting.mistakes import mistake_picture
+from facetell.reporting.html import Section, evaluation_cards, html_page
+from facetell.reporting.pictures import face_with_map
 from facetell.results import Result, result_path
 
 __all__ = ["pictures_of", "report"]
@@ -50,7 +50,7 @@ def report(results: Iterable[Result | str | Path], out: str | Path, *, title: st
         )
     if out.is_dir() or out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"{out} must be a file that ends with .html", hint="such as -o report.html")
-    page = html_page(sections, title, FOOT)
+    page = html_page(sections, title)
     write_text(out, page)
     return out
 
@@ -77,4 +77,4 @@ def pictures_of(detector: Detector, faces: FaceSet, split: str, rows: Iterable[i
         np.stack([resize(pixels, size) for pixels in decoded]) if decoded else np.zeros((0, size, size, 3), np.uint8)
     )
     maps = occlusion(detector.logits, crops, size // 4, max(1, size // 8))
-    return [mistake_picture(face, found) for face, found in zip(decoded, maps, strict=True)]
+    return [face_with_map(face, found) for face, found in zip(decoded, maps, strict=True)]

@@ -12,7 +12,7 @@ from facetell.detector.calibration import Calibration, OperatingPoint, Scale, Un
 from facetell.detector.measure import Sample
 from facetell.detector.places import DetectorLike, bundle_path, description_file
 from facetell.errors import DataError, SettingsError, UsageError
-from facetell.evaluation.thresholds import check_rule, promise
+from facetell.evaluation.thresholds import check_rule, too_few_warning
 from facetell.faceset.table import FaceSetLike
 from facetell.files import alone
 from facetell.progress import ShowProgress, callback
@@ -135,7 +135,7 @@ def _chosen(sample: Sample, scale: Scale, at: str | None, coverage: float | None
 
 
 def _promised(of: str, at: str | None, chosen: Chosen) -> list[str]:
-    warning = promise(at, chosen.point.rates) if at and chosen.point else None
+    warning = too_few_warning(at, chosen.point.rates) if at and chosen.point else None
     return [of + warning] if warning else []
 
 

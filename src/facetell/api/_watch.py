@@ -16,7 +16,7 @@ from facetell.evaluation.drift import REPETITIONS
 from facetell.faceset.table import FaceSetLike, source_path
 from facetell.progress import ShowProgress, callback
 from facetell.reporting.watch import WATCH_FORMAT, WATCH_VERSION, check_watch_destination, write_watch
-from facetell.reporting.watch_page import conclude
+from facetell.reporting.watch_findings import conclude
 from facetell.results import WatchResult
 
 if TYPE_CHECKING:

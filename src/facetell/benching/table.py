@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from facetell.benching.spec import Cell, PaperRow, Spec
 from facetell.evaluation.comparison import paired_bootstrap
 from facetell.evaluation.predictions import read_predictions
 from facetell.files import write_text
-from facetell.reporting.markdown import table, text
+from facetell.reporting.pages import markdown_page
 
 __all__ = ["write_tables"]
 
@@ -45,7 +45,7 @@ def write_tables(spec: Spec, jobs: Mapping[Cell, Job], reasons: Mapping[Cell, st
     content = {"format": "facetell-bench", "version": 1, "title": spec.title, "about": spec.about, "lines": lines}
     write_text(out / "bench.json", json.dumps(content, indent=2) + "\n")
     write_text(out / "bench.md", _page(spec, lines))
-    rows = [_flat(line) for line in lines]
+    rows = [_csv_row(line) for line in lines]
     text_of = io.StringIO(newline="")
     writer = csv.DictWriter(text_of, list(dict.fromkeys(key for row in rows for key in row)))
     writer.writeheader()
@@ -76,7 +76,7 @@ def _measured(spec: Spec, line: _Line, jobs: Mapping[Cell, Job], reasons: Mappin
         "failed": {cell.seed: reasons[cell] for cell in line.cells if cell in reasons},
         "paper": _paper(spec.paper, first),
     }
-    done = [cell for cell in line.cells if _done(cell, jobs)]
+    done = [cell for cell in line.cells if _is_done(cell, jobs)]
     found["waiting"] = len(line.cells) - len(done) - len(found["failed"])
     if not done:
         return found
@@ -100,7 +100,7 @@ def _measured(spec: Spec, line: _Line, jobs: Mapping[Cell, Job], reasons: Mappin
     return found
 
 
-def _done(cell: Cell, jobs: Mapping[Cell, Job]) -> bool:
+def _is_done(cell: Cell, jobs: Mapping[Cell, Job]) -> bool:
     return cell in jobs and (jobs[cell].folder / RESULT).exists()
 
 
@@ -129,7 +129,7 @@ def _against_control(spec: Spec, line: _Line, done: Sequence[Cell], jobs: Mappin
     controls = [
         cell
         for cell in spec.of(str(line.first.control))
-        if _done(cell, jobs)
+        if _is_done(cell, jobs)
         and line.test in cell.tests
         and all(axes.get(key, value) == value for key, value in cell.axes)
     ]
@@ -161,49 +161,36 @@ def _predictions(cell: Cell, jobs: Mapping[Cell, Job], test: tuple[str, str]) ->
 
 
 def _page(spec: Spec, lines: Sequence[Mapping[str, Any]]) -> str:
-    parts = [f"# {spec.title}"]
-    if spec.about:
-        parts.append(spec.about.strip())
+    tests = []
     for test in dict.fromkeys(line["test"] for line in lines):
-        mine = [line for line in lines if line["test"] == test]
-        counts = next((line["counts"] for line in mine if "counts" in line), None)
-        parts.append(f"## {text(test)}")
-        if counts:
-            parts.append(
-                f"n = {counts['n']:,} faces ({counts['n_real']:,} real, {counts['n_fake']:,} fake) of "
-                f"{counts['groups']:,} groups."
-            )
-        parts.append(_table(mine))
-    parts.append(
-        "Mean ± standard deviation over seeds. Interval: 95%, percentile bootstrap over the test's groups, ends averaged "
-        "over seeds. Against the control: difference of the mean AUROC with its 95% interval, groups resampled for both "
-        "together (1,000 times), p two-sided and not adjusted for the number of rows; it covers the choice of test faces, "
-        "not that of seeds. Time: the whole fit, decoding included; memory: peak of the process. Numbers after a slash "
-        "are the paper's."
-    )
-    return "\n\n".join(parts) + "\n"
+        own = [line for line in lines if line["test"] == test]
+        counts = next((line["counts"] for line in own if "counts" in line), None)
+        tests.append({"name": test, "counts": counts, **_table(own)})
+    return markdown_page("bench", {"title": spec.title, "about": spec.about, "tests": tests})
 
 
-def _table(lines: Sequence[Mapping[str, Any]]) -> str:
-    """One Markdown table; a column that no line fills is left out."""
+def _table(lines: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """``columns`` and ``rows`` of the table of one test; a column that no line fills is left out."""
     axes = list(dict.fromkeys(key for line in lines for key in line["axes"]))
     given = {key for line in lines for key in line["paper"] or ()}
-    shown = [name for name in METRICS if name in ("auroc", "accuracy") or name in given]
-    columns: dict[str, Callable[[Mapping[str, Any]], str]] = {
-        "row": lambda line: text(line["row"]),
-        **{axis: lambda line, axis=axis: text(line["axes"].get(axis, "")) for axis in axes},  # type: ignore[misc]
-        **{TITLES.get(name, name): lambda line, name=name: _metric(line, name) for name in shown},  # type: ignore[misc]
-        "interval": lambda line: "–".join(f"{end:.3f}" for end in line.get("interval", ())),
-        "against the control": _control,
-        "fit": lambda line: _minutes(line.get("fit_seconds")),
-        "memory": lambda line: f"{line['peak_bytes'] / MIB:,.0f} MiB" if "peak_bytes" in line else "",
-        "GPU memory": lambda line: f"{line['gpu_peak_bytes'] / MIB:,.0f} MiB" if line.get("gpu_peak_bytes") else "",
-        "paper": lambda line: text(line["paper"]["source"]) if line["paper"] else "",
-        "": _note,
-    }
-    filled = {name: [cell(line) for line in lines] for name, cell in columns.items()}
-    kept = [name for name, cells in filled.items() if any(cells)]
-    return table(kept, zip(*(filled[name] for name in kept), strict=True))
+    metrics = [name for name in METRICS if name in ("auroc", "accuracy") or name in given]
+    cells = [
+        {
+            "row": line["row"],
+            **{axis: str(line["axes"].get(axis, "")) for axis in axes},
+            **{TITLES.get(name, name): _metric(line, name) for name in metrics},
+            "interval": "–".join(f"{end:.3f}" for end in line.get("interval", ())),
+            "against the control": _control_cell(line),
+            "fit": _minutes(line.get("fit_seconds")),
+            "memory": _mebibytes(line.get("peak_bytes")),
+            "GPU memory": _mebibytes(line.get("gpu_peak_bytes")),
+            "paper": line["paper"]["source"] if line["paper"] else "",
+            "": _what_is_missing(line),
+        }
+        for line in lines
+    ]
+    columns = [name for name in cells[0] if any(row[name] for row in cells)]
+    return {"columns": columns, "rows": [[row[name] for name in columns] for row in cells]}
 
 
 def _metric(line: Mapping[str, Any], name: str) -> str:
@@ -215,12 +202,12 @@ def _metric(line: Mapping[str, Any], name: str) -> str:
     return f"{line[name]['mean']:.3f}{spread}{beside}"
 
 
-def _control(line: Mapping[str, Any]) -> str:
+def _control_cell(line: Mapping[str, Any]) -> str:
     found = line.get("control")
     if not found:
         return ""
     p = "p < .002" if found["p"] < 0.002 else f"p = {found['p']:.3f}".replace("0.", ".")
-    return f"{found['difference']:+.3f} ({found['low']:+.3f} to {found['high']:+.3f}), {p}, {text(found['row'])}"
+    return f"{found['difference']:+.3f} ({found['low']:+.3f} to {found['high']:+.3f}), {p}, {found['row']}"
 
 
 def _minutes(seconds: float | None) -> str:
@@ -229,17 +216,21 @@ def _minutes(seconds: float | None) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
 
 
-def _note(line: Mapping[str, Any]) -> str:
+def _mebibytes(size: float | None) -> str:
+    return f"{size / MIB:,.0f} MiB" if size else ""
+
+
+def _what_is_missing(line: Mapping[str, Any]) -> str:
     """What is missing from the line, with the reason."""
-    parts = [f"seed {seed} failed: {text(reason)}" for seed, reason in line["failed"].items()]
+    parts = [f"seed {seed} failed: {reason}" for seed, reason in line["failed"].items()]
     if len(parts) > 1 and len(set(line["failed"].values())) == 1:
-        parts = [f"failed: {text(next(iter(line['failed'].values())))}"]
+        parts = [f"failed: {next(iter(line['failed'].values()))}"]
     if line["waiting"]:
         parts.append(f"{line['waiting']} not run yet")
     return "; ".join(parts)
 
 
-def _flat(line: Mapping[str, Any]) -> dict[str, Any]:
+def _csv_row(line: Mapping[str, Any]) -> dict[str, Any]:
     """A line of the CSV: numbers by name, one column each."""
     row: dict[str, Any] = {"test": line["test"], "row": line["row"], **line["axes"], "seeds": len(line["seeds"])}
     for name in METRICS:
@@ -248,4 +239,4 @@ def _flat(line: Mapping[str, Any]) -> dict[str, Any]:
     row |= {f"paper_{key}": value for key, value in (line["paper"] or {}).items()}
     row |= {f"control_{key}": value for key, value in (line.get("control") or {}).items()}
     row |= {key: line[key] for key in ("fit_seconds", "measure_seconds", "peak_bytes", "gpu_peak_bytes") if key in line}
-    return row | {"note": _note(line)}
+    return row | {"note": _what_is_missing(line)}

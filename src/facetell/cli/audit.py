@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 import click
 
+from facetell.cli import options
+from facetell.cli.tables import print_audit
 from facetell.progress import Bars
 
 __all__ = ["command"]
 
 
 @click.command("audit")
-@click.argument("faceset", type=click.Path(path_type=Path))
-@click.argument("detector", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--out", type=click.Path(path_type=Path), help="Where the audit goes; without, only what is printed."
-)
-@click.option("--split", default="test", show_default=True, help="Split to measure shortcuts and errors on.")
-@click.option("--seed", default=0, show_default=True, help="Draws folds and permutations.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
-def command(
-    faceset: Path, detector: Path | None, out: Path | None, split: str, seed: int, device: str, as_json: bool
-) -> None:
+@options.faceset_argument
+@click.argument("detector", required=False, type=options.PATH)
+@options.out_option("Where the audit goes; without, only what is printed.", required=False)
+@options.split_option("Split to measure shortcuts and errors on.")
+@options.seed_option("folds and permutations")
+@options.device_option
+@options.json_option
+def command(faceset: Path, out: Path | None, as_json: bool, **given: Any) -> None:
     """Find leaks between splits and shortcuts to the label, and where a detector's errors cluster.
 
     Leaks: groups, identical and near-identical pictures in two splits. Shortcuts: how well file size, compression,
@@ -39,11 +37,5 @@ def command(
     from facetell.api import audit
 
     with Bars() as progress:
-        found = audit(faceset, out, detector=detector, split=split, seed=seed, device=device, progress=progress)
-    numbers = found.as_dict()
-    if as_json:
-        click.echo(json.dumps(numbers, indent=2))
-        return
-    from facetell.cli.tables import print_audit
-
-    print_audit(numbers, out)
+        found = audit(faceset, out, **given, progress=progress)
+    options.print_result(found.as_dict(), as_json, print_audit, out)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 import click
 
+from facetell.cli import options
 from facetell.progress import Bars
 
 __all__ = ["command"]
@@ -14,17 +15,11 @@ __all__ = ["command"]
 
 @click.command("bench")
 @click.argument("spec")
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Where detectors and the table go.")
-@click.option(
-    "--data",
-    default=".",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="The folder that the bench's face sets and weights lie in.",
-)
+@options.out_option("Where detectors and the table go.")
+@options.value_option("--data", ".", "The folder that the bench's face sets and weights lie in.", type=options.PATH)
 @click.option("--jobs", type=click.IntRange(1), help="Cells at a time.  [default: one per core; one with a GPU]")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
-def command(spec: str, out: Path, data: Path, jobs: int | None, as_json: bool) -> None:
+@options.json_option
+def command(spec: str, out: Path, as_json: bool, **given: Any) -> None:
     """Fit and measure a grid of detectors and set them in one table.
 
     SPEC is a TOML file, or the name of one that comes along: fdftnet, resnet50, features and cffn are the papers' own
@@ -39,9 +34,10 @@ def command(spec: str, out: Path, data: Path, jobs: int | None, as_json: bool) -
     from facetell.api import bench
 
     with Bars() as progress:
-        table = bench(spec, out, data=data, jobs=jobs, progress=progress)
-    if as_json:
-        click.echo(json.dumps(table.as_dict(), indent=2))
-        return
+        table = bench(spec, out, **given, progress=progress)
+    options.print_result(table.as_dict(), as_json, _print_table, out)
+
+
+def _print_table(_: dict[str, Any], out: Path) -> None:
     click.echo((out / "bench.md").read_text(encoding="utf-8"))
     click.echo(f"table: {out / 'bench.md'}, {out / 'bench.csv'}, {out / 'bench.json'}", err=True)

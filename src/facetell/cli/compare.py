@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
+
+from facetell.cli import options
+from facetell.cli.tables import print_comparison
 
 __all__ = ["command"]
 
 
 @click.command("compare")
-@click.argument("reports", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Where the comparison goes.")
-@click.option("--seed", default=0, show_default=True, help="Draws the bootstrap.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.argument("reports", nargs=-1, required=True, type=options.PATH)
+@options.out_option("Where the comparison goes.")
+@options.seed_option("the bootstrap")
+@options.json_option
 def command(reports: tuple[Path, ...], out: Path, seed: int, as_json: bool) -> None:
     """Say whether detectors rank the same faces differently, from their reports.
 
@@ -27,11 +29,4 @@ def command(reports: tuple[Path, ...], out: Path, seed: int, as_json: bool) -> N
     """
     from facetell.api import compare
 
-    found = compare(reports, out, seed=seed)
-    numbers = found.as_dict()
-    if as_json:
-        click.echo(json.dumps(numbers, indent=2))
-        return
-    from facetell.cli.tables import print_comparison
-
-    print_comparison(numbers, out)
+    options.print_result(compare(reports, out, seed=seed).as_dict(), as_json, print_comparison, out)

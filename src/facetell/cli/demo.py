@@ -7,17 +7,16 @@ from pathlib import Path
 
 import click
 
+from facetell.cli import options
 from facetell.progress import Bars
 
 __all__ = ["command"]
 
 
 @click.command("demo")
-@click.option("-o", "--out", default="demo", show_default=True, type=click.Path(path_type=Path), help="Where it goes.")
-@click.option(
-    "--shots", default=100, show_default=True, type=click.IntRange(min=4), help="Images per class to learn from."
-)
-@click.option("--seed", default=0, show_default=True, help="Draws the people and everything else.")
+@click.option("-o", "--out", default="demo", show_default=True, type=options.PATH, help="Where it goes.")
+@options.value_option("--shots", 100, "Images per class to learn from.", type=click.IntRange(min=4))
+@options.seed_option("the people and everything else")
 def command(out: Path, shots: int, seed: int) -> None:
     """See the whole way on drawn faces: no download, no data of your own, a few minutes on two cores.
 

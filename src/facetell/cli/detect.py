@@ -7,10 +7,11 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from facetell.cli import options
 from facetell.errors import DataError, UsageError
 from facetell.progress import Bars
 
@@ -23,39 +24,33 @@ UNJUDGED = 6
 
 
 @click.command("detect")
-@click.argument("detector", type=click.Path(path_type=Path))
+@options.detector_argument
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line, with every face and track.")
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the JSON lines here; run again to go on.")
-@click.option("--annotate", type=click.Path(path_type=Path), help="Folder for pictures: boxes, strips, clips, plots.")
-@click.option("--at", default="default", show_default=True, metavar="NAME", help="Operating point that decides.")
+@options.out_option("Write the JSON lines here; run again to go on.", required=False)
+@options.path_option("--annotate", "Folder for pictures: boxes, strips, clips, plots.")
+@options.value_option("--at", "default", "Operating point that decides.", metavar="NAME")
 @click.option("--prevalence", type=float, help="Share of fakes the scores are meant for.  [default: as calibrated on]")
-@click.option(
+@options.choice_option(
     "--faces",
-    type=click.Choice(["auto", "find", "crops"]),
-    default="auto",
-    show_default=True,
-    help="Look for faces in pictures, or take each as one face crop. auto: as fits the detector and the picture.",
+    ("auto", "find", "crops"),
+    "Look for faces in pictures, or take each as one face crop. auto: as fits the detector and the picture.",
 )
-@click.option("--frames", default="32", show_default=True, help="Of a video: 32 (spread over time), 2s (every), all.")
-@click.option("--face-model", metavar="NAME|FILE.onnx", help="Another face detector: centerface, mtcnn, YuNet's file.")
-@click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one per core]")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@options.frames_option(32)
+@options.face_model_option()
+@options.workers_option()
+@options.device_option
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     detector: Path,
     paths: tuple[str, ...],
     as_json: bool,
     out: Path | None,
-    annotate: Path | None,
     at: str,
     prevalence: float | None,
-    faces: str,
-    frames: str,
-    face_model: str | None,
-    workers: int | None,
-    device: str,
+    **given: Any,
 ) -> None:
     """Judge photos, videos and face crops.
 
@@ -84,9 +79,8 @@ def command(
     unjudged = shown = 0
     with Bars() as progress:
         verdicts = detect(
-            detector, left, at=at, prevalence=prevalence, faces=faces,
-            frames=frames, face_model=face_model, device=device, annotate=annotate,
-            workers=workers, progress=progress if out or not sys.stdout.isatty() else None,
+            detector, left, at=at, prevalence=prevalence, **given,
+            progress=progress if out or not sys.stdout.isatty() else None,
         )  # fmt: skip
         file = _opened(out) if out else None
         try:

@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 import click
 
+from facetell.cli import options
+from facetell.cli.tables import print_report
 from facetell.progress import Bars
 
 __all__ = ["command"]
 
 
 @click.command("evaluate")
-@click.argument("detector", type=click.Path(path_type=Path))
-@click.argument("faceset", type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Where the report goes.")
-@click.option("--split", default="test", show_default=True, help="Split to measure on.")
+@options.detector_argument
+@options.faceset_argument
+@options.out_option("Where the report goes.")
+@options.split_option("Split to measure on.")
 @click.option("--at", metavar="NAME", help="Operating point that decides.  [default: the detector's own]")
 @click.option("--prevalence", type=float, help="Also say what a verdict is worth where this share is fake.")
-@click.option("--seed", default=0, show_default=True, help="Draws the bootstrap intervals.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
-def command(
-    detector: Path,
-    faceset: Path,
-    out: Path,
-    split: str,
-    at: str | None,
-    prevalence: float | None,
-    seed: int,
-    device: str,
-    as_json: bool,
-) -> None:
+@options.seed_option("the bootstrap intervals")
+@options.device_option
+@options.json_option
+def command(detector: Path, faceset: Path, out: Path, as_json: bool, **given: Any) -> None:
     """Measure a detector on a split of a labelled face set and write a report.
 
     The report holds numbers with 95% intervals over groups, a row per source, plots, and predictions.parquet. The
@@ -46,14 +38,5 @@ def command(
     from facetell.api import evaluate
 
     with Bars() as progress:
-        report = evaluate(
-            detector, faceset, out, split=split, at=at, prevalence=prevalence, seed=seed, device=device,
-            progress=progress,
-        )  # fmt: skip
-    numbers = report.as_dict()
-    if as_json:
-        click.echo(json.dumps(numbers, indent=2))
-        return
-    from facetell.cli.tables import print_report
-
-    print_report(numbers, out)
+        report = evaluate(detector, faceset, out, **given, progress=progress)
+    options.print_result(report.as_dict(), as_json, print_report, out)

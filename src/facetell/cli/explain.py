@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 import click
 
+from facetell.cli import options
+from facetell.cli.tables import print_explanation
 from facetell.progress import Bars
 
 __all__ = ["command"]
@@ -15,45 +17,27 @@ UNEXPLAINED = 6
 
 
 @click.command("explain")
-@click.argument("detector", type=click.Path(path_type=Path))
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Where the explanation goes.")
-@click.option("--split", default="test", show_default=True, help="Split of a face set.")
-@click.option("--limit", default=100, show_default=True, help="Faces of each source and label of a face set.")
-@click.option("--masks", type=click.Path(path_type=Path), help="Folder of the fakes' true regions: pointing game.")
-@click.option(
+@options.detector_argument
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=options.PATH)
+@options.out_option("Where the explanation goes.")
+@options.split_option("Split of a face set.")
+@options.value_option("--limit", 100, "Faces of each source and label of a face set.")
+@options.path_option("--masks", "Folder of the fakes' true regions: pointing game.")
+@options.choice_option(
     "--faces",
-    type=click.Choice(["auto", "find", "crops"]),
-    default="auto",
-    show_default=True,
-    help="Look for faces in pictures, or take each as one face crop, as of detect.",
+    ("auto", "find", "crops"),
+    "Look for faces in pictures, or take each as one face crop, as of detect.",
 )
-@click.option("--frames", default="8", show_default=True, help="Of a video: 8 (spread over time), 2s (every), all.")
-@click.option("--face-model", metavar="NAME|FILE.onnx", help="Another face detector, as of detect.")
-@click.option(
-    "--sanity", type=click.IntRange(0), default=8, show_default=True, help="Faces for the check with random weights."
-)
-@click.option("--seed", default=0, show_default=True, help="Draws faces and random weights.")
-@click.option("--workers", type=click.IntRange(1), help="Processes that read files.  [default: one per core]")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@options.frames_option(8)
+@options.face_model_option(", as of detect")
+@options.value_option("--sanity", 8, "Faces for the check with random weights.", type=click.IntRange(0))
+@options.seed_option("faces and random weights")
+@options.workers_option("Processes that read files.")
+@options.device_option
 @click.option("--json", "as_json", is_flag=True, help="For machines: what explain.json holds.")
 @click.pass_context
 def command(
-    ctx: click.Context,
-    detector: Path,
-    paths: tuple[Path, ...],
-    out: Path,
-    split: str,
-    limit: int,
-    masks: Path | None,
-    faces: str,
-    frames: str,
-    face_model: str | None,
-    sanity: int,
-    seed: int,
-    workers: int | None,
-    device: str,
-    as_json: bool,
+    ctx: click.Context, /, detector: Path, paths: tuple[Path, ...], out: Path, as_json: bool, **given: Any
 ) -> None:
     """Draw where in faces a detector sees the fake.
 
@@ -69,17 +53,8 @@ def command(
     from facetell.api import explain
 
     with Bars() as progress:
-        found = explain(
-            detector, paths, out, split=split, limit=limit, masks=masks, faces=faces, frames=frames,
-            face_model=face_model, sanity=sanity, seed=seed, workers=workers, device=device, progress=progress,
-        )  # fmt: skip
-    numbers = found.as_dict()
-    if as_json:
-        click.echo(json.dumps(numbers, indent=2))
-    else:
-        from facetell.cli.tables import print_explanation
-
-        print_explanation(numbers, out)
+        found = explain(detector, paths, out, **given, progress=progress)
+    options.print_result(found.as_dict(), as_json, print_explanation, out)
     if found.left_out:
         click.echo(f"{len(found.left_out)} could not be explained", err=True)
         ctx.exit(UNEXPLAINED)

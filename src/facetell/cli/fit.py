@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from facetell.cli import options
 from facetell.progress import Bars
 from facetell.settings import parse_assignments
 
@@ -14,39 +16,21 @@ __all__ = ["command"]
 
 @click.command("fit")
 @click.argument("method")
-@click.argument("faceset", type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Where the detector goes.")
-@click.option("--split", default="train", show_default=True, help="Split to learn from.")
+@options.faceset_argument
+@options.out_option("Where the detector goes.")
+@options.split_option("Split to learn from.", default="train")
 @click.option("--shots", type=click.IntRange(min=1), help="Learn from this many images per class only.")
 @click.option("--pretrained", help="What the backbone starts from: library, none, FILE.safetensors or a detector.")
 @click.option("--preset", help="Named settings, such as 'paper'.")
-@click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings.")
+@options.path_option("--config", "TOML file with settings.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="One setting; may be repeated.")
-@click.option(
-    "--threshold",
-    default="balanced_accuracy",
-    show_default=True,
-    help="Rule for the threshold, such as fpr=0.01.",
-)
-@click.option("--seed", default=0, show_default=True, help="Draws shots, weights, order and augmentation.")
+@options.value_option("--threshold", "balanced_accuracy", "Rule for the threshold, such as fpr=0.01.")
+@options.seed_option("shots, weights, order and augmentation")
 @click.option("--resume", is_flag=True, help="Go on after an interruption, from the last whole epoch.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--tensorboard", type=click.Path(path_type=Path), help="Also log to this TensorBoard folder.")
+@options.device_option
+@options.path_option("--tensorboard", "Also log to this TensorBoard folder.")
 def command(
-    method: str,
-    faceset: Path,
-    out: Path,
-    split: str,
-    shots: int | None,
-    pretrained: str | None,
-    preset: str | None,
-    config: Path | None,
-    assignments: tuple[str, ...],
-    threshold: str,
-    seed: int,
-    resume: bool,
-    device: str,
-    tensorboard: Path | None,
+    method: str, faceset: Path, out: Path, assignments: tuple[str, ...], pretrained: str | None, **given: Any
 ) -> None:
     """Fit a detector with METHOD on a face set (or a picture folder, or an index).
 
@@ -62,20 +46,5 @@ def command(
     if pretrained is not None:
         settings["pretrained"] = pretrained
     with Bars() as progress:
-        fit(
-            method,
-            faceset,
-            out,
-            preset=preset,
-            config=config,
-            settings=settings,
-            split=split,
-            shots=shots,
-            threshold=threshold,
-            seed=seed,
-            resume=resume,
-            device=device,
-            tensorboard=tensorboard,
-            progress=progress,
-        )
+        fit(method, faceset, out, settings=settings, **given, progress=progress)
     click.echo(f"{out}: a detector (facetell evaluate {out} {faceset} --split test -o report)")

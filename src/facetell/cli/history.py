@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
+
+from facetell.cli import options
+from facetell.cli.tables import print_history
 
 __all__ = ["command"]
 
 
 @click.command("history")
-@click.argument("detector", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@options.detector_argument
+@options.json_option
 def command(detector: Path, as_json: bool) -> None:
     """Say what a detector was fitted on, and for each kind of fake it learned since: what was tried, chosen, and why.
 
@@ -21,10 +23,5 @@ def command(detector: Path, as_json: bool) -> None:
       facetell history adapted
     """
     from facetell.api import history
-    from facetell.cli.tables import print_history
 
-    found = history(detector)
-    if as_json:
-        click.echo(json.dumps(found.as_dict(), indent=2))
-        return
-    print_history(found.fitted, found.adapted)
+    options.print_result(history(detector).as_dict(), as_json, print_history)

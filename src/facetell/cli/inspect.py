@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
+
+from facetell.cli import options
+from facetell.cli.tables import print_summary
 
 __all__ = ["command"]
 
 
 @click.command("inspect")
-@click.argument("faceset", type=click.Path(path_type=Path))
-@click.option("--sheet", type=click.Path(path_type=Path), help="Contact sheet to draw.  [default: FACESET-sheet.png]")
-@click.option("--seed", default=0, show_default=True, help="Draws the faces of the contact sheet.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@options.faceset_argument
+@options.path_option("--sheet", "Contact sheet to draw.  [default: FACESET-sheet.png]")
+@options.seed_option("the faces of the contact sheet")
+@options.json_option
 def command(faceset: Path, sheet: Path | None, seed: int, as_json: bool) -> None:
     """Count a face set by split, label, source, group and size, and draw a contact sheet.
 
@@ -26,10 +28,4 @@ def command(faceset: Path, sheet: Path | None, seed: int, as_json: bool) -> None
     from facetell.api import inspect
 
     sheet = sheet or Path(f"{faceset.resolve().name}-sheet.png")
-    result = inspect(faceset, sheet=sheet, seed=seed)
-    if as_json:
-        click.echo(json.dumps(result.as_dict(), indent=2))
-        return
-    from facetell.cli.tables import print_summary
-
-    print_summary(result.as_dict())
+    options.print_result(inspect(faceset, sheet=sheet, seed=seed).as_dict(), as_json, print_summary)

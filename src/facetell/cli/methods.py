@@ -6,12 +6,14 @@ import json
 
 import click
 
+from facetell.cli import options
+
 __all__ = ["command"]
 
 
 @click.command("methods")
 @click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@options.json_option
 def command(name: str | None, as_json: bool) -> None:
     """List detection methods with their settings, defaults and presets.
 

@@ -7,54 +7,45 @@ from typing import Any
 
 import click
 
+from facetell.cli import options
 from facetell.progress import Bars
 
 __all__ = ["command"]
 
 
 @click.command("prepare")
-@click.argument("source", type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Where the face set goes.")
-@click.option("--seed", default=0, show_default=True, help="Draws the splits that the source leaves open.")
-@click.option(
+@click.argument("source", type=options.PATH)
+@options.out_option("Where the face set goes.")
+@options.seed_option("the splits that the source leaves open")
+@options.choice_option(
     "--subfolders",
-    type=click.Choice(["group", "source"]),
-    default="group",
-    show_default=True,
-    help="What folders below real/ and fake/ mean: a video or person whose pictures stay together, or a generator.",
+    ("group", "source"),
+    "What folders below real/ and fake/ mean: a video or person whose pictures stay together, or a generator.",
 )
-@click.option(
+@options.choice_option(
     "--faces",
-    type=click.Choice(["auto", "find", "crops"]),
-    default="auto",
-    show_default=True,
-    help="find: look for faces in photos and videos; crops: every picture is a face crop; auto: find, if there are videos.",
+    ("auto", "find", "crops"),
+    "find: look for faces in photos and videos; crops: every picture is a face crop; auto: find, if there are videos.",
 )
 @click.option(
     "--layout", metavar="NAME", help="A data set as downloaded, see `facetell sources`.  [default: recognised]"
 )
-@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Of the layout: compression=c23.")
-@click.option("--frames", default="32", show_default=True, help="Of a video: 32 (spread over time), 2s (every), all.")
-@click.option("--margin", default=1.3, show_default=True, help="Side of the crop over the side of the face.")
+@click.option("--option", "layout_options", multiple=True, metavar="KEY=VALUE", help="Of the layout: compression=c23.")
+@options.frames_option(32)
+@options.value_option("--margin", 1.3, "Side of the crop over the side of the face.")
 @click.option("--align", is_flag=True, help="Turn and scale faces by their landmarks.")
-@click.option(
-    "--crop-size", default=512, show_default=True, help="Larger crops are shrunk to this many pixels; 0: never."
-)
+@options.value_option("--crop-size", 512, "Larger crops are shrunk to this many pixels; 0: never.")
 @click.option("--jpeg", type=click.IntRange(1, 100), help="Store crops as JPEG of this quality.  [default: PNG]")
-@click.option("--min-face", default=32.0, show_default=True, help="Smallest side of a face in pixels.")
-@click.option("--min-quality", default=0.25, show_default=True, help="Smallest quality of a face, 0 to 1.")
+@options.value_option("--min-face", 32.0, "Smallest side of a face in pixels.")
+@options.value_option("--min-quality", 0.25, "Smallest quality of a face, 0 to 1.")
 @click.option("--largest", is_flag=True, help="Only the largest face of each frame: bystanders are not fakes.")
-@click.option("--face-model", metavar="NAME|FILE.onnx", help="Another face detector: centerface, mtcnn, YuNet's file.")
-@click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one per core]")
+@options.face_model_option()
+@options.workers_option()
 @click.option("--overwrite", is_flag=True, help="Replace a face set that is there.")
 def command(
     source: Path,
     out: Path,
-    seed: int,
-    subfolders: str,
-    faces: str,
-    layout: str | None,
-    options: tuple[str, ...],
+    layout_options: tuple[str, ...],
     frames: str,
     margin: float,
     align: bool,
@@ -64,8 +55,7 @@ def command(
     min_quality: float,
     largest: bool,
     face_model: str | None,
-    workers: int | None,
-    overwrite: bool,
+    **given: Any,
 ) -> None:
     """Turn face pictures, photos, videos or a whole data set into a face set.
 
@@ -91,9 +81,8 @@ def command(
     extraction = Extraction(finding, parse(frames), jpeg, largest)
     with Bars() as progress:
         faceset = prepare(
-            source, out, seed=seed, subfolders=subfolders, faces=faces, layout=layout, options=dict(map(_pair, options)),
-            extraction=extraction, workers=workers, overwrite=overwrite, progress=progress,
-        )  # fmt: skip
+            source, out, options=dict(map(_pair, layout_options)), extraction=extraction, **given, progress=progress
+        )
     info: dict[str, Any] = faceset.info
     click.echo(f"{out}: {len(faceset):,} faces, splits {', '.join(faceset.splits)}")
     for note in info.get("notes", []):

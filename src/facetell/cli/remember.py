@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
+
+from facetell.cli import options
 
 __all__ = ["command"]
 
 
 @click.command("remember")
-@click.argument("detector", type=click.Path(path_type=Path))
-@click.argument("faceset", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "--faces", default=1000, show_default=True, help="Most faces to keep for learning, and as many for measuring."
-)
+@options.detector_argument
+@click.argument("faceset", required=False, type=options.PATH)
+@options.value_option("--faces", 1000, "Most faces to keep for learning, and as many for measuring.")
 @click.option("--forget", is_flag=True, help="Delete the replay buffer instead.")
-@click.option("--seed", default=0, show_default=True, help="Draws the faces.")
-def command(detector: Path, faceset: Path | None, faces: int, forget: bool, seed: int) -> None:
+@options.seed_option("the faces")
+def command(detector: Path, faceset: Path | None, forget: bool, **given: Any) -> None:
     """Copy a few faces of FACESET, which DETECTOR was fitted on, into its folder.
 
     This is its replay buffer: facetell adapt learns from these faces again and measures on them, so that a new kind of fake
@@ -31,9 +32,8 @@ def command(detector: Path, faceset: Path | None, faces: int, forget: bool, seed
     """
     from facetell.api import remember
 
-    kept = remember(detector, faceset, faces=faces, forget=forget, seed=seed)
-    for warning in kept.warnings:
-        click.echo(f"warning: {warning}", err=True)
+    kept = remember(detector, faceset, forget=forget, **given)
+    options.print_warnings(kept.warnings)
     if forget:
         click.echo(f"{detector}: keeps no faces any more")
         return

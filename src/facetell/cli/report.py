@@ -6,13 +6,15 @@ from pathlib import Path
 
 import click
 
+from facetell.cli import options
+
 __all__ = ["command"]
 
 
 @click.command("report")
-@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The file, such as report.html.")
-@click.option("--title", default="facetell report", show_default=True, help="Its heading.")
+@click.argument("results", nargs=-1, required=True, type=options.PATH)
+@options.out_option("The file, such as report.html.")
+@options.value_option("--title", "facetell report", "Its heading.")
 def command(results: tuple[Path, ...], out: Path, title: str) -> None:
     """Put results into one HTML page that opens from disk.
 

@@ -7,12 +7,14 @@ import textwrap
 
 import click
 
+from facetell.cli import options
+
 __all__ = ["command"]
 
 
 @click.command("sources")
 @click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@options.json_option
 def command(name: str | None, as_json: bool) -> None:
     """List the data sets that are understood as downloaded, with the folders each must have.
 

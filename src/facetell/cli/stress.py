@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 import click
 
+from facetell.cli import options
+from facetell.cli.tables import print_stress
 from facetell.progress import Bars
 
 __all__ = ["command"]
 
 
 @click.command("stress")
-@click.argument("detector", type=click.Path(path_type=Path))
-@click.argument("faceset", type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Where the report goes.")
-@click.option("--split", default="test", show_default=True, help="Split to measure on.")
+@options.detector_argument
+@options.faceset_argument
+@options.out_option("Where the report goes.")
+@options.split_option("Split to measure on.")
 @click.option("--only", metavar="NAME,...", help="These corruptions, such as jpeg,blur.  [default: all]")
 @click.option("--at", metavar="NAME", help="Operating point that decides.  [default: the detector's own]")
-@click.option("--seed", default=0, show_default=True, help="Draws noise, screenshot crops and intervals.")
-@click.option("--workers", type=click.IntRange(1), help="Threads that corrupt.  [default: one per core]")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
-def command(
-    detector: Path,
-    faceset: Path,
-    out: Path,
-    split: str,
-    only: str | None,
-    at: str | None,
-    seed: int,
-    workers: int | None,
-    device: str,
-    as_json: bool,
-) -> None:
+@options.seed_option("noise, screenshot crops and intervals")
+@options.workers_option("Threads that corrupt.")
+@options.device_option
+@options.json_option
+def command(detector: Path, faceset: Path, out: Path, only: str | None, as_json: bool, **given: Any) -> None:
     """Measure a detector on compressed, resized, filmed and posted faces.
 
     Nine corruptions in five strengths each: jpeg, rejpeg, resize, blur, noise, gamma, h264, screenshot, social. The
@@ -49,14 +40,5 @@ def command(
 
     names = None if only is None else [name.strip() for name in only.split(",") if name.strip()]
     with Bars() as progress:
-        found = stress(
-            detector, faceset, out, split=split, only=names, at=at, seed=seed, workers=workers, device=device,
-            progress=progress,
-        )  # fmt: skip
-    numbers = found.as_dict()
-    if as_json:
-        click.echo(json.dumps(numbers, indent=2))
-        return
-    from facetell.cli.tables import print_stress
-
-    print_stress(numbers, out)
+        found = stress(detector, faceset, out, only=names, **given, progress=progress)
+    options.print_result(found.as_dict(), as_json, print_stress, out)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+
+from facetell.cli.options import print_warnings
 
 __all__ = [
     "print_adaptation",
@@ -49,8 +50,7 @@ def print_report(report: dict[str, Any], out: Path) -> None:
     )
     for name, found in metrics.items():
         click.echo(f"  {name:<20}{_number(found['value'])}   {_number(found['low'])} to {_number(found['high'])}")
-    for warning in report["warnings"]:
-        click.echo(f"warning: {warning}", err=True)
+    print_warnings(report["warnings"])
     click.echo(f"report: {out / 'report.md'}")
 
 
@@ -62,29 +62,27 @@ def print_comparison(comparison: dict[str, Any], out: Path) -> None:
         click.echo(f"AUROC {_number(area['value'])}   {interval}   {report['name']}")
     for one in comparison["comparisons"]:
         click.echo(one["conclusion"])
-    for warning in comparison["warnings"]:
-        click.echo(f"warning: {warning}", err=True)
+    print_warnings(comparison["warnings"])
     click.echo(f"comparison: {out / 'compare.md'}")
 
 
 def print_explanation(explanation: dict[str, Any], out: Path) -> None:
     """Print how many faces were explained, whether the maps can be believed, and where the pictures are."""
-    from facetell.explanation.page import pointed
+    from facetell.explanation.pointing import pointing_sentence
 
     count, kinds = len(explanation["faces"]), explanation["kinds"]
     click.echo(f"{count:,} face{'s' * (count != 1)}: {', '.join(kind['title'] for kind in kinds.values())}")
     for sentence in (explanation["sanity"] or {"sentences": []})["sentences"]:
         click.echo(sentence)
     for key, game in (explanation["pointing"] or {"kinds": {}})["kinds"].items():
-        click.echo(pointed(kinds[key]["title"], game))
-    for warning in explanation["warnings"]:
-        click.echo(f"warning: {warning}", err=True)
+        click.echo(pointing_sentence(kinds[key]["title"], game))
+    print_warnings(explanation["warnings"])
     click.echo(f"explanation: {out / 'report.md'}")
 
 
 def print_stress(found: dict[str, Any], out: Path) -> None:
     """Print the summary, the AUROC of each corruption and strength, the speed, and where the rest is."""
-    from facetell.reporting.stress_page import headline, speed_of
+    from facetell.reporting.stress import headline, speed_of
 
     click.echo(headline(found))
     click.echo(f"  {'AUROC at strength':<24}{'none':>8}" + "".join(f"{level:>8}" for level in range(1, 6)))
@@ -93,8 +91,7 @@ def print_stress(found: dict[str, Any], out: Path) -> None:
         areas = [clean, *(one["auroc"]["value"] for one in entry["strengths"])]
         click.echo(f"  {entry['title']:<24}" + "".join(f"{area:8.3f}" for area in areas))
     click.echo(speed_of(found))
-    for warning in found["warnings"]:
-        click.echo(f"warning: {warning}", err=True)
+    print_warnings(found["warnings"])
     click.echo(f"stress report: {out / 'stress.md'}")
 
 
@@ -112,8 +109,7 @@ def print_audit(audit: dict[str, Any], out: Path | None) -> None:
         click.echo(f"  AUROC {_number(one['auroc'])}   {interval}   {one['family']} alone")
     if not audit["shortcuts"]["families"]:
         click.echo("  shortcuts not measured: a label has fewer than 20 groups")
-    for line in audit["findings"]:
-        click.echo(f"warning: {line}", err=True)
+    print_warnings(audit["findings"])
     if not audit["findings"]:
         click.echo("nothing found")
     if out is not None:
@@ -134,8 +130,7 @@ def print_watch(watch: dict[str, Any], out: Path | None) -> None:
         click.echo(f"  {batch['files']:>8,}{shares}{tests[0]}  {batch['name']}")
         for other in tests[1:]:
             click.echo(f"{'':36}{other}")
-    for warning in watch["warnings"]:
-        click.echo(f"warning: {warning}", err=True)
+    print_warnings(watch["warnings"])
     if watch["next"]:
         click.echo(f"hint: {watch['next']}", err=True)
     if out is not None:
@@ -151,8 +146,7 @@ def _number(value: float | None) -> str:
 
 def print_adaptation(record: dict[str, Any], out: Path | None) -> None:
     """Print what was tried, what was chosen and why, and the acceptance checks; ``out`` is None when it was refused."""
-    for sentence in record["sentences"]:
-        click.echo(f"warning: {sentence}", err=True)
+    print_warnings(record["sentences"])
     click.echo(f"  {'AUROC, new':>12}{'fall, old':>12}  tried ({record['before']:.3f} before)")
     for each in record["tried"]:
         fall = "–" if each["fall"] is None else f"{each['fall']:.4f}"
@@ -175,15 +169,16 @@ def print_adaptation(record: dict[str, Any], out: Path | None) -> None:
         click.echo(f"{out}: a detector (facetell history {out})")
 
 
-def print_history(fitted: Mapping[str, Any], adapted: Sequence[Mapping[str, Any]]) -> None:
+def print_history(history: dict[str, Any]) -> None:
     """Print how a detector was fitted, and each kind of fake it has learned since."""
+    fitted = history["fitted"]
     data = fitted["data"]
     shots = f", {data['shots']} shots per class" if data.get("shots") else ""
     click.echo(
         f"1. fitted by {fitted['method']} from {fitted['start']}, on split {data['split']} of {data['name']} "
         f"({data['images']:,} images{shots}; {', '.join(data['sources'])}), seed {fitted['seed']}"
     )
-    for number, event in enumerate(adapted, 2):
+    for number, event in enumerate(history["adapted"], 2):
         new = event["checks"]["new"]
         click.echo(
             f"{number}. adapted {event['when']} from {event['parent']['name']} ({event['parent']['identity']}), "

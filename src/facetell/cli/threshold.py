@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
+from facetell.cli import options
 from facetell.progress import Bars
-
-if TYPE_CHECKING:
-    from facetell.api._threshold import Chosen
 
 __all__ = ["command"]
 
 
 @click.command("threshold")
-@click.argument("detector", type=click.Path(path_type=Path))
-@click.argument("faceset", type=click.Path(path_type=Path))
+@options.detector_argument
+@options.faceset_argument
 @click.option("--at", metavar="RULE", help="Rule that chooses the operating point, see below.")
 @click.option("--name", help="Name to store it by; 'default' decides unless another is asked for.  [default: the rule]")
 @click.option("--unsure", "coverage", type=float, help="Store an unsure band of this coverage, such as 0.9; 0: none.")
-@click.option("--split", default="validation", show_default=True, help="Split to choose on, never test.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
-def command(
-    detector: Path,
-    faceset: Path,
-    at: str | None,
-    name: str | None,
-    coverage: float | None,
-    split: str,
-    device: str,
-    as_json: bool,
-) -> None:
+@options.split_option("Split to choose on, never test.", default="validation")
+@options.device_option
+@options.json_option
+def command(detector: Path, faceset: Path, as_json: bool, **given: Any) -> None:
     """Choose when DETECTOR says fake, and when it is unsure, on a split of a labelled face set.
 
     RULE is balanced_accuracy (or youden, the same), f1, accuracy, eer, fpr=0.01 (most fakes found with at most that share
@@ -50,34 +38,32 @@ def command(
     from facetell.api import threshold
 
     with Bars() as progress:
-        found = threshold(
-            detector, faceset, split=split, at=at, name=name, coverage=coverage, device=device,
-            progress=progress,
-        )  # fmt: skip
-    if as_json:
-        click.echo(json.dumps(found.as_dict(), indent=2))
-        return
-    _show(found.face, found.name, "face")
-    if found.video:
-        _show(found.video, found.name, "video")
-    for warning in found.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        found = threshold(detector, faceset, **given, progress=progress)
+    options.print_result(found.as_dict(), as_json, _print)
 
 
-def _show(chosen: Chosen, name: str | None, unit: str) -> None:
-    point, band = chosen.point, chosen.unsure
+def _print(found: dict[str, Any]) -> None:
+    for unit in ("face", "video"):
+        if found[unit]:
+            _print_chosen(found[unit], found["name"], unit)
+    options.print_warnings(found["warnings"])
+
+
+def _print_chosen(chosen: dict[str, Any], name: str | None, unit: str) -> None:
+    point, band = chosen["point"], chosen["unsure"]
     if point:
+        on = point["on"]
         click.echo(
-            f"{name} for a {unit}: {point.value:.4f}, on {point.on.n_real:,} real and {point.on.n_fake:,} fake of "
-            f"{point.on.groups:,} groups"
+            f"{name} for a {unit}: {point['value']:.4f}, on {on['n_real']:,} real and {on['n_fake']:,} fake of "
+            f"{on['groups']:,} groups"
         )
         for rate in ("fpr", "recall", "precision"):
-            found = point.rates[rate]
+            found = point["rates"][rate]
             if found["value"] is not None:
                 click.echo(f"  {rate:<10}{found['value']:.4f}   {found['low']:.4f} to {found['high']:.4f}")
     if band:
-        low, high = band.fake_from, band.real_to
+        low, high = band["fake_from"], band["real_to"]
         between = (
             f"{low:.4f} to {high:.4f}" if low <= high else "none but what the threshold leaves: the classes are apart"
         )
-        click.echo(f"unsure for a {unit} at coverage {band.coverage:g}: {between}")
+        click.echo(f"unsure for a {unit} at coverage {band['coverage']:g}: {between}")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 import click
+
+from facetell.cli import options
 
 __all__ = ["command"]
 
 
 @click.command("verify")
-@click.argument("detector", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@options.detector_argument
+@options.json_option
 def command(detector: Path, as_json: bool) -> None:
     """Check a detector whole: files and hashes, tensors, and that its self-test gives the stored logits again.
 
@@ -22,13 +24,13 @@ def command(detector: Path, as_json: bool) -> None:
     """
     from facetell.api import verify
 
-    result = verify(detector)
-    if as_json:
-        click.echo(json.dumps(result.as_dict()))
-        return
-    points = ", ".join(f"{name} {value:.4g}" for name, value in result.operating_points.items())
+    options.print_result(verify(detector).as_dict(), as_json, _print, detector)
+
+
+def _print(result: dict[str, Any], detector: Path) -> None:
+    points = ", ".join(f"{name} {value:.4g}" for name, value in result["operating_points"].items())
     click.echo(
-        f"{detector}: whole. {result.method} at {result.size}×{result.size}, {result.parameters:,} parameters, "
-        f"{result.files} files, self-test within {result.selftest_difference:.1e}; "
+        f"{detector}: whole. {result['method']} at {result['size']}×{result['size']}, {result['parameters']:,} "
+        f"parameters, {result['files']} files, self-test within {result['selftest_difference']:.1e}; "
         f"operating points: {points}"
     )

@@ -1,4 +1,4 @@
-"""Metrics, intervals, comparison, calibration, thresholds, predictions: what a detector is worth, with numpy alone."""
+"""Metrics, intervals, comparison, calibration, thresholds, predictions: what a detector is worth, with numpy and scipy alone."""
 
 from __future__ import annotations
 

@@ -27,12 +27,12 @@ from facetell.evaluation.metrics import (
 
 __all__ = [
     "Intervals",
+    "WeightedMetrics",
     "check_bootstrap",
     "draw_groups",
     "group_members",
     "grouped_bootstrap",
     "percentiles",
-    "weighted_summary",
 ]
 
 _ECE_BINS = 15
@@ -54,8 +54,8 @@ class Intervals(dict[str, tuple[float, float]]):
         self.omitted = omitted
 
 
-class _Weighted:
-    """The metrics of one table for many weightings of its rows."""
+class WeightedMetrics:
+    """The metrics of one table for many weightings of its rows: a weight of k counts a face as if it stood there k times."""
 
     def __init__(self, labels: ArrayLike, scores: ArrayLike, threshold: float) -> None:
         y, s = checked(labels, scores)
@@ -85,16 +85,6 @@ class _Weighted:
                 "log_loss": loss / n,
             }
         return {key: values[key] for key in SUMMARY_KEYS}
-
-
-def weighted_summary(labels: ArrayLike, scores: ArrayLike, threshold: float, weights: ArrayLike) -> dict[str, Floats]:
-    """Return :func:`~facetell.evaluation.metrics.summary` for each row of ``weights`` (R, N): every value is (R,).
-
-    A weight of k counts a face as if its row stood k times in the table.
-    """
-    weighted = _Weighted(labels, scores, threshold)
-    w = np.asarray(weights, dtype=np.float64)
-    return weighted(w[:, weighted.ranking.order], w @ weighted.columns)
 
 
 def check_bootstrap(repetitions: int, level: float) -> None:
@@ -160,7 +150,7 @@ def grouped_bootstrap(
         nothing = dict.fromkeys(SUMMARY_KEYS, (float("nan"), float("nan")))
         return Intervals(nothing, groups=n_groups, repetitions=0, omitted=0)
 
-    weighted = _Weighted(labels, scores, threshold)
+    weighted = WeightedMetrics(labels, scores, threshold)
     ranked_members = members[weighted.ranking.order]
     per_group = np.zeros((n_groups, weighted.columns.shape[1]))
     np.add.at(per_group, members, weighted.columns)

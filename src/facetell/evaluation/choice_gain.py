@@ -8,6 +8,7 @@ and measures the chosen one on the faces that the resample left out. It costs no
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from facetell.evaluation.bootstrap import draw_groups, group_members, percentiles
 from facetell.evaluation.metrics import auroc
 
-__all__ = ["REPETITIONS", "Gain", "deal", "gain_of_choice"]
+__all__ = ["REPETITIONS", "Gain", "assign_folds", "gain_of_choice"]
 
 REPETITIONS = 1000
 SHRINK = (0.368 / 0.632) ** 0.5
@@ -26,7 +27,7 @@ SHRINK = (0.368 / 0.632) ** 0.5
 Floats = NDArray[np.float64]
 
 
-def deal(labels: NDArray[Any], groups: ArrayLike, folds: int, seed: int) -> NDArray[np.int64]:
+def assign_folds(labels: NDArray[Any], groups: ArrayLike, folds: int, seed: int) -> NDArray[np.int64]:
     """The fold (N,) of each row: groups stay whole, and each kind of group (real, fake, both) is dealt out in turn.
 
     So no fold lacks a label that has as many groups as there are folds.
@@ -75,7 +76,7 @@ def gain_of_choice(
     n_groups, members = group_members(groups, len(labels))
     y = np.asarray(labels, dtype=bool)
     gains, reached, was = list[float](), list[float](), list[float]()
-    for repetition, weights in enumerate(_single(draw_groups(n_groups, len(labels), repetitions, seed))):
+    for repetition, weights in enumerate(chain.from_iterable(draw_groups(n_groups, len(labels), repetitions, seed))):
         mine = weights[members]
         inside, outside = np.repeat(np.arange(len(y)), mine.astype(np.int64)), np.flatnonzero(mine == 0)
         if any(len(np.unique(y[side])) < 2 for side in (inside, outside)):
@@ -96,8 +97,3 @@ def gain_of_choice(
         high=high,
         risk=float(np.mean(likely <= 0)),
     )
-
-
-def _single(blocks: Any) -> Any:
-    for block in blocks:
-        yield from np.atleast_2d(block)

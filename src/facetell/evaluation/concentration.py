@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from facetell.evaluation.bootstrap import group_members
 from facetell.evaluation.rates import effective_share, rate_interval
 
-__all__ = ["FOLLOWS", "error_rates", "following", "rank_correlation", "spearman", "worst_groups"]
+__all__ = ["FOLLOWS", "error_rates", "followed_families", "rank_correlation", "spearman", "worst_groups"]
 
 FOLLOWS = 0.2
 """A detector follows a measurement when the interval of their rank correlation within a class lies above this."""
@@ -112,7 +112,7 @@ def rank_correlation(one: ArrayLike, other: ArrayLike, groups: int) -> dict[str,
     return {"value": value, "low": math.tanh(middle - away), "high": math.tanh(middle + away)}
 
 
-def following(
+def followed_families(
     families: Sequence[str], scores: NDArray[np.float64], logits: NDArray[Any], labels: NDArray[Any], groups: ArrayLike
 ) -> list[dict[str, Any]]:
     """Rank correlation of a detector's logit with the logit of each family of features, within each class.

@@ -18,9 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 from facetell.evaluation.bootstrap import draw_groups, group_members, percentiles
 from facetell.evaluation.metrics import Ranking, checked
 from facetell.evaluation.score_curves import calibrated, log_odds
-from facetell.evaluation.thresholds import cuts_of
+from facetell.evaluation.thresholds import candidate_thresholds
 
-__all__ = ["LOG_ODDS_LIMIT", "density", "ideal_thresholds", "on_axis", "silverman"]
+__all__ = ["LOG_ODDS_LIMIT", "clipped_log_odds", "density", "ideal_thresholds", "silverman_bandwidth"]
 
 LOG_ODDS_LIMIT = 16.0  # one in ten million: what lies beyond is as sure
 _GRID = 512
@@ -28,12 +28,12 @@ _GRID = 512
 Floats = NDArray[np.float64]
 
 
-def on_axis(scores: ArrayLike) -> Floats:
+def clipped_log_odds(scores: ArrayLike) -> Floats:
     """Return the log-odds of ``scores``, within ±:data:`LOG_ODDS_LIMIT`."""
     return np.clip(log_odds(scores), -LOG_ODDS_LIMIT, LOG_ODDS_LIMIT)
 
 
-def silverman(values: ArrayLike) -> float:
+def silverman_bandwidth(values: ArrayLike) -> float:
     """Bandwidth for ``values`` (N,): 0.9 min(σ, IQR / 1.34) N^(-1/5) (Silverman 1986, eq. 3.31)."""
     v = np.asarray(values, dtype=np.float64)
     deviation = float(np.std(v))
@@ -49,22 +49,20 @@ class _Smoother:
 
     def __init__(self, values: Floats, grid: Floats) -> None:
         step = float(grid[1] - grid[0])
-        width = max(silverman(values), float(grid[-1] - grid[0]) / 80)  # equal scores stay visible
-        self.size = grid.size
+        width = max(silverman_bandwidth(values), float(grid[-1] - grid[0]) / 80)  # equal scores stay visible
+        self.size, self.step, self.sigma = grid.size, step, width / step
         self.cells = np.clip(np.rint((values - grid[0]) / step).astype(int), 0, grid.size - 1)
-        reach = int(np.ceil(5 * width / step))
-        bell = np.exp(-0.5 * (np.arange(-reach, reach + 1) * step / width) ** 2)
-        self.bell = bell / (bell.sum() * step)
 
     def __call__(self, weights: Floats | None = None) -> Floats:
-        counts = np.bincount(self.cells, weights=weights, minlength=self.size)
-        reach = self.bell.size // 2
-        smooth = np.convolve(counts, self.bell, mode="full")[reach : reach + self.size]
-        return np.asarray(smooth / counts.sum())
+        from scipy.ndimage import gaussian_filter1d  # slow to import
+
+        counts = np.bincount(self.cells, weights=weights, minlength=self.size).astype(np.float64)
+        smooth = gaussian_filter1d(counts, self.sigma, mode="constant", radius=int(np.ceil(5 * self.sigma)))
+        return np.asarray(smooth / (counts.sum() * self.step))
 
 
 def density(values: ArrayLike, grid: Floats) -> Floats:
-    """Gaussian kernel density (K,) of ``values`` (N,) on an even ``grid`` (K,), bandwidth by :func:`silverman`."""
+    """Gaussian kernel density (K,) of ``values`` (N,) on an even ``grid`` (K,), bandwidth by :func:`silverman_bandwidth`."""
     return _Smoother(np.asarray(values, dtype=np.float64), grid)()
 
 
@@ -103,12 +101,12 @@ def ideal_thresholds(
     y, s = checked(labels, scores)
     if y.all() or not y.any():
         return None
-    x = on_axis(s)
+    x = clipped_log_odds(s)
     margin = max(0.08 * float(np.ptp(x)), 1.0)
     grid = np.linspace(x.min() - margin, x.max() + margin, _GRID)
     real, fake = _Smoother(x[~y], grid), _Smoother(x[y], grid)
     ranking = Ranking(y, s)
-    cuts = cuts_of(ranking.thresholds)
+    cuts = candidate_thresholds(ranking.thresholds)
     nearness = np.abs(cuts - 0.5)
 
     def ideal(weights: Floats | None) -> tuple[float, float]:

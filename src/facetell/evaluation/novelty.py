@@ -1,4 +1,4 @@
-"""Which faces lie far from all known ones and close to each other? Distances between points, numpy alone.
+"""Which faces lie far from all known ones and close to each other? By distances between points.
 
 *Far* is measured as by Sun et al. (2022, "Out-of-distribution detection with deep nearest neighbors"): by the distance
 to the k-th nearest known face, held against the same distance of the known faces themselves, each without its own group.
@@ -16,6 +16,7 @@ independent; those of one person are not.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -73,21 +74,24 @@ def novelty(
 
     Raises DataError where a known face has fewer than ``k`` others outside its group.
     """
+    from scipy.sparse.csgraph import connected_components  # slow to import, as the other
+    from scipy.spatial.distance import cdist
+
     x, r = np.asarray(points, dtype=np.float64), np.asarray(known, dtype=np.float64)
     names = np.asarray(groups)
-    own = _distances(r, r)
+    own = cdist(r, r)
     own[names[:, None] == names] = np.inf
     if len(r) <= k or not np.isfinite(apart := np.partition(own, k - 1, axis=1)[:, k - 1]).all():
         raise DataError(f"the reference has too few groups: every face needs {k} others outside its own")
     limit, link = np.quantile(apart, [FAR, LINK])
-    to_known, between = _distances(x, r), _distances(x, x)
+    to_known, between = cdist(x, r), cdist(x, x)
     nearest = np.argpartition(to_known, k - 1, axis=1)[:, :k]
     distances = np.take_along_axis(to_known, nearest, axis=1).max(axis=1)
     far = distances > limit
     kinds = [to_known[:, np.asarray(labels) == label] for label in np.unique(labels)]
     p = np.max([_crowded(between, kind, k) for kind in kinds], axis=0)
     cores = np.flatnonzero(far & (p < alpha))
-    of_core = _linked(between[np.ix_(cores, cores)] < link)
+    _, of_core = connected_components(between[np.ix_(cores, cores)] < link, directed=False)
     clusters, counts = [], []
     belongs = _belongs(between[:, cores], of_core, np.where(far, np.minimum(distances, link), 0.0))
     belongs[cores] = of_core
@@ -121,41 +125,13 @@ def crowding_p(crowd: ArrayLike, k: int, files: int, known: int) -> Floats:
 
     That is: among the first crowd + k - 1 of all are at most k - 1 known ones, which is hypergeometric. 1 ≤ k ≤ known.
     """
-    m = np.asarray(crowd, dtype=np.int64)
-    total = files + known
-    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, total + 1)))])
+    from scipy.stats import hypergeom  # slow to import
 
-    def choose(n: int, hits: NDArray[np.int64]) -> Floats:
-        inside = (hits >= 0) & (hits <= n)
-        safe = np.where(inside, hits, 0)
-        return np.where(inside, log_factorial[n] - log_factorial[safe] - log_factorial[n - safe], -np.inf)
-
-    first = (m + k - 1)[:, None]
-    hits = np.arange(k)[None, :]
-    terms = choose(known, np.broadcast_to(hits, (len(m), k))) + choose(files, first - hits) - choose(total, first)
-    return np.asarray(np.minimum(np.exp(terms).sum(axis=1), 1.0))
+    first = np.asarray(crowd, dtype=np.int64) + k - 1
+    return np.asarray(hypergeom.cdf(k - 1, files + known, known, first))
 
 
-def _distances(a: Floats, b: Floats) -> Floats:
-    """(N, M) Euclidean, without the (N, M, D) differences in memory."""
-    squared = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1) - 2 * a @ b.T
-    return np.asarray(np.sqrt(np.maximum(squared, 0)))
-
-
-def _linked(near: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The connected component (N,) of each node of a graph (N, N), numbered from 0."""
-    names = np.full(len(near), -1, dtype=np.int64)
-    for start in range(len(near)):
-        if names[start] < 0:
-            names[start] = name = names.max() + 1
-            reached = np.array([start])
-            while reached.size:
-                reached = np.flatnonzero(near[reached].any(axis=0) & (names < 0))
-                names[reached] = name
-    return names
-
-
-def _belongs(to_cores: Floats, of_core: NDArray[np.int64], reach: Floats) -> NDArray[np.int64]:
+def _belongs(to_cores: Floats, of_core: NDArray[np.integer[Any]], reach: Floats) -> NDArray[np.int64]:
     """The component (N,) of the nearest core by ``to_cores`` (N, C) where that is nearer than ``reach`` (N,), else -1."""
     if not len(of_core):
         return np.full(len(to_cores), -1, dtype=np.int64)

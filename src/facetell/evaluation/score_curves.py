@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from facetell.errors import DataError
 from facetell.evaluation.metrics import checked
@@ -36,7 +36,6 @@ ISOTONIC_FACES = 1000
 Floats = NDArray[np.float64]
 
 _ROUNDING = 1e-12
-_STEPS = 60  # halvings of log T over a range of 6: far below float64 resolution
 
 
 def calibrated(logits: ArrayLike, temperature: float) -> NDArray[np.float64]:
@@ -47,13 +46,15 @@ def calibrated(logits: ArrayLike, temperature: float) -> NDArray[np.float64]:
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     """Return the T in :data:`TEMPERATURE_RANGE` with the least log loss of ``logits`` (N,) against ``labels`` (N,).
 
-    The loss is convex in 1 / T, so its slope has one root, found by bisection on log T. When every logit already has
+    The loss is convex in 1 / T, so its slope has one root, found by Brent's method on log T. When every logit already has
     the sign of its label the loss has no minimum (T -> 0 only makes a perfect fit more certain than the data can
     show); then Platt's targets (n + 1) / (n + 2) and 1 / (n + 2) replace 1 and 0 (Platt 1999, eq. 4 and 5).
     When the slope has no root in the range the nearer bound is returned.
 
     Raises :class:`~facetell.errors.DataError` when a class is missing or a logit is not finite.
     """
+    from scipy.optimize import brentq  # slow to import
+
     y, z = checked(labels, logits)
     n_fake = int(y.sum())
     n_real = y.size - n_fake
@@ -75,17 +76,12 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
         return TEMPERATURE_RANGE[0]
     if slope(high) >= 0:
         return TEMPERATURE_RANGE[1]
-    for _ in range(_STEPS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if slope(middle) > 0 else (low, middle)
-    return float(np.exp((low + high) / 2))
+    return float(np.exp(brentq(slope, low, high, xtol=1e-14)))
 
 
 def log_odds(scores: ArrayLike) -> Floats:
     """Return log(p / (1 - p)) of ``scores`` in [0, 1], -inf and inf at the ends: what ``calibrated`` undoes."""
-    p = np.asarray(scores, dtype=np.float64)
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.log(p) - np.log1p(-p))
+    return np.asarray(logit(np.asarray(scores, dtype=np.float64)))
 
 
 def prior_shift(prevalence: float, share: float) -> float:

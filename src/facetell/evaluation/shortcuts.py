@@ -14,10 +14,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from facetell.evaluation.choice_gain import deal
+from facetell.evaluation.choice_gain import assign_folds
 from facetell.evaluation.comparison import auroc_covariance
 
-__all__ = ["MIN_GROUPS", "SOME", "STRONG", "crossfit", "enough", "learn_and_score", "logistic_ridge", "tells"]
+__all__ = [
+    "MIN_GROUPS",
+    "SOME",
+    "STRONG",
+    "crossfit",
+    "enough_groups",
+    "learn_and_score",
+    "logistic_ridge",
+    "shortcut_strengths",
+]
 
 STRONG = 0.8
 """A shortcut is strong when the lower end of its AUROC's interval is above this."""
@@ -95,7 +104,7 @@ def learn_and_score(learned: Floats, labels: NDArray[np.bool_], others: Floats) 
     return logits
 
 
-def enough(labels: NDArray[Any], groups: ArrayLike) -> bool:
+def enough_groups(labels: NDArray[Any], groups: ArrayLike) -> bool:
     """Whether both labels (0, 1) have `MIN_GROUPS` groups; (N,) each."""
     names = np.asarray(groups)
     return all(np.unique(names[labels == label]).size >= MIN_GROUPS for label in (0, 1))
@@ -114,7 +123,7 @@ def crossfit(
 
     Args:
         features: (N, F).
-        labels: (N,) 0 or 1; groups for which `enough` holds.
+        labels: (N,) 0 or 1; groups for which `enough_groups` holds.
         groups: (N,); a group is in one fold.
         families: the columns of each family.
         folds: parts, each scored by what the others teach.
@@ -123,7 +132,7 @@ def crossfit(
     Returns:
         (families, N) logits.
     """
-    of_row = deal(labels, groups, folds, seed)
+    of_row = assign_folds(labels, groups, folds, seed)
     scores = np.empty((len(families), len(labels)))
     for part in range(folds):
         own = of_row == part
@@ -139,7 +148,7 @@ def _by_family(learned: Floats, labels: NDArray[Any], others: Floats, families: 
     return np.stack([learn_and_score(learned[:, family], fake, others[:, family]) for family in families])
 
 
-def tells(
+def shortcut_strengths(
     features: Mapping[str, NDArray[np.floating[Any]]],
     labels: NDArray[Any],
     groups: ArrayLike,

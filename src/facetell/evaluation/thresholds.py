@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from facetell.errors import DataError, SettingsError, near_miss
 from facetell.evaluation.metrics import Ranking
 
-__all__ = ["THRESHOLD_RULES", "check_rule", "choose_threshold", "cuts_of", "promise"]
+__all__ = ["THRESHOLD_RULES", "candidate_thresholds", "check_rule", "choose_threshold", "too_few_warning"]
 
 THRESHOLD_RULES = (
     "balanced_accuracy", "youden", "f1", "accuracy", "eer", "fpr=0.01", "recall=0.95", "precision=0.9", "cost=10",
@@ -49,7 +49,7 @@ def check_rule(rule: str) -> tuple[str, float]:
     )
 
 
-def cuts_of(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+def candidate_thresholds(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """Thresholds (K + 1,) around the distinct ``scores`` (K,), both descending: midway between neighbours.
 
     The outer two lie midway between the extreme score and 1 or 0. Where no number fits between two neighbours the upper
@@ -110,7 +110,7 @@ def choose_threshold(labels: ArrayLike, scores: ArrayLike, rule: str = "balanced
         goals = [tps - fps]
     else:
         goals = [balanced]
-    cuts = cuts_of(ranking.thresholds)
+    cuts = candidate_thresholds(ranking.thresholds)
     # lexsort sorts by its last key first: goals, then nearness to 0.5, then the lower threshold.
     best = np.lexsort([cuts, np.abs(cuts - _CENTRE), *(-goal for goal in reversed(goals))])[0]
     return float(cuts[best])
@@ -130,7 +130,7 @@ def _precise(tps: NDArray[np.int64], fps: NDArray[np.int64], rate: float) -> NDA
     return np.asarray(enough)
 
 
-def promise(rule: str, rates: Mapping[str, Mapping[str, float | None]]) -> str | None:
+def too_few_warning(rule: str, rates: Mapping[str, Mapping[str, float | None]]) -> str | None:
     """Say what can be promised where the faces are too few for the rate that ``rule`` asks for; None where they do.
 
     ``rates``: of :func:`~facetell.evaluation.rates.operating_rates`. Too few: less than one of them, counted as

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from facetell.explanation.explainer import Maps, enlarged
 
-__all__ = ["Pointing", "peak", "pointing_game", "pointing_games"]
+__all__ = ["Pointing", "peak", "pointing_game", "pointing_games", "pointing_sentence"]
 
 
 @dataclass(frozen=True)
@@ -67,3 +67,16 @@ def pointing_games(maps: Maps, regions: Mapping[int, npt.NDArray[np.bool_]]) -> 
     members, masks = list(regions), np.stack(list(regions.values()))
     games = {key: pointing_game(enlarged(values[members], masks.shape[-1]), masks) for key, values in maps.items()}
     return {"n": len(members), "kinds": {key: asdict(game) for key, game in games.items()}}
+
+
+def pointing_sentence(title: str, game: Mapping[str, Any]) -> str:
+    """The sentence that a pointing game allows."""
+    verdict = "no better than chance"
+    if game["low"] > game["chance"]:
+        verdict = "better than chance"
+    elif game["high"] < game["chance"]:
+        verdict = "worse than chance"
+    return (
+        f"{title} points into the forged region of {game['hits']:,} of {game['n']:,} fakes: {game['rate']:.1%} "
+        f"({game['low']:.1%} to {game['high']:.1%}), {verdict} ({game['chance']:.1%})."
+    )

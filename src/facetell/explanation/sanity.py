@@ -6,6 +6,7 @@ A map that looks the same for a network with random weights shows the picture's 
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,8 +16,7 @@ from torch import Tensor, nn
 
 from facetell.evaluation.concentration import spearman
 from facetell.explanation.explainer import Explainer, Maps
-from facetell.explanation.page import believable
-from facetell.reporting.folder import plain
+from facetell.reporting.result_folder import plain
 
 __all__ = ["LEVELS", "LIMIT", "Similarity", "randomised", "sanity", "sanity_check"]
 
@@ -89,5 +89,18 @@ def sanity_check(explainer: Explainer, images: Tensor, maps: Maps, faces: int, s
     some = {key: values[chosen] for key, values in maps.items()}
     found = sanity(explainer.network, explainer.size, images[torch.from_numpy(chosen).to(images.device)], some, seed)
     kinds = {key: {level: plain(asdict(value)) for level, value in levels.items()} for key, levels in found.items()}
-    sentences = [believable(explainer.kinds[key].title, levels, LIMIT) for key, levels in kinds.items()]
+    sentences = [_conclusion(explainer.kinds[key].title, levels, LIMIT) for key, levels in kinds.items()]
     return {"limit": LIMIT, "kinds": kinds, "sentences": sentences}
+
+
+def _conclusion(title: str, levels: Mapping[str, Mapping[str, Any]], limit: float) -> str:
+    """What the sanity check of one kind of map allows to say."""
+    found = levels["all"]
+    if found["strength"] is None:
+        return f"{title}: every map is flat, so nothing can be said."
+    numbers = f"mean absolute rank correlation {found['strength']:.2f} (n = {found['n']})"
+    if found["strength"] > limit:
+        return (
+            f"{title} looks much the same with randomised weights, {numbers}: it shows the picture, not the detector."
+        )
+    return f"randomised weights change {title}, {numbers}, as they should."

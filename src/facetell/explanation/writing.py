@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from facetell.explanation.explainer import Kind, Maps, enlarged
 from facetell.explanation.heatmaps import Row, draw_maps
-from facetell.explanation.page import render
+from facetell.explanation.pointing import pointing_sentence
 from facetell.files import whole_folder
-from facetell.reporting.folder import check_folder, plain, save_json
+from facetell.reporting.pages import markdown_page
+from facetell.reporting.result_folder import check_folder, plain, save_json
 
 __all__ = ["CENTRE_AREA", "EXPLANATION_FORMAT", "Faces", "centre_share", "check_explanation", "write_explanation"]
 
@@ -96,12 +97,18 @@ def write_explanation(
             else:
                 _draw_faces(fresh, faces, entries, kinds)
             np.savez_compressed(fresh / "maps.npz", **arrays, allow_pickle=False)
-            (fresh / "report.md").write_text(render(plain(explanation)), "utf-8")
+            (fresh / "report.md").write_text(_page(plain(explanation)), "utf-8")
             names = {entry.relative_to(fresh).as_posix() for entry in fresh.rglob("*")}
             explanation["written"] = sorted({*names, _MAIN})
             save_json(fresh / _MAIN, plain(explanation))
     found: dict[str, Any] = plain(explanation)
     return found
+
+
+def _page(explanation: Mapping[str, Any]) -> str:
+    games = (explanation["pointing"] or {"kinds": {}})["kinds"]
+    sentences = [pointing_sentence(explanation["kinds"][key]["title"], game) for key, game in games.items()]
+    return markdown_page("explain", {**explanation, "pointing_sentences": sentences})
 
 
 def _draw_faces(folder: Path, faces: Faces, entries: list[dict[str, Any]], kinds: Mapping[str, Kind]) -> None:

@@ -12,7 +12,7 @@ The folder appears whole or not at all.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -20,17 +20,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facetell.errors import DataError, MissingExtraError, UsageError
+from facetell.errors import DataError, UsageError
 from facetell.evaluation.comparison import delong, holm, paired_bootstrap
 from facetell.evaluation.metrics import auroc
 from facetell.evaluation.predictions import read_predictions
 from facetell.files import whole_folder
-from facetell.reporting.comparison_page import conclusion, render
-from facetell.reporting.folder import check_folder, plain, save_json
-from facetell.reporting.overlay import roc_overlay
+from facetell.reporting.pages import markdown_page, p_value
+from facetell.reporting.plots import roc_overlay
 from facetell.reporting.report import LEVEL, REPORT_FORMAT, REPORT_VERSION, few_groups, measure
+from facetell.reporting.result_folder import check_folder, counts_of, draw_plots, plain, save_json
 
-__all__ = ["COMPARISON_FORMAT", "COMPARISON_VERSION", "write_comparison"]
+__all__ = ["COMPARISON_FORMAT", "COMPARISON_VERSION", "conclusion", "write_comparison"]
 
 COMPARISON_FORMAT = "facetell-comparison"
 COMPARISON_VERSION = 1
@@ -38,11 +38,12 @@ COMPARISON_VERSION = 1
 _FILES = ("compare.json", "compare.md", "plots", "plots/roc.png")
 _SHOWN = ("auroc", "balanced_accuracy", "recall", "fpr")
 _REPETITIONS = 1000
+_SMALL = 0.05
 
 Columns = dict[str, NDArray[Any]]
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], Columns]:
+def _read_report(folder: Path) -> tuple[dict[str, Any], Columns]:
     """A report's numbers and predictions."""
     hint = "give folders that `facetell evaluate` wrote"
     try:
@@ -57,7 +58,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], Columns]:
     return report, read_predictions(folder / "predictions.parquet")
 
 
-def _names(folders: Sequence[Path]) -> list[str]:
+def _short_names(folders: Sequence[Path]) -> list[str]:
     """The shortest ends of the paths that tell the folders apart; the same folder again gets a number."""
     parts = [folder.resolve().parts for folder in folders]
     depth = next(d for d in range(1, max(map(len, parts)) + 1) if len({p[-d:] for p in parts}) == len(set(parts)))
@@ -66,7 +67,7 @@ def _names(folders: Sequence[Path]) -> list[str]:
     return [f"{name} ({times + 1})" if times else name for name, times in zip(names, again, strict=True)]
 
 
-def _faces(table: Columns) -> dict[tuple[str, str, int], int]:
+def _rows_by_face(table: Columns) -> dict[tuple[str, str, int], int]:
     """Row of each face: by content and path, equal crops of one path (a video that stands still) in their order."""
     rows: dict[tuple[str, str, int], int] = {}
     seen: dict[tuple[str, str], int] = {}
@@ -76,9 +77,9 @@ def _faces(table: Columns) -> dict[tuple[str, str, int], int]:
     return rows
 
 
-def _matched(names: list[str], tables: list[Columns]) -> tuple[list[Columns], list[str]]:
+def _common_faces(names: list[str], tables: list[Columns]) -> tuple[list[Columns], list[str]]:
     """The common rows of all tables in the order of the first, and what is to be warned of."""
-    faces = [_faces(table) for table in tables]
+    faces = [_rows_by_face(table) for table in tables]
     common = [key for key in faces[0] if all(key in other for other in faces[1:])]
     if not common:
         raise DataError(
@@ -141,14 +142,33 @@ def _adjusted(differences: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def _draw(labels: NDArray[Any], detectors: list[dict[str, Any]], folder: Path) -> dict[str, str]:
-    folder.mkdir()
-    try:
-        roc_overlay(labels, detectors, folder / "roc.png")
-    except MissingExtraError:
-        folder.rmdir()
-        return {}
-    return {"roc": "plots/roc.png"}
+def _interval(test: Mapping[str, float]) -> str:
+    return f"{test['low']:+.3f} to {test['high']:+.3f}"
+
+
+def conclusion(one: Mapping[str, Any], counts: Mapping[str, int], comparisons: int) -> str:
+    """Return the sentence that one entry of ``comparisons`` allows, on faces of these ``counts``.
+
+    A difference is concluded where both tests have p < 0.05, adjusted when there are several comparisons.
+    """
+    a, b, difference = one["a"], one["b"], one["difference"]
+    faces = f"{counts['n']:,} faces of {counts['groups']:,} groups"
+    if difference == 0 and one["delong"]["standard_error"] == 0:
+        return f"{a} and {b} rank these {faces} alike: AUROC {one['auroc_a']:.3f} both."
+    adjusted = f", adjusted for {comparisons} comparisons" if comparisons > 1 else ""
+    numbers = (
+        f"AUROC {one['auroc_a']:.3f} against {one['auroc_b']:.3f}, difference {difference:+.3f} (95% interval "
+        f"{_interval(one['delong'])} over {counts['groups']:,} groups, DeLong {p_value(one['delong']['p_holm'])}, "
+        f"bootstrap {p_value(one['bootstrap']['p_holm'])}{adjusted})"
+    )
+    small = [one[test]["p_holm"] < _SMALL for test in ("delong", "bootstrap")]
+    if all(small):
+        return f"{a} ranks {'better' if difference > 0 else 'worse'} than {b}: {numbers}."
+    doubt = " The two tests disagree: more faces must decide." if any(small) else ""
+    return (
+        f"No difference can be concluded between {a} and {b}: {numbers}; with these {faces} only a true difference of "
+        f"about {one['detectable']:.3f} or more would likely have been seen (80% power).{doubt}"
+    )
 
 
 def write_comparison(reports: Sequence[Path], out: Path | None, *, seed: int = 0) -> dict[str, Any]:
@@ -170,22 +190,22 @@ def write_comparison(reports: Sequence[Path], out: Path | None, *, seed: int = 0
             f"a comparison needs two reports or more, got {len(reports)}",
             hint="the first is the one the others are compared with",
         )
-    names = _names(reports)
-    read = [_read(folder) for folder in reports]
+    names = _short_names(reports)
+    read = [_read_report(folder) for folder in reports]
     for folder, (report, _) in zip(reports, read, strict=True):
         if report["threshold"] is None:
             raise DataError(
                 f"{folder} is the report of an uncalibrated detector, which has no threshold to compare at",
                 hint="calibrate the detector and evaluate it again: facetell calibrate DETECTOR FACESET",
             )
-    tables, warnings = _matched(names, [table for _, table in read])
+    tables, warnings = _common_faces(names, [table for _, table in read])
     labels = tables[0]["label"]
     pairs = [_difference(b, a, names, tables, seed) for a, b in combinations(range(len(names)), 2)]
     with_first = _adjusted(pairs[: len(names) - 1])
 
     described = []
     for name, folder, (report, whole), table in zip(names, reports, read, tables, strict=True):
-        metrics, intervals = measure(table, np.ones(labels.size, dtype=bool), report["threshold"], _REPETITIONS, seed)
+        metrics, _ = measure(table, np.ones(labels.size, dtype=bool), report["threshold"], _REPETITIONS, seed)
         described.append(
             {
                 "name": name,
@@ -199,17 +219,11 @@ def write_comparison(reports: Sequence[Path], out: Path | None, *, seed: int = 0
                 "metrics": {key: metrics[key] for key in _SHOWN},
             }
         )
-    fakes = int(labels.sum())
     found: dict[str, Any] = {
         "format": COMPARISON_FORMAT,
         "version": COMPARISON_VERSION,
         "reports": described,
-        "counts": {
-            "n": int(labels.size),
-            "n_real": int(labels.size) - fakes,
-            "n_fake": fakes,
-            "groups": intervals.groups,
-        },
+        "counts": counts_of(labels, tables[0]["group"]),
         "comparisons": with_first,
         "pairs": _adjusted(pairs) if len(names) > 2 else [],
         "bootstrap": {"unit": "group", "repetitions": _REPETITIONS, "seed": seed, "level": LEVEL},
@@ -226,7 +240,7 @@ def write_comparison(reports: Sequence[Path], out: Path | None, *, seed: int = 0
     if out is None:
         return found
     with whole_folder(out) as fresh:
-        found["plots"] = _draw(labels, detectors, fresh / "plots")
+        found["plots"] = draw_plots(fresh, {"roc": lambda path: roc_overlay(labels, detectors, path)})
         save_json(fresh / "compare.json", found)
-        (fresh / "compare.md").write_text(render(found), "utf-8")
+        (fresh / "compare.md").write_text(markdown_page("compare", found), "utf-8")
     return found

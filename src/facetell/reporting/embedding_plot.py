@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facetell.reporting.plots import FAKE, REAL, dressed, figure_of, save_figure
+from facetell.reporting.plots import FAKE, REAL, label_axes, new_figure, save_figure
 
 __all__ = ["draw_embedding"]
 
@@ -24,12 +24,12 @@ def draw_embedding(points: Path, path: Path) -> None:
     epochs = np.unique(table[:, 0])
     shown = epochs[np.unique(np.linspace(0, len(epochs) - 1, min(MAX_PANELS, len(epochs))).round().astype(int))]
     columns = min(3, len(shown))
-    figure = figure_of(5.0 if len(shown) == 1 else 2.5 * math.ceil(len(shown) / columns))
+    figure = new_figure(5.0 if len(shown) == 1 else 2.5 * math.ceil(len(shown) / columns))
     grid = figure.subplots(math.ceil(len(shown) / columns), columns, squeeze=False, sharex=True, sharey=True)
     panels = list(grid.flat)
     reach = max(0.1, 1.05 * float(np.abs(table[np.isin(table[:, 0], shown), 2:]).max()))
     for axes, epoch in zip(panels, shown, strict=False):
-        dressed(axes, f"epoch {epoch:.0f}", "", "", pad=4)
+        label_axes(axes, f"epoch {epoch:.0f}", "", "", pad=4)
         for label, name, colour, mark in ((0, "real", REAL, "o"), (1, "fake", FAKE, "x")):
             _, _, x, y = table[(table[:, 0] == epoch) & (table[:, 1] == label)].T
             axes.plot(x, y, mark, color=colour, markersize=3.5, alpha=0.6, label=name, linestyle="none")

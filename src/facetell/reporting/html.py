@@ -7,7 +7,6 @@ manager needs stands on top: the first paragraph of each section is its conclusi
 from __future__ import annotations
 
 import base64
-import html
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,44 +15,12 @@ from typing import Any
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from markupsafe import Markup
 
-__all__ = ["FOOT", "Card", "Section", "evaluation_cards", "html_page"]
+from facetell.reporting.pages import templates
 
-STYLE = """
-:root{color-scheme:light;--ink:#1b2733;--soft:#5b6b7a;--line:#dfe5ea;--tint:#f4f7f9;--accent:#0b63a5}
-*{box-sizing:border-box}
-body{margin:0;font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;color:var(--ink);background:#fff}
-main,header,footer{max-width:62rem;margin:0 auto;padding:0 1.1rem}
-header{padding-top:2rem}
-h1{font-size:1.7rem;line-height:1.2;margin:0 0 .4rem}
-h2{font-size:1.35rem;margin:2.6rem 0 .6rem;padding-top:.9rem;border-top:3px solid var(--ink)}
-h3{font-size:1.08rem;margin:1.8rem 0 .5rem}
-h4{font-size:1rem;margin:1.4rem 0 .4rem}
-p{margin:.6rem 0;overflow-wrap:anywhere}
-nav{display:flex;flex-wrap:wrap;gap:.4rem 1rem;margin:.8rem 0;font-size:.95rem}
-a{color:var(--accent)}
-.short{background:var(--tint);border-left:4px solid var(--accent);padding:.5rem 1.1rem;margin:1rem 0}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(10.5rem,1fr));gap:.7rem;margin:1rem 0}
-.card{border:1px solid var(--line);border-radius:.5rem;padding:.7rem .9rem}
-.card b{display:block;font-size:1.6rem;line-height:1.2;font-variant-numeric:tabular-nums}
-.card span{color:var(--soft);font-size:.86rem;display:block}
-blockquote{margin:1rem 0;padding:.2rem 1rem;border-left:4px solid #d08a00;background:#fff8ea}
-.scroll{overflow-x:auto;margin:.8rem 0}
-table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums;min-width:50%}
-th,td{padding:.35rem .7rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
-th{font-weight:600;color:var(--soft);white-space:nowrap}
-td[style]{white-space:nowrap}
-td img{height:7.5rem;width:auto;max-width:none;display:block}
-img{max-width:100%;height:auto}
-code{background:var(--tint);padding:.05rem .3rem;border-radius:.2rem;font-size:.92em}
-footer{color:var(--soft);font-size:.88rem;padding:2.5rem 1.1rem 2rem}
-main>p>img{max-width:min(100%,44rem)}
-@media (max-width:40rem){body{font-size:15px}h1{font-size:1.4rem}}
-@media print{.scroll{overflow:visible}h2{break-after:avoid}img,table{break-inside:avoid}}
-"""
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-"""The page may load nothing and run nothing: names of files and sources in it are other people's."""
-FOOT = "Made by facetell. A score is evidence, not proof."
+__all__ = ["Card", "Section", "evaluation_cards", "html_page"]
+
 KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 
 
@@ -83,30 +50,12 @@ class Section:
         return _parser().parse(self.markdown)
 
 
-def html_page(sections: Sequence[Section], title: str, foot: str) -> str:
+def html_page(sections: Sequence[Section], title: str) -> str:
     """Return the whole page. A picture that is not in the section's folder is left out."""
-    names = [f"part-{number}" for number in range(1, len(sections) + 1)]
+    page = templates().get_template("page.html")
     several = len(sections) > 1
-    head = [
-        "<!doctype html>",
-        '<html lang="en"><head><meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f'<link rel="icon" href="data:,"><title>{html.escape(title)}</title><style>{STYLE}</style></head><body>',
-        f"<header><h1>{html.escape(title)}</h1>",
-    ]
-    if several:
-        links = "".join(
-            f'<a href="#{name}">{html.escape(section.title)}</a>' for name, section in zip(names, sections, strict=True)
-        )
-        head.append(f"<nav>{links}</nav>")
-    short, bodies = [], []
-    for name, section in zip(names, sections, strict=True):
-        conclusion, body = _rendered(section, name, several)
-        short.append(conclusion)
-        bodies.append(body)
-    head.append(f'<div class="short">{"".join(short)}</div></header><main>')
-    return "\n".join([*head, *bodies, f"</main><footer>{html.escape(foot)}</footer></body></html>"]) + "\n"
+    filled = [{"title": one.title, "cards": one.cards, **_rendered(one, several)} for one in sections]
+    return page.render(sections=filled, title=title) + "\n"
 
 
 def _parser() -> MarkdownIt:
@@ -116,26 +65,19 @@ def _parser() -> MarkdownIt:
     return parser
 
 
-def _rendered(section: Section, name: str, several: bool) -> tuple[str, str]:
-    """The conclusion and the rest of a section; headings go down by one where there are several."""
+def _rendered(section: Section, several: bool) -> dict[str, Markup]:
+    """HTML of the ``conclusion`` (the first paragraph) and the ``rest``; headings go down by one where there are several."""
     parser, tokens = _parser(), section._tokens()
     first = next((i for i, token in enumerate(tokens) if token.type == "paragraph_open"), len(tokens))
-    conclusion, rest = tokens[first : first + 3], tokens[3:first] + tokens[first + 3 :]
-    for token in rest:
+    parts = {"conclusion": tokens[first : first + 3], "rest": tokens[3:first] + tokens[first + 3 :]}
+    for token in parts["rest"]:
         if token.type in ("heading_open", "heading_close") and several:
             token.tag = f"h{min(int(token.tag[1]) + 1, 6)}"
         for child in token.children or ():
             if child.type == "image":
                 child.attrs["src"] = _inside(section.folder, str(child.attrs["src"]))
-    heading = f'<h2 id="{name}">{html.escape(section.title)}</h2>' if several else f'<div id="{name}"></div>'
-    cards = "".join(
-        f'<div class="card"><span>{html.escape(card.what)}</span><b>{html.escape(card.value)}</b>'
-        f"<span>{html.escape(card.detail)}</span></div>"
-        for card in section.cards
-    )
-    cards = f'<div class="cards">{cards}</div>' if cards else ""
-    said = parser.renderer.render(conclusion, parser.options, {})
-    return said, f"{heading}{cards}{parser.renderer.render(rest, parser.options, {})}"
+    # The parser has raw HTML off, so what it makes is safe.
+    return {name: Markup(parser.renderer.render(part, parser.options, {})) for name, part in parts.items()}  # noqa: S704
 
 
 def _inside(folder: Path, source: str) -> str:

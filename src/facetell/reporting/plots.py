@@ -7,7 +7,7 @@ which people with any colour vision can tell apart; shapes and direct labels say
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from facetell.errors import MissingExtraError
 from facetell.evaluation import metrics
-from facetell.evaluation.densities import density, on_axis
+from facetell.evaluation.densities import clipped_log_odds, density
 from facetell.files import whole_file
 
 if TYPE_CHECKING:
@@ -30,11 +30,12 @@ __all__ = [
     "INK",
     "REAL",
     "confusion_matrix",
-    "dressed",
-    "figure_of",
+    "label_axes",
+    "new_figure",
     "precision_recall",
     "reliability",
     "roc",
+    "roc_overlay",
     "save_figure",
     "score_densities",
     "unit_square",
@@ -48,7 +49,7 @@ _GRID = 512  # points of a density curve
 Floats = NDArray[np.float64]
 
 
-def figure_of(height: float = _HEIGHT) -> Figure:
+def new_figure(height: float = _HEIGHT) -> Figure:
     """An empty figure, 6 inches wide. Raises ``MissingExtraError`` without matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -60,7 +61,7 @@ def figure_of(height: float = _HEIGHT) -> Figure:
     return figure
 
 
-def dressed(axes: Axes, title: str, xlabel: str, ylabel: str, pad: float = 10) -> None:
+def label_axes(axes: Axes, title: str, xlabel: str, ylabel: str, pad: float = 10) -> None:
     """Give axes their title, labels and the look all plots share."""
     # A file's name is in some titles: it is no formula, whatever dollar signs it has.
     axes.set_title(title, loc="left", fontsize=12, color=INK, pad=pad, parse_math=False)
@@ -103,11 +104,13 @@ def _notes(axes: Axes, lines: list[str], *, top_left: bool = False, top_right: b
 
 def roc(labels: ArrayLike, scores: ArrayLike, threshold: float, path: Path) -> None:
     """Draw the ROC curve with the operating point and the equal error rate; (N,) labels and scores of both classes."""
-    figure = figure_of()
+    figure = new_figure()
     axes = figure.subplots()
     fpr, tpr, _ = metrics.roc_curve(labels, scores)
     matrix, equal = metrics.confusion(labels, scores, threshold), metrics.eer(labels, scores)
-    dressed(axes, f"ROC  ({_facts(labels, scores)})", "false positive rate (real called fake)", "recall (fake found)")
+    label_axes(
+        axes, f"ROC  ({_facts(labels, scores)})", "false positive rate (real called fake)", "recall (fake found)"
+    )
     unit_square(axes)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
     axes.fill_between(fpr, tpr, color=FAKE, alpha=0.08, linewidth=0)
@@ -125,13 +128,13 @@ def roc(labels: ArrayLike, scores: ArrayLike, threshold: float, path: Path) -> N
 
 def precision_recall(labels: ArrayLike, scores: ArrayLike, threshold: float, path: Path) -> None:
     """Draw precision over recall with the operating point; the dashed line is the share of fakes (chance)."""
-    figure = figure_of()
+    figure = new_figure()
     axes = figure.subplots()
     precision, recall, _ = metrics.precision_recall_curve(labels, scores)
     matrix = metrics.confusion(labels, scores, threshold)
     share = float(np.mean(np.asarray(labels)))
     title = f"Precision–recall  ({_facts(labels, scores)})"
-    dressed(axes, title, "recall (share of fakes found)", "precision (called fake and is fake)")
+    label_axes(axes, title, "recall (share of fakes found)", "precision (called fake and is fake)")
     unit_square(axes)
     axes.axhline(share, color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
     axes.step(recall, precision, where="post", color=FAKE, linewidth=2, clip_on=False)
@@ -146,6 +149,67 @@ def precision_recall(labels: ArrayLike, scores: ArrayLike, threshold: float, pat
     ]
     # A poor curve runs along the bottom, a good one along the top.
     _notes(axes, lines, top_right=area < 0.7)
+    save_figure(figure, path)
+
+
+# Okabe-Ito, the reference in ink; the dashes tell the same without colour.
+_COLOURS = (INK, "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_DASHES: tuple[Any, ...] = ("-", "-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 1.5, 1.5, 1.5)))
+_LONGEST = 44  # characters of a name that fit beside its numbers
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2 - 1]}…{name[-(_LONGEST // 2) :]}"
+
+
+def roc_overlay(labels: ArrayLike, detectors: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw the ROC curve of each of ``detectors`` on faces with ``labels`` (N,) of both classes.
+
+    Each has a ``name``, ``scores`` (N,), ``threshold`` and ``auroc`` (value, low, high), which the legend shows; a dot
+    is where its threshold puts it. Raises ``MissingExtraError`` without matplotlib.
+    """
+    figure = new_figure(5.1 + 0.22 * len(detectors))
+    axes = figure.subplots()
+    size = len(metrics.checked(labels, detectors[0]["scores"])[0])
+    label_axes(axes, f"ROC  (n = {size:,})", "false positive rate (real called fake)", "recall (fake found)")
+    unit_square(axes)
+    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
+    lines, names = [], []
+    for place, one in enumerate(detectors):
+        colour, dash = _COLOURS[place % len(_COLOURS)], _DASHES[place % len(_DASHES)]
+        fpr, tpr, _ = metrics.roc_curve(labels, one["scores"])
+        # The reference lies on top and is thinner, so that a curve that is the same shows beside it.
+        width, height = (1.5, 4) if place == 0 else (2.4, 3)
+        lines += axes.plot(
+            fpr,
+            tpr,
+            color=colour,
+            linewidth=width,
+            linestyle=dash,
+            solid_joinstyle="round",
+            clip_on=False,
+            zorder=height,
+        )
+        found = metrics.confusion(labels, one["scores"], one["threshold"])
+        axes.plot(
+            found.fpr, found.recall, "o", color=colour, markeredgecolor="white", markersize=9, clip_on=False, zorder=5
+        )
+        area = one["auroc"]
+        names.append(f"{area['value']:.3f} ({area['low']:.3f}–{area['high']:.3f})   {_short(one['name'])}")
+    legend = figure.legend(
+        lines,
+        names,
+        title="AUROC (95% interval) of each; the dot is its own threshold",
+        loc="outside lower left",
+        fontsize=10,
+        title_fontsize=10,
+        alignment="left",
+        frameon=False,
+        handlelength=3.2,
+        labelcolor=INK,
+    )
+    for label in legend.get_texts():
+        label.set_parse_math(False)
     save_figure(figure, path)
 
 
@@ -165,7 +229,7 @@ _SCORE_TICKS = {
 def _score_ticks(low: float, high: float) -> tuple[list[float], list[str]]:
     """Places (log-odds) and names of the ticks between ``low`` and ``high``, none close enough to touch another."""
     places: dict[float, str] = {}
-    ticks = [(float(on_axis(score)), name) for score, name in _SCORE_TICKS.items()]
+    ticks = [(float(clipped_log_odds(score)), name) for score, name in _SCORE_TICKS.items()]
     inside = [tick for tick in ticks if low <= tick[0] <= high]
     for place, name in [*inside[:1], *inside[:0:-1]]:  # 0.5 first, then from the ends inward
         if all(abs(place - other) > 0.11 * (high - low) for other in places):
@@ -185,14 +249,14 @@ def score_densities(
     histogram, lines a Gaussian kernel density; both have area 1 per class.
     """
     y = np.asarray(labels).astype(bool)
-    x = on_axis(scores)
-    cut = float(on_axis(np.clip(threshold, 0, 1)))
+    x = clipped_log_odds(scores)
+    cut = float(clipped_log_odds(np.clip(threshold, 0, 1)))
     low, high = min(float(x.min()), cut), max(float(x.max()), cut)
     margin = max(0.08 * (high - low), 1.0)
     grid = np.linspace(low - margin, high + margin, _GRID)
-    figure = figure_of()
+    figure = new_figure()
     axes = figure.subplots()
-    dressed(
+    label_axes(
         axes, f"Scores  ({_facts(labels, scores)})", "score: probability of fake (log-odds scale)", "density", pad=32
     )
     axes.grid(visible=False, axis="x")
@@ -227,9 +291,9 @@ def _draw_ideal(axes: Axes, ideal: Mapping[str, Any], top: float) -> None:
         if found["value"] is None:
             continue
         height = -(0.075 + 0.1 * row) * top
-        x = float(on_axis(found["value"]))
+        x = float(clipped_log_odds(found["value"]))
         if found["low"] is not None:
-            ends = np.clip(on_axis([found["low"], found["high"]]), left, right)
+            ends = np.clip(clipped_log_odds([found["low"], found["high"]]), left, right)
             axes.plot(ends, [height, height], color=INK, linewidth=2, alpha=0.45, solid_capstyle="butt")
             said = f"{word} {found['value']:.3f} ({found['low']:.3f}–{found['high']:.3f})"
         else:
@@ -256,9 +320,9 @@ def confusion_matrix(labels: ArrayLike, scores: ArrayLike, threshold: float, pat
     counts = np.array([[matrix.tn, matrix.fp], [matrix.fn, matrix.tp]])
     totals = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
-    figure = figure_of(4.4)
+    figure = new_figure(4.4)
     axes = figure.subplots()
-    dressed(axes, f"Decisions at threshold {threshold:.3g}  ({_facts(labels, scores)})", "decision", "")
+    label_axes(axes, f"Decisions at threshold {threshold:.3g}  ({_facts(labels, scores)})", "decision", "")
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
@@ -297,10 +361,10 @@ def reliability(
     ``before``: the scores (N,) before calibration, drawn as open marks.
     """
     found = metrics.reliability_bins(labels, scores, bins)
-    figure = figure_of(5.6)
+    figure = new_figure(5.6)
     upper, lower = figure.subplots(2, 1, height_ratios=[3.2, 1], sharex=True)
     title = f"Reliability  ({_facts(labels, scores)}, ECE {metrics.ece(labels, scores, bins):.3f})"
-    dressed(upper, title, "", "observed share of fakes")
+    label_axes(upper, title, "", "observed share of fakes")
     unit_square(upper)
     upper.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
     if before is not None:
@@ -317,7 +381,7 @@ def reliability(
     area = 12 + 90 * found.counts[filled] / found.counts.max()
     upper.scatter(x, y, s=area, color=FAKE, clip_on=False, zorder=4)
     upper.set_xlabel("below the diagonal: too sure of fake · above: too sure of real", fontsize=9.5, color=INK)
-    dressed(lower, "", "predicted probability of fake", "faces")
+    label_axes(lower, "", "predicted probability of fake", "faces")
     middles = (found.edges[1:] + found.edges[:-1]) / 2
     lower.bar(middles, found.counts, width=0.9 / bins, color=FAINT)
     lower.grid(visible=False, axis="x")

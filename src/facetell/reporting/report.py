@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facetell.errors import DataError, MissingExtraError, SettingsError
+from facetell.errors import DataError, SettingsError
 from facetell.evaluation.bootstrap import Intervals, grouped_bootstrap
 from facetell.evaluation.conformal import Band
 from facetell.evaluation.metrics import SUMMARY_KEYS, confusion, summary
@@ -29,10 +29,10 @@ from facetell.evaluation.predictions import checked_predictions, write_predictio
 from facetell.evaluation.score_curves import calibrated
 from facetell.files import whole_folder
 from facetell.reporting import plots
-from facetell.reporting.folder import check_folder, number, plain, save_json
-from facetell.reporting.html import FOOT, Section, evaluation_cards, html_page
-from facetell.reporting.markdown import render
-from facetell.reporting.verdicts import operating_points, verdict_sections
+from facetell.reporting.decision_sections import decision_sections, operating_points
+from facetell.reporting.html import Section, evaluation_cards, html_page
+from facetell.reporting.pages import markdown_page
+from facetell.reporting.result_folder import check_folder, counts_of, draw_plots, number, plain, save_json
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -49,6 +49,7 @@ _RANKING = ("auroc", "average_precision", "eer")
 _FAKE_SOURCE = ("auroc", "average_precision", "eer", "balanced_accuracy", "recall")
 _REAL_SOURCE = ("fpr", "accuracy")
 _PLOTS = ("roc", "precision_recall", "score_densities", "confusion_matrix", "reliability")
+_NEED_BOTH_CLASSES = ("roc", "precision_recall")
 _NEED_BOTH = ("precision", "f1")
 _FILES = ("report.json", "report.md", "report.html", "predictions.parquet")
 _MISTAKES = 20
@@ -161,27 +162,19 @@ def _warnings(table: Columns, given: object) -> list[str]:
     return found + few_groups(table)
 
 
-def _draw(table: Columns, threshold: float, ideal: dict[str, Any] | None, folder: Path) -> dict[str, str]:
-    """Draw what the data allows; return the plots by name, none without matplotlib."""
+def _drawings(table: Columns, threshold: float, ideal: dict[str, Any] | None) -> dict[str, Callable[[Path], None]]:
+    """The plots that the data allows, by name."""
     labels, scores = table["label"], table["score"]
-    both = np.unique(labels).size == 2
-    folder.mkdir()
-    drawn: dict[str, str] = {}
-    try:
-        for name in _PLOTS:
-            path = folder / f"{name}.png"
-            if name in ("roc", "precision_recall") and not both:
-                continue
-            if name == "reliability":
-                plots.reliability(labels, scores, path, before=calibrated(table["logit"], 1.0))
-            elif name == "score_densities":
-                plots.score_densities(labels, scores, threshold, path, ideal)
-            else:
-                getattr(plots, name)(labels, scores, threshold, path)
-            drawn[name] = f"plots/{name}.png"
-    except MissingExtraError:
-        folder.rmdir()
-    return drawn
+    before = calibrated(table["logit"], 1.0)
+    drawings: dict[str, Callable[[Path], None]] = {
+        "roc": lambda path: plots.roc(labels, scores, threshold, path),
+        "precision_recall": lambda path: plots.precision_recall(labels, scores, threshold, path),
+        "score_densities": lambda path: plots.score_densities(labels, scores, threshold, path, ideal),
+        "confusion_matrix": lambda path: plots.confusion_matrix(labels, scores, threshold, path),
+        "reliability": lambda path: plots.reliability(labels, scores, path, before=before),
+    }
+    one_class = np.unique(labels).size < 2
+    return {name: draw for name, draw in drawings.items() if not (one_class and name in _NEED_BOTH_CLASSES)}
 
 
 def write_report(
@@ -227,22 +220,16 @@ def write_report(
         decided = {
             "confusion": {"tn": matrix.tn, "fp": matrix.fp, "fn": matrix.fn, "tp": matrix.tp},
             "operating_points": operating_points(table, points or {}),
-            **verdict_sections(table, metrics, threshold, band, prevalence, repetitions, seed),
+            **decision_sections(table, metrics, threshold, band, prevalence, repetitions, seed),
             "mistakes": _mistakes(table, threshold),
         }
-    n_fake = int(table["label"].sum())
     report: dict[str, Any] = {
         "format": REPORT_FORMAT,
         "version": REPORT_VERSION,
         "threshold": None if threshold is None else float(threshold),
         "threshold_rule": threshold_rule,
         "context": plain(context),
-        "counts": {
-            "n": int(everything.size),
-            "n_real": int(everything.size) - n_fake,
-            "n_fake": n_fake,
-            "groups": intervals.groups,
-        },
+        "counts": counts_of(table["label"], table["group"]),
         "metrics": metrics,
         **decided,
         "sources": _sources(table, threshold, repetitions, seed),
@@ -261,7 +248,7 @@ def write_report(
         return report
     with whole_folder(out) as fresh:
         if threshold is not None:
-            report["plots"] = _draw(table, threshold, report["thresholds"], fresh / "plots")
+            report["plots"] = draw_plots(fresh, _drawings(table, threshold, report["thresholds"]))
         if illustrate and report["mistakes"]:
             (fresh / "mistakes").mkdir()
             pictures = illustrate([mistake["row"] for mistake in report["mistakes"]])
@@ -270,9 +257,9 @@ def write_report(
                 picture.save(fresh / mistake["picture"], quality=88)
         write_predictions(fresh / "predictions.parquet", table)
         save_json(fresh / "report.json", report)
-        page = render(report)
+        page = markdown_page("evaluation", report)
         (fresh / "report.md").write_text(page, "utf-8")
         section = Section(page, fresh, evaluation_cards(report))
         title = f"{context.get('detector', 'a detector')} on {context.get('faceset', 'faces')}"
-        (fresh / "report.html").write_text(html_page([section], title, FOOT), "utf-8")
+        (fresh / "report.html").write_text(html_page([section], title), "utf-8")
     return report

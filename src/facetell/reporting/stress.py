@@ -21,19 +21,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facetell.errors import DataError, MissingExtraError
-from facetell.evaluation.bootstrap import group_members
+from facetell.errors import DataError
 from facetell.evaluation.comparison import paired_bootstrap
 from facetell.files import whole_folder
-from facetell.reporting.folder import check_folder, number, plain, save_json
+from facetell.reporting.pages import markdown_page
 from facetell.reporting.report import LEVEL, few_groups, measure
-from facetell.reporting.stress_page import render
+from facetell.reporting.result_folder import check_folder, counts_of, draw_plots, number, plain, save_json
 from facetell.reporting.stress_plots import draw_curves, draw_sample
 
 if TYPE_CHECKING:
     from facetell.pixels.corruptions import Corruption
 
-__all__ = ["CLEAN", "STRESS_FORMAT", "Conditions", "check_stress", "robustness", "write_stress"]
+__all__ = ["CLEAN", "STRESS_FORMAT", "Conditions", "check_stress", "headline", "robustness", "speed_of", "write_stress"]
 
 STRESS_FORMAT = "facetell-stress"
 STRESS_VERSION = 1
@@ -113,17 +112,11 @@ def write_stress(
         }
         for one in corruptions
     ]
-    n_fake = int(faces.labels.sum())
     found: dict[str, Any] = {
         "format": STRESS_FORMAT,
         "version": STRESS_VERSION,
         "summary": _summary(faces, clean, entries, seed),
-        "counts": {
-            "n": len(faces.labels),
-            "n_real": len(faces.labels) - n_fake,
-            "n_fake": n_fake,
-            "groups": group_members(faces.groups, len(faces.labels))[0],
-        },
+        "counts": counts_of(faces.labels, faces.groups),
         "threshold": threshold,
         "clean": clean,
         "corruptions": entries,
@@ -136,10 +129,15 @@ def write_stress(
     if out is None:
         return found
     with whole_folder(out) as fresh:
-        found["plots"] = _draw(found, sample, fresh / "plots")
+        drawings = {
+            "curves": lambda path: draw_curves(found, path),
+            "sample": lambda path: draw_sample(entries, sample, path),
+        }
+        found["plots"] = draw_plots(fresh, drawings)
         _write_predictions(fresh / "predictions.parquet", faces)
         save_json(fresh / "stress.json", found)
-        (fresh / "stress.md").write_text(render(found), "utf-8")
+        page = markdown_page("stress", {**found, "headline": headline(found), "speed_words": speed_of(found)})
+        (fresh / "stress.md").write_text(page, "utf-8")
     return found
 
 
@@ -185,15 +183,42 @@ def _summary(
     }
 
 
-def _draw(found: Mapping[str, Any], sample: Mapping[Condition, NDArray[np.uint8]], folder: Path) -> dict[str, str]:
-    folder.mkdir()
-    try:
-        draw_curves(found, folder / "curves.png")
-        draw_sample(found["corruptions"], sample, folder / "sample.png")
-    except MissingExtraError:
-        folder.rmdir()
-        return {}
-    return {"curves": "plots/curves.png", "sample": "plots/sample.png"}
+def headline(found: Mapping[str, Any]) -> str:
+    """Return the result in two sentences, without markup."""
+    summary, clean = found["summary"], found["clean"]["auroc"]["value"]
+    survives, counts = summary["robustness"], found["counts"]
+    first = (
+        "The detector is no better than chance on untouched faces: there is nothing to lose"
+        if survives is None
+        else f"Robustness {survives:.2f}: over {summary['conditions']} conditions the mean AUROC is "
+        f"{summary['mean_auroc']:.3f}, on the untouched {counts['n']:,} faces "
+        f"{clean:.3f}{_difference_words(summary['difference'])}"
+    )
+    return (
+        f"{first}. Lowest AUROC: {_worst_words(summary['worst'], 'auroc')}. At the fixed threshold recall falls to "
+        f"{_worst_words(summary['lowest_recall'], 'recall')}, FPR rises to {_worst_words(summary['highest_fpr'], 'fpr')}."
+    )
+
+
+def _worst_words(condition: Mapping[str, Any], key: str) -> str:
+    return f"{condition[key]['value']:.3f} ({condition['title']}, {condition['unit']} {condition['value']:g})"
+
+
+def _difference_words(difference: Mapping[str, float | None]) -> str:
+    if difference["low"] is None:
+        return ""
+    return f" (difference {difference['value']:+.3f}, {difference['low']:+.3f} to {difference['high']:+.3f})"
+
+
+def speed_of(found: Mapping[str, Any]) -> str:
+    """Return how fast it went and what took the time."""
+    speed = found["speed"]
+    whole = max(sum(speed["parts"].values()), 1e-9)
+    shares = ", ".join(f"{name} {spent / whole:.0%}" for name, spent in speed["parts"].items())
+    return (
+        f"{speed['images']:,} pictures in {speed['seconds']:,.0f} s, {speed['images_per_s']:,.0f} images/s; "
+        f"processor time {speed['processor_seconds']:,.0f} s: {shares}"
+    )
 
 
 def _write_predictions(path: Path, faces: Conditions) -> None:

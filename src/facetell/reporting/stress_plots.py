@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facetell.reporting.plots import FAKE, INK, REAL, dressed, figure_of, save_figure
+from facetell.reporting.plots import FAKE, INK, REAL, label_axes, new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +33,7 @@ def draw_curves(found: Mapping[str, Any], path: Path) -> None:
     """
     entries = found["corruptions"]
     rows = -(-len(entries) // _COLUMNS)
-    figure = figure_of(_PANEL * rows + 0.7)
+    figure = new_figure(_PANEL * rows + 0.7)
     grid = np.atleast_2d(figure.subplots(rows, _COLUMNS, sharey=True))
     places = grid.ravel()
     for axes, entry in zip(places, entries, strict=False):
@@ -55,7 +55,7 @@ def _title(found: Mapping[str, Any]) -> str:
 
 def _panel(axes: Axes, entry: Mapping[str, Any], clean: Mapping[str, Any]) -> None:
     strengths = entry["strengths"]
-    dressed(axes, entry["title"], entry["unit"], "", pad=4)
+    label_axes(axes, entry["title"], entry["unit"], "", pad=4)
     axes.set_ylim(-0.03, 1.03)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
     axes.set_xlim(-0.2, len(strengths) + 0.2)
@@ -84,7 +84,7 @@ def draw_sample(
     ``sample``: crops uint8 (H, W, 3) by (corruption, strength). Raises ``MissingExtraError`` without matplotlib.
     """
     columns = 1 + len(entries[0]["strengths"])
-    figure = figure_of((_CELL + 0.42) * len(entries) + 0.1)
+    figure = new_figure((_CELL + 0.42) * len(entries) + 0.1)
     figure.set_figwidth(_CELL * columns)
     grid = figure.subplots(len(entries), columns, squeeze=False)
     for row, entry in zip(grid, entries, strict=True):

@@ -6,19 +6,19 @@ import warnings
 from pathlib import Path
 
 from facetell.detector.verdict import FaceVerdict, Verdict
-from facetell.reporting.plots import FAINT, FAKE, INK, REAL, dressed, figure_of, save_figure
+from facetell.reporting.plots import FAINT, FAKE, INK, REAL, label_axes, new_figure, save_figure
 
 __all__ = ["scores_over_time"]
 
 
 def scores_over_time(verdict: Verdict, path: Path) -> None:
     """Draw one line for each track, a cross for each face that does not count, and the threshold."""
-    figure = figure_of(3.4)
+    figure = new_figure(3.4)
     axes = figure.add_subplot()
     said = f"{verdict.decision}, score {verdict.score:.2f}" if verdict.score is not None else verdict.status
     scored = all(face.score is not None for face in verdict.faces)
     value = "score (probability of fake)" if scored else "logit (higher = more fake)"
-    dressed(axes, f"{_shown(Path(verdict.path).name)}: {said}", "time in s", value)
+    label_axes(axes, f"{_shown(Path(verdict.path).name)}: {said}", "time in s", value)
     for track in verdict.tracks:
         faces = [face for face in verdict.faces if face.track == track.track]
         colour = {"fake": FAKE, "real": REAL}.get(track.decision or "", INK)

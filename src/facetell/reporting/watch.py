@@ -13,16 +13,17 @@ The folder appears whole or not at all.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facetell.errors import MissingExtraError
 from facetell.files import whole_folder
-from facetell.reporting.clusters import contact_sheet
-from facetell.reporting.folder import check_folder, plain, save_json
-from facetell.reporting.plots import FAKE, INK, REAL, dressed, figure_of, save_figure
-from facetell.reporting.watch_page import render
+from facetell.reporting.pages import markdown_page
+from facetell.reporting.pictures import contact_sheet
+from facetell.reporting.plots import FAKE, INK, REAL, label_axes, new_figure, save_figure
+from facetell.reporting.result_folder import check_folder, plain, save_json
+from facetell.reporting.watch_findings import ALPHA
 
 if TYPE_CHECKING:
     from facetell.detector.look import Faces
@@ -55,17 +56,30 @@ def write_watch(result: dict[str, Any], out: Path, clusters: Sequence[Faces] = (
             contact_sheet(faces).save(fresh / f"cluster-{number}.png")
             pictures.append(f"cluster-{number}.png")
         save_json(fresh / "watch.json", plain(result))
-        (fresh / "watch.md").write_text(render(result, pictures), "utf-8")
+        (fresh / "watch.md").write_text(_page(result, pictures), "utf-8")
+
+
+def _page(result: Mapping[str, Any], pictures: Sequence[str]) -> str:
+    """``watch.md``; ``pictures`` are files beside it."""
+    batches = result["batches"]
+    rows = [*batches, {**result["whole"], "name": "all"}] if len(batches) > 1 else batches
+    more = {
+        "pictures": pictures,
+        "rows": rows,
+        "tested": [(row["name"], test) for row in rows for test in row["tests"]],
+        "alpha": ALPHA,
+    }
+    return markdown_page("watch", {**result, **more})
 
 
 def _draw(result: dict[str, Any], path: Path) -> None:
     """Quantiles of the scores, and below them the shares called fake and unsure, over the batches."""
     batches = result["batches"]
-    figure = figure_of(6.0)
+    figure = new_figure(6.0)
     above, below = figure.subplots(2, 1, sharex=True)
     sides = {kind: side for kind, side in _SIDES.items() if any(kind in batch["quantiles"] for batch in batches)}
     of = " of faces (left) and videos (right)" if len(sides) == 2 else ""
-    dressed(above, f"Scores{of}: 5, 25, 50, 75 and 95%", "", "score")
+    label_axes(above, f"Scores{of}: 5, 25, 50, 75 and 95%", "", "score")
     for kind, (colour, apart) in sides.items():
         side = apart if len(sides) == 2 else 0.0
         for at, batch in enumerate(batches):
@@ -75,7 +89,7 @@ def _draw(result: dict[str, Any], path: Path) -> None:
                 above.plot([at + side] * 2, [low, high], color=colour, linewidth=5, alpha=0.6)
                 above.plot(at + side, middle, "o", color=INK, markersize=4)
     above.set_ylim(-0.02, 1.02)
-    dressed(below, "Share of the judged files, with 95% interval", "batch", "share")
+    label_axes(below, "Share of the judged files, with 95% interval", "batch", "share")
     for name, colour, mark, side in (("fake", FAKE, "o", -0.12), ("unsure", INK, "s", 0.12)):
         shares = [(at + side, batch["shares"][name]) for at, batch in enumerate(batches) if batch["shares"][name]]
         for x, share in shares:

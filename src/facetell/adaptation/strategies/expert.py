@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from facetell.adaptation.task import AdaptTask, Model, Strategy
-from facetell.evaluation.choice_gain import deal
+from facetell.evaluation.choice_gain import assign_folds
 from facetell.evaluation.shortcuts import logistic_ridge
 from facetell.faceset.samples import Samples
 from facetell.methods import get_method
@@ -110,7 +110,7 @@ def _calibrate(head: Probe, products: Floats, samples: Samples, seed: int) -> No
     """
     truth = samples.labels == 1
     folds = min(FOLDS, *(len(np.unique(samples.groups[truth == label])) for label in (False, True)))
-    fold = deal(samples.labels, samples.groups, folds, seed)
+    fold = assign_folds(samples.labels, samples.groups, folds, seed)
     if any(len(np.unique(truth[fold != part])) < 2 for part in range(folds)):
         return  # too few groups to hold some out
     held_out = np.empty(len(truth))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from facetell.errors import UsageError
+from facetell.errors import MissingExtraError, UsageError
+from facetell.evaluation.bootstrap import group_members
 
-__all__ = ["check_folder", "number", "plain", "save_json"]
+__all__ = ["check_folder", "counts_of", "draw_plots", "number", "plain", "save_json"]
 
 
 def check_folder(out: Path, noun: str, main: str, made_by: str, files: Collection[str]) -> None:
@@ -37,6 +39,25 @@ def check_folder(out: Path, noun: str, main: str, made_by: str, files: Collectio
     foreign = sorted(inside - set(files))
     if foreign:
         raise UsageError(f"{out} holds a {noun} and other files, such as {foreign[0]}", hint=hint)
+
+
+def draw_plots(folder: Path, drawings: Mapping[str, Callable[[Path], None]]) -> dict[str, str]:
+    """Draw ``folder/plots/NAME.png`` by each drawing, and return their paths in ``folder``; none without matplotlib."""
+    plots = folder / "plots"
+    plots.mkdir()
+    try:
+        for name, draw in drawings.items():
+            draw(plots / f"{name}.png")
+    except MissingExtraError:
+        plots.rmdir()
+        return {}
+    return {name: f"plots/{name}.png" for name in drawings}
+
+
+def counts_of(labels: NDArray[Any], groups: NDArray[Any]) -> dict[str, int]:
+    """Faces in all, of each label, and groups, of ``labels`` and ``groups`` (N,)."""
+    n, fakes = len(labels), int(labels.sum())
+    return {"n": n, "n_real": n - fakes, "n_fake": fakes, "groups": group_members(groups, n)[0]}
 
 
 def number(value: float) -> float | None:

@@ -14,9 +14,9 @@ from facetell.evaluation.densities import ideal_thresholds
 from facetell.evaluation.metrics import ece, log_loss
 from facetell.evaluation.rates import effective_share, operating_rates, precision_at, rate_interval
 from facetell.evaluation.score_curves import calibrated
-from facetell.reporting.folder import plain
+from facetell.reporting.result_folder import plain
 
-__all__ = ["operating_points", "verdict_sections"]
+__all__ = ["decision_sections", "operating_points"]
 
 Columns = dict[str, NDArray[Any]]
 
@@ -30,7 +30,7 @@ def operating_points(table: Columns, points: Mapping[str, Mapping[str, Any]]) ->
     ]
 
 
-def verdict_sections(
+def decision_sections(
     table: Columns,
     metrics: dict[str, Any],
     threshold: float,

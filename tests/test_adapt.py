@@ -10,6 +10,7 @@ from monday import Monday, fill
 
 import facetell
 from facetell.adaptation.result import AdaptResult
+from facetell.cli.main import main
 from facetell.detector.bundle import read_bundle, read_description
 from facetell.detector.calibration import calibration_of
 from facetell.detector.replay_buffer import learned_by_adapt, open_replay_buffer
@@ -113,3 +114,20 @@ def test_a_second_kind_on_top(made: Monday, adapted: tuple[Path, AdaptResult], t
     assert "(8 of them only by an earlier adapt)" in check["says"]
     assert facetell.verify(tmp_path / "twice").method == "finetune"
     assert (tmp_path / "twice" / "README.md").read_text().count("**Adapted**") == 2
+
+
+@pytest.mark.slow
+def test_faces_that_it_has_learned_from_before_are_marked(
+    made: Monday, adapted: tuple[Path, AdaptResult], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whether the new one is accepted or not."""
+    pictures = ["--fake", str(made["smooth"]), "--real", str(made["real"])]
+    with pytest.raises(SystemExit):
+        main(["adapt", str(adapted[0]), *pictures, "--strategy", "linear-probe", "-o", str(tmp_path / "again")])
+    marked = "the detector has learned from 48 of the 48 new faces before"
+    assert marked in capsys.readouterr().err
+    if (tmp_path / "again").exists():
+        assert any(marked in line for line in facetell.history(tmp_path / "again").adapted[-1]["sentences"])
+        with pytest.raises(SystemExit):
+            main(["history", str(tmp_path / "again")])
+        assert marked in " ".join(capsys.readouterr().out.split())

@@ -19,15 +19,19 @@ from sklearn.linear_model import LogisticRegression
 import facetell
 from facetell.adaptation import acceptance
 from facetell.adaptation.flow import model_of
+from facetell.adaptation.new_faces import of_label
 from facetell.adaptation.second_backbone import SecondBackbone, find_second_backbone
 from facetell.adaptation.strategies import STRATEGIES, get_strategy
 from facetell.adaptation.strategies import expert as strategy
 from facetell.adaptation.task import AdaptTask, Model
 from facetell.cli.main import main
-from facetell.detector.bundle import read_bundle, read_description
+from facetell.detector.bundle import read_bundle, read_description, write_bundle
+from facetell.detector.lineage import Lineage
 from facetell.detector.replay_buffer import open_replay_buffer
 from facetell.errors import FacetellError, SettingsError, UsageError
 from facetell.faceset.samples import Samples
+from facetell.faceset.table import FaceSet
+from facetell.labels import FAKE
 from facetell.networks.backbones import build_backbone
 from facetell.networks.depth import DepthStatistics
 from facetell.networks.mixture import CLIP
@@ -303,3 +307,26 @@ def test_what_second_backbones_there_are(made: Monday, general: Path) -> None:
             DepthStatistics(build_backbone(backbone, size), size)
     with pytest.raises(UsageError, match="no second backbone to choose"):
         facetell.adapt(made.detector, made.root / "out", fake=made["smooth"], strategy="full", size=64)
+
+
+@pytest.mark.slow
+def test_what_a_second_backbone_learned_from_is_said_and_kept(
+    made: Monday, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acceptance, "CLOSES", 2.0)  # by their mean colours these toys could be told apart
+    new = of_label(made["smooth"], FAKE).faces
+    description, weights, selftest = read_bundle(made.bare)
+    kept = {key: value for key, value in description.items() if key not in ("format", "version", "files")}
+    kept["calibration"] = None  # it knows faces that are not brought along
+    theirs = Lineage.new("1" * 64).with_learned(new, np.arange(len(new)))
+    write_bundle(tmp_path / "other", kept, weights, selftest, {}, "a card", {}, lineage=theirs)
+    assert find_second_backbone(model_of(facetell.Detector.load(made.bare, "cpu")), None, str(tmp_path / "other"), None)
+    found = facetell.adapt(
+        made.detector, tmp_path / "out", fake=made["smooth"], real=made["real"], strategy="expert", margin=0.5,
+        pretrained=str(tmp_path / "other"),
+    )  # fmt: skip
+    assert any("the second backbone has learned from 24 of the 48 new faces" in line for line in found.sentences)
+    lineage = facetell.Detector.load(tmp_path / "out", "cpu").lineage
+    assert len(lineage.parts) == 2
+    assert lineage.parts[1].salt == theirs.parts[0].salt
+    assert lineage.seen(FaceSet.open(made.faces), "train").learned.all()

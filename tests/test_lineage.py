@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,6 +13,7 @@ import pytest
 from toy import toy_faceset
 
 import facetell
+from facetell.detector import bundle
 from facetell.detector.bundle import read_bundle, write_bundle
 from facetell.detector.lineage import LINEAGE, Lineage
 from facetell.errors import BundleError, UsageError
@@ -154,6 +156,25 @@ def test_what_was_chosen_on_later_is_known(verb: str, fitted: Path, other: FaceS
         assert next(detector.glob("lineage-*")).stat().st_mtime_ns == written, "nothing new to say"
     report = facetell.evaluate(detector, mixed.path, tmp_path / "report", device="cpu")
     assert any("20 faces are of those that chose" in warning for warning in report.warnings)
+
+
+def test_a_reader_whose_file_goes_away_meanwhile_reads_again(
+    fitted: Path, other: FaceSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = Path(shutil.copytree(fitted, tmp_path / "detector"))
+    check, began = bundle._check_file, list[bool]()
+
+    def checked(path: Path, name: str, expected: dict[str, Any]) -> None:
+        if not began:
+            began.append(True)
+            facetell.threshold(detector, other.path, at="f1", device="cpu")  # by another process, as it were
+        check(path, name, expected)
+
+    monkeypatch.setattr(bundle, "_check_file", checked)
+    loaded = facetell.Detector.load(detector, "cpu")
+    assert loaded.calibration
+    assert "f1" in loaded.calibration.face.points
+    assert loaded.lineage.seen(other, "validation").chosen.all()
 
 
 def test_stress_and_audit_leave_out_what_evaluate_does(fitted: Path, other: FaceSet, tmp_path: Path) -> None:

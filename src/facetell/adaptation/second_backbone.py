@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from facetell.adaptation.model import Model
-from facetell.detector.bundle import is_bundle, read_description, read_lineage
+from facetell.detector.bundle import is_bundle, read_lineage
 from facetell.detector.lineage import Lineage
 from facetell.errors import FacetellError, UsageError
 from facetell.faceset.decoded import DecodedImages, decoded
@@ -136,5 +136,5 @@ def _asked(model: Model, name: str | None, pretrained: str, size: int | None) ->
         if mine.keys() == theirs.keys() and all(torch.equal(mine[key].cpu(), theirs[key]) for key in mine):
             statistics = model.network.statistics
     place = Path(pretrained)
-    lineage = read_lineage(place, read_description(place)) if is_bundle(place) else Lineage()
+    lineage = read_lineage(place) if is_bundle(place) else Lineage()
     return SecondBackbone(chosen, said, side, statistics, lineage)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from facetell.api._audit import training_shortcuts
-from facetell.detector.bundle import hash_of_tensors, is_bundle, read_description, read_lineage, write_bundle
+from facetell.detector.bundle import hash_of_tensors, is_bundle, read_lineage, write_bundle
 from facetell.detector.calibration import DEFAULT
 from facetell.detector.card import model_card
 from facetell.detector.detector import Detector
@@ -129,7 +129,7 @@ def fit(
     measured_on = Sample.of(faces, "validation", logits)
     weights = hash_of_tensors(arrays_of(network))
     began = Path(resolved.pretrained)
-    lineage = read_lineage(began, read_description(began)) if is_bundle(began) else Lineage.new(weights)
+    lineage = read_lineage(began) if is_bundle(began) else Lineage.new(weights)
     lineage = lineage.with_learned(faces, training.rows + faces.rows(split).start)
     lineage = lineage.with_chosen(faces, np.asarray(faces.rows("validation")))
     calibration = measure_calibration(

@@ -247,17 +247,26 @@ def read_bundle(path: Path) -> tuple[dict[str, Any], Tensors, Tensors]:
 
     Raises ``BundleError`` with the reason when a file is missing, was changed or swapped, or is of a foreign version.
     """
+    return steadily(path, lambda: _read_bundle(path))
+
+
+def _read_bundle(path: Path) -> tuple[dict[str, Any], Tensors, Tensors]:
     description = read_description(path)
-    for name, expected in description["files"].items():
-        _check_file(path, name, expected)
     try:
+        for name, expected in description["files"].items():
+            _check_file(path, name, expected)
         return description, load_file(path / WEIGHTS), load_file(path / SELFTEST)
     except (OSError, SafetensorError) as error:
-        raise BundleError(f"the tensors of {path} cannot be read: {error}") from error
+        raise BundleError(f"the files of {path} cannot be read: {error}") from error
 
 
-def read_lineage(path: Path, description: dict[str, Any]) -> Lineage:
-    """What the detector at ``path``, whose files were checked, has learned from. Raises ``BundleError`` if damaged."""
+def read_lineage(path: Path, description: dict[str, Any] | None = None) -> Lineage:
+    """What the detector at ``path`` has learned from; ``description`` is its own, if that was read and checked already.
+
+    Raises ``BundleError`` for a damaged one.
+    """
+    if description is None:
+        return steadily(path, lambda: read_lineage(path, read_bundle(path)[0]))
     return Lineage.read(path / _lineage_file(description))
 
 

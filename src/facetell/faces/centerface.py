@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from facetell.errors import MissingExtraError
 from facetell.faces import scales
-from facetell.faces.onnx_session import OnnxDetector, import_media
+from facetell.faces.onnx_detector import OnnxDetector, import_media
 
 __all__ = ["OUTPUTS", "CenterFace", "shipped_model"]
 

@@ -11,7 +11,7 @@ from facetell.faces import centerface, yunet
 from facetell.faces.centerface import CenterFace
 from facetell.faces.face import FaceDetector
 from facetell.faces.mtcnn import MTCNN
-from facetell.faces.onnx_session import import_media
+from facetell.faces.onnx_detector import import_media
 from facetell.faces.yunet import YuNet
 
 __all__ = ["NAMES", "load_face_detector"]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facetell.errors import UsageError
-from facetell.faces.face import Face, in_order
+from facetell.faces.face import Face, as_landmarks, in_order
 
 __all__ = ["MTCNN"]
 
@@ -51,7 +51,7 @@ class MTCNN:
         return in_order(
             Face(
                 (float(left), float(top), float(right - left), float(bottom - top)),
-                tuple((float(x), float(y)) for x, y in five),  # type: ignore[arg-type]
+                as_landmarks(np.ravel(five).astype(float).tolist()),
                 float(score),
             )
             for (left, top, right, bottom), score, five in zip(boxes, scores, points, strict=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from facetell.faces.face import Face, Landmarks, in_order
+from facetell.faces.face import Face, as_landmarks, in_order
 from facetell.pixels.decode import resize
 
 __all__ = ["COARSE", "COARSE_FACE", "FINE", "OVERLAP", "Found", "find"]
@@ -53,7 +53,8 @@ def find(look: Callable[[NDArray[np.uint8]], Found], pixels: NDArray[np.uint8]) 
     coarse = _look(look, _view(fine_view, COARSE), pixels)
     if side <= COARSE:
         return _faces(coarse)
-    large = coarse.at(np.flatnonzero(_longer_side(coarse) >= COARSE_FACE * side / COARSE))
+    longer = (coarse.boxes[:, 2:] - coarse.boxes[:, :2]).max(axis=1)
+    large = coarse.at(np.flatnonzero(longer >= COARSE_FACE * side / COARSE))
     fine = _look(look, fine_view, pixels)
     both = Found(
         np.concatenate([large.boxes, fine.boxes]),
@@ -81,10 +82,6 @@ def _look(look: Callable[[NDArray[np.uint8]], Found], view: NDArray[np.uint8], p
     return Found(found.boxes * np.tile(back, 2), found.landmarks * back, found.scores)
 
 
-def _longer_side(found: Found) -> NDArray[np.float32]:
-    return (found.boxes[:, 2:] - found.boxes[:, :2]).max(axis=1)
-
-
 def _without_overlaps(boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> NDArray[np.int64]:
     """Greedy non-maximum suppression: the rows kept, the best score first; the same as ``torchvision.ops.nms``."""
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
@@ -104,13 +101,8 @@ def _without_overlaps(boxes: NDArray[np.float32], scores: NDArray[np.float32]) -
 
 def _faces(found: Found) -> list[Face]:
     return in_order(
-        Face((left, top, right - left, bottom - top), _five(points), min(1.0, max(0.0, score)))
+        Face((left, top, right - left, bottom - top), as_landmarks(points), min(1.0, max(0.0, score)))
         for (left, top, right, bottom), points, score in zip(
-            found.boxes.tolist(), found.landmarks.tolist(), found.scores.tolist(), strict=True
+            found.boxes.tolist(), found.landmarks.reshape(-1, 10).tolist(), found.scores.tolist(), strict=True
         )
     )
-
-
-def _five(points: list[list[float]]) -> Landmarks:
-    left_eye, right_eye, nose, left_mouth, right_mouth = ((x, y) for x, y in points)
-    return left_eye, right_eye, nose, left_mouth, right_mouth

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facetell.faces import scales
-from facetell.faces.onnx_session import OnnxDetector
+from facetell.faces.onnx_detector import OnnxDetector
 from facetell.pixels.decode import resize
 
 __all__ = ["OUTPUTS", "YuNet"]

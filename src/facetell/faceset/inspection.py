@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,18 +29,16 @@ def summarise(faceset: FaceSet) -> dict[str, Any]:
 
     Returns:
         ``rows``, ``fingerprint``, ``seed``; ``counts`` split → label → source → rows; ``by_split``, ``by_label``,
-        ``by_source`` → rows;        ``groups`` split → distinct groups; ``sizes`` width/height → min, median, max in
+        ``by_source`` → rows; ``groups`` split → distinct groups; ``sizes`` width/height → min, median, max in
         pixels; ``formats`` → rows; ``skipped`` reason → files left out; ``splits_made`` how the splits came about.
         Ready for JSON.
     """
     info = faceset.info
-    by_label: dict[str, int] = {}
-    by_source: dict[str, int] = {}
+    by_label, by_source = Counter[str](), Counter[str]()
     for labels in info["counts"].values():
         for label, sources in labels.items():
-            for source, rows in sources.items():
-                by_label[label] = by_label.get(label, 0) + rows
-                by_source[source] = by_source.get(source, 0) + rows
+            by_label[label] += sum(sources.values())
+            by_source.update(sources)
     groups = {
         split: int(pc.count_distinct(faceset.columns(["group"], split)["group"]).as_py()) for split in faceset.splits
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,8 @@ def join(out: Path, parts: Sequence[Part], info: dict[str, Any]) -> FaceSet:
         **info,
     }
     slices = Slices(full["splits"], lambda start, stop: whole.slice(start, stop - start))
-    return write_faceset(out, slices, _images(chosen), full, [], 4096)
+    images = (image for part in chosen for _, some in part.faces.pick(part.rows, 64) for image in some)
+    return write_faceset(out, slices, images, full, [], 4096)
 
 
 def _fresh(seen: dict[str, tuple[int, str]], sha: str, label: int, path: str) -> bool:
@@ -78,9 +79,3 @@ def _fresh(seen: dict[str, tuple[int, str]], sha: str, label: int, path: str) ->
             hint="one of the two labels is wrong: look at the picture",
         )
     return False
-
-
-def _images(parts: Sequence[Part]) -> Iterator[bytes]:
-    for part in parts:
-        for _, pictures in part.faces.pick(part.rows, 64):
-            yield from pictures

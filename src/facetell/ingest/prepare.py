@@ -92,7 +92,9 @@ def prepare(
         raise UsageError(f"unknown split '{split}'{near_miss(split, SPLITS)}", hint=f"splits are {', '.join(SPLITS)}")
     if faces not in FACES:
         raise UsageError(f"unknown choice of faces '{faces}'", hint=f"it is one of {', '.join(FACES)}")
-    _check_places(source, out)
+    inside, outside = out.resolve(), source.resolve()
+    if inside == outside or (source.is_dir() and outside in inside.parents) or inside in outside.parents:
+        raise UsageError(f"{out} and {source} lie inside each other", hint="put the face set beside the pictures")
     rows, tell = _rows(source, subfolders, layout, options or {}), callback(progress)
     with locked(out):  # a second process waits here, and then finds the face set
         existing = existing_faceset(out, overwrite=overwrite)
@@ -170,9 +172,3 @@ def open_or_prepare(
         return FaceSet.open_if_whole(out) or prepare(
             source, out, seed=seed, subfolders=subfolders, split=split, progress=progress, overwrite=True
         )
-
-
-def _check_places(source: Path, out: Path) -> None:
-    inside, outside = out.resolve(), source.resolve()
-    if inside == outside or (source.is_dir() and outside in inside.parents) or inside in outside.parents:
-        raise UsageError(f"{out} and {source} lie inside each other", hint="put the face set beside the pictures")

@@ -10,7 +10,7 @@ __all__ = ["MBBlockV3", "MobileNetHead", "SqueezeExcite"]
 class SqueezeExcite(nn.Module):
     """Squeeze-and-excitation: GAP → 1×1 conv /4 → ReLU → 1×1 conv → hard sigmoid → multiply; no biases (Table 3).
 
-    The gate multiplies the depthwise map, as in the paper; the released code multiplies the expanded map.
+    The factor multiplies the depthwise map, as in the paper; the released code multiplies the expanded map.
     """
 
     def __init__(self, channels: int) -> None:

@@ -83,26 +83,20 @@ class Search:
         steps = len(points) * len(self.folds)
         for number, point in enumerate(points, start=1):
             start, f1, area = time.perf_counter(), list[float](), list[float]()
-            for fold in self.folds:
-                logits = self._held_out_logits(point, fold)
-                truth = self.labels[fold[1]]
+            for learned, held in self.folds:
+                with torch.inference_mode():
+                    logits = self.fit(point, learned)(torch.from_numpy(self.vectors[held])).numpy()
+                truth = self.labels[held]
                 f1.append(confusion(truth, logits, 0.0).f1)
                 area.append(auroc(truth, logits))
                 done = (number - 1) * len(self.folds) + len(f1)
                 note = f"candidate {number}/{len(points)}"
                 progress(Step("choosing", done, steps, "fits", note, {"AUROC": float(np.mean(area))}))
-            (f1_mean, f1_sd), (auroc_mean, auroc_sd) = _mean_sd(f1), _mean_sd(area)
+            means, deviations = np.mean([f1, area], axis=1).tolist(), np.std([f1, area], axis=1, ddof=1).tolist()
             seconds = time.perf_counter() - start
-            found.append(Candidate(point, f1_mean, f1_sd, auroc_mean, auroc_sd, seconds))
+            found.append(Candidate(point, means[0], deviations[0], means[1], deviations[1], seconds))
             then(found)
         return found
-
-    def _held_out_logits(self, point: Point, fold: Fold) -> NDArray[np.float32]:
-        learned, held = fold
-        head = self.fit(point, learned)
-        with torch.inference_mode():
-            logits: NDArray[np.float32] = head(torch.from_numpy(self.vectors[held])).numpy()
-        return logits
 
     def fit(self, point: Point, rows: NDArray[np.int64]) -> torch.nn.Module:
         """The head of one point of a grid, fitted on some rows."""
@@ -112,10 +106,6 @@ class Search:
             return fit_head(
                 self.classifier, self.vectors[rows], self.labels[rows], point, self.seed, self.standardise
             )  # fmt: skip
-
-
-def _mean_sd(values: list[float]) -> tuple[float, float]:
-    return float(np.mean(values)), float(np.std(values, ddof=1))
 
 
 def best_of(candidates: Sequence[Candidate], select: str) -> Candidate:

@@ -49,7 +49,8 @@ def train_steps(
         part = _part(run, number, len(steps), len(rows))
         groups = begin()
         history = train(network, part, recipe, groups=groups, fabric=fabric)
-        rows += [_counted(result, number, len(rows)) for result in history]
+        done = len(rows)
+        rows += [StepResult(**{**asdict(result), "epoch": result.epoch + done}, step=number) for result in history]
         if fabric.is_global_zero:
             write_table(run.folder / TABLE, rows)
 
@@ -71,7 +72,3 @@ def _part(run: Run, number: int, count: int, epochs_done: int) -> Run:
         run.progress(step)
 
     return replace(run, folder=folder, seed=seed, progress=through_all)
-
-
-def _counted(result: EpochResult, number: int, epochs_done: int) -> StepResult:
-    return StepResult(**{**asdict(result), "epoch": result.epoch + epochs_done}, step=number)

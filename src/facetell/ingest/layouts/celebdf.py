@@ -55,7 +55,7 @@ def _read(builder: RowBuilder, chosen: Chosen) -> None:
     circles = {True: Circles(), False: Circles()}
     folders = [name for name in known_in(builder, "", (*FOLDERS, LIST)) if name in FOLDERS]
     for folder in folders:
-        for name in names_only(builder, folder):
+        for name in names_only(builder.root / folder):
             circles[f"{folder}/{name}" in test].tie(celebdf_people(name.split(".")[0]))
     there = set()
     for folder in folders:

@@ -82,7 +82,7 @@ class _Video:
 
 
 def _recognises(root: Path) -> bool:
-    return any(name.endswith(".json") for name in names_only(RowBuilder(root), _list_folder(root)))
+    return any(name.endswith(".json") for name in names_only(root / _list_folder(root)))
 
 
 def _list_folder(root: Path) -> str:

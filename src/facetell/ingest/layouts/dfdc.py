@@ -45,7 +45,7 @@ test/                optional
 
 
 def _recognises(root: Path) -> bool:
-    return any(_is_part(name) and (root / name / METADATA).is_file() for name in names_only(RowBuilder(root), ""))
+    return any(_is_part(name) and (root / name / METADATA).is_file() for name in names_only(root))
 
 
 def _is_part(name: str) -> bool:

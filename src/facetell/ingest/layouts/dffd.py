@@ -46,7 +46,7 @@ def _recognises(root: Path) -> bool:
 
 def _read(builder: RowBuilder, chosen: Chosen) -> None:
     known = (*REAL, *FAKE, *FAKE_VIDEO)
-    for source in known_in(builder, "", [name for name in names_only(builder, "") if name.lower() in known]):
+    for source in known_in(builder, "", [name for name in names_only(builder.root) if name.lower() in known]):
         if source.lower() not in (*REAL, *chosen["fakes"]):
             continue
         label = 0 if source.lower() in REAL else 1

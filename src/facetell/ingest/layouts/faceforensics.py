@@ -84,7 +84,7 @@ def _read(builder: RowBuilder, chosen: Chosen) -> None:
             circles.tie(pair)
             splits.update(dict.fromkeys(pair, split))
     for part in parts:
-        for name in names_only(builder, part.folder):
+        for name in names_only(builder.root / part.folder):
             circles.tie(part.people(name.split(".")[0]))
     for part in parts:
         _skip_absent(builder, part, pairs)
@@ -161,7 +161,7 @@ def _skip_absent(builder: RowBuilder, part: _Part, pairs: dict[str, list[tuple[s
     """List the videos that the official lists name and this folder does not hold."""
     if part.source in _ACTORS:
         return
-    there = {name.split(".")[0] for name in names_only(builder, part.folder)}
+    there = {name.split(".")[0] for name in names_only(builder.root / part.folder)}
     suffix = ".mp4" if part.folder.endswith("/videos") else ""
     for split, of_split in pairs.items():
         for one, other in of_split:

@@ -139,10 +139,10 @@ def media_in(builder: RowBuilder, folder: str, kinds: frozenset[str]) -> Iterato
             skip_unknown(builder, f"{folder}/{path}")
 
 
-def names_only(builder: RowBuilder, folder: str) -> list[str]:
+def names_only(folder: Path) -> list[str]:
     """All names in a folder, sorted; empty where there is no such folder. Nothing is listed as skipped."""
     try:
-        return sorted(os.listdir(builder.root / folder))  # noqa: PTH208  names alone, not an object for each
+        return sorted(os.listdir(folder))  # noqa: PTH208  names alone, not an object for each
     except OSError:
         return []
 

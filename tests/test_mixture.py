@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 from torch import nn
 from toy import toy_picture
 
@@ -30,21 +32,29 @@ from facetell.pixels.decode import resize
 from facetell.settings import as_dict, resolve
 
 SIZE = 32
+PICTURES = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), dtype=np.uint8)
 
 
-def mixture(fitted: Path, size: int = SIZE) -> Model:
+@pytest.fixture(scope="module")
+def untouched(fitted: Path) -> Model:
     detector = facetell.Detector.load(fitted, "cpu")
     given = {
         "backbone": "squeezenet1_1",
         "pretrained": "none",
-        "size": size,
+        "size": SIZE,
         "old_method": detector.description["method"],
         "old_settings": json.dumps(detector.description["settings"]),
     }
     settings: Any = resolve(get_method("experts").settings, given)
     torch.manual_seed(5)
-    network = MixtureOfExperts(detector.runtime.network, SIZE, build_backbone("squeezenet1_1", size), size)
+    network = MixtureOfExperts(detector.runtime.network, SIZE, build_backbone("squeezenet1_1", SIZE), SIZE)
     return Model("experts", settings, network.eval())
+
+
+@pytest.fixture
+def mixture(untouched: Model) -> Model:
+    """An old network and one expert that has not learned."""
+    return untouched.having(copy.deepcopy(untouched.network))
 
 
 def images(count: int, size: int = SIZE) -> torch.Tensor:
@@ -69,9 +79,9 @@ def neuron(probe: Probe, vector: torch.Tensor) -> float:
 
 
 @torch.no_grad()
-def test_the_formula_face_by_face(fitted: Path) -> None:
+def test_the_formula_face_by_face(mixture: Model) -> None:
     """Two experts: each moves the logit of what stands before it by its gate."""
-    network = mixture(fitted).network.with_expert().eval()  # type: ignore[operator]
+    network = mixture.network.with_expert().eval()  # type: ignore[operator]
     for k, expert in enumerate(network.experts):
         learned_by_chance(expert.head, 2 * k)
         learned_by_chance(expert.gate, 2 * k + 1)
@@ -87,8 +97,8 @@ def test_the_formula_face_by_face(fitted: Path) -> None:
 
 
 @torch.no_grad()
-def test_a_shut_gate_is_the_old_network_and_an_open_one_the_new(fitted: Path) -> None:
-    network: Any = mixture(fitted).network
+def test_a_shut_gate_is_the_old_network_and_an_open_one_the_new(mixture: Model) -> None:
+    network: Any = mixture.network
     expert = network.experts[0]
     learned_by_chance(expert.head, 0)
     batch = images(5)
@@ -108,8 +118,8 @@ def test_the_old_network_sees_its_own_size_as_a_file_would_be_resized() -> None:
     assert torch.equal(old(own), own)
 
 
-def test_another_expert_changes_nothing_until_it_learns(fitted: Path) -> None:
-    network: Any = mixture(fitted).network
+def test_another_expert_changes_nothing_until_it_learns(mixture: Model) -> None:
+    network: Any = mixture.network
     learned_by_chance(network.experts[0].head, 0)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     grown = network.with_expert()
@@ -121,8 +131,8 @@ def test_another_expert_changes_nothing_until_it_learns(fitted: Path) -> None:
     assert added == 2 * (3 * network.statistics.length + 1)
 
 
-def test_random_heads_leave_what_experts_stand_on(fitted: Path) -> None:
-    network = mixture(fitted).network
+def test_random_heads_leave_what_experts_stand_on(mixture: Model) -> None:
+    network = mixture.network
     learned_by_chance(network.experts[0].head, 1)  # type: ignore[index, union-attr]
     before = network.state_dict()
     after = randomised(network, "head", 0).state_dict()
@@ -130,8 +140,8 @@ def test_random_heads_leave_what_experts_stand_on(fitted: Path) -> None:
     assert changed == {"experts.0.head.dense.weight"}
 
 
-def test_the_old_part_and_the_backbone_learn_nothing_and_always_evaluate(fitted: Path) -> None:
-    network: Any = mixture(fitted).network.train()
+def test_the_old_part_and_the_backbone_learn_nothing_and_always_evaluate(mixture: Model) -> None:
+    network: Any = mixture.network.train()
     assert network.training
     assert not any(part.training for part in (*network.old.modules(), *network.statistics.modules()))
     network(images(4)).sum().backward()
@@ -140,27 +150,35 @@ def test_the_old_part_and_the_backbone_learn_nothing_and_always_evaluate(fitted:
     assert all(name.startswith("experts.0.") for name in learning)
 
 
-def written(fitted: Path, out: Path) -> tuple[Model, np.ndarray, np.ndarray]:
-    model = mixture(fitted)
+@pytest.fixture(scope="module")
+def written(untouched: Model, fitted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out, network = tmp_path_factory.mktemp("written") / "detector", copy.deepcopy(untouched.network)
     parent = read_bundle(fitted)[0]
     description = {key: value for key, value in parent.items() if key not in ("format", "version", "files")}
-    weights = hash_of_tensors(arrays_of(model.network))
+    weights = hash_of_tensors(arrays_of(network))
     calibration = {**parent["calibration"], "weights": weights, "embedding": None}
-    description |= {"method": "experts", "settings": as_dict(model.settings), "calibration": calibration}
-    pictures = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), dtype=np.uint8)
-    logits = facetell.Detector(TorchRuntime(model.network, SIZE), description).logits(pictures)
-    selftest = {"images": pictures, "logits": logits}
-    write_bundle(out, description, arrays_of(model.network), selftest, {}, "a card", {}, lineage=Lineage.new("0" * 64))
-    return model, pictures, logits
+    description |= {"method": "experts", "settings": as_dict(untouched.settings), "calibration": calibration}
+    logits = facetell.Detector(TorchRuntime(network, SIZE), description).logits(PICTURES)
+    selftest = {"images": PICTURES, "logits": logits}
+    write_bundle(out, description, arrays_of(network), selftest, {}, "a card", {}, lineage=Lineage.new("0" * 64))
+    return out
 
 
-def test_to_disk_and_back(fitted: Path, faces: FaceSet, tmp_path: Path) -> None:
-    model, pictures, logits = written(fitted, tmp_path / "detector")
-    again = facetell.Detector.load(tmp_path / "detector", "cpu")
-    np.testing.assert_array_equal(again.logits(pictures), logits)
-    for name, tensor in model.network.state_dict().items():
+def damaged(written: Path, out: Path, **settings: str) -> Path:
+    """A copy of the detector whose description has other settings."""
+    shutil.copytree(written, out)
+    description = json.loads((out / "detector.json").read_text())
+    description["settings"] |= settings
+    (out / "detector.json").write_text(json.dumps(description))
+    return out
+
+
+def test_to_disk_and_back(mixture: Model, written: Path, faces: FaceSet) -> None:
+    again = facetell.Detector.load(written, "cpu")
+    np.testing.assert_array_equal(again.logits(PICTURES), load_file(written / "selftest.safetensors")["logits"])
+    for name, tensor in mixture.network.state_dict().items():
         assert torch.equal(again.runtime.network.state_dict()[name], tensor), name
-    assert facetell.verify(tmp_path / "detector").method == "experts"
+    assert facetell.verify(written).method == "experts"
     verdict = again.detect(faces.path.parent / "pictures" / "test-0-real.png", faces="crops")
     assert verdict.decision in ("real", "fake")
 
@@ -171,16 +189,11 @@ DEEP = 100_000
 @pytest.mark.parametrize(
     "settings",
     ["{", "[1]", "3", "null", '"text"', '{"lr": "fast"}', '{"nothing": 1}', "[" * DEEP, '{"size": {"size": 1}}'],
-    ids=["cut", "list", "number", "null", "text", "value", "unmodel", "deep", "nested"],
+    ids=["cut", "list", "number", "null", "text", "value", "unknown", "deep", "nested"],
 )
-def test_damaged_old_settings_are_said(settings: str, fitted: Path, tmp_path: Path) -> None:
-    written(fitted, tmp_path / "detector")
-    file = tmp_path / "detector" / "detector.json"
-    description = json.loads(file.read_text())
-    description["settings"]["old_settings"] = settings
-    file.write_text(json.dumps(description))
+def test_damaged_old_settings_are_said(settings: str, written: Path, tmp_path: Path) -> None:
     with pytest.raises(BundleError):
-        facetell.Detector.load(tmp_path / "detector", "cpu")
+        facetell.Detector.load(damaged(written, tmp_path / "detector", old_settings=settings), "cpu")
     with pytest.raises(SettingsError):
         get_method("experts").build(resolve(get_method("experts").settings, {"old_settings": settings}))
 
@@ -199,14 +212,9 @@ def test_an_old_detector_of_larger_images_is_refused() -> None:
         get_method("experts").build(settings)
 
 
-def test_an_unmodel_old_method_is_said(fitted: Path, tmp_path: Path) -> None:
-    written(fitted, tmp_path / "detector")
-    file = tmp_path / "detector" / "detector.json"
-    description = json.loads(file.read_text())
-    description["settings"]["old_method"] = "magic"
-    file.write_text(json.dumps(description))
+def test_an_unknown_old_method_is_said(written: Path, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="magic"):
-        facetell.Detector.load(tmp_path / "detector", "cpu")
+        facetell.Detector.load(damaged(written, tmp_path / "detector", old_method="magic"), "cpu")
 
 
 def test_it_is_made_by_adapt_and_not_by_fit(faces: FaceSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

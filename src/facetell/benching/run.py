@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import multiprocessing
 import os
 import re
 from collections.abc import Mapping
@@ -13,7 +12,6 @@ from importlib import metadata
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 from facetell.benching.cell import FAILURE, RESULT, Job, run_job
 from facetell.benching.spec import Cell, Source, Spec, read_spec
@@ -22,12 +20,16 @@ from facetell.errors import DataError, FacetellError, UsageError
 from facetell.faceset.table import INFO_FILE, FaceSet
 from facetell.files import sha256_of
 from facetell.ingest.prepare import prepare
+from facetell.media.workers import process_context
 from facetell.progress import Progress, ShowProgress, Step, callback
 from facetell.results import BenchResult
 
 __all__ = ["bench"]
 
 log = logging.getLogger("facetell")
+
+_IMPORTED = ("facetell.benching.cell", "facetell.api._fit", "facetell.api._evaluate", "lightning_fabric")
+"""What every cell needs, imported once for all: it takes longer than a small cell."""
 
 
 def bench(
@@ -159,7 +161,7 @@ class _Queue:
         total = len(self.jobs)
         running: dict[Cell, tuple[BaseProcess, connection.Connection]] = {}
         said: dict[str, str] = {}
-        context: Any = multiprocessing.get_context("spawn")
+        context = process_context(*_IMPORTED)
         try:
             while waiting or running:
                 for cell in list(waiting):

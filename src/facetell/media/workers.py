@@ -28,7 +28,7 @@ from facetell.pixels import hide_metadata_warnings
 if TYPE_CHECKING:
     from pebble import ProcessPool
 
-__all__ = ["Failure", "guarded_map", "seconds_for"]
+__all__ = ["Failure", "guarded_map", "process_context", "seconds_for"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -80,7 +80,7 @@ def guarded_map(
         from pebble import ProcessPool
     except ImportError:
         raise MissingExtraError("reading photos and videos in workers", "media") from None
-    context = _context((__name__, function.__module__, *preload))
+    context = process_context(__name__, function.__module__, *preload)
     pool = ProcessPool(workers, initializer=_start, initargs=(initializer, initargs), context=context)
     waiting: collections.deque[tuple[Item, Future[Result | Failure | _Raised], float]] = collections.deque()
     source = iter(items)
@@ -108,8 +108,9 @@ def guarded_map(
         _stop(pool)
 
 
-def _context(preload: tuple[str, ...]) -> Any:
-    """How workers start: never by a bare fork, which copies locks held by torch's threads."""
+def process_context(*preload: str) -> Any:
+    """How worker processes start, with the modules ``preload`` imported: never by a bare fork, which copies locks held by
+    torch's threads."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from facetell.benching.cell import RESULT, Job
 from facetell.benching.spec import Cell, PaperRow, Spec
 from facetell.evaluation.comparison import paired_bootstrap
 from facetell.evaluation.predictions import read_predictions
 from facetell.files import write_text
-from facetell.reporting.pages import markdown_page
+from facetell.reporting.pages import escaped, markdown_page
 
 __all__ = ["write_tables"]
 
@@ -207,7 +208,8 @@ def _control_cell(line: Mapping[str, Any]) -> str:
     if not found:
         return ""
     p = "p < .002" if found["p"] < 0.002 else f"p = {found['p']:.3f}".replace("0.", ".")
-    return f"{found['difference']:+.3f} ({found['low']:+.3f} to {found['high']:+.3f}), {p}, {found['row']}"
+    interval = f"{found['difference']:+.3f} ({found['low']:+.3f} to {found['high']:+.3f})"
+    return Markup(f"{interval}, {p}, {escaped(found['row'])}")  # noqa: S704  # the page is also read as it is: no &lt;
 
 
 def _minutes(seconds: float | None) -> str:

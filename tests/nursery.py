@@ -157,7 +157,7 @@ def _serve() -> None:
     Image.init()
     facetell.list_methods()
     # Forked from here a worker starts in no time: kills fall on the work and not on imports.
-    workers._context = lambda preload: multiprocessing.get_context("fork")
+    workers.process_context = lambda *preload: multiprocessing.get_context("fork")
     for line in sys.stdin:
         order = json.loads(line)
         if order["do"] == "start":

@@ -27,7 +27,7 @@ from facetell.cli.main import main
 from facetell.media import workers
 
 # Forked from here, a run starts in no time: the twenty kills fall on its work and not on its imports.
-workers._context = lambda preload: multiprocessing.get_context("fork")
+workers.process_context = lambda *preload: multiprocessing.get_context("fork")
 source = sys.argv[1]
 pid = 0
 print("ready", flush=True)

@@ -287,7 +287,7 @@ facetell.fit("fdftnet", sys.argv[1], sys.argv[2], settings=SETTINGS, progress=af
 @pytest.mark.slow
 def test_every_process_of_torchrun_computes_its_own_rows(faces: FaceSet, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
-    script.write_text(UNDER_TORCHRUN.replace("SETTINGS", repr({**FDFTNET, "epochs": 5, "views": 2})))
+    script.write_text(UNDER_TORCHRUN.replace("SETTINGS", repr({**FDFTNET, "epochs": 2, "views": 2})))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     arguments = [str(faces.path), str(tmp_path / "detector"), str(tmp_path / "computed-")]
@@ -296,6 +296,7 @@ def test_every_process_of_torchrun_computes_its_own_rows(faces: FaceSet, tmp_pat
     expected = 2 * COUNTS["train"] + 2 * COUNTS["validation"]  # a half in each of two views; validation is one block
     assert [(tmp_path / f"computed-{rank}").read_text() for rank in (0, 1)] == [str(expected)] * 2
     assert facetell.verify(tmp_path / "detector").method == "fdftnet"
+    assert len((tmp_path / "detector" / "training.csv").read_text().splitlines()) == 1 + 2
 
 
 def test_a_backbone_that_learns_gets_no_maps(faces: FaceSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -267,7 +267,7 @@ class _StopError(Exception):
 @pytest.mark.slow
 @pytest.mark.parametrize("stopped", [1, 2, 3])
 def test_resume_in_either_phase_and_between_them(stopped: int, faces: FaceSet, shared: Shared, tmp_path: Path) -> None:
-    settings = tiny("siamese", pair_epochs=2, epochs=2)
+    settings = tiny("siamese", pair_epochs=2, epochs=2, backbone="squeezenet1_1")
     folder = (
         shared("siamese", lambda to: facetell.fit("siamese", faces.path, to / "d", settings=settings, seed=1)) / "d"
     )
@@ -302,7 +302,9 @@ def test_it_stops_by_the_whole_validation_split(faces: FaceSet, tmp_path: Path) 
 
 
 def test_cross_entropy_alone_is_the_control(faces: FaceSet, tmp_path: Path) -> None:
-    facetell.fit("siamese", faces.path, tmp_path / "detector", settings=tiny("siamese", pair_epochs=0))
+    facetell.fit(
+        "siamese", faces.path, tmp_path / "detector", settings=tiny("siamese", pair_epochs=0, backbone="squeezenet1_1")
+    )
     assert {row["phase"] for row in rows_of(tmp_path / "detector")} == {"2"}
     assert not (tmp_path / "detector" / "embedding.csv").exists()
 

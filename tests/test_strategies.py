@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from pathlib import Path
-from typing import Any
 
 import lessons
 import numpy as np
@@ -216,15 +215,10 @@ def test_an_unknown_strategy_is_refused_with_the_nearest() -> None:
         get_strategy("norm")
 
 
-@pytest.mark.parametrize(
-    ("method", "settings"),
-    [pytest.param("siamese", {"backbone": "cffn_icip"}, marks=pytest.mark.slow), ("features", {})],
-)
-def test_detectors_of_other_methods_can_adapt_or_it_is_said_why(
-    method: str, settings: dict[str, object], tmp_path: Path
-) -> None:
-    arguments: dict[str, Any] = {"backbone": "squeezenet1_1", **settings}
-    given = school(tmp_path, method=method, **arguments)
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["siamese", "features"])
+def test_detectors_of_other_methods_can_adapt_or_it_is_said_why(method: str, tmp_path: Path) -> None:
+    given = school(tmp_path, method=method, backbone="squeezenet1_1")
     learned = 0
     for name in STRATEGIES:
         strategy, task = get_strategy(name), given.task()

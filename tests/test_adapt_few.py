@@ -28,6 +28,7 @@ def outcome(detector: Path, out: Path, **arguments: Any) -> dict[str, Any]:
         return refused.record
 
 
+@pytest.mark.slow
 def test_without_a_replay_buffer_nothing_is_promised_of_the_old(made: Monday, tmp_path: Path) -> None:
     record = outcome(made.bare, tmp_path / "out", fake=made["smooth"], real=made["real"], strategy="full", seed=2)
     assert "facetell remember" in record["sentences"][0]
@@ -43,6 +44,7 @@ def test_without_a_replay_buffer_nothing_is_promised_of_the_old(made: Monday, tm
     facetell.verify(tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_eight_fakes_are_tried_again_and_again_and_said_to_be_few(made: Monday, tmp_path: Path) -> None:
     steps: list[Step] = []
     record = outcome(
@@ -61,6 +63,7 @@ def test_eight_fakes_are_tried_again_and_again_and_said_to_be_few(made: Monday, 
     assert fits[-1].total == 15
 
 
+@pytest.mark.slow
 def test_reals_of_the_replay_buffer_stand_in(made: Monday, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their groups are not learned from as old faces: some of them are held out."""
     real, seen = flow.divided, list[tuple[Any, ...]]()

@@ -103,6 +103,7 @@ def test_starts_as_the_identity() -> None:
     assert torch.equal(SelfAttention(32)(x), x)
 
 
+@pytest.mark.slow
 def test_exports_to_plain_operators() -> None:
     torch.manual_seed(0)
     module, x = SelfAttention(16).eval(), torch.rand(1, 16, 12, 12)
@@ -122,6 +123,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
 
 
+@pytest.mark.slow
 def test_the_map_of_224_px_is_never_in_memory() -> None:
     pytest.importorskip("resource")
     run = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)

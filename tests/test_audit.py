@@ -80,6 +80,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACETELL_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.mark.slow
 def test_planted_leaks_are_found(tmp_path: Path) -> None:
     folder = source(tmp_path / "pictures", clean)
     pixels = decode((folder / "train-3-real.bin").read_bytes())
@@ -178,6 +179,7 @@ def test_picked_pictures_are_those_rows(tmp_path: Path) -> None:
     assert picked == {row: faces.image(row) for row in rows.tolist()}
 
 
+@pytest.mark.slow
 def test_fit_passes_it_on(tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> None:
     """From fit to detector.json, card and report; and the audit of that detector by the command."""
     faces = facetell.prepare(source(tmp_path / "pictures", by_quality), tmp_path / "faces")

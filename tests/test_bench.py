@@ -237,6 +237,7 @@ def test_another_folder_is_left_alone(tmp_path: Path) -> None:
         facetell.bench(write(tmp_path, SPEC), tmp_path / "mine", data=tmp_path)
 
 
+@pytest.mark.slow
 def test_peak_memory_is_of_this_process() -> None:
     script = (
         "import numpy as np; from facetell.benching.cell import peak_memory as p; a = p(); "

@@ -87,6 +87,7 @@ def test_each_draw_of_a_real_face_is_a_real_and_a_fake_row(faces: FaceSet, blend
     blended.verify()
 
 
+@pytest.mark.slow
 def test_no_fake_is_looked_at(drawn: Path, blended: FaceSet, tmp_path: Path) -> None:
     """The same real faces beside other fakes, of which none is decoded, give the same pictures."""
     shutil.copytree(drawn, tmp_path / "pictures")
@@ -106,6 +107,7 @@ def test_no_fake_is_looked_at(drawn: Path, blended: FaceSet, tmp_path: Path) -> 
     assert again.fingerprint == blended.fingerprint
 
 
+@pytest.mark.slow
 def test_the_same_whoever_works_and_another_seed_differs(
     faces: FaceSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,6 +125,7 @@ def test_a_further_draw_leaves_the_others_as_they_are(faces: FaceSet, blended: F
     assert all(hashes[row["path"]] == row["sha256"] for row in once.columns(["path", "sha256"]).to_pylist())
 
 
+@pytest.mark.slow
 def test_both_is_half_of_each(faces: FaceSet, tmp_path: Path) -> None:
     steps: list[Step] = []
     both = facetell.blend(faces.path, tmp_path / "both", kind="both", draws=2, progress=steps.append, size=48)
@@ -136,6 +139,7 @@ def test_both_is_half_of_each(faces: FaceSet, tmp_path: Path) -> None:
 # --- nothing but the forgery tells ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["self-blended", "generated"])
 def test_reals_and_fakes_are_written_alike(faces: FaceSet, tmp_path: Path, kind: str) -> None:
     made = facetell.blend(faces.path, tmp_path / "made", kind=kind, draws=2)
@@ -167,6 +171,7 @@ def test_audit_finds_no_shortcut(blended: FaceSet) -> None:
 # --- from there on, and what is refused -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_detector_fitted_on_it_says_so(blended: FaceSet, tmp_path: Path) -> None:
     settings = tiny("finetune", epochs=1)
     detector = facetell.fit("finetune", blended.path, tmp_path / "detector", settings=settings)
@@ -240,6 +245,7 @@ def test_interrupted_nothing_is_left(faces: FaceSet, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_generators_learn_and_are_the_same_for_the_same_seed(faces: FaceSet, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = np.flatnonzero(faces.labels() == 0)
     pixels = decode(faces.image(int(rows[0])))

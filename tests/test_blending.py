@@ -114,6 +114,7 @@ def test_softened_by_hand() -> None:
     assert np.allclose(mask, mask[::-1], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_either_copy_is_the_changed_one_half_of_the_time() -> None:
     """Target against a plain view of the same dice."""
     pixels, plain = face_of(), 0

@@ -64,6 +64,7 @@ def test_intervals_are_the_percentiles_of_a_slow_bootstrap() -> None:
         assert found[key] == pytest.approx(tuple(np.quantile(values[key], [0.1, 0.9])), abs=1e-12), key
 
 
+@pytest.mark.slow
 def test_single_faces_give_the_normal_interval_of_a_share() -> None:
     y, s = faces(2000)
     low, high = grouped_bootstrap(y, s, np.arange(2000), 0.5, repetitions=2000)["accuracy"]

@@ -131,6 +131,7 @@ def test_dependent_faces_fool_the_plain_test_and_not_the_clustered() -> None:
     assert plain > 0.2  # four copies halve the error it believes in: P(|z| > 0.98) = 0.33
 
 
+@pytest.mark.slow
 def test_groups_of_both_labels_keep_the_level() -> None:
     """A group shifts its fakes and its reals together, by another amount for each detector."""
     y, groups = np.tile([0, 1, 0, 1], 60), np.repeat(np.arange(60), 4)

@@ -38,6 +38,7 @@ def test_every_method_learns(method: str, faces: FaceSet, tmp_path: Path) -> Non
     assert {row["source"] for row in report.sources} == {"camera", "board", "grid"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_the_seed_decides(method: str, faces: FaceSet, tmp_path: Path) -> None:
     first, second = (
@@ -46,6 +47,7 @@ def test_the_seed_decides(method: str, faces: FaceSet, tmp_path: Path) -> None:
     assert_same(first, second)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_one_logit_per_image_whatever_the_batch(method: str, brief: Callable[[str], Path]) -> None:
     detector = facetell.Detector.load(brief(method), "cpu")
@@ -107,6 +109,7 @@ class _StopError(Exception):
 TRAINED = [method for method in METHODS if method not in UNTRAINED]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", TRAINED)
 @pytest.mark.parametrize(
     "settings", [{"averaging": 0.9}, {"averaging": 0.0, "optimizer": "sgd", "select": "loss", "dropout": 0.2}]

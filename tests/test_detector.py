@@ -168,6 +168,7 @@ def test_detect_gives_one_verdict_per_path(bundle: Path, tmp_path: Path) -> None
             assert decision.decision == ("fake" if decision.score >= detector.decider.threshold else "real")
 
 
+@pytest.mark.slow
 def test_detect_agrees_with_evaluate(brief: Callable[[str], Path], faces: FaceSet, tmp_path: Path) -> None:
     original, pictures = brief("fdftnet"), faces.path.parent / "pictures"
     facetell.evaluate(original, faces.path, tmp_path / "report", device="cpu")

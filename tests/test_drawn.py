@@ -44,6 +44,7 @@ def hashes(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+@pytest.mark.slow
 def test_same_seed_same_bytes_other_seed_other_pictures(tmp_path):
     once, twice, other = (
         hashes(write_drawn_faces(tmp_path / name, people=14, seed=seed, size=32))
@@ -185,6 +186,7 @@ def test_the_camera_adds_noise_and_keeps_the_picture():
     assert np.abs(once - face).mean() < 0.08
 
 
+@pytest.mark.slow
 def test_masks_say_where_a_picture_was_blended_and_change_no_picture(tmp_path):
     plain = write_drawn_faces(tmp_path / "plain", people=14, seed=0, size=64)
     marked = write_drawn_faces(tmp_path / "marked", people=14, seed=0, size=64, masks=True)

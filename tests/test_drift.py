@@ -50,6 +50,7 @@ def test_p_is_that_of_kuiper_without_a_share_to_estimate() -> None:
         assert found.p == pytest.approx(truth, abs=0.1)  # every point there, the grid here
 
 
+@pytest.mark.slow
 def test_one_in_twenty_mixes_of_the_known_is_called_new() -> None:
     rng = RNG(1)
     p = []
@@ -74,6 +75,7 @@ def test_a_new_mode_is_found_and_where_it_lies() -> None:
     assert -1.2 < low < -0.2 < 0.2 < high < 1.2
 
 
+@pytest.mark.slow
 def test_a_share_is_found_again_and_its_interval_holds_it() -> None:
     rng = RNG(3)
     held = []

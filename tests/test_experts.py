@@ -285,6 +285,7 @@ def test_one_monday_after_another(
     assert any("no Grad-CAM" in warning for warning in told.warnings)
 
 
+@pytest.mark.slow
 def test_what_second_backbones_there_are(made: Monday, general: Path) -> None:
     loaded = facetell.Detector.load(made.detector, "cpu")
     file = str(general)

@@ -62,6 +62,7 @@ def files_of(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_files_become_a_page_with_a_picture_for_each_face(world, tmp_path, capsys):
     out = tmp_path / "out"
     code, said, errors = run(
@@ -90,6 +91,7 @@ def test_files_become_a_page_with_a_picture_for_each_face(world, tmp_path, capsy
         assert picture.width > 1000
 
 
+@pytest.mark.slow
 def test_a_face_set_becomes_average_maps_of_each_source(world, tmp_path, capsys):
     out = tmp_path / "out"
     options = ("--limit", 4, "--sanity", 0, "--json")
@@ -115,6 +117,7 @@ def test_a_face_set_becomes_average_maps_of_each_source(world, tmp_path, capsys)
     assert (code, "other files" in errors) == (2, True)
 
 
+@pytest.mark.slow
 def test_masks_play_the_pointing_game(world, tmp_path):
     masks = tmp_path / "masks"
     masks.mkdir()
@@ -137,6 +140,7 @@ def test_masks_play_the_pointing_game(world, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.slow
 def test_trees_are_explained_by_occlusion_and_it_is_said(world, tmp_path, capsys):
     code, said, errors = run(
         capsys, "explain", world["trees"], world["pictures"] / "0.png", "-o", tmp_path / "out", "--faces", "crops"
@@ -146,6 +150,7 @@ def test_trees_are_explained_by_occlusion_and_it_is_said(world, tmp_path, capsys
     assert "no gradient" in errors
 
 
+@pytest.mark.slow
 def test_a_sentence_tells_a_map_that_cannot_be_believed(world, tmp_path, monkeypatch):
     own = Explainer.maps
 

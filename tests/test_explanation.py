@@ -98,6 +98,7 @@ def test_a_tap_sees_a_map_and_changes_nothing(shape: tuple[int, ...]):
     assert torch.equal(module(x), x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "settings", "size", "expected"),
     [
@@ -131,6 +132,7 @@ def test_the_place_is_the_last_that_everything_passes_and_that_tells_places_apar
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "backbone"),
     [
@@ -172,6 +174,7 @@ def hidden_of(network: nn.Module, images: Tensor) -> np.ndarray:
     return occlusion(logits, images.permute(0, 2, 3, 1).numpy(), *window_of(images.shape[-1]))
 
 
+@pytest.mark.slow
 def test_occlusion_is_the_slow_loop():
     torch.manual_seed(2)
     network, images = build("finetune", backbone="shallownetv3", size=28), faces(2, 28, 3)
@@ -244,6 +247,7 @@ def test_randomised_weights_are_the_learned_ones_elsewhere():
     assert torch.equal(everything["backbone.mean"], before["backbone.mean"])
 
 
+@pytest.mark.slow
 def test_maps_change_when_weights_are_randomised():
     network, images = build("finetune", backbone="squeezenet1_1", size=64), faces(6, 64)
     maps = Explainer(network, 64).maps(images)
@@ -255,6 +259,7 @@ def test_maps_change_when_weights_are_randomised():
     assert unchanged == pytest.approx([1] * 6)
 
 
+@pytest.mark.slow
 def test_a_map_that_only_shows_the_picture_is_caught():
     network, images = build("finetune", backbone="shallownetv3", size=32), faces(4, 32)
     brightness = images.mean(dim=1).numpy()

@@ -225,6 +225,7 @@ class _StopError(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_and_a_changed_file_alone_is_redone(tmp_path: Path) -> None:
     source = make_source(tmp_path / "media")
 
@@ -281,6 +282,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_frames_are_chosen_as_told(few: Path, tmp_path: Path) -> None:
     for said, expected in (("all", list(range(30))), ("2s", [0, 20]), ("3", [5, 15, 25])):
         run("prepare", few, "-o", tmp_path / said, "--frames", said, "--workers", "1")

@@ -118,6 +118,7 @@ def test_both_classes_weigh_the_same() -> None:
     np.testing.assert_allclose(balanced_weights(labels), [2 / 3, 2 / 3, 2 / 3, 2])
 
 
+@pytest.mark.slow
 def test_saved_detectors_need_neither_scikit_learn_nor_xgboost(faces: FaceSet, tmp_path: Path) -> None:
     for name, grid in (("logistic", "C=1"), ("svc-rbf", "C=1"), ("forest", "trees=5;depth=3")):
         facetell.fit("features", faces.path, tmp_path / name, settings={**SMALL, "classifier": name, "grid": grid})
@@ -225,6 +226,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return calls
 
 
+@pytest.mark.slow
 def test_features_are_computed_once(faces: FaceSet, tmp_path: Path, counted: list[int]) -> None:
     for name in ("logistic", "svc-linear", "svc-rbf"):
         facetell.fit("features", faces.path, tmp_path / name, settings={**SMALL, "classifier": name, "grid": "C=1"})
@@ -359,6 +361,7 @@ def test_an_empty_head_takes_its_size_from_the_tensors() -> None:
     np.testing.assert_allclose(head(x), np.log([(0.25 + 0.5) / (0.75 + 0.5), 1.5 / 0.5]), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_evaluating_a_second_classifier_extracts_nothing(
     faces: FaceSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

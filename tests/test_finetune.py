@@ -38,6 +38,7 @@ def base(faces: FaceSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("averaging", [0.0, 0.9])
 @pytest.mark.parametrize(("train", "learning"), [("head", ()), ("last-block", ("backbone.body.model.layer4.",))])
 def test_the_frozen_part_stays_and_the_rest_learns(
@@ -118,6 +119,7 @@ def test_layer_decay_is_timms(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {group["weight_decay"] for group in optimizer.param_groups} == {Recipe().weight_decay}
 
 
+@pytest.mark.slow
 def test_layer_decay_reaches_the_training(faces: FaceSet, base: Path, tmp_path: Path) -> None:
     settings = {
         "pretrained": str(base),
@@ -145,6 +147,7 @@ class _StopError(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_at", [2, 3, 5])
 def test_a_chain_stopped_in_any_step_ends_with_the_same_weights(stop_at: int, faces: FaceSet, tmp_path: Path) -> None:
     shown: list[Step] = []
@@ -176,6 +179,7 @@ def test_a_chain_stopped_in_any_step_ends_with_the_same_weights(stop_at: int, fa
     assert whole.description["settings"]["train"] == "all,last-block,head"
 
 
+@pytest.mark.slow
 def test_each_step_begins_with_what_the_one_before_kept(faces: FaceSet, tmp_path: Path) -> None:
     """The last step teaches the head alone, so the backbone is what the step before kept; and it is free again after."""
     settings = {**CHAIN, "epochs": 1}

@@ -39,6 +39,7 @@ def assert_same(first: facetell.Detector, second: facetell.Detector) -> None:
         assert torch.equal(a, b), name
 
 
+@pytest.mark.slow
 def test_the_seed_changes_the_result(faces: FaceSet, tmp_path: Path) -> None:
     first, second = (
         facetell.fit("finetune", faces.path, tmp_path / str(seed), settings=TINY, seed=seed) for seed in (0, 1)
@@ -73,6 +74,7 @@ def test_kill_in_mid_epoch_then_resume(faces: FaceSet, tmp_path: Path) -> None:
     assert len((cut / "training.csv").read_text().splitlines()) == 1 + 20
 
 
+@pytest.mark.slow
 def test_patience_stops_and_the_best_epoch_is_kept(faces: FaceSet, tmp_path: Path) -> None:
     seen: list[Any] = []
     detector = facetell.fit(
@@ -86,7 +88,7 @@ def test_patience_stops_and_the_best_epoch_is_kept(faces: FaceSet, tmp_path: Pat
     assert len(values) < 50
     assert max(values[-2:]) <= max(values[:-2])  # the last two epochs did not improve
     metrics = facetell.evaluate(detector, faces.path, tmp_path / "report", split="validation").metrics
-    assert metrics["auroc"]["value"] == pytest.approx(max(values), abs=1e-6)
+    assert metrics["auroc"].value == pytest.approx(max(values), abs=1e-6)
 
 
 def test_shots_are_drawn_by_seed_and_few_images_are_repeated(faces: FaceSet, tmp_path: Path) -> None:
@@ -109,6 +111,7 @@ def test_shots_are_drawn_by_seed_and_few_images_are_repeated(faces: FaceSet, tmp
         facetell.fit("finetune", faces.path, tmp_path / "more", split="finetune", shots=13, settings=TINY)
 
 
+@pytest.mark.slow
 def test_a_detector_is_a_start_for_another(faces: FaceSet, tmp_path: Path) -> None:
     base = facetell.fit("finetune", faces.path, tmp_path / "base", settings=TINY)
     few = {"pretrained": str(tmp_path / "base"), "epochs": 1, "lr": 0.0, "batch_size": 16}
@@ -125,6 +128,7 @@ def test_a_detector_is_a_start_for_another(faces: FaceSet, tmp_path: Path) -> No
         facetell.fit("fdftnet", faces.path, tmp_path / "other", settings={**few, "backbone": "xception"})
 
 
+@pytest.mark.slow
 def test_a_frozen_backbone_stays(faces: FaceSet, tmp_path: Path) -> None:
     facetell.fit("finetune", faces.path, tmp_path / "base", settings=TINY)
     settings = {"pretrained": str(tmp_path / "base"), "epochs": 2, "lr": 0.01, "train_backbone": False}
@@ -187,6 +191,7 @@ def test_weights_from_a_file(faces: FaceSet, tmp_path: Path) -> None:
         facetell.fit("finetune", faces.path, tmp_path / "other", settings=settings)
 
 
+@pytest.mark.slow
 def test_a_folder_works_like_a_face_set(tmp_path: Path) -> None:
     source = toy_source(tmp_path / "pictures")
     detector = facetell.fit("finetune", source, tmp_path / "detector", settings=TINY)

@@ -191,6 +191,7 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "settings"), CASES)
 def test_the_body_is_computed_in_the_first_rounds_alone(
     method: str, settings: dict[str, object], faces: FaceSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -223,6 +224,7 @@ def test_the_body_is_computed_in_the_first_rounds_alone(
         assert seen[6]  # the detector's own validation at the end is computed anew
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("averaging", [0.0, 0.9])
 @pytest.mark.parametrize(("method", "settings"), CASES)
 def test_without_augmentation_maps_change_nothing_but_the_rounding(
@@ -245,6 +247,7 @@ class _StopError(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "settings", "stop_at"),
     [("finetune", HEAD, 1), ("finetune", HEAD, 4), ("fdftnet", FDFTNET, 3)],
@@ -299,6 +302,7 @@ def test_every_process_of_torchrun_computes_its_own_rows(faces: FaceSet, tmp_pat
     assert len((tmp_path / "detector" / "training.csv").read_text().splitlines()) == 1 + 2
 
 
+@pytest.mark.slow
 def test_a_backbone_that_learns_gets_no_maps(faces: FaceSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FeatureMaps, "__init__", lambda *_, **__: pytest.fail("maps were made"))
     facetell.fit("finetune", faces.path, tmp_path / "all", settings={**TINY, "epochs": 1})

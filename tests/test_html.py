@@ -106,6 +106,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory, fitted: Path, faces: FaceS
     return [root / "one", root / "comparison"]
 
 
+@pytest.mark.slow
 def test_evaluate_and_report_write_pages(folders: list[Path], fitted: Path, faces: FaceSet, tmp_path: Path) -> None:
     page = (folders[0] / "report.html").read_text()
     read = Reader(page)

@@ -106,6 +106,7 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return inline.worked
 
 
+@pytest.mark.slow
 def test_every_status_is_reached(found: facetell.Detector, inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     status = {path.name: found.detect(path).status for path in sorted(inbox.iterdir())}
     decided = {name: status.pop(name) for name in ("photo.png", "clip.mp4", "pair.mp4", "whole.mkv", "cut.ts")}
@@ -245,6 +246,7 @@ def test_without_the_extra_pictures_are_crops(
 # --- the command
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_process")
 def test_lines_are_as_the_schema_says(
     capsys: pytest.CaptureFixture[str], bundles: dict[str, Path], inbox: Path
@@ -286,6 +288,7 @@ def test_the_schema_has_the_fields_and_types_of_the_classes() -> None:
             assert found == expected, name
 
 
+@pytest.mark.slow
 def test_stdin_patterns_and_folders(
     capsys: pytest.CaptureFixture[str], bundles: dict[str, Path], inbox: Path, tmp_path: Path, one_process: list[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -323,6 +326,7 @@ def test_a_name_that_no_file_can_have(found: facetell.Detector) -> None:
         assert found.detect(path).status in ("missing", "unreadable")
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on(
     capsys: pytest.CaptureFixture[str], bundles: dict[str, Path], inbox: Path, tmp_path: Path, one_process: list[str]
 ) -> None:
@@ -416,6 +420,7 @@ def test_picture_of_a_photo(found: facetell.Detector, inbox: Path, tmp_path: Pat
         assert (image.format, image.size) == ("JPEG", (160, 120))
 
 
+@pytest.mark.slow
 def test_the_command_writes_pictures(
     capsys: pytest.CaptureFixture[str], bundles: dict[str, Path], inbox: Path, tmp_path: Path, one_process: list[str]
 ) -> None:

@@ -312,6 +312,7 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @given(JSON)
 @settings(max_examples=60, deadline=None)
 def test_no_list_can_crash_a_layout(content: object) -> None:

@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 
+import pytest
 from PIL import Image
 
 
@@ -33,6 +34,7 @@ def test_decoding_leaves_pillow_and_pythons_warnings_as_they_are() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 def test_judging_imports_neither_torchs_compiler_nor_what_only_training_needs() -> None:
     """Each of them takes longer to import than torch, and every ``detect`` would wait for it."""
     code = """

@@ -82,6 +82,7 @@ def test_nothing_is_chosen_on_what_a_later_step_learned_from(fitted: Path, other
     assert not (tmp_path / "report").exists()
 
 
+@pytest.mark.slow
 def test_a_few_learned_faces_are_left_out_and_counted(fitted: Path, other: FaceSet, tmp_path: Path) -> None:
     lineage = Lineage.read(fitted / LINEAGE).with_learned(other, rows(other, "validation")[:1])
     after = stepped(fitted, tmp_path / "after", lineage)
@@ -138,6 +139,7 @@ def test_it_is_the_same_whether_told_once_or_twice(faces: FaceSet, other: FaceSe
     np.testing.assert_array_equal(later.parts[1].learned, two.parts[0].learned)  # what is its own has its own salt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["threshold", "calibrate"])
 def test_what_was_chosen_on_later_is_known(verb: str, fitted: Path, other: FaceSet, tmp_path: Path) -> None:
     detector = Path(shutil.copytree(fitted, tmp_path / "detector"))
@@ -177,6 +179,7 @@ def test_a_reader_whose_file_goes_away_meanwhile_reads_again(
     assert loaded.lineage.seen(other, "validation").chosen.all()
 
 
+@pytest.mark.slow
 def test_stress_and_audit_leave_out_what_evaluate_does(fitted: Path, other: FaceSet, tmp_path: Path) -> None:
     lineage = Lineage.read(fitted / LINEAGE).with_learned(other, rows(other, "validation")[:1])
     lineage = lineage.with_chosen(other, rows(other, "validation")[4:6])

@@ -41,6 +41,7 @@ def test_ranking_metrics_equal_scikit_learn(rows: list[tuple[int, int]]) -> None
         np.testing.assert_allclose(ours, theirs, atol=1e-12)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(TIED, st.integers(-1, 14))
 def test_decisions_equal_scikit_learn(rows: list[tuple[int, int]], twelfth: int) -> None:

@@ -78,6 +78,7 @@ def neuron(probe: Probe, vector: torch.Tensor) -> float:
     return total
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_the_formula_face_by_face(mixture: Model) -> None:
     """Two experts: each moves the logit of what stands before it by its gate."""
@@ -96,6 +97,7 @@ def test_the_formula_face_by_face(mixture: Model) -> None:
         assert float(found[k]) == pytest.approx(logit, abs=1e-3)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_a_shut_gate_is_the_old_network_and_an_open_one_the_new(mixture: Model) -> None:
     network: Any = mixture.network
@@ -173,6 +175,7 @@ def damaged(written: Path, out: Path, **settings: str) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_to_disk_and_back(mixture: Model, written: Path, faces: FaceSet) -> None:
     again = facetell.Detector.load(written, "cpu")
     np.testing.assert_array_equal(again.logits(PICTURES), load_file(written / "selftest.safetensors")["logits"])

@@ -78,6 +78,7 @@ def test_mb_block_adds_where_shapes_agree() -> None:
     assert not MBBlockV3(128, stride=2).residual
 
 
+@pytest.mark.slow
 def test_golden_counts_of_the_authors_log() -> None:
     backbone = build_backbone("xception", 64)
     assert keras_count(backbone) == (20_861_480, 20_806_952)  # Keras' Xception without top
@@ -89,6 +90,7 @@ def test_golden_counts_of_the_authors_log() -> None:
     assert keras_count(network.head)[0] == 1_154
 
 
+@pytest.mark.slow
 def test_shallownetv3_layer_by_layer() -> None:
     backbone = build_backbone("shallownetv3", 64)
     convolutions = [2_432, 1_056, 1_056, 18_496, 4_160, 4_160, 73_856, 4_128]
@@ -102,6 +104,7 @@ def test_shallownetv3_layer_by_layer() -> None:
     assert keras_count(backbone)[0] + keras_count(head)[0] == 4_835_106
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "channels", "side", "parameters"),
     [
@@ -121,6 +124,7 @@ def test_backbones_end_in_their_last_map(name: str, channels: int, side: int, pa
     assert default_head(backbone, 64)(backbone(torch.zeros(2, 3, 64, 64))).shape == (2,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "shape"),
     [("deit_tiny_patch16_224", (192, 4, 4)), ("swin_tiny_patch4_window7_224", (768, 2, 2)), ("convnext_atto", (320, 2, 2))],
@@ -129,6 +133,7 @@ def test_any_timm_family_gives_a_map(name: str, shape: tuple[int, int, int]) -> 
     assert build_backbone(name, 64).map_shape(64) == shape
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "size"), [("shallownetv3", 80), ("squeezenet1_0", 128)])
 def test_other_input_sizes(name: str, size: int) -> None:
     backbone = build_backbone(name, size)
@@ -162,6 +167,7 @@ def test_normalisation_is_inside_the_backbone() -> None:
     torch.testing.assert_close(backbone(images), by_hand)
 
 
+@pytest.mark.slow
 def test_a_frozen_backbone_does_not_move() -> None:
     backbone = build_backbone("mobilenetv2_100", 64)
     backbone.freeze()
@@ -180,6 +186,7 @@ def test_two_way_is_the_softmax() -> None:
     torch.testing.assert_close(torch.sigmoid(head(x)), torch.softmax(head.dense(x), dim=1)[:, 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["squeezenet1_0", "mobilenetv2_100", "shallownetv3"])
 def test_library_tensors_load_exactly_or_not_at_all(name: str) -> None:
     torch.manual_seed(0)
@@ -202,6 +209,7 @@ def test_library_tensors_load_exactly_or_not_at_all(name: str) -> None:
         load_library_tensors(target, tensors | {first: torch.zeros(1)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["squeezenet1_0", "squeezenet1_1"])
 def test_squeezenet_is_torchvisions(name: str) -> None:
     import torchvision.models
@@ -219,6 +227,7 @@ def test_squeezenet_is_torchvisions(name: str) -> None:
     assert torch.equal(ours(images), library.features(images))
 
 
+@pytest.mark.slow
 def test_torchvisions_resnet50_is_timms() -> None:
     import torchvision.models
 
@@ -248,6 +257,7 @@ def test_a_strided_convolution_pads_as_tensorflow_does(side: int) -> None:
     assert (counter(torch.ones(1, 1, side, side))[0, 0, 1] / 3).tolist() == by_hand
 
 
+@pytest.mark.slow
 def test_mobilenet_v2_tf_is_torchvisions_with_other_padding() -> None:
     import torchvision.models
 

@@ -24,6 +24,7 @@ def detector(fitted: Path, tmp_path: Path) -> facetell.Detector:
     return facetell.Detector.load(shutil.copytree(fitted, tmp_path / "detector"), "cpu")
 
 
+@pytest.mark.slow
 def test_results_of_objects_are_those_of_paths(detector: facetell.Detector, faces: FaceSet, tmp_path: Path) -> None:
     assert detector.path is not None
     found = facetell.evaluate(detector, faces)
@@ -41,6 +42,7 @@ def test_results_of_objects_are_those_of_paths(detector: facetell.Detector, face
     assert detector.evaluate(faces, split="validation").counts["n"] == len(faces.rows("validation"))
 
 
+@pytest.mark.slow
 def test_nothing_is_written_without_a_place(
     detector: facetell.Detector, faces: FaceSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,6 +73,7 @@ def test_a_result_without_a_folder_cannot_be_compared(detector: facetell.Detecto
         facetell.compare([found, found])
 
 
+@pytest.mark.slow
 def test_verbs_that_change_a_detector_take_a_loaded_one(detector: facetell.Detector, faces: FaceSet) -> None:
     assert detector.path is not None
     before = detector.calibration
@@ -84,6 +87,7 @@ def test_verbs_that_change_a_detector_take_a_loaded_one(detector: facetell.Detec
     assert facetell.verify(detector).replay > 0
 
 
+@pytest.mark.slow
 def test_a_detector_that_was_never_written(detector: facetell.Detector, faces: FaceSet) -> None:
     unwritten = facetell.Detector(detector.runtime, detector.description)
     assert facetell.evaluate(unwritten, faces).context["detector"] == "detector"
@@ -96,6 +100,7 @@ def test_a_detector_that_was_never_written(detector: facetell.Detector, faces: F
             use()
 
 
+@pytest.mark.slow
 def test_a_detector_by_its_name(detector: facetell.Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACETELL_DETECTORS", str(tmp_path / "known"))
     shutil.copytree(tmp_path / "detector", tmp_path / "known" / "mine")
@@ -119,6 +124,7 @@ def test_a_verdict_names_the_detector(detector: facetell.Detector, faces: FaceSe
     assert one.score == pytest.approx(other.score)
 
 
+@pytest.mark.slow
 def test_a_loaded_detector_keeps_its_operating_point(
     detector: facetell.Detector, faces: FaceSet, tmp_path: Path
 ) -> None:

@@ -79,6 +79,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
 # --- the bundle
 
 
+@pytest.mark.slow
 def test_an_update_is_whole_or_none(detector: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = (detector / "detector.json").read_bytes()
 
@@ -98,6 +99,7 @@ def test_an_update_is_whole_or_none(detector: Path, monkeypatch: pytest.MonkeyPa
     facetell.verify(detector)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["os.fsync", "pathlib.Path.replace"])
 def test_a_kill_between_the_steps_leaves_the_old_bundle(detector: Path, step: str) -> None:
     before = (detector / "detector.json").read_bytes()
@@ -112,6 +114,7 @@ def test_a_kill_between_the_steps_leaves_the_old_bundle(detector: Path, step: st
     facetell.verify(detector)
 
 
+@pytest.mark.slow
 def test_readers_never_see_half_an_update(detector: Path) -> None:
     code = (
         "import pathlib, sys\nfrom facetell.detector.bundle import update_description\nprint(flush=True)\n"
@@ -148,6 +151,7 @@ def test_a_point_is_stored_with_all_there_is_to_know(detector: Path, faces: Path
     assert facetell.verify(detector).operating_points["strict"] == point["value"]
 
 
+@pytest.mark.slow
 def test_the_value_is_the_rules(detector: Path, faces: Path, tmp_path: Path) -> None:
     facetell.evaluate(detector, faces, tmp_path / "report", split="validation", device="cpu")
     table = read_predictions(tmp_path / "report" / "predictions.parquet")
@@ -159,6 +163,7 @@ def test_the_value_is_the_rules(detector: Path, faces: Path, tmp_path: Path) -> 
     assert list(calibration(detector).face.points) == ["default", "youden", "cost=3", "f1"]
 
 
+@pytest.mark.slow
 def test_detect_and_evaluate_use_the_point_asked_for(detector: Path, faces: Path, tmp_path: Path) -> None:
     points = calibration(detector).face.points
     never, always = (replace(points["default"], value=value) for value in (1.0, 0.0))
@@ -230,6 +235,7 @@ def test_a_point_that_finds_no_fake_is_refused(detector: Path, faces: Path, monk
         facetell.threshold(detector, faces, at="precision=0.9", device="cpu")
 
 
+@pytest.mark.slow
 def test_the_unsure_band_decides(detector: Path, faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     logits = [*np.arange(-10.0, 10.0), *np.arange(-9.5, 10.5)]
     scored_as(monkeypatch, logits, [0] * 20 + [1] * 20)
@@ -259,6 +265,7 @@ def test_the_unsure_band_decides(detector: Path, faces: Path, monkeypatch: pytes
 # --- calibration and prevalence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["temperature", "isotonic"])
 def test_calibrating_moves_scores_and_no_decision(
     method: str, detector: Path, faces: Path, monkeypatch: pytest.MonkeyPatch
@@ -355,6 +362,7 @@ def test_videos_have_points_of_their_own() -> None:
     assert of_file.score(0.0) == pytest.approx(1 / 10)
 
 
+@pytest.mark.slow
 def test_whole_videos_are_chosen_on_as_well(detector: Path, faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = np.repeat([0, 1], 12).astype(np.int8)
     logits = np.arange(24, dtype=np.float32) - np.float32(11.7)
@@ -414,6 +422,7 @@ def test_a_prevalence_moves_scores_and_no_decision(detector: Path, faces: Path) 
         list(facetell.detect(detector, [], prevalence=1.0))
 
 
+@pytest.mark.slow
 def test_the_report_says_what_a_verdict_is_worth(detector: Path, faces: Path, tmp_path: Path) -> None:
     plain = facetell.evaluate(detector, faces, tmp_path / "plain", device="cpu")
     found = facetell.evaluate(detector, faces, tmp_path / "rare", prevalence=0.01, device="cpu")
@@ -432,6 +441,7 @@ def test_the_report_says_what_a_verdict_is_worth(detector: Path, faces: Path, tm
 # --- without a calibration
 
 
+@pytest.mark.slow
 def test_an_uncalibrated_detector_gives_logits_and_no_decision(
     capsys: pytest.CaptureFixture[str], detector: Path, faces: Path, tmp_path: Path
 ) -> None:
@@ -469,6 +479,7 @@ def test_an_uncalibrated_detector_gives_logits_and_no_decision(
 # --- the commands
 
 
+@pytest.mark.slow
 def test_from_a_threshold_to_a_verdict(
     capsys: pytest.CaptureFixture[str], detector: Path, made: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:

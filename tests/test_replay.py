@@ -38,6 +38,7 @@ def replayed(given: School, plan: Plan, buffer: bool = True) -> nn.Module:
     return network
 
 
+@pytest.mark.slow
 def test_holding_keeps_the_old_logits_nearer(given: School) -> None:
     fabric = make_fabric("32-true", "cpu")
     before = predict(given.model.network, given.old, fabric)
@@ -48,6 +49,7 @@ def test_holding_keeps_the_old_logits_nearer(given: School) -> None:
     assert moved[20.0] < moved[0.0] / 2
 
 
+@pytest.mark.slow
 def test_pulling_keeps_the_weights_nearer(given: School) -> None:
     before = tensors(given.model)
     moved = {}
@@ -69,6 +71,7 @@ def test_the_loss_by_hand() -> None:
     torch.testing.assert_close(replay_loss(logits, labels, known, PLAN), both)
 
 
+@pytest.mark.slow
 def test_half_of_each_label_in_every_batch(given: School, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of new and of old images, though the labels of the new ones are lopsided; old logits belong to the old images."""
     task = given.task()
@@ -121,6 +124,7 @@ def test_frozen_parts_evaluate_and_the_rest_trains(given: School) -> None:
     assert not network.training
 
 
+@pytest.mark.slow
 def test_a_frozen_backbone_learns_from_its_maps_as_from_the_images(
     given: School, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

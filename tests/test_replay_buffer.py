@@ -133,6 +133,7 @@ def detector(fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     return tmp_path / "detector"
 
 
+@pytest.mark.slow
 def test_a_replay_buffer_is_opt_in_and_holds_no_face_of_test(fitted: Path, detector: Path) -> None:
     faces = fitted.parent / "faces"
     assert open_replay_buffer(detector, read_bundle(detector)[0]) is None

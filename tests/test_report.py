@@ -171,6 +171,7 @@ def test_a_source_with_both_labels_has_two_rows(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_the_predictions_alone_give_the_same_report(written: tuple[Path, dict], tmp_path: Path) -> None:
     out, found = written
     assert write(read_predictions(out / "predictions.parquet"), tmp_path / "again") == found
@@ -235,6 +236,7 @@ def test_few_groups_are_warned_about(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_an_earlier_report_is_replaced(tmp_path: Path) -> None:
     out = tmp_path / "r"
     write(predictions(), out)
@@ -305,6 +307,7 @@ def test_no_predictions_no_report(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("labels", "scores", "threshold"),
     [

@@ -105,6 +105,7 @@ def compare(plain: nn.Conv2d, quick_class: type[nn.Conv2d], x: torch.Tensor) -> 
         torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_channels_last_keeps_names_and_answers() -> None:
     network = fdftnet()
     names, images = list(network.state_dict()), torch.rand(3, 3, 64, 64)
@@ -116,6 +117,7 @@ def test_channels_last_keeps_names_and_answers() -> None:
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["squeezenet1_0", "xception"])
 def test_fast_inference_agrees_and_folds(backbone: str) -> None:
     network = fdftnet(backbone)

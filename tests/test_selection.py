@@ -84,6 +84,7 @@ def test_one_candidate_is_the_out_of_bag_bootstrap() -> None:
     assert gain.risk == pytest.approx(np.mean(likely <= 0))
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_true_gain_as_often_as_it_says() -> None:
     true = NormalDist().cdf(0.8 / 2**0.5) - 0.5  # AUROC of two normals 0.8 apart, less that of nothing
     y, held = np.repeat([0, 1], 25), 0
@@ -96,6 +97,7 @@ def test_the_interval_holds_the_true_gain_as_often_as_it_says() -> None:
     assert gain.after - gain.before == pytest.approx(gain.difference)
 
 
+@pytest.mark.slow
 def test_the_best_of_many_that_know_nothing_gains_nothing() -> None:
     """Uncorrected it gains well; the corrected gain is 0 but for noise."""
     seen, corrected, believed = [], [], 0
@@ -113,6 +115,7 @@ def test_the_best_of_many_that_know_nothing_gains_nothing() -> None:
     assert believed <= 7  # of 40, at a risk of 10%
 
 
+@pytest.mark.slow
 def test_one_truly_good_among_many_gains_what_it_is_worth() -> None:
     found = []
     for seed in range(25):

@@ -49,6 +49,7 @@ def columns(rng: np.random.Generator, groups: int, per: int, families: int = 6) 
     return {str(k): x[:, k] for k in range(families)}, members % 2, members
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("groups", "per"), [(MIN_GROUPS, 1), (MIN_GROUPS, 5), (60, 1)])
 def test_clean_data_stays_quiet(groups: int, per: int) -> None:
     alarms = 0

@@ -60,6 +60,7 @@ def test_golden_counts(name: str, total: int, embedding: int, head: int) -> None
     assert keras_count(network.backbone)[1] == by_hand + 9_472 == total - embedding - head
 
 
+@pytest.mark.slow
 def test_the_maps_shrink_as_in_the_paper() -> None:
     body = CFFN(LAYOUTS["cffn"]).eval()
     x, sides = body.stem(torch.zeros(1, 3, 64, 64)), []
@@ -147,6 +148,7 @@ def test_triplet_loss_of_points_placed_by_hand(triplets: str) -> None:
     assert triplet_loss(line, labels, 0.8, triplets) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_all_triplets_of_512_without_a_cube() -> None:
     """Single precision, as in training, against the (N, N, N) tensor taken anchor by anchor."""
     generator = torch.Generator().manual_seed(0)
@@ -301,6 +303,7 @@ def test_it_stops_by_the_whole_validation_split(faces: FaceSet, tmp_path: Path) 
     assert report.metrics["auroc"].value == pytest.approx(float(rows[-1]["validation_auroc"]), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_cross_entropy_alone_is_the_control(faces: FaceSet, tmp_path: Path) -> None:
     facetell.fit(
         "siamese", faces.path, tmp_path / "detector", settings=tiny("siamese", pair_epochs=0, backbone="squeezenet1_1")
@@ -320,6 +323,7 @@ def test_a_collapse_is_said(lr: float, faces: FaceSet, tmp_path: Path, caplog: p
     assert float(rows_of(tmp_path / "detector")[0]["spread"]) < 0.008
 
 
+@pytest.mark.slow
 def test_a_lone_face_of_a_class_is_said(tmp_path: Path) -> None:
     source = toy_source(tmp_path / "pictures")
     index = (source / "index.csv").read_text().splitlines()
@@ -332,6 +336,7 @@ def test_a_lone_face_of_a_class_is_said(tmp_path: Path) -> None:
         facetell.fit("siamese", tmp_path / "faces", tmp_path / "detector", settings=OWN["siamese"])
 
 
+@pytest.mark.slow
 def test_any_backbone_and_a_detector_as_a_start(faces: FaceSet, tmp_path: Path) -> None:
     small = {"backbone": "squeezenet1_1", "pretrained": "none", "size": 32, "epochs": 1}
     base = facetell.fit("finetune", faces.path, tmp_path / "base", settings={**small, "batch_size": 16})

@@ -43,6 +43,7 @@ class OnTables(FewShotDetector):
         return tags
 
 
+@pytest.mark.slow
 def test_scikit_learns_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The contract is that of the estimator: a row of pixels stands for the network's vector, which is slow to compute."""
     monkeypatch.setattr(
@@ -54,6 +55,7 @@ def test_scikit_learns_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum(each["status"] == "passed" for each in found) > 40
 
 
+@pytest.mark.slow
 def test_it_learns_and_groups_stay_apart() -> None:
     x, y, groups = pictures()
     estimator = FewShotDetector(**FORM)
@@ -84,6 +86,7 @@ def test_forms_of_pictures(tmp_path: Path) -> None:
         np.testing.assert_array_equal(fitted.decision_function(form), expected)
 
 
+@pytest.mark.slow
 def test_parameters_are_searched() -> None:
     x, y, _ = pictures(12)
     search = GridSearchCV(FewShotDetector(**FORM, folds=2), {"classifier": ["logistic", "svc-linear"]}, cv=2).fit(x, y)

@@ -40,6 +40,7 @@ def row_tables(draw: st.DrawFn) -> tuple[NDArray[np.int8], NDArray[np.int64], ND
     return labels, groups, sources, known
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(row_tables(), st.integers(0, 5))
 def test_rules_hold_for_any_table(table: tuple, seed: int) -> None:

@@ -63,6 +63,7 @@ def rebuilt(model: Model) -> nn.Module:
     return network.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STRATEGIES)
 @pytest.mark.parametrize("which", ["normed", "normless"])
 def test_the_old_stays_and_the_new_can_be_built_again(name: str, which: str, request: pytest.FixtureRequest) -> None:
@@ -140,6 +141,7 @@ def test_full_changes_every_parameter_and_no_statistic(which: str, request: pyte
     assert changed(tensors(given.model), found) == {name for name, _ in given.model.network.named_parameters()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["normed", "normless"])
 def test_lora_adds_thin_matrices_and_merges_them(which: str, request: pytest.FixtureRequest) -> None:
     given: School = request.getfixturevalue(which)
@@ -189,6 +191,7 @@ def test_a_new_end_stands_on_the_same_backbone(name: str, normed: School) -> Non
         assert torch.equal(before[key], after[key]), key
 
 
+@pytest.mark.slow
 def test_without_a_replay_buffer_all_but_an_expert_can_learn(normless: School) -> None:
     task = normless.task(replay=False)
     for name in STRATEGIES:

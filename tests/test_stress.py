@@ -44,6 +44,7 @@ def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reporting, "draw_plots", lambda *_: {})
 
 
+@pytest.mark.slow
 def test_untouched_faces_get_the_logits_and_numbers_of_evaluate(toy: SimpleNamespace, tmp_path: Path) -> None:
     report = facetell.evaluate(toy.detector, toy.faces, tmp_path / "report")
     theirs = read_predictions(tmp_path / "report" / "predictions.parquet")
@@ -101,6 +102,7 @@ def test_the_folder_is_whole_and_the_bar_moves(toy: SimpleNamespace) -> None:
     assert len(toy.calls) == 11
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_plots")
 def test_workers_batches_and_the_choice_of_corruptions_do_not_matter(
     toy: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -122,6 +124,7 @@ def test_workers_batches_and_the_choice_of_corruptions_do_not_matter(
     assert other.context["seed"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_plots")
 def test_every_crop_is_decoded_once(toy: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read, decode = [], corrupted.decode
@@ -131,6 +134,7 @@ def test_every_crop_is_decoded_once(toy: SimpleNamespace, tmp_path: Path, monkey
     assert len(read) == len(set(read)) == FACES
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_plots")
 def test_without_the_extra_h264_is_left_out_with_a_warning(
     toy: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -144,6 +148,7 @@ def test_without_the_extra_h264_is_left_out_with_a_warning(
         facetell.stress(toy.detector, toy.faces, tmp_path / "out2", only=["h264"])
 
 
+@pytest.mark.slow
 def test_interrupted_nothing_is_left_and_an_earlier_report_stays(toy: SimpleNamespace, tmp_path: Path) -> None:
     def interrupt(step: Step) -> None:
         raise KeyboardInterrupt
@@ -180,6 +185,7 @@ def run(*arguments: object) -> int:
     return int(end.value.code or 0)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_plots")
 def test_the_command(toy: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"

@@ -104,6 +104,7 @@ def test_known_faces_are_nothing_new(detector: Path, tmp_path: Path) -> None:
     assert found.whole["tests"][0]["n"] == 1200
 
 
+@pytest.mark.slow
 def test_monday_is_seen(detector: Path, tmp_path: Path) -> None:
     days = {"saturday": traffic(1, 400), "sunday": traffic(2, 400), "monday": traffic(3, 300, new=100)}
     files = [batch(detector, tmp_path / f"{name}.jsonl", logits) for name, logits in days.items()]
@@ -164,6 +165,7 @@ def test_shares_count_every_file_once(detector: Path, tmp_path: Path) -> None:
         assert share == pytest.approx({"value": hits / n, "low": exact.low, "high": exact.high, "n": n})
 
 
+@pytest.mark.slow
 def test_one_face_of_a_photo_counts(detector: Path, tmp_path: Path) -> None:
     """The most fake of several faces is more fake than one: group photos are no drift."""
     pairs = traffic(6, 600, 0.3).reshape(-1, 2)

@@ -77,6 +77,7 @@ def judged(made: dict[str, Path], path: Path, *folders: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_what_a_detector_keeps(made: dict[str, Path]) -> None:
     description = read_bundle(made["detector"])[0]
     known = read_embedding(made["detector"], description)
@@ -108,6 +109,7 @@ def test_every_group_gives_one_face_before_any_a_second() -> None:
     assert len(set(groups[few].tolist())) == 21
 
 
+@pytest.mark.slow
 def test_vectors_at_depths_are_means_of_blocks() -> None:
     backbone = build_backbone("squeezenet1_1", 64).eval()
     images = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -126,6 +128,7 @@ def test_vectors_at_depths_are_means_of_blocks() -> None:
         assert DepthVectors(other, 32)(torch.rand(2, 3, 32, 32)).shape == (2, 8 * 192)
 
 
+@pytest.mark.slow
 def test_a_new_kind_is_found_on_its_day(made: dict[str, Path], tmp_path: Path) -> None:
     sunday = judged(made, tmp_path / "sunday.jsonl", made["old"])
     monday = judged(made, tmp_path / "monday.jsonl", made["new"])
@@ -178,6 +181,7 @@ def test_without_look_no_picture_is_opened(
     assert not list((tmp_path / "out").glob("cluster*"))
 
 
+@pytest.mark.slow
 def test_files_that_are_gone_are_counted(made: dict[str, Path], tmp_path: Path) -> None:
     copied = Path(shutil.copytree(made["new"], tmp_path / "inbox"))
     day = judged(made, tmp_path / "day.jsonl", copied)
@@ -196,6 +200,7 @@ def test_files_that_are_gone_are_counted(made: dict[str, Path], tmp_path: Path) 
     assert any("too few to find new faces" in said for said in empty.sentences)
 
 
+@pytest.mark.slow
 def test_faces_of_predictions_come_from_their_face_set(made: dict[str, Path], tmp_path: Path) -> None:
     facetell.evaluate(made["detector"], made["faces"], tmp_path / "report", device="cpu")
     table = tmp_path / "report" / "predictions.parquet"
@@ -210,6 +215,7 @@ def test_faces_of_predictions_come_from_their_face_set(made: dict[str, Path], tm
         facetell.watch(made["detector"], [table], look=True, faceset=other.path)
 
 
+@pytest.mark.slow
 def test_the_draw_is_bounded_and_even(made: dict[str, Path], tmp_path: Path) -> None:
     line = json.loads(judged(made, tmp_path / "one.jsonl", made["old"]).read_text("utf-8").splitlines()[0])
     tables = []
@@ -275,6 +281,7 @@ def test_known_faces_of_another_backbone_are_refused(made: dict[str, Path], tmp_
         facetell.watch(path, [day], look=True)
 
 
+@pytest.mark.slow
 def test_one_person_is_too_few_groups(made: dict[str, Path], tmp_path: Path) -> None:
     path = damaged(made, tmp_path / "detector", groups=lambda t: t * 0)
     day = judged({**made, "detector": path}, tmp_path / "day.jsonl", made["old"])
@@ -308,6 +315,7 @@ def test_a_detector_without_known_faces_says_so(made: dict[str, Path], tmp_path:
     assert facetell.watch(copied, [day]).look is None
 
 
+@pytest.mark.slow
 def test_the_command(made: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     day = judged(made, tmp_path / "day.jsonl", made["old"], made["new"])
     with pytest.raises(SystemExit) as ended:

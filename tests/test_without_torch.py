@@ -86,6 +86,7 @@ def test_torch_is_missing_indeed(tmp_path: Path) -> None:
         python(tmp_path, "import torch")
 
 
+@pytest.mark.slow
 def test_every_verb_of_judging(place: Path) -> None:
     found: dict[str, Any] = json.loads(
         python(
@@ -126,6 +127,7 @@ if __name__ == "__main__":
     assert found["watched"]["look"]["opened"] == len(judged)
 
 
+@pytest.mark.slow
 def test_the_command(place: Path) -> None:
     lines = python(
         place,
@@ -139,6 +141,7 @@ if __name__ == "__main__":
     assert [json.loads(line)["status"] for line in lines] == ["real", "fake"]
 
 
+@pytest.mark.slow
 def test_a_runtime_that_is_not_installed_is_named(place: Path) -> None:
     """A bundle names a runtime, not a module: what is not offered by an installed package is not imported."""
     said = python(
@@ -159,6 +162,7 @@ except facetell.errors.BundleError as error:
     )
 
 
+@pytest.mark.slow
 def test_a_notebook(place: Path) -> None:
     said: dict[str, Any] = json.loads(
         python(

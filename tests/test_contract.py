@@ -42,7 +42,8 @@ def test_every_method_learns(method: str, faces: FaceSet, tmp_path: Path) -> Non
 @pytest.mark.parametrize("method", METHODS)
 def test_the_seed_decides(method: str, faces: FaceSet, tmp_path: Path) -> None:
     first, second = (
-        facetell.fit(method, faces.path, tmp_path / name, settings=tiny(method), seed=3) for name in ("one", "two")
+        facetell.fit(method, faces.path, tmp_path / name, settings=tiny(method, backbone="squeezenet1_1"), seed=3)
+        for name in ("one", "two")
     )
     assert_same(first, second)
 
@@ -85,7 +86,9 @@ def test_a_single_real_face_is_learned_from_or_refused_in_words(method: str, tmp
     one = lopsided(tmp_path / "pictures", 1)
     refusal = None
     try:
-        detector = facetell.fit(method, one.path, tmp_path / "detector", settings=tiny(method, epochs=1))
+        detector = facetell.fit(
+            method, one.path, tmp_path / "detector", settings=tiny(method, epochs=1, backbone="squeezenet1_1")
+        )
         assert np.isfinite(detector.logits(np.zeros((3, 32, 32, 3), dtype=np.uint8))).all()
     except FacetellError as error:
         refusal = error
@@ -98,7 +101,7 @@ def test_a_missing_class_is_refused(
 ) -> None:
     monkeypatch.setattr(FaceSet, "labels", lambda self, split=None: np.ones(len(self.rows(split)), dtype=np.int8))
     with pytest.raises(DataError, match="both real and fake|real and two fake"):
-        facetell.fit(method, faces.path, tmp_path / "detector", settings=tiny(method))
+        facetell.fit(method, faces.path, tmp_path / "detector", settings=tiny(method, backbone="squeezenet1_1"))
     assert not (tmp_path / "detector").exists()
 
 
@@ -117,7 +120,7 @@ TRAINED = [method for method in METHODS if method not in UNTRAINED]
 def test_resume_ends_with_the_same_weights(
     method: str, settings: dict[str, object], faces: FaceSet, tmp_path: Path
 ) -> None:
-    settings = tiny(method, epochs=4, **settings)
+    settings = tiny(method, epochs=4, backbone="squeezenet1_1", **settings)
     whole = facetell.fit(method, faces.path, tmp_path / "whole", settings=settings, seed=1)
 
     def stop(step: Step) -> None:

@@ -147,11 +147,21 @@ class _StopError(Exception):
     pass
 
 
+@pytest.fixture(scope="module")
+def whole(faces: FaceSet, tmp_path_factory: pytest.TempPathFactory) -> tuple[facetell.Detector, list[Step]]:
+    """A chain that was left alone, and what it showed."""
+    shown: list[Step] = []
+    out = tmp_path_factory.mktemp("chain") / "whole"
+    return facetell.fit("finetune", faces.path, out, settings=CHAIN, seed=1, progress=shown.append), shown
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stop_at", [2, 3, 5])
-def test_a_chain_stopped_in_any_step_ends_with_the_same_weights(stop_at: int, faces: FaceSet, tmp_path: Path) -> None:
-    shown: list[Step] = []
-    whole = facetell.fit("finetune", faces.path, tmp_path / "whole", settings=CHAIN, seed=1, progress=shown.append)
+def test_a_chain_stopped_in_any_step_ends_with_the_same_weights(
+    stop_at: int, whole: tuple[facetell.Detector, list[Step]], faces: FaceSet, tmp_path: Path
+) -> None:
+    detector, shown = whole
+    assert detector.path is not None
     training = [step for step in shown if step.what == "training"]
     assert {step.total for step in training} == {3 * 3 * 3}
     assert [step.done for step in training] == sorted(step.done for step in training)
@@ -172,11 +182,11 @@ def test_a_chain_stopped_in_any_step_ends_with_the_same_weights(stop_at: int, fa
     facetell.fit("finetune", faces.path, cut, settings=CHAIN, seed=1, resume=True, progress=later.append)
     assert [step.done for step in later if step.what == "epoch"] == list(range(stop_at + 1, 10))
     for name in ("metrics.json", "weights.safetensors", "selftest.safetensors"):
-        assert (tmp_path / "whole" / name).read_bytes() == (cut / name).read_bytes()
+        assert (detector.path / name).read_bytes() == (cut / name).read_bytes()
     with (cut / "training.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["epoch"], row["step"]) for row in rows] == [(str(1 + i), str(1 + i // 3)) for i in range(9)]
-    assert whole.description["settings"]["train"] == "all,last-block,head"
+    assert detector.description["settings"]["train"] == "all,last-block,head"
 
 
 @pytest.mark.slow

@@ -241,10 +241,14 @@ def rows_of(detector: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+EASY = {"backbone": "squeezenet1_1", "zoom": 0, "rotate": 0, "translate": 0, "batch_size": 8}
+"""A backbone that learns this in two seconds; tests/test_contract.py has the CFFN learn."""
+
+
 @pytest.mark.fits
 @pytest.mark.slow
 def test_phase_one_separates_and_phase_two_classifies(faces: FaceSet, tmp_path: Path) -> None:
-    settings = tiny("siamese", pair_epochs=8, epochs=5, zoom=0, rotate=0, translate=0, batch_size=8)
+    settings = tiny("siamese", pair_epochs=8, epochs=5, **EASY)
     facetell.fit("siamese", faces.path, tmp_path / "detector", settings=settings)
     rows = rows_of(tmp_path / "detector")
     assert [row["phase"] for row in rows] == ["1"] * 8 + ["2"] * 5
@@ -292,7 +296,7 @@ def test_resume_in_either_phase_and_between_them(stopped: int, faces: FaceSet, s
 
 @pytest.mark.fits
 def test_it_stops_by_the_whole_validation_split(faces: FaceSet, tmp_path: Path) -> None:
-    settings = tiny("siamese", pair_epochs=1, epochs=30, zoom=0, rotate=0, translate=0, batch_size=8)
+    settings = tiny("siamese", pair_epochs=1, epochs=30, **EASY)
     settings |= {"stop_accuracy": 0.9, "step_accuracy": 0.6, "lr_step": 0.999, "select": "last"}
     detector = facetell.fit("siamese", faces.path, tmp_path / "detector", settings=settings)
     rows = rows_of(tmp_path / "detector")

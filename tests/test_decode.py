@@ -13,8 +13,6 @@ import pytest
 import torch
 from conftest import picture_bytes
 from PIL import Image, ImageOps
-from torchvision.io import ImageReadMode, decode_jpeg
-from torchvision.transforms.v2 import functional
 
 from facetell.errors import ImageError
 from facetell.pixels import hide_metadata_warnings
@@ -38,10 +36,13 @@ def reason(data: bytes) -> str:
     return caught.value.reason
 
 
+@pytest.mark.slow  # to import torchvision takes as long as all other tests of this file
 @pytest.mark.parametrize("subsampling", [0, 1, 2])
 @pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_jpeg_has_torchvisions_pixels(subsampling: int, progressive: bool, mode: str) -> None:
+    from torchvision.io import ImageReadMode, decode_jpeg
+
     data = encode(photo(mode), "JPEG", quality=80, subsampling=subsampling, progressive=progressive)
     expected = decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=ImageReadMode.RGB)
     np.testing.assert_array_equal(decode(data), expected.permute(1, 2, 0).numpy())
@@ -241,9 +242,12 @@ def test_resize_is_antialiased_and_exact_at_its_own_size() -> None:
     assert np.abs(small[:, 2:-2].astype(int) - 127).max() < 12, "aliasing would give 0 or 255"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (37, 51), (70, 50), (90, 160), (720, 1280)])
 @pytest.mark.parametrize("to", [(1, 1), (32, 32), (64, 64), (90, 160), (3, 200)])
 def test_resize_matches_torchvisions_antialiased_bilinear(shape: tuple[int, int], to: tuple[int, int]) -> None:
+    from torchvision.transforms.v2 import functional
+
     pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     planes = torch.from_numpy(pixels).permute(2, 0, 1)[None].double()
     expected = functional.resize(planes, list(to), antialias=True)[0].permute(1, 2, 0).numpy()

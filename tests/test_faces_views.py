@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torchvision.ops import nms
 
 from facetell.faces import scales
 from facetell.faces.face import Face, in_order
@@ -81,8 +80,11 @@ def test_scaling_averages_when_shrinking() -> None:
     assert resize(stripes, 64) is stripes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 1, 2, 30, 500])
 def test_overlaps_are_removed_as_torchvision_does(count: int) -> None:
+    from torchvision.ops import nms
+
     rng = np.random.default_rng(0)
     for _ in range(20):
         start = rng.uniform(-20, 200, (count, 2))

@@ -22,6 +22,8 @@ from facetell.methods import get_method
 from facetell.settings import as_dict, resolve
 from facetell.training.loop import predict
 
+pytestmark = pytest.mark.slow
+
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -63,7 +65,6 @@ def rebuilt(model: Model) -> nn.Module:
     return network.eval()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", STRATEGIES)
 @pytest.mark.parametrize("which", ["normed", "normless"])
 def test_the_old_stays_and_the_new_can_be_built_again(name: str, which: str, request: pytest.FixtureRequest) -> None:
@@ -141,7 +142,6 @@ def test_full_changes_every_parameter_and_no_statistic(which: str, request: pyte
     assert changed(tensors(given.model), found) == {name for name, _ in given.model.network.named_parameters()}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("which", ["normed", "normless"])
 def test_lora_adds_thin_matrices_and_merges_them(which: str, request: pytest.FixtureRequest) -> None:
     given: School = request.getfixturevalue(which)
@@ -191,7 +191,6 @@ def test_a_new_end_stands_on_the_same_backbone(name: str, normed: School) -> Non
         assert torch.equal(before[key], after[key]), key
 
 
-@pytest.mark.slow
 def test_without_a_replay_buffer_all_but_an_expert_can_learn(normless: School) -> None:
     task = normless.task(replay=False)
     for name in STRATEGIES:
@@ -218,7 +217,6 @@ def test_an_unknown_strategy_is_refused_with_the_nearest() -> None:
         get_strategy("norm")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("method", ["siamese", "features"])
 def test_detectors_of_other_methods_can_adapt_or_it_is_said_why(method: str, tmp_path: Path) -> None:
     given = school(tmp_path, method=method, backbone="squeezenet1_1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -191,12 +192,68 @@ def test_index_wins_over_label_folders(tree: Tree) -> None:
     assert table(find_rows(root)) == {"real/a.png": (1, "real/a", "celebs", "")}
 
 
-def test_another_index_csv_is_just_a_file(tree: Tree) -> None:
+@pytest.mark.parametrize(
+    "content", [b"id,age\n1,2\n", "path,label\n\u00e4.png,real\n".encode("latin-1"), b"", b"\x00\xff"]
+)
+def test_an_index_csv_that_is_none_is_never_passed_over(tree: Tree, content: bytes) -> None:
     root = tree("real/a.png", "fake/b.png")
-    index(root, "id,age\n1,2\n")
-    rows = find_rows(root)
-    assert len(rows) == 2
-    assert [skip.path for skip in rows.skipped] == ["index.csv"]
+    (root / "index.csv").write_bytes(content)
+    with pytest.raises(DataError, match=r"index\.csv"):
+        find_rows(root)
+
+
+ROWS = [
+    ["path", "label", "group", "split"],
+    ["real/a.png", "real", "Ana; 1", "train"],
+    ["fake/b, c.png", "fake", "Zo\u00eb | 2", "test"],
+    ["fake/d.png", "fake", "\u5f20", "validation"],
+]
+HEADERS = [
+    ROWS[0],
+    ["Image Path", "Class", "Person_ID", "subset"],
+    ["FILENAME", "ground-truth", "identity", "Partition"],
+]
+
+
+@pytest.mark.parametrize("header", HEADERS)
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("named", [False, True])
+def test_an_index_as_programs_write_it(
+    tree: Tree, header: list[str], delimiter: str, encoding: str, named: bool
+) -> None:
+    """All are the same table as the plain one: of commas, in UTF-8, with our own words."""
+    root = tree("real/a.png", "fake/b, c.png", "fake/d.png")
+
+    def written(name: str, rows: list[list[str]], mark: str, to: str, first: str) -> Path:
+        with (root / name).open("w", encoding=to, newline="") as file:
+            file.write(first)
+            csv.writer(file, delimiter=mark).writerows(rows)
+        return root / name
+
+    plain = table(find_rows(written("plain.csv", ROWS, ",", "utf-8", "")))
+    assert len(plain) == 3
+    first = f"sep={delimiter}\r\n" if named else ""
+    assert table(find_rows(written("index.csv", [header, *ROWS[1:]], delimiter, encoding, first))) == plain
+    assert table(find_rows(root)) == plain
+
+
+def test_backslashes_of_windows(tree: Tree) -> None:
+    root = tree("real/a.png", "fake/sub/b.png")
+    rows = find_rows(index(root, "path,label\nreal\\a.png,real\nfake\\sub\\b.png,fake\n"))
+    assert sorted(table(rows)) == ["fake/sub/b.png", "real/a.png"]
+    with pytest.raises(DataError, match="listed 2 times"):
+        find_rows(index(root, "path,label\nreal\\a.png,real\nreal/a.png,real\n"))
+
+
+def test_numbers_are_labels_where_the_column_says_so(tree: Tree) -> None:
+    root = tree("a.png", "b.png")
+    assert table(find_rows(index(root, "file;label\na.png;0\nb.png;1\n")))["b.png"][0] == 1
+    with pytest.raises(DataError, match="'1' in the column 'target' may be real or fake"):
+        find_rows(index(root, "path,target\na.png,1\n"))
+    pd.DataFrame({"path": ["a.png"], "target": [1]}).to_parquet(root / "i.parquet")
+    with pytest.raises(DataError, match="may be real or fake"):
+        find_rows(root / "i.parquet")
 
 
 def test_parquet_index_with_numbers(tree: Tree) -> None:
@@ -215,9 +272,8 @@ def test_parquet_index_with_numbers(tree: Tree) -> None:
     [
         ("", "line 1: no column 'path' in nothing"),
         ("path,lable\na.png,real\n", "line 1: no column 'label'.*is 'lable' meant"),
-        ("path;label\na.png;real\n", "line 1: no column 'path'"),
         ("path,label,groups\na.png,real,x\n", "no column 'group'; is 'groups' meant"),
-        ("path,label,label\na.png,real,x\n", "column 'label' is there 2 times"),
+        ("path,label,label\na.png,real,x\n", "'label' and 'label' are both the column 'label'"),
         ("path,label\na.png,reel\n", "line 2: unknown label 'reel'; did you mean 'real'"),
         ("path,label\na.png,2\n", "line 2: unknown label '2'"),
         ("path,label\na.png,\n", "line 2: the label is empty"),

@@ -1,10 +1,10 @@
-"""Reads an index: a CSV or Parquet table ``path,label[,group,source,split]`` of pictures anywhere on the disk."""
+"""Reads an index: a table ``path,label[,group,source,split]`` in text or Parquet, of pictures anywhere on the disk."""
 
 from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 from facetell.errors import DataError, near_miss
 from facetell.faceset.rows import RowBuilder, Rows
 from facetell.faceset.splits import SPLITS
-from facetell.ingest.spellings import LABEL_WORDS, SPLIT_WORDS, label_of, split_of
+from facetell.ingest.delimited import open_table
+from facetell.ingest.spellings import LABEL_WORDS, SPLIT_WORDS, column_of, label_of, split_of
 
-__all__ = ["COLUMNS", "has_index_header", "read_index"]
+__all__ = ["COLUMNS", "read_index"]
 
 COLUMNS = ("path", "label", "group", "source", "split")
 """Columns of an index; the first two are required, the cells of the others may be empty."""
@@ -24,22 +25,13 @@ _REQUIRED = 2
 _DIGITS = {"0": 0, "1": 1}
 
 
-def has_index_header(path: Path) -> bool:
-    """Whether a CSV file's first line names the columns path and label."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            header = next(csv.reader(file), [])
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return False
-    names = {name.strip().lower() for name in header}
-    return {"path", "label"} <= names
-
-
 def read_index(index: Path) -> Rows:
     """Read an index; paths in it are relative to its folder, or absolute.
 
-    Labels are real/fake, 0/1 (0 = real), or any spelling of `LABEL_WORDS`. A row without group is a group of its own;
-    a row without source comes from the index's folder name.
+    Text is UTF-8, or UTF-16 or -32 that says so; columns are separated by commas, semicolons, tabs or ``|``, and may have any
+    spelling of `COLUMN_WORDS`. Labels are real/fake or any spelling of `LABEL_WORDS`; in a column that is called label also
+    0/1 (0 = real), which elsewhere mean one thing as often as the other. A row without group is a group of its own; a row
+    without source comes from the index's folder name.
 
     Raises:
         DataError: a missing or misspelt column, an unknown label or split word, a path that does not exist or is
@@ -47,13 +39,13 @@ def read_index(index: Path) -> Rows:
     """
     builder = RowBuilder(index.parent)
     default_source = index.resolve().parent.name or "pictures"
-    unit = "line" if index.suffix.lower() == ".csv" else "row"
+    unit = "row" if index.suffix.lower() == ".parquet" else "line"
     for number, cells in _read_cells(index):
         where = f"{index}, {unit} {number}"
         path, label_word, group, source, split_word = cells
         if not path:
             raise DataError(f"{where}: the path is empty")
-        path = os.path.normpath(path)
+        path = _existing(index.parent, path)
         label = _label(label_word, where)
         split = _split(split_word, where)
         full = index.parent / path
@@ -65,6 +57,14 @@ def read_index(index: Path) -> Rows:
     rows = builder.build()
     _refuse_duplicates(rows, index, unit)
     return rows
+
+
+def _existing(folder: Path, path: str) -> str:
+    """The path, with slashes where backslashes of Windows name no file here."""
+    slashed = path.replace("\\", "/")
+    if slashed != path and not (folder / path).is_file() and (folder / slashed).is_file():
+        path = slashed
+    return os.path.normpath(path)
 
 
 def _label(word: str, where: str) -> int:
@@ -98,7 +98,7 @@ def _refuse_duplicates(rows: Rows, index: Path, unit: str) -> None:
     if not len(twice):
         return
     first = twice[0]["values"].as_py()
-    numbers = [number for number, cells in _read_cells(index) if os.path.normpath(cells[0]) == first]
+    numbers = [number for number, cells in _read_cells(index) if _existing(index.parent, cells[0]) == first]
     raise DataError(
         f"{index}: {first} is listed {len(numbers)} times, in {unit}s {', '.join(map(str, numbers[:5]))}"
         + (f" ({len(twice)} such paths)" if len(twice) > 1 else ""),
@@ -108,30 +108,44 @@ def _refuse_duplicates(rows: Rows, index: Path, unit: str) -> None:
 
 def _read_cells(index: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
     """(line or row number, cells in the order of `COLUMNS`, stripped) for every row, streamed."""
-    return _read_csv(index) if index.suffix.lower() == ".csv" else _read_parquet(index)
+    return _read_parquet(index) if index.suffix.lower() == ".parquet" else _read_text(index)
 
 
-def _read_csv(index: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
+def _read_text(index: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
     try:
-        with index.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            header = next(reader, [])
-            places = _places(header, index)
-            for record in reader:
+        with open_table(index, _is_header) as table:
+            places = _places(table.header, index)
+            for line, record in table:
                 if not any(record):
                     continue
-                if len(record) != len(header):
+                if len(record) != len(table.header):
                     raise DataError(
-                        f"{index}, line {reader.line_num}: {len(record)} cells where the header has {len(header)}",
-                        hint="put a path that holds a comma in double quotes",
+                        f"{index}, line {line}: {len(record)} cells where the header has {len(table.header)}",
+                        hint=f"put a path that holds a '{table.delimiter}' in double quotes",
                     )
-                yield reader.line_num, tuple(record[place].strip() if place >= 0 else "" for place in places)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{index} is not UTF-8 text: {error.reason}", hint="save the index as UTF-8") from None
+                cells = tuple(record[place].strip() if place >= 0 else "" for place in places)
+                _refuse_number(cells[1], table.header[places[1]], f"{index}, line {line}")
+                yield line, cells
+    except UnicodeError as error:
+        reason = getattr(error, "reason", error)
+        raise DataError(f"{index} is not UTF-8 text: {reason}", hint="save the index as UTF-8") from None
     except csv.Error as error:
         raise DataError(f"{index} is not a CSV file: {error}") from None
     except OSError as error:
         raise DataError(f"cannot read {index}: {error.strerror}") from None
+
+
+def _refuse_number(label: str, column: str, where: str) -> None:
+    """Raise DataError for a number in a column of labels that is not called so: data sets disagree about what 1 is."""
+    if label in _DIGITS and column.strip().lower() != "label":
+        raise DataError(
+            f"{where}: '{label}' in the column '{column}' may be real or fake",
+            hint="write real and fake, or call the column label, where 0 is real and 1 is fake",
+        )
+
+
+def _is_header(cells: Sequence[str]) -> bool:
+    return {"path", "label"} <= {column_of(cell) for cell in cells}
 
 
 def _read_parquet(index: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
@@ -147,35 +161,39 @@ def _read_parquet(index: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
                 columns = [batch.column(header[p]).cast(pa.string()).to_pylist() if p >= 0 else None for p in places]
                 for i in range(batch.num_rows):
                     number += 1
-                    yield number, tuple((column[i] or "").strip() if column else "" for column in columns)
+                    cells = tuple((column[i] or "").strip() if column else "" for column in columns)
+                    _refuse_number(cells[1], header[places[1]], f"{index}, row {number}")
+                    yield number, cells
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"cannot read {index}: {str(error).splitlines()[0]}") from None
 
 
 def _places(header: list[str], index: Path) -> list[int]:
-    """Where each of `COLUMNS` is in the header, -1 if absent."""
+    """Where each of `COLUMNS` is in the header, -1 if absent. A column's own name goes before other spellings."""
     names = [name.strip().lower() for name in header]
-    for name in COLUMNS[:_REQUIRED]:
-        if name not in names:
-            shown = ", ".join(f"'{column}'" for column in header[:8]) or "nothing"
-            semicolons = len(header) == 1 and any(mark in header[0] for mark in ";\t")
-            hint = (
-                "separate the columns with commas"
-                if semicolons
-                else "the header must name path,label[,group,source,split]"
-            )
-            raise DataError(f"{index}, line 1: no column '{name}' in {shown}{_misspelt(name, names)}", hint=hint)
-    for name in COLUMNS[_REQUIRED:]:
-        if name not in names and (misspelt := _misspelt(name, names)):
-            raise DataError(f"{index}, line 1: no column '{name}'{misspelt}", hint="rename or remove the column")
+    places = []
     for name in COLUMNS:
-        if names.count(name) > 1:
-            raise DataError(f"{index}, line 1: the column '{name}' is there {names.count(name)} times")
-    return [names.index(name) if name in names else -1 for name in COLUMNS]
+        found = [place for place, other in enumerate(names) if other == name]
+        found = found or [place for place, other in enumerate(names) if column_of(other) == name]
+        if len(found) > 1:
+            several = " and ".join(f"'{header[place]}'" for place in found)
+            raise DataError(
+                f"{index}, line 1: {several} are both the column '{name}'", hint="keep one, or rename the other"
+            )
+        if not found and name in COLUMNS[:_REQUIRED]:
+            shown = ", ".join(f"'{column}'" for column in header[:8]) or "nothing"
+            raise DataError(
+                f"{index}, line 1: no column '{name}' in {shown}{_misspelt(name, names)}",
+                hint="the header must name path,label[,group,source,split]; a file that is no index needs another name",
+            )
+        if not found and (misspelt := _misspelt(name, names)):
+            raise DataError(f"{index}, line 1: no column '{name}'{misspelt}", hint="rename or remove the column")
+        places.append(found[0] if found else -1)
+    return places
 
 
 def _misspelt(name: str, names: list[str]) -> str:
     import difflib
 
-    close = difflib.get_close_matches(name, [other for other in names if other not in COLUMNS], n=1, cutoff=0.75)
+    close = difflib.get_close_matches(name, [other for other in names if column_of(other) is None], n=1, cutoff=0.75)
     return f"; is '{close[0]}' meant to be it?" if close else ""

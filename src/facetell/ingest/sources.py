@@ -10,7 +10,7 @@ from pathlib import Path
 
 from facetell.errors import DataError, UsageError, near_miss
 from facetell.faceset.rows import RowBuilder, Rows, Skipped
-from facetell.ingest.index import has_index_header, read_index
+from facetell.ingest.index import read_index
 from facetell.ingest.spellings import LABEL_WORDS, SPLIT_WORDS, label_of, split_of
 
 __all__ = ["SUBFOLDERS", "find_rows", "names_in", "walk"]
@@ -24,8 +24,8 @@ _LITTER = frozenset({"thumbs.db", "desktop.ini", ".ds_store", "__macosx", ".dire
 def find_rows(source: Path, *, subfolders: str = "group") -> Rows:
     """List the pictures of ``source`` with their label, group, source and split.
 
-    ``source`` is an index (``.csv`` or ``.parquet`` with ``path,label[,group,source,split]``), a folder that holds an
-    ``index.csv`` of that kind (it is used, as it says more than folders can), or a folder
+    ``source`` is an index (``.csv``, ``.tsv`` or ``.parquet`` with ``path,label[,group,source,split]``), a folder that holds an
+    ``index.csv`` (it is used, as it says more than folders can, or refused, never passed over), or a folder
     ``[split/]LABEL[/sub/folders]/picture`` (``LABEL/split/`` is understood as well).
 
     In a folder, the sub-folder below the label names the **group**: frames in ``real/vid1/`` and ``fake/vid1/`` share
@@ -47,15 +47,15 @@ def find_rows(source: Path, *, subfolders: str = "group") -> Rows:
         nearby = [entry.name for entry in source.parent.iterdir()] if source.parent.is_dir() else []
         raise DataError(f"{source} does not exist{near_miss(source.name, nearby)}")
     if source.is_file():
-        if source.suffix.lower() not in (".csv", ".parquet"):
+        if source.suffix.lower() not in (".csv", ".tsv", ".parquet"):
             raise DataError(
-                f"{source} is neither a folder nor an index", hint="give a folder, a .csv or a .parquet index"
+                f"{source} is neither a folder nor an index", hint="give a folder, a .csv, .tsv or .parquet index"
             )
         return read_index(source)
     if (source / "faceset.json").is_file():
         raise DataError(f"{source} is a face set already", hint="use it as it is, or give the folder of pictures")
     index = source / "index.csv"
-    if index.is_file() and has_index_header(index):
+    if index.is_file():
         return read_index(index)
     return _read_folder(source, subfolders)
 

@@ -1,10 +1,10 @@
-"""How folder names and indexes spell labels and splits."""
+"""How folder names and indexes spell labels, splits and columns."""
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["LABEL_WORDS", "SPLIT_WORDS", "label_of", "split_of"]
+__all__ = ["COLUMN_WORDS", "LABEL_WORDS", "SPLIT_WORDS", "column_of", "label_of", "split_of"]
 
 LABEL_WORDS = {
     **dict.fromkeys(
@@ -33,6 +33,20 @@ SPLIT_WORDS = {
 }
 """Spellings of the splits."""
 
+COLUMN_WORDS = {
+    **dict.fromkeys(
+        ("path", "file", "filename", "filepath", "image", "imagepath", "img", "imgpath", "picture", "relativepath"),
+        "path",
+    ),
+    **dict.fromkeys(("label", "labels", "class", "target", "groundtruth"), "label"),
+    **dict.fromkeys(
+        ("group", "groupid", "person", "personid", "identity", "identityid", "subject", "subjectid"), "group"
+    ),
+    **dict.fromkeys(("source", "generator", "dataset"), "source"),
+    **dict.fromkeys(("split", "subset", "partition"), "split"),
+}
+"""Spellings of an index's columns, without case and punctuation."""
+
 _DECORATION = ("images", "image", "imgs", "pictures", "faces", "face", "frames", "crops")
 
 
@@ -49,6 +63,11 @@ def label_of(folder_name: str) -> int | None:
 def split_of(word: str) -> str | None:
     """The split that a word stands for, or None."""
     return SPLIT_WORDS.get(re.sub(r"[^a-z0-9]", "", word.lower()))
+
+
+def column_of(word: str) -> str | None:
+    """The column of an index that a word of its header stands for, or None."""
+    return COLUMN_WORDS.get(re.sub(r"[^a-z0-9]", "", word.lower()))
 
 
 def _words(name: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,9 +55,9 @@ def new_faces(asked: AdaptOptions, replay: FaceSet | None) -> NewFaces:
         )
     parts, lent, sentences = dict[int, Part](), frozenset[str](), list[str]()
     if asked.fake is not None:
-        parts[FAKE] = of_label(asked.fake, FAKE, asked.progress)
+        parts[FAKE] = of_label(asked.fake, FAKE, asked.progress, sentences)
     if asked.real is not None:
-        parts[REAL] = of_label(asked.real, REAL, asked.progress)
+        parts[REAL] = of_label(asked.real, REAL, asked.progress, sentences)
     elif replay is not None:
         rows = np.flatnonzero(replay.labels("train") == REAL) + replay.rows("train").start
         most = min(max(len(parts[FAKE].rows) if parts else REALS, LEAST), len(rows) // 2)  # the rest is learned from
@@ -80,11 +81,11 @@ def new_faces(asked: AdaptOptions, replay: FaceSet | None) -> NewFaces:
     return NewFaces(faces, lent, tuple(sentences))
 
 
-def of_label(where: Path, label: int, progress: Progress = silent) -> Part:
+def of_label(where: Path, label: int, progress: Progress = silent, sentences: list[str] | None = None) -> Part:
     """All faces of one label: a folder of which every picture, photo or video has it, or a face set.
 
     Of a face set, those of its split *finetune* count, else of *train*: never those that something is measured on. A
-    sub-folder is a group.
+    sub-folder is a group. What files are left out, and why, is added to ``sentences``.
 
     Raises DataError for a place that is not there or holds no such face.
     """
@@ -97,7 +98,12 @@ def of_label(where: Path, label: int, progress: Progress = silent) -> Part:
             )
         rows = np.flatnonzero(faces.labels(split) == label) + faces.rows(split).start
     else:
-        faces = _prepared(where, label, progress)
+        faces, left_out = _prepared(where, label, progress)
+        if left_out and sentences is not None:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(left_out.items()))
+            sentences.append(
+                f"{left_out.total():,} files of {where.name} are left out ({reasons}); facetell prepare lists them"
+            )
         rows = np.arange(len(faces))
     if not len(rows):
         raise DataError(f"{where} holds no {LABELS[label]} face to learn from")
@@ -155,8 +161,9 @@ def _refuse_contradiction(new: FaceSet, replay: FaceSet) -> None:
             )
 
 
-def _prepared(where: Path, label: int, progress: Progress) -> FaceSet:
-    """The pictures of a folder as a face set in the cache folder, found there again while no file has changed."""
+def _prepared(where: Path, label: int, progress: Progress) -> tuple[FaceSet, Counter[str]]:
+    """The pictures of a folder as a face set in the cache folder, found there again while no file has changed; and how
+    many files were left out for which reason."""
     if not where.is_dir():
         what = "is a file" if where.exists() else "does not exist"
         raise DataError(f"{where} {what}", hint="give a folder of pictures, photos or videos, or a face set")
@@ -172,16 +179,14 @@ def _prepared(where: Path, label: int, progress: Progress) -> FaceSet:
     if not lines:
         raise DataError(f"{where} holds no file", hint="give a folder of pictures, photos or videos")
     out = cache_dir() / "facesets" / f"{LABELS[label]}-{key.hexdigest()[:24]}"
-    kept = FaceSet.open_if_whole(out)
-    if kept is not None:
-        return kept
+    names = Counter(skip.reason for skip in builder.skipped)
     with locked(out, hint=ELSEWHERE):  # the one before may have made it
-        kept = FaceSet.open_if_whole(out)
-        if kept is not None:
-            return kept
-        index = out.with_name(f"{out.name}.csv")
-        write_csv(index, ["path", "label", "group", "source", "split"], lines)
-        try:
-            return prepare(index, out, split=SPLIT, one_label=True, overwrite=True, progress=progress)
-        finally:
-            index.unlink()
+        faces = FaceSet.open_if_whole(out)
+        if faces is None:
+            index = out.with_name(f"{out.name}.csv")
+            write_csv(index, ["path", "label", "group", "source", "split"], lines)
+            try:
+                faces = prepare(index, out, split=SPLIT, one_label=True, overwrite=True, progress=progress)
+            finally:
+                index.unlink()
+    return faces, names + Counter(faces.info["skipped"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import sys
@@ -13,6 +14,8 @@ import click
 
 from facetell.cli import options
 from facetell.errors import DataError, UsageError
+from facetell.ingest.delimited import encoding_of
+from facetell.names import shown_name
 from facetell.progress import Bars
 
 if TYPE_CHECKING:
@@ -114,8 +117,7 @@ def _show(verdict: Verdict, as_json: bool, file: IO[str] | None) -> None:
             click.echo(line)
         return
     about = f": {verdict.reason}" if verdict.reason else ""
-    # Line breaks would tear the table, and bytes that are no text cannot be printed.
-    path = verdict.path if verdict.path.isprintable() else ascii(verdict.path)
+    path = shown_name(verdict.path)
     if verdict.kind == "video" and verdict.judged:
         used = sum(face.used for face in verdict.faces)
         about = f" ({verdict.frames} frames, {used} faces, {len(verdict.tracks)} tracks){about}"
@@ -131,10 +133,26 @@ def _show(verdict: Verdict, as_json: bool, file: IO[str] | None) -> None:
 def _listed(paths: tuple[str, ...]) -> Iterator[str]:
     """The paths, with those on standard input where one is ``-``."""
     for path in paths:
-        if path == "-":  # as bytes: a file's name need not be text
-            yield from (os.fsdecode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer if line.strip())
+        if path == "-":
+            yield from _names(sys.stdin.buffer.read())
         else:
             yield path
+
+
+def _names(listed: bytes) -> Iterator[str]:
+    """Names, one a line: bytes that need not be text, or UTF-16 or UTF-32 as PowerShell writes it."""
+    encoding = encoding_of(listed[:4])
+    if encoding in ("utf-8", "utf-8-sig"):
+        lines = listed.removeprefix(codecs.BOM_UTF8).split(b"\n")
+        yield from (os.fsdecode(line.rstrip(b"\r")) for line in lines if line.strip())
+        return
+    try:
+        text = listed.decode(encoding)
+    except UnicodeError as error:
+        raise UsageError(
+            f"the list on standard input is no {encoding.upper()}: {error}", hint="write it as UTF-8"
+        ) from None
+    yield from (line.rstrip("\r") for line in text.split("\n") if line.strip())
 
 
 def _is(out: Path, file: str) -> bool:

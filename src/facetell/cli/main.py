@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 import os
 import sys
@@ -91,6 +92,9 @@ def main(arguments: list[str] | None = None) -> None:
     logger.handlers = [handler]  # and not that of an earlier call, whose stderr may be closed
     logger.setLevel(logging.INFO)
     hide_metadata_warnings()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 costs a character, not the work
     try:
         code = facetell.main(args=arguments, standalone_mode=False)
     except FacetellError as error:

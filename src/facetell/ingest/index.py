@@ -123,7 +123,7 @@ def _read_text(index: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
                         f"{index}, line {line}: {len(record)} cells where the header has {len(table.header)}",
                         hint=f"put a path that holds a '{table.delimiter}' in double quotes",
                     )
-                cells = tuple(record[place].strip() if place >= 0 else "" for place in places)
+                cells = tuple(record[place].strip(" \t") if place >= 0 else "" for place in places)
                 _refuse_number(cells[1], table.header[places[1]], f"{index}, line {line}")
                 yield line, cells
     except UnicodeError as error:
@@ -161,7 +161,7 @@ def _read_parquet(index: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
                 columns = [batch.column(header[p]).cast(pa.string()).to_pylist() if p >= 0 else None for p in places]
                 for i in range(batch.num_rows):
                     number += 1
-                    cells = tuple((column[i] or "").strip() if column else "" for column in columns)
+                    cells = tuple((column[i] or "").strip(" \t") if column else "" for column in columns)
                     _refuse_number(cells[1], header[places[1]], f"{index}, row {number}")
                     yield number, cells
     except (pa.ArrowException, OSError) as error:

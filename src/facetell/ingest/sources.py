@@ -12,6 +12,7 @@ from facetell.errors import DataError, UsageError, near_miss
 from facetell.faceset.rows import RowBuilder, Rows, Skipped
 from facetell.ingest.index import read_index
 from facetell.ingest.spellings import LABEL_WORDS, SPLIT_WORDS, label_of, split_of
+from facetell.names import is_text
 
 __all__ = ["SUBFOLDERS", "find_rows", "names_in", "walk"]
 
@@ -153,8 +154,10 @@ def names_in(folder: Path, prefix: str, builder: RowBuilder) -> list[str]:
         path = f"{prefix}/{name}" if prefix else name
         if name.lower() in _LITTER or name.startswith("._"):
             continue
-        if not name.isprintable():  # undecodable bytes and line breaks, which no table of paths can hold safely
-            builder.skipped.append(Skipped(ascii(path), "unreadable", "its name is not valid text"))
+        if not is_text(name):
+            builder.skipped.append(
+                Skipped(ascii(path), "unreadable", "its name holds bytes that are no text, or a line break")
+            )
         elif name.startswith("."):
             builder.skipped.append(Skipped(path, "hidden", "its name starts with a dot"))
         else:

@@ -18,6 +18,7 @@ from facetell.errors import DataError, UsageError, near_miss
 from facetell.faceset.rows import RowBuilder, Rows, Skipped
 from facetell.ingest.layouts.tree import differs, show_difference
 from facetell.ingest.sources import names_in, walk
+from facetell.names import is_text
 
 __all__ = [
     "PICTURES",
@@ -160,7 +161,7 @@ def skip_missing(builder: RowBuilder, path: str, listed_in: str) -> None:
 
 def printable(word: str) -> str:
     """A word, with its characters escaped if some cannot be printed."""
-    return word if word.isprintable() else ascii(word)
+    return word if is_text(word) else ascii(word)
 
 
 def read_json(path: Path) -> Any:

@@ -444,6 +444,24 @@ def test_pictures_that_cannot_be_written_are_said(
     assert (code, "cannot draw" in err) == (3, True)
 
 
+def test_a_picture_that_cannot_be_drawn_costs_no_verdict(
+    capsys: pytest.CaptureFixture[str], bundles: dict[str, Path], inbox: Path, tmp_path: Path, one_process: list[str]
+) -> None:
+    """One picture's place is taken by a folder; the other has the longest name a disk takes: 81 signs, 243 bytes."""
+    long = tmp_path / ("\u9577" * 81 + ".png")
+    blocked = tmp_path / "b.png"
+    for path in (blocked, long):
+        path.write_bytes((inbox / "photo.png").read_bytes())
+    (tmp_path / "pictures" / annotated_names(str(blocked))["picture"] / "in the way").mkdir(parents=True)
+    code, out, err = run(capsys, "detect", bundles["found"], blocked, long, "--annotate", tmp_path / "pictures", "--json")
+    assert code == 0, err
+    first, second = (json.loads(line) for line in out.splitlines())
+    assert "no picture was drawn" in first["note"]
+    assert (first["score"], second["note"]) == (second["score"], None)
+    with Image.open(tmp_path / "pictures" / annotated_names(str(long))["picture"]) as picture:
+        assert picture.format == "JPEG"
+
+
 def test_the_page_shows_a_valid_line_and_every_status() -> None:
     page = (Path(__file__).parent.parent / "docs" / "detect.md").read_text(encoding="utf-8")
     example = json.loads(page.split("```json\n")[1].split("```")[0])

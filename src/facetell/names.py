@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 
-__all__ = ["is_text", "shown_name"]
+__all__ = ["is_text", "shortened", "shown_name"]
 
 _BREAKS = ("Cc", "Cs", "Zl", "Zp")
 """Unicode categories of control characters, undecodable bytes, and line and paragraph separators."""
@@ -23,3 +24,8 @@ def is_text(name: str) -> bool:
 def shown_name(name: str) -> str:
     """A name for a line of text on a terminal: as it is, or escaped where it would break or turn the line."""
     return name if is_text(name) and _TURNS.isdisjoint(name) else ascii(name)
+
+
+def shortened(name: str, most: int) -> str:
+    """The begin of a name that takes at most ``most`` bytes on a disk, which counts bytes and not characters."""
+    return os.fsencode(name)[:most].decode(errors="ignore")

@@ -58,7 +58,7 @@ def detect(
 
     Raises:
         BundleError, UsageError: before the first verdict.
-        DataError: ``annotate`` cannot be written.
+        DataError: the folder ``annotate`` cannot be made. A picture in it that cannot be drawn is said in the verdict's note.
         MissingExtraError: the extra ``media`` is not installed.
     """
     choice = parse(frames)
@@ -68,7 +68,7 @@ def detect(
     how = Judging(str(path), device, at or DEFAULT, prevalence, faces, choice, face_model)
     identity = identity_of(path)
     few = isinstance(choice, Spread) and annotate is None  # a clip with boxes has all frames
-    work = partial(_judge, annotated=None if annotate is None else Path(annotate))
+    work = partial(_judge, annotated=None if annotate is None else _made(Path(annotate)))
     results = judge_files(
         how, list(find_files(paths)), work, few_frames=few, workers=workers, progress=callback(progress)
     )
@@ -88,6 +88,17 @@ def _judge(judge: Judge, path: Path, annotated: Path | None) -> Verdict:
 
         try:
             annotate(verdict, annotated)
-        except OSError as error:
-            raise DataError(f"cannot draw {path} into {annotated}: {error.strerror or error}") from None
+        except (DataError, OSError) as error:  # costs this picture, and no verdict
+            why = error.message if isinstance(error, DataError) else error.strerror or error
+            said = f"no picture was drawn: {why}"
+            verdict = replace(verdict, note=f"{verdict.note}; {said}" if verdict.note else said)
     return verdict
+
+
+def _made(folder: Path) -> Path:
+    """The folder for pictures, which is there now. Raises ``DataError``."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot draw into {folder}: {error.strerror or error}", hint="give another folder") from None
+    return folder

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from facetell.detector.verdict import FaceVerdict, Verdict
 from facetell.errors import MediaError, MissingExtraError
 from facetell.files import whole_file
+from facetell.names import shortened
 from facetell.pixels.decode import read_picture
 from facetell.reporting.timeline import scores_over_time
 
@@ -30,11 +31,13 @@ _COLOURS = {"fake": "#D55E00", "real": "#0072B2", "unsure": "#222222", None: "#8
 STRIP = 12
 THUMB = 320
 CLIP_SIDE = 1280
+STEM = 120
+"""Bytes of a file's name in the names of its pictures: a name of a disk has 255, of which writing needs some."""
 
 
 def annotated_names(path: str) -> dict[str, str]:
     """Names of the files that `annotate` writes for a path; files of one name in two folders do not collide."""
-    stem = f"{Path(path).stem[:80]}-{hashlib.sha256(path.encode(errors='replace')).hexdigest()[:8]}"
+    stem = f"{shortened(Path(path).stem, STEM)}-{hashlib.sha256(path.encode(errors='replace')).hexdigest()[:8]}"
     return {"picture": f"{stem}.jpg", "strip": f"{stem}.strip.jpg", "clip": f"{stem}.mp4", "plot": f"{stem}.scores.png"}
 
 

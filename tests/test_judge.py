@@ -371,6 +371,29 @@ def test_the_list_of_verdicts_is_not_judged(
     assert one_process == [str(tmp_path / "a.png")]
 
 
+def test_patterns_in_a_folder_with_brackets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("clips [HD]/x.jpg", "clips [HD]/deep/y.jpg", "a1.jpg", "a2.jpg", "a[1].jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    for pattern, expected in (
+        ("clips [HD]/*.jpg", ["clips [HD]/x.jpg"]),
+        ("clips [HD]/**/*.jpg", ["clips [HD]/deep/y.jpg", "clips [HD]/x.jpg"]),
+        ("a[12].jpg", ["a1.jpg", "a2.jpg"]),
+        ("a[1].jpg", ["a[1].jpg"]),
+        ("no [HD]/*.jpg", ["no [HD]/*.jpg"]),
+    ):
+        assert [str(path) for path in find_files([pattern])] == expected
+
+
+def test_nothing_to_judge_is_said(capsys: pytest.CaptureFixture[str], bundles: dict[str, Path], tmp_path: Path) -> None:
+    code, out, err = run(capsys, "detect", bundles["crops"], tmp_path)
+    assert (code, out) == (3, "")
+    assert "no file to judge" in err
+    code, out, err = run(capsys, "detect", bundles["crops"], "-", stdin=b"\n")
+    assert (code, out, err) == (0, "", "no file is listed on standard input\n")
+
+
 def test_a_detector_that_is_none_is_said_even_without_files(tmp_path: Path) -> None:
     with pytest.raises(BundleError):
         list(facetell.detect(tmp_path / "nowhere", [tmp_path]))
@@ -453,7 +476,9 @@ def test_a_picture_that_cannot_be_drawn_costs_no_verdict(
     for path in (blocked, long):
         path.write_bytes((inbox / "photo.png").read_bytes())
     (tmp_path / "pictures" / annotated_names(str(blocked))["picture"] / "in the way").mkdir(parents=True)
-    code, out, err = run(capsys, "detect", bundles["found"], blocked, long, "--annotate", tmp_path / "pictures", "--json")
+    code, out, err = run(
+        capsys, "detect", bundles["found"], blocked, long, "--annotate", tmp_path / "pictures", "--json"
+    )
     assert code == 0, err
     first, second = (json.loads(line) for line in out.splitlines())
     assert "no picture was drawn" in first["note"]

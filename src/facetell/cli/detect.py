@@ -74,6 +74,12 @@ def command(
     from facetell.media.walk import find_files
 
     files = [str(path) for path in find_files(_listed(paths))]
+    if not files and "-" in paths:
+        click.echo("no file is listed on standard input", err=True)
+        return
+    if not files:
+        where = ", ".join(shown_name(path) for path in paths)
+        raise DataError(f"there is no file to judge in {where}", hint="give photos, videos or a folder that holds some")
     if out:
         files = [file for file in files if not _is(out, file)]
         ctx.with_resource(locked(out))  # who comes second waits here, and goes on with what is left

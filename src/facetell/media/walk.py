@@ -17,13 +17,19 @@ def find_files(paths: Iterable[str | Path]) -> Iterator[Path]:
         if os.path.isdir(path):  # noqa: PTH112
             yield from _below(path, frozenset())
         elif not os.path.exists(path) and any(mark in str(path) for mark in "*?["):  # noqa: PTH110
-            matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207  absolute patterns too
+            matches = _matches(str(path)) or _matches(
+                str(path).replace("[", "[[]")
+            )  # a folder may be called clips [HD]
             for match in map(Path, matches):
                 yield from _below(match, frozenset()) if match.is_dir() else (match,)
             if not matches:
                 yield path
         else:
             yield path
+
+
+def _matches(pattern: str) -> list[str]:
+    return sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  absolute patterns too
 
 
 def _below(folder: Path, above: frozenset[str]) -> Iterator[Path]:

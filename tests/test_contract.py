@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toy import COUNTS, UNTRAINED, tiny, toy_picture
+from toy import COUNTS, UNTRAINED, tiny, toy_faceset, toy_picture
 
 import facetell
 from facetell.errors import DataError, FacetellError, UsageError
@@ -135,6 +135,15 @@ def test_resume_ends_with_the_same_weights(
         facetell.fit(method, faces.path, cut, settings=settings, seed=1)
     with pytest.raises(DataError, match="other settings"):
         facetell.fit(method, faces.path, cut, settings={**settings, "lr": 0.5}, seed=1, resume=True)
+    with pytest.raises(DataError, match="another seed"):
+        facetell.fit(method, faces.path, cut, settings=settings, seed=2, resume=True)
+    with pytest.raises(DataError, match="other faces"):  # as many of them
+        facetell.fit(method, toy_faceset(tmp_path / "other", seed=9), cut, settings=settings, seed=1, resume=True)
+    begun = {name: value for name, value in settings.items() if name != "backbone"} | {
+        "pretrained": str(tmp_path / "whole")
+    }
+    with pytest.raises(DataError, match="other faces or starting weights"):
+        facetell.fit(method, faces, cut, settings=begun, seed=1, resume=True)
     resumed = facetell.fit(method, faces.path, cut, settings=settings, seed=1, resume=True)
     assert_same(whole, resumed)
     assert whole.calibration is not None

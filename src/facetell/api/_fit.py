@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import platform
 import shutil
@@ -26,13 +27,13 @@ from facetell.detector.shortcut_warnings import shortcut_warnings
 from facetell.errors import MissingExtraError, SettingsError, UsageError, near_miss
 from facetell.evaluation.metrics import summary
 from facetell.evaluation.thresholds import check_rule, too_few_warning
-from facetell.faceset.samples import check_split, samples_of
-from facetell.faceset.table import FaceSetLike
+from facetell.faceset.samples import Samples, check_split, samples_of
+from facetell.faceset.table import FaceSet, FaceSetLike
 from facetell.files import alone
 from facetell.ingest.prepare import open_or_prepare
 from facetell.methods import get_method
 from facetell.methods.building import arrays_of
-from facetell.methods.method import Method, Task
+from facetell.methods.method import Method, Start, Task
 from facetell.methods.pretrained import read_start
 from facetell.networks.seeding import seeded
 from facetell.progress import ShowProgress, callback
@@ -119,7 +120,10 @@ def fit(
     if tensorboard is not None:
         tell = log_to(tensorboard, tell)
     with seeded(seed):
-        network = chosen.fit(resolved, Task(training, validation, seed, folder, resume, tell, device, start))
+        task = Task(
+            training, validation, seed, folder, resume, tell, device, _identity(faces, split, training, start), start
+        )
+        network = chosen.fit(resolved, task)
     fabric = make_fabric(resolved.precision, device)
     network.to(fabric.device)
     logits = (
@@ -193,6 +197,14 @@ def fit(
         shutil.rmtree(folder)
     fabric.barrier()
     return detector
+
+
+def _identity(faces: FaceSet, split: str, training: Samples, start: Start | None) -> str:
+    """What a run learns from and begins with, as a hash: a checkpoint goes on with the same alone."""
+    key = hashlib.sha256(f"{faces.fingerprint} {split}".encode() + training.rows.tobytes())
+    if start:
+        key.update(hash_of_tensors({name: tensor.numpy() for name, tensor in start.tensors.items()}).encode())
+    return key.hexdigest()
 
 
 def _preset(method: Method, name: str | None) -> Mapping[str, object]:

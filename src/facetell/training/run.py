@@ -24,6 +24,14 @@ CHECKPOINT = "checkpoint.safetensors"
 TABLE = "training.csv"
 
 
+_NAMES = {
+    "recipe": "other settings",
+    "seed": "another seed",
+    "data": "other faces or starting weights",
+}
+"""What is another than that of a checkpoint, in words."""
+
+
 @dataclass(frozen=True)
 class EpochResult:
     """One line of ``training.csv``. Losses are mean cross-entropies in nats; validation is that of the kept weights."""
@@ -46,7 +54,8 @@ class Run:
     """What is trained on, and how: images, the seed, a folder for checkpoints and ``training.csv``, the device, and
     who watches.
 
-    With ``resume`` the run continues from the checkpoint in ``folder``, if there is one.
+    With ``resume`` the run continues from the checkpoint in ``folder``, if there is one and it is of this very run: ``data``
+    tells the faces, the rows that are learned from and the starting weights from others.
     """
 
     training: Samples
@@ -56,6 +65,7 @@ class Run:
     resume: bool = False
     progress: Progress = silent
     device: str = "auto"
+    data: str = ""
 
     def check(self, least: int = 1) -> None:
         """Raise ``DataError`` unless there are at least ``least`` images of each class to train and to validate on."""
@@ -108,7 +118,7 @@ class State:
         self.best_value = -math.inf
         self.stale = 0
         self.notes: dict[str, Tensor] = {}
-        self._identity = {"recipe": asdict(recipe), "seed": run.seed, "images": len(run.training)}
+        self._identity = {"recipe": asdict(recipe), "seed": run.seed, "data": run.data}
         self._optimizer_was: dict[str, Tensor] = {}
         if run.resume and (run.folder / CHECKPOINT).exists():
             self._restore(run.folder / CHECKPOINT)
@@ -152,8 +162,12 @@ class State:
 
     def _restore(self, path: Path) -> None:
         tensors, state = load_checkpoint(path)
-        if any(state[key] != value for key, value in self._identity.items()):
-            raise DataError(f"{path.parent} holds a run with other settings or data", hint="resume it as it was begun")
+        other = [_NAMES[key] for key, value in self._identity.items() if state.get(key) != value]
+        if other:
+            raise DataError(
+                f"{path.parent} holds a run with {' and '.join(other)}",
+                hint="resume it as it was begun, or remove the folder to begin anew",
+            )
         parts: dict[str, dict[str, Tensor]] = {}
         for key, tensor in tensors.items():
             part, _, name = key.partition("/")

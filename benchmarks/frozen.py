@@ -19,6 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from facetell.progress import Step
+
 SIZE, IMAGES, VALIDATION, BATCH = 64, 1000, 300, 32
 EPOCHS = 4
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -52,7 +54,12 @@ def speed(rounds: int) -> dict[str, Any]:
             for _ in range(rounds):
                 for views in (0, 1):
                     marks = [time.perf_counter()]
-                    run = Task(*parts, 0, folder, on_epoch=lambda _, marks=marks: marks.append(time.perf_counter()))
+
+                    def mark(step: Step, marks: list[float] = marks) -> None:
+                        if step.what == "epoch":
+                            marks.append(time.perf_counter())
+
+                    run = Task(*parts, 0, folder, progress=mark)
                     settings = {"pretrained": "none", "batch_size": BATCH, "epochs": EPOCHS, "averaging": 0.99}
                     network = method.fit(method.settings(**settings, **change, views=views), run)
                     epochs = np.diff(marks)[1:] if views else np.diff(marks)  # the first includes building the network

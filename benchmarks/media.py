@@ -27,6 +27,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from facetell.progress import Step
+
 Rows = Iterator[tuple[str, dict[str, float]]]
 
 
@@ -152,10 +154,10 @@ def extracting(source: Path, folder: Path, workers: int, skip: int) -> tuple[flo
     plan = plan_of(source)
     stamps = [(time.perf_counter(), 0.0)]
 
-    def note(done: int, total: int) -> None:
-        stamps.append((time.perf_counter(), busy() if done in (skip, total) else 0.0))
+    def note(step: Step) -> None:
+        stamps.append((time.perf_counter(), busy() if step.done in (skip, step.total) else 0.0))
 
-    extract(plan, folder / f"run-{next(_RUNS)}", workers=workers, on_file=note)
+    extract(plan, folder / f"run-{next(_RUNS)}", workers=workers, progress=note)
     (began, _), _, *files = stamps  # the first call tells that nothing is done yet
     (ready, before), (end, after), count = files[skip - 1], files[-1], len(files) - skip
     return ready - began, (end - ready) / count, (after - before) / count
@@ -341,7 +343,7 @@ if __name__ == "__main__":
         from facetell.media.frame_choice import parse
         from facetell.ingest.sources import find_rows
         plan = Plan(find_rows(Path(source)), Extraction(frames=parse(frames)))
-        extract(plan, Path(out), workers=1, on_file=lambda *_: seen.append(peaks()))
+        extract(plan, Path(out), workers=1, progress=lambda _: seen.append(peaks()))
         seen.append((peaks()[0], 0.0))
     else:
         import facetell

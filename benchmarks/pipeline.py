@@ -25,6 +25,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from facetell.progress import Step
+
 BACKBONES = ("squeezenet1_0", "xception")
 SIZE, BATCH = 64, 128
 
@@ -92,16 +94,16 @@ def training(folder: Path) -> dict[str, Any]:
 
         bare_steps(2)
 
-        def after_epoch(result: Any) -> None:
-            if result.epoch > 1:  # the first epoch warms up
-                whole_rates.append(result.images_per_s)
+        def after_epoch(step: Step) -> None:
+            if step.what == "epoch" and step.done > 1:  # the first epoch warms up
+                whole_rates.append(step.numbers["images_per_s"])
                 bare_rates.append(bare_steps())
 
         parts = {split: decoded(faces, split, SIZE) for split in ("train", "validation")}
         some = 768 if backbone == BACKBONES[1] else 2816
         rows = {split: np.arange(len(images))[:some] for split, images in parts.items()}
         samples = {s: Samples(parts[s], r, faces.labels(s)[:some], r) for s, r in rows.items()}  # groups play no part
-        run = Run(samples["train"], samples["validation"], 0, folder, on_epoch=after_epoch)
+        run = Run(samples["train"], samples["validation"], 0, folder, progress=after_epoch)
         network = build(settings)
         train(network, run, settings, groups=parameter_groups((network, 1.0)), fabric=fabric)
         whole, alone = statistics.median(whole_rates), statistics.median(bare_rates)

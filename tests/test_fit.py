@@ -75,6 +75,17 @@ def test_kill_in_mid_epoch_then_resume(faces: FaceSet, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_pretrained_weights_in_half_precision(faces: FaceSet, tmp_path: Path) -> None:
+    body = build_backbone("squeezenet1_1", 32).state_dict().items()
+    tensors = {
+        f"features.{name.removeprefix('body.')}": tensor.bfloat16() for name, tensor in body if name[:5] == "body."
+    }
+    save_file(tensors, tmp_path / "half.safetensors")
+    settings = {**TINY, "epochs": 1, "pretrained": str(tmp_path / "half.safetensors")}
+    assert facetell.fit("finetune", faces, tmp_path / "out", settings=settings).identity
+
+
+@pytest.mark.slow
 def test_patience_stops_and_the_best_epoch_is_kept(faces: FaceSet, tmp_path: Path) -> None:
     seen: list[Any] = []
     detector = facetell.fit(

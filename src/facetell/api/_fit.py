@@ -36,6 +36,7 @@ from facetell.methods.building import arrays_of
 from facetell.methods.method import Method, Start, Task
 from facetell.methods.pretrained import read_start
 from facetell.networks.seeding import seeded
+from facetell.networks.tensors import add_tensors
 from facetell.progress import ShowProgress, callback
 from facetell.reporting.embedding_plot import draw_embedding
 from facetell.settings import as_dict, read_toml, resolve
@@ -203,7 +204,7 @@ def _identity(faces: FaceSet, split: str, training: Samples, start: Start | None
     """What a run learns from and begins with, as a hash: a checkpoint goes on with the same alone."""
     key = hashlib.sha256(f"{faces.fingerprint} {split}".encode() + training.rows.tobytes())
     if start:
-        key.update(hash_of_tensors({name: tensor.numpy() for name, tensor in start.tensors.items()}).encode())
+        add_tensors(key, start.tensors)
     return key.hexdigest()
 
 

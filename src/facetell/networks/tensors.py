@@ -1,12 +1,18 @@
-"""Whether a set of tensors fits a module exactly, and modules whose size is learned."""
+"""Whether a set of tensors fits a module exactly, modules whose size is learned, and what tells tensors from others."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
-__all__ = ["LearnedSize", "misfit", "take_sizes"]
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+__all__ = ["LearnedSize", "add_tensors", "misfit", "take_sizes"]
 
 SHOWN = 3
 
@@ -23,6 +29,14 @@ class LearnedSize(nn.Module):
         Raises ``DataError`` for values that the part could not compute with.
         """
         raise NotImplementedError
+
+
+def add_tensors(digest: _Hash, tensors: Mapping[str, Tensor]) -> None:
+    """Add named tensors of any type, on any device, to a hash, in the order of their names."""
+    for name, tensor in sorted(tensors.items()):
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        # As bytes: numpy has no bfloat16.
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
 
 def take_sizes(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:

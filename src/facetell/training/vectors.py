@@ -20,6 +20,7 @@ from facetell.files import locked, whole_file
 from facetell.networks.acceleration import fast_inference
 from facetell.networks.backbones import Backbone
 from facetell.networks.depth import DepthStatistics
+from facetell.networks.tensors import add_tensors
 from facetell.progress import Progress, Step, silent
 from facetell.training.batches import iterate
 
@@ -78,9 +79,7 @@ def _key(backbone: Backbone | DepthStatistics, images: DecodedImages, rows: NDAr
     pictures = [VERSION, images.path.name, backbone.name, precision]
     digest = hashlib.sha256(json.dumps(pictures).encode())
     digest.update(rows.tobytes())
-    for name, tensor in sorted(backbone.state_dict().items()):
-        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    add_tensors(digest, backbone.state_dict())
     return digest.hexdigest()[:32]
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import pytest
+
+from facetell.detector import many
+
 worked: list[Any] = []
 """Everything that was worked on, in order."""
 
@@ -23,3 +27,13 @@ def here(
     for item in items:
         worked.append(item)
         yield item, function(item)
+
+
+def judge_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have files judged in this process, by a judge that every call makes anew."""
+
+    def anew(*arguments: Any, **options: Any) -> Iterator[tuple[Any, Any]]:
+        many._Worker.judge = None
+        return here(*arguments, **options)
+
+    monkeypatch.setattr(many, "guarded_map", anew)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import inline
 import numpy as np
@@ -18,7 +17,6 @@ pytest.importorskip("matplotlib")
 
 import facetell
 from facetell.cli.main import main
-from facetell.detector import many
 from facetell.detector.judge import Judge
 from facetell.errors import DataError, UsageError
 from facetell.explanation.explainer import Explainer
@@ -44,11 +42,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(autouse=True)
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    def here(*arguments: Any, **options: Any) -> Any:
-        many._Worker.judge = None
-        return inline.here(*arguments, **options)
-
-    monkeypatch.setattr(many, "guarded_map", here)
+    inline.judge_here(monkeypatch)
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

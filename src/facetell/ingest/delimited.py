@@ -58,12 +58,9 @@ def open_table(path: Path, fits: Callable[[Sequence[str]], bool]) -> Iterator[Ta
         encoding = encoding_of(raw.read(4))
     with path.open(newline="", encoding=encoding) as file:
         first = file.readline()
-        named = first.strip().strip('"')
-        if named.lower().startswith("sep=") and len(named) == len("sep=") + 1:
-            yield Table(file, named[-1], 1)
-            return
-        if first.strip().lower() == "sep=":  # a tab, which stripping took away
-            yield Table(file, "\t", 1)
+        named = first.strip(' "\r\n')
+        if named.lower().startswith("sep=") and len(named) <= len("sep=;"):
+            yield Table(file, named[len("sep=") :] or "\t", 1)
             return
         delimiter = next((mark for mark in DELIMITERS if fits(next(csv.reader([first], delimiter=mark), []))), ",")
         file.seek(0)

@@ -17,9 +17,8 @@ def find_files(paths: Iterable[str | Path]) -> Iterator[Path]:
         if os.path.isdir(path):  # noqa: PTH112
             yield from _below(path, frozenset())
         elif not os.path.exists(path) and any(mark in str(path) for mark in "*?["):  # noqa: PTH110
-            matches = _matches(str(path)) or _matches(
-                str(path).replace("[", "[[]")
-            )  # a folder may be called clips [HD]
+            # A folder may be called clips [HD].
+            matches = _matches(str(path)) or _matches(str(path).replace("[", "[[]"))
             for match in map(Path, matches):
                 yield from _below(match, frozenset()) if match.is_dir() else (match,)
             if not matches:

@@ -26,7 +26,8 @@ from PIL import Image
 from torch.nn.functional import interpolate
 from torchvision.io import ImageReadMode, decode_jpeg
 
-from facetell.pixels.decode import decode, decode_resized, open_header, resize
+from facetell.pixels.decode import decode, decode_resized, resize
+from facetell.pixels.opening import open_header
 
 Pixels = Any
 

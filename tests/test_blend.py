@@ -24,8 +24,9 @@ from facetell.errors import DataError, UsageError
 from facetell.evaluation import auroc
 from facetell.faceset.survey import survey
 from facetell.faceset.table import FaceSet
-from facetell.pixels.decode import decode, open_header
+from facetell.pixels.decode import decode
 from facetell.pixels.image_statistics import STATISTICS
+from facetell.pixels.opening import open_header
 from facetell.progress import Step
 
 PEOPLE = 40

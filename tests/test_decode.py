@@ -170,12 +170,19 @@ def test_truncation_at_every_tenth(kind: str) -> None:
         assert caught.value.reason == "unreadable", f"{tenth}/10"
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_losing_the_last_bytes_is_told(kind: str) -> None:
-    data = encode(photo(), kind)
-    for cut in range(1, 13):
-        with pytest.raises(ImageError, match="truncated"):
-            decode(data[:-cut])
+@pytest.mark.parametrize(("kind", "options"), [("JPEG", {}), ("JPEG", {"progressive": True}), ("PNG", {})])
+def test_losing_the_last_bytes_gives_every_pixel_or_is_told(kind: str, options: dict[str, object]) -> None:
+    data = encode(photo(), kind, **options)
+    whole = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    taken = []
+    for cut in range(1, 41):
+        with contextlib.suppress(ImageError):
+            np.testing.assert_array_equal(decode(data[:-cut]), whole)
+            taken.append(cut)
+    assert {1, 2} <= set(taken), "an end marker has no pixels"
+    assert max(taken) <= 24, "and what comes before it and its checksums has"
+    with pytest.raises(ImageError, match="truncated"):
+        decode(data[:-30])
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"])
@@ -208,13 +215,13 @@ def test_bombs_are_refused_by_their_header(side: int, monkeypatch: pytest.Monkey
 
 
 def test_largest_picture_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("facetell.pixels.decode.MAX_PIXELS", 12)
+    monkeypatch.setattr("facetell.pixels.opening.MAX_PIXELS", 12)
     assert decode(png(4, 3, (b"\0" + b"\7" * 12) * 3)).shape == (3, 4, 3)
     assert reason(png(13, 1, b"\0" + b"\7" * 39)) == "unsupported"
 
 
 def test_too_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("facetell.pixels.decode.MAX_BYTES", 100)
+    monkeypatch.setattr("facetell.pixels.opening.MAX_BYTES", 100)
     assert reason(encode(photo(), "PNG")) == "unsupported"
 
 

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from facetell.pixels.decode import decode, decode_resized, open_header
+from facetell.pixels.decode import decode, decode_resized
+from facetell.pixels.opening import open_header
 
 __all__ = ["TRANSPLANTS", "transplanted"]
 

@@ -16,8 +16,9 @@ from facetell.detector.pooling import pool
 from facetell.detector.verdict import FaceVerdict, TrackVerdict, Verdict, status_of
 from facetell.errors import MediaError, MissingExtraError, UsageError
 from facetell.media.limits import read_bytes
-from facetell.pixels.decode import MAX_BYTES, decode, read_picture, resize
+from facetell.pixels.decode import decode, read_picture, resize
 from facetell.pixels.encode import encode
+from facetell.pixels.opening import MAX_BYTES
 
 if TYPE_CHECKING:
     from facetell.detector.decider import Decider

@@ -20,7 +20,8 @@ from facetell.media.frame_choice import Choice, Spread
 from facetell.media.kind import Kind, kind_of
 from facetell.media.limits import Limits, read_bytes
 from facetell.media.video import Frame, Frames, frames
-from facetell.pixels.decode import MAX_BYTES, read_picture
+from facetell.pixels.decode import read_picture
+from facetell.pixels.opening import MAX_BYTES
 from facetell.threads import ordered
 
 __all__ = ["FaceFinder", "Finding", "FoundFace", "Reading", "Shot"]

@@ -20,7 +20,7 @@ from facetell.faceset.splits import FRACTIONS, SPLITS, assign, check_groups
 from facetell.faceset.table import FaceSet
 from facetell.faceset.writing import Slices, another_faceset, described, write_faceset
 from facetell.labels import LABELS
-from facetell.pixels.decode import FORMATS
+from facetell.pixels.opening import FORMATS
 from facetell.progress import Progress, Step
 
 __all__ = ["Crops", "Task", "assemble"]

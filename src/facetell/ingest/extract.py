@@ -39,8 +39,8 @@ from facetell.ingest.crops_on_disk import (
 from facetell.media.frame_choice import Choice, Spread
 from facetell.media.limits import Limits
 from facetell.media.workers import Failure, guarded_map, seconds_for
-from facetell.pixels.decode import FORMATS
 from facetell.pixels.encode import encode
+from facetell.pixels.opening import FORMATS
 from facetell.progress import Progress, Step, silent
 
 __all__ = ["Extraction", "Plan", "extract"]

@@ -12,7 +12,8 @@ import numpy as np
 from facetell.errors import DataError, ImageError
 from facetell.faceset.rows import Rows, Skipped
 from facetell.ingest.assemble import Crops
-from facetell.pixels.decode import FORMATS, MAX_BYTES, decode, probe
+from facetell.pixels.decode import decode, probe
+from facetell.pixels.opening import FORMATS, MAX_BYTES
 from facetell.progress import Progress, Step
 from facetell.threads import ordered
 

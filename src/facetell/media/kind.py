@@ -7,7 +7,7 @@ from typing import Literal
 
 from facetell.errors import MediaError
 from facetell.media.limits import file_size
-from facetell.pixels.decode import AVIF_BRANDS, HEIC_BRANDS
+from facetell.pixels.opening import AVIF_BRANDS, HEIC_BRANDS
 
 __all__ = ["VIDEO_FORMATS", "Kind", "kind_of", "kind_of_bytes"]
 
@@ -25,6 +25,8 @@ _PICTURE_STARTS = (
     b"GIF89a",
     b"II*\0",  # TIFF
     b"MM\0*",
+    b"II+\0",  # BigTIFF
+    b"MM\0+",
     b"\0\0\0\x0cjP  \r\n\x87\n",  # JPEG 2000
     b"\xff\x4f\xff\x51",
 )

@@ -1,4 +1,4 @@
-"""What one video may cost. Pictures have their own two limits, in `facetell.pixels.decode`."""
+"""What one video may cost. Pictures have their own two limits, in `facetell.pixels.opening`."""
 
 from __future__ import annotations
 

@@ -11,56 +11,38 @@ Pillow decodes and resizes everything, in training and in use, on every machine 
 pillow-heif (the extra 'media'), which is imported when the first such picture comes. Pillow warns of odd metadata, which
 does not change pixels; whoever runs a process decides whether that is shown (the command and its workers do not).
 
-`decode` is for pictures that must be whole, `read_picture` for photos as people have them: of a truncated one it gives
-the rows that are whole, and says so.
+A picture is whole if all its pixels are there: what is damaged, missing or too large around them (text, metadata, a
+checksum, an end marker, a stated length) costs a note. `decode` is for pictures that must be whole, `read_picture` for
+photos as people have them: of a truncated one it gives the rows that are whole, and says so.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
-import struct
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps
 
 from facetell.errors import ImageError, UsageError
+from facetell.pixels.jpeg import ENDINGS, all_scans
+from facetell.pixels.opening import open_header, open_source, unreadable
 
 __all__ = [
-    "AVIF_BRANDS",
-    "FORMATS",
-    "HEIC_BRANDS",
-    "MAX_BYTES",
-    "MAX_PIXELS",
     "ImageInfo",
     "Picture",
     "as_pixels",
     "decode",
     "decode_resized",
-    "open_header",
     "probe",
     "read_picture",
     "resize",
     "upright",
 ]
 
-MAX_PIXELS = 50_000_000
-"""Largest picture decoded, in pixels (150 MB of RGB); a header that claims more is refused before decoding."""
-
-MAX_BYTES = 64 * 2**20
-"""Largest file decoded, in bytes."""
-
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "MPO", "HEIF")
-"""Formats that are read. Pillow knows more, some of which start other programs; those stay closed."""
-
 _ORIENTATION_TAG = 0x0112
 _IN_ROWS = ("JPEG", "MPO", "PNG", "BMP", "PPM", "TIFF")
-
-HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"mif2", b"msf1")  # ISO/IEC 23008-12
-AVIF_BRANDS = (b"avif", b"avis")
 
 
 @dataclass(frozen=True)
@@ -83,7 +65,8 @@ class ImageInfo:
 class Picture:
     """A picture as far as it could be read.
 
-    ``pixels`` uint8 (H, W, 3) RGB, upright; ``note`` what was chosen (``first of 12 frames``), or empty; ``missing``
+    ``pixels`` uint8 (H, W, 3) RGB, upright; ``note`` what was chosen (``first of 12 frames``) and what is wrong with the
+    file without changing a pixel (``chunk tEXt is damaged``), or empty; ``missing``
     the share of the picture that is not there, 0 ≤ share < 1, which is cut away; ``reason`` why, empty if the file is
     whole.
     """
@@ -106,8 +89,7 @@ def probe(data: bytes) -> ImageInfo:
         ImageError: ``empty`` (zero bytes), ``unsupported`` (no format we read, or too large), ``unreadable`` (broken
             header).
     """
-    image = open_header(data)
-    return _info(image)
+    return _info(open_header(data))
 
 
 def decode(data: bytes) -> NDArray[np.uint8]:
@@ -116,7 +98,7 @@ def decode(data: bytes) -> NDArray[np.uint8]:
     Raises:
         ImageError: as `probe`, and ``unreadable`` for truncated or corrupt pixel data.
     """
-    image, orientation = _decode(data)
+    image, orientation, _ = _decode(data)
     return _owned(upright(np.asarray(image), orientation))
 
 
@@ -132,21 +114,25 @@ def read_picture(data: bytes) -> Picture:
     info = probe(data)
     kind = "frames" if info.format in ("GIF", "WEBP", "PNG", "AVIF") else "pictures"
     which = "main" if info.format == "HEIF" else "first"
-    note = f"{which} of {info.frames} {kind}" if info.frames > 1 else ""
+    notes = [f"{which} of {info.frames} {kind}"] if info.frames > 1 else []
     try:
-        return Picture(decode(data), note)
+        image, orientation, wrong = _decode(data)
+        return Picture(_owned(upright(np.asarray(image), orientation)), "; ".join(notes + wrong))
     except ImageError as error:
-        if error.reason != "unreadable" or not error.message.startswith("truncated"):
-            raise
-        part = _whole_rows(data)
+        part = _whole_rows(data) if _is_truncated(error) else None
         if part is None:
             raise
-        pixels, share = part
-        return Picture(upright(pixels, info.orientation), note, 1 - share, error.message)
+        image, share = part
+        pixels = _owned(upright(np.asarray(image), info.orientation))
+        return Picture(pixels, "; ".join(notes), 1 - share, error.message)
 
 
-def _whole_rows(data: bytes) -> tuple[NDArray[np.uint8], float] | None:
-    """The longest run of rows that a truncated picture has whole, not turned, and its share of the picture.
+def _is_truncated(error: ImageError) -> bool:
+    return error.reason == "unreadable" and error.message.startswith("truncated")
+
+
+def _whole_rows(data: bytes) -> tuple[Image.Image, float] | None:
+    """The longest run of rows (RGB, not turned) that a truncated picture has whole, and its share of the picture.
 
     Decoded over two different backgrounds, a pixel that was never written shows as a difference.
     """
@@ -159,7 +145,7 @@ def _whole_rows(data: bytes) -> tuple[NDArray[np.uint8], float] | None:
     top, bottom = int(gaps[longest]), int(gaps[longest + 1]) - 1
     if bottom <= top:
         return None
-    return _owned(np.asarray(_to_rgb(dark))[top:bottom]), (bottom - top) / dark.height
+    return _to_rgb(dark).crop((0, top, dark.width, bottom)), (bottom - top) / dark.height
 
 
 def _decode_over(data: bytes, background: int) -> Image.Image | None:
@@ -177,7 +163,7 @@ def _decode_over(data: bytes, background: int) -> Image.Image | None:
 
 def decode_resized(data: bytes, size: int) -> NDArray[np.uint8]:
     """Decode a picture and resize it to uint8 (size, size, 3): `resize` of `decode` in two thirds of the time."""
-    image, orientation = _decode(data)
+    image, orientation, _ = _decode(data)
     if orientation != 1:
         image = Image.fromarray(upright(np.asarray(image), orientation))
     if image.size != (size, size):
@@ -214,61 +200,6 @@ def as_pixels(picture: Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
     return _owned(picture)
 
 
-def open_header(data: bytes) -> Image.Image:
-    """Read the header only, and refuse what must not be decoded: empty, too large, of a format we do not read.
-
-    Raises:
-        ImageError: as `probe`.
-    """
-    if not data:
-        raise ImageError("the file is empty (0 bytes)", reason="empty")
-    if len(data) > MAX_BYTES:
-        raise ImageError(f"the file has {len(data):,} bytes; {MAX_BYTES:,} is the limit", reason="unsupported")
-    Image.init()
-    try:
-        image: Image.Image
-        if _is_heif(data) and data[8:12] not in AVIF_BRANDS:
-            image = _open_heif(data)
-        else:
-            image = Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN])
-    except ImageError:
-        raise
-    except (UnidentifiedImageError, SyntaxError):
-        if _starts_like_a_picture(data):
-            raise ImageError("truncated or corrupt header", reason="unreadable") from None
-        raise ImageError("not a picture in a format we read", reason="unsupported") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise ImageError(f"more than {MAX_PIXELS:,} pixels, the limit", reason="unsupported") from None
-    except Exception as error:  # Pillow's readers raise many kinds on hostile bytes, and none may end the process
-        raise _unreadable(error) from None
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise ImageError(f"{width}x{height} is more than {MAX_PIXELS:,} pixels, the limit", reason="unsupported")
-    if width < 1 or height < 1:
-        raise ImageError(f"a picture of {width}x{height} pixels", reason="unreadable")
-    return image
-
-
-def _is_heif(data: bytes) -> bool:
-    return data[4:8] == b"ftyp" and data[8:12] in (*HEIC_BRANDS, *AVIF_BRANDS)
-
-
-def _open_heif(data: bytes) -> Image.Image:
-    """Open without registering the format with Pillow, whose formats are the whole process's."""
-    try:
-        from pillow_heif import HeifImageFile
-    except ImportError:
-        # Not MissingExtraError: one such photo among thousands shall cost one line, not the run.
-        hint = "pip install 'facetell[media]'"
-        raise ImageError("HEIC needs the optional part 'media'", reason="unsupported", hint=hint) from None
-    return HeifImageFile(io.BytesIO(data))  # type: ignore[no-untyped-call]
-
-
-def _starts_like_a_picture(data: bytes) -> bool:
-    starts = (b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")
-    return data.startswith(starts) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP") or _is_heif(data)
-
-
 def _info(image: Image.Image) -> ImageInfo:
     orientation = _orientation(image)
     try:
@@ -289,47 +220,46 @@ def _orientation(image: Image.Image) -> int:
     return orientation if orientation in range(1, 9) else 1
 
 
-def _decode(data: bytes) -> tuple[Image.Image, int]:
-    """The first frame in RGB as it is stored, and the EXIF orientation by which it is still to be turned."""
-    image = open_header(data)
+def _decode(data: bytes) -> tuple[Image.Image, int, list[str]]:
+    """The first frame in RGB as it is stored, the EXIF orientation by which it is still to be turned, and notes."""
+    image, source = open_source(data)
     orientation = 1 if image.format == "TIFF" else _orientation(image)  # Pillow turns TIFF itself
-    if image.format == "PNG":
-        _check_png(data)
+    try:
+        if source.cut:
+            raise ImageError("truncated: the end of the picture is missing", reason="unreadable")
+        return _to_rgb(_loaded(image)), orientation, source.notes
+    except ImageError as error:
+        whole = _whole_all_the_same(data, image.format) if _is_truncated(error) else None
+        if whole is None:
+            raise
+        return whole, orientation, [*source.notes, "the end of the file is missing, but no pixel"]
+
+
+def _loaded(image: Image.Image) -> Image.Image:
+    """Decode the first frame."""
     try:
         if image.format != "HEIF":  # opens at its main picture, which need not be the first
             image.seek(0)
         image.load()
-        return _to_rgb(image), orientation
+        return image
     except ImageError:
         raise
     except MemoryError:
         raise ImageError("not enough memory to decode it", reason="unsupported") from None
     except Exception as error:  # see open_header
-        raise _unreadable(error) from None
+        raise unreadable(error) from None
 
 
-def _check_png(data: bytes) -> None:
-    """Check the checksums of a PNG file's critical chunks, which Pillow leaves out; PNG specification, section 5.3."""
-    at = len(b"\x89PNG\r\n\x1a\n")
-    while at + 12 <= len(data):
-        length = int.from_bytes(data[at : at + 4], "big")
-        kind, end = data[at + 4 : at + 8], at + 8 + length
-        if end + 4 > len(data):
-            break
-        checksum = int.from_bytes(data[end : end + 4], "big")
-        if kind[:1].isupper() and zlib.crc32(memoryview(data)[at + 4 : end]) != checksum:
-            raise ImageError(f"corrupt: wrong checksum of {ascii(kind)[1:]}", reason="unreadable")
-        if kind == b"IEND":
-            return
-        at = end + 4
-    raise ImageError("truncated: the end of the picture is missing", reason="unreadable")
-
-
-def _unreadable(error: Exception) -> ImageError:
-    text = " ".join(str(error).split())[:200] or type(error).__name__
-    words = ("truncated", "unexpected end", "not enough", "incomplete", "ran out of")
-    cut = isinstance(error, (EOFError, struct.error)) or any(word in text.lower() for word in words)
-    return ImageError(f"{'truncated' if cut else 'corrupt'}: {text}", reason="unreadable")
+def _whole_all_the_same(data: bytes, kind: str | None) -> Image.Image | None:
+    """A picture in RGB whose file has no proper end, if it has every pixel."""
+    if kind not in ("JPEG", "MPO"):
+        part = _whole_rows(data)
+        return part[0] if part and part[1] == 1 else None
+    scans = all_scans(data)
+    if scans is None:
+        return None
+    one, other = (_loaded(open_header(scans + ending)) for ending in ENDINGS)
+    return _to_rgb(one) if one.tobytes() == other.tobytes() else None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from facetell.pixels.decode import open_header
+from facetell.pixels.opening import open_header
 
 __all__ = ["CONTROLS", "FAMILIES", "STATISTICS", "Floats", "image_statistics"]
 

@@ -1,0 +1,141 @@
+"""Opening a picture: what is dangerous is refused by its header, and what is wrong around its pixels is mended first."""
+
+from __future__ import annotations
+
+import io
+import struct
+from dataclasses import dataclass, field
+
+from PIL import Image, UnidentifiedImageError
+
+from facetell.errors import ImageError
+from facetell.pixels.jpeg import up_to_zeros, without_metadata
+from facetell.pixels.png import SIGNATURE, read_png
+from facetell.pixels.webp import canvas, whole_box
+
+__all__ = [
+    "AVIF_BRANDS",
+    "FORMATS",
+    "HEIC_BRANDS",
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "Source",
+    "open_header",
+    "open_source",
+    "unreadable",
+]
+
+MAX_PIXELS = 50_000_000
+"""Largest picture decoded, in pixels (150 MB of RGB); a header that claims more is refused before decoding."""
+
+MAX_BYTES = 64 * 2**20
+"""Largest file decoded, in bytes."""
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "MPO", "HEIF")
+"""Formats that are read. Pillow knows more, some of which start other programs; those stay closed."""
+
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"mif2", b"msf1")  # ISO/IEC 23008-12
+AVIF_BRANDS = (b"avif", b"avis")
+
+
+@dataclass
+class Source:
+    """A picture's file as Pillow gets it, and ``notes`` on what was left out or mended."""
+
+    data: bytes
+    notes: list[str] = field(default_factory=list)
+    text: int = 0
+    cut: bool = False
+
+
+def _source(data: bytes) -> Source:
+    if data.startswith(SIGNATURE):
+        png = read_png(data)
+        return Source(png.pixels, png.notes, png.text, png.cut)
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        _check_size(*(canvas(data) or (1, 1)))
+        mended, wrong = whole_box(data)
+        return Source(mended, [wrong] if wrong else [])
+    if data.startswith(b"\xff\xd8"):
+        return Source(up_to_zeros(data))
+    return Source(data)
+
+
+def open_header(data: bytes) -> Image.Image:
+    """Read the header only, and refuse what must not be decoded: empty, too large, of a format we do not read.
+
+    Raises:
+        ImageError: as `probe`.
+    """
+    return open_source(data)[0]
+
+
+def open_source(data: bytes) -> tuple[Image.Image, Source]:
+    """As `open_header`, with what was left out and mended."""
+    if not data:
+        raise ImageError("the file is empty (0 bytes)", reason="empty")
+    if len(data) > MAX_BYTES:
+        raise ImageError(f"the file has {len(data):,} bytes; {MAX_BYTES:,} is the limit", reason="unsupported")
+    Image.init()
+    try:
+        source = _source(data)
+        try:
+            image = _opened(source.data)
+        except (UnidentifiedImageError, SyntaxError):
+            if not data.startswith(b"\xff\xd8"):
+                raise
+            source = Source(without_metadata(source.data), ["its metadata is damaged and was left out"])
+            image = _opened(source.data)
+    except ImageError:
+        raise
+    except (UnidentifiedImageError, SyntaxError):
+        if _starts_like_a_picture(data):
+            raise ImageError("truncated or corrupt header", reason="unreadable") from None
+        raise ImageError("not a picture in a format we read", reason="unsupported") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ImageError(f"more than {MAX_PIXELS:,} pixels, the limit", reason="unsupported") from None
+    except Exception as error:  # Pillow's readers raise many kinds on hostile bytes, and none may end the process
+        raise unreadable(error) from None
+    _check_size(*image.size)
+    return image, source
+
+
+def _opened(data: bytes) -> Image.Image:
+    if _is_heif(data) and data[8:12] not in AVIF_BRANDS:
+        return _open_heif(data)
+    return Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN])
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{width}x{height} is more than {MAX_PIXELS:,} pixels, the limit", reason="unsupported")
+    if width < 1 or height < 1:
+        raise ImageError(f"a picture of {width}x{height} pixels", reason="unreadable")
+
+
+def _is_heif(data: bytes) -> bool:
+    return data[4:8] == b"ftyp" and data[8:12] in (*HEIC_BRANDS, *AVIF_BRANDS)
+
+
+def _open_heif(data: bytes) -> Image.Image:
+    """Open without registering the format with Pillow, whose formats are the whole process's."""
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError:
+        # Not MissingExtraError: one such photo among thousands shall cost one line, not the run.
+        hint = "pip install 'facetell[media]'"
+        raise ImageError("HEIC needs the optional part 'media'", reason="unsupported", hint=hint) from None
+    return HeifImageFile(io.BytesIO(data))  # type: ignore[no-untyped-call]
+
+
+def _starts_like_a_picture(data: bytes) -> bool:
+    starts = (b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+    return data.startswith(starts) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP") or _is_heif(data)
+
+
+def unreadable(error: Exception) -> ImageError:
+    """What a decoder raised as our own error, told apart: truncated or corrupt."""
+    text = " ".join(str(error).split())[:200] or type(error).__name__
+    words = ("truncated", "unexpected end", "not enough", "incomplete", "ran out of")
+    cut = isinstance(error, (EOFError, struct.error)) or any(word in text.lower() for word in words)
+    return ImageError(f"{'truncated' if cut else 'corrupt'}: {text}", reason="unreadable")

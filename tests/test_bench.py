@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,10 +17,13 @@ from toy import toy_source
 
 import facetell
 from facetell.benching.cell import peak_memory
+from facetell.benching.run import _Queue
 from facetell.benching.spec import read_spec, shipped_specs
 from facetell.errors import SettingsError, UsageError
 from facetell.evaluation.metrics import auroc
 from facetell.evaluation.predictions import read_predictions
+from facetell.faceset.table import FaceSet
+from facetell.ingest.prepare import prepare
 
 TINY = 'settings = { backbone = "squeezenet1_1", pretrained = "none", size = 32, batch_size = 16, epochs = 1, averaging = 0.9 }'
 SPEC = f"""
@@ -257,3 +261,21 @@ def test_no_such_file_names_those_that_come_along() -> None:
 
 def test_json_is_plain(folder: Path, found: dict[str, dict]) -> None:
     assert json.loads((folder / "out" / "bench.json").read_text())["format"] == "facetell-bench"
+
+
+def test_a_detector_to_begin_with_is_known_by_its_content(folder: Path, fitted: Path, tmp_path: Path) -> None:
+    """Another one in the same place begins another cell."""
+    copied = Path(shutil.copytree(fitted, tmp_path / "first"))
+    text = SPEC[: SPEC.index("[[rows]]")] + f'[[rows]]\nname = "a"\nmethod = "finetune"\nseeds = [0]\n{TINY}\n'
+    (tmp_path / "plan.toml").write_text(text.replace('pretrained = "none"', f'pretrained = "{copied}"'))
+    faces = {"toys": FaceSet.open(prepare(folder / "toys", tmp_path / "faces").path), "gone": "gone"}
+
+    def key() -> str:
+        (only,) = _Queue(read_spec(tmp_path / "plan.toml"), faces, folder, tmp_path / "out", 1).keys.values()
+        return only
+
+    before = key()
+    assert key() == before
+    text = (copied / "detector.json").read_text()
+    (copied / "detector.json").write_text(text + " ")
+    assert key() != before

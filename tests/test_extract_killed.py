@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from faceclips import needs_media, save_clip, walk
 
+from facetell.ingest.crops_on_disk import Report, Workplace
+
 needs_media()
 
 KILLS = 20
@@ -156,3 +158,15 @@ def test_twenty_kills(nursery: Nursery, tmp_path: Path) -> None:
     assert content(out) == content(whole)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["faces", "media", "nursery.py", "whole"]
     assert stages["at work"] >= 8, stages
+
+
+def test_a_file_that_the_machine_failed_at_is_tried_again(tmp_path: Path) -> None:
+    for key, error in (
+        ("a", ("crashed", "out of memory")),
+        ("b", ("timeout", "1 s")),
+        ("c", ("unreadable", "damaged")),
+    ):
+        Workplace(tmp_path).note(Report(key, error=error))
+    assert set(Workplace(tmp_path).done()) == {"c"}
+    Workplace(tmp_path).note(Report("a", frames=1))
+    assert set(Workplace(tmp_path).done()) == {"a", "c"}

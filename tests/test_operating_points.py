@@ -504,9 +504,11 @@ def test_from_a_threshold_to_a_verdict(
     assert run(capsys, *arguments, "--prevalence", "0.02")[0] == 0
     line = json.loads((tmp_path / "verdicts.jsonl").read_text())
     assert (line["operating_point"], line["prevalence"], len(line["unsure"])) == ("theirs", 0.02, 2)
-    assert run(capsys, *arguments, "--prevalence", "0.02")[0] == 0
-    code, _, err = run(capsys, *arguments)
-    assert (code, "another detector, operating point or prevalence" in err) == (2, True)
+    code, _, err = run(capsys, *arguments, "--prevalence", "0.02")
+    assert (code, "1 were judged before" in err) == (0, True)
+    assert run(capsys, *arguments)[0] == 0
+    (text,) = (tmp_path / "verdicts.jsonl").read_text().splitlines()
+    assert json.loads(text)["prevalence"] is None
     code, _, err = run(capsys, "detect", detector, picture, "--at", "thiers")
     assert (code, "did you mean 'theirs'" in err) == (2, True)
     code, out, _ = run(

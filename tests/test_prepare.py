@@ -6,6 +6,7 @@ import csv
 import errno
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from conftest import picture_bytes, tiny_folder, write_picture
+from PIL import Image
 
 from facetell.errors import DataError, LeakError, UsageError
 from facetell.faceset import writing
@@ -311,6 +313,16 @@ def test_open_or_prepare(make_folder: Make, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("FACETELL_CACHE", str(tmp_path / "cache"))
     write_picture(source / "real" / "new.png", 777)
     assert len(open_or_prepare(source)) == 21
+    one, other = (source / "real" / f"{name}.bmp" for name in ("one", "other"))
+    for number, path in enumerate((one, other)):
+        Image.new("RGB", (24, 20), (number, 0, 0)).save(path)
+    found = open_or_prepare(source)
+    times = one.stat()
+    one.write_bytes(other.read_bytes())
+    os.utime(one, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert open_or_prepare(source).fingerprint != found.fingerprint, "of the same size and time, as some copies make it"
+    one.unlink()
+    other.unlink()
     assert len(open_or_prepare(source, split="test").rows("test")) == 21
 
 

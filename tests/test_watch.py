@@ -73,8 +73,8 @@ def judged(detector: Path, name: str, logits: Sequence[float], prevalence: float
         found.append(
             Verdict(
                 f"{name}/{k}.jpg", decision, decision, logit, score, decider.shown_threshold, "default",
-                decider.shown_band, prevalence, None, "picture", None, 1, None, [face(0, score)],
-                [TrackVerdict(0, 1, None, None, logit, score, decision)],
+                decider.shown_band, prevalence, None, "picture", None, 1, None, faces=[face(0, score)],
+                tracks=[TrackVerdict(0, 1, None, None, logit, score, decision)],
             )
         )  # fmt: skip
     return found
@@ -154,8 +154,10 @@ def test_shares_count_every_file_once(detector: Path, tmp_path: Path) -> None:
 
     update_calibration(detector, band)
     logits = [-3.0] * 60 + [0.1] * 10 + [3.0] * 30
-    dumb = [Verdict(f"{status}.jpg", status, reason="no") for status in ["no_face"] * 15 + ["unsure"] * 5]
-    path = written(detector, tmp_path / "day.jsonl", [*judged(detector, "day", logits), *dumb])
+    statuses = ["no_face"] * 15 + ["unsure"] * 5
+    dumb = [Verdict(f"{k}.jpg", status, reason="no") for k, status in enumerate(statuses)]
+    before = judged(detector, "day", [9.0] * 3)  # superseded, as a killed run of detect leaves it
+    path = written(detector, tmp_path / "day.jsonl", [*before, *judged(detector, "day", logits), *dumb])
     whole = facetell.watch(detector, [path]).whole
     assert whole["files"] == 120
     assert whole["statuses"] == {"real": 60, "fake": 30, "unsure": 15, "no_face": 15}
@@ -312,7 +314,7 @@ def test_videos_are_held_against_videos(detector: Path, tmp_path: Path) -> None:
     decider = watched(json.loads((detector / "detector.json").read_text("utf-8")))[1]
     photos = judged(detector, "photos", traffic(1, 100).tolist())
     clips = [
-        Verdict(**{**vars(one), "kind": "video", "score": decider.score(2 * logit)})
+        Verdict(**{**vars(one), "path": f"{one.path}.mp4", "kind": "video", "score": decider.score(2 * logit)})
         for one, logit in zip(photos, traffic(2, 100).tolist(), strict=True)
     ]
     path = written(detector, tmp_path / "both.jsonl", [*photos, *clips])

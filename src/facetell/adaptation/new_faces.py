@@ -173,7 +173,8 @@ def _prepared(where: Path, label: int, progress: Progress) -> tuple[FaceSet, Cou
     lines = []
     for relative in walk(root, "", builder):
         status = (root / relative).stat()
-        key.update(repr((str(root), relative, status.st_size, status.st_mtime_ns, label)).encode())
+        times = status.st_mtime_ns, status.st_ctime_ns  # a copy may keep the first, not the second
+        key.update(repr((str(root), relative, status.st_size, times, label)).encode())
         group = str(Path(relative).parent)
         lines.append([str(root / relative), LABELS[label], "" if group == "." else group, where.name, SPLIT])
     if not lines:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterable
 from dataclasses import replace
 from functools import partial
@@ -13,7 +14,7 @@ from facetell.detector.calibration import DEFAULT
 from facetell.detector.detector import Detector
 from facetell.detector.many import Judging, failed, judge_files
 from facetell.detector.places import DetectorLike, bundle_path
-from facetell.detector.verdict import Verdict
+from facetell.detector.verdict import FileStamp, Verdict
 from facetell.errors import DataError
 from facetell.media.frame_choice import Spread, parse
 from facetell.media.walk import find_files
@@ -66,7 +67,7 @@ def detect(
     if isinstance(detector, Detector):
         at, prevalence = at or detector.operating_point, prevalence or detector.prevalence
     how = Judging(str(path), device, at or DEFAULT, prevalence, faces, choice, face_model)
-    identity = identity_of(path)
+    identity, settings = identity_of(path), how.settings()
     few = isinstance(choice, Spread) and annotate is None  # a clip with boxes has all frames
     work = partial(_judge, annotated=None if annotate is None else _made(Path(annotate)))
     results = judge_files(
@@ -75,24 +76,34 @@ def detect(
     try:
         for file, found in results:
             verdict = failed(file, found) if isinstance(found, Failure) else found
-            yield replace(verdict, detector=identity)
+            yield replace(verdict, detector=identity, settings=settings)
     finally:
         results.close()
 
 
 def _judge(judge: Judge, path: Path, annotated: Path | None) -> Verdict:
     """In a worker: the verdict on a file, and its picture in the folder ``annotated``."""
+    before = _status(path)
     verdict = judge.file(path)
+    if verdict.judged and before is not None:
+        verdict = replace(verdict, file=FileStamp.of(before, path))
     if annotated is not None and verdict.frames:
         from facetell.reporting.annotate import annotate
 
         try:
-            annotate(verdict, annotated)
+            verdict = replace(verdict, pictures=[drawn.name for drawn in annotate(verdict, annotated)])
         except (DataError, OSError) as error:  # costs this picture, and no verdict
             why = error.message if isinstance(error, DataError) else error.strerror or error
             said = f"no picture was drawn: {why}"
             verdict = replace(verdict, note=f"{verdict.note}; {said}" if verdict.note else said)
     return verdict
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except (OSError, ValueError):
+        return None
 
 
 def _made(folder: Path) -> Path:

@@ -16,6 +16,7 @@ from pathlib import Path
 from facetell.benching.cell import FAILURE, RESULT, Job, run_job
 from facetell.benching.spec import Cell, Source, Spec, read_spec
 from facetell.benching.table import write_tables
+from facetell.detector.bundle import identity_of, located
 from facetell.errors import DataError, FacetellError, UsageError
 from facetell.faceset.table import INFO_FILE, FaceSet
 from facetell.files import sha256_of
@@ -118,10 +119,11 @@ class _Queue:
         sets = {name: self._opened(name) for name in names}
         pretrained = str(cell.settings.get("pretrained", ""))
         file = self.data / pretrained
+        start = sha256_of(file) if file.is_file() else identity_of(located(pretrained)) or pretrained
         known = {
             "version": metadata.version("facetell"),
             "method": cell.method,
-            "settings": {**cell.settings, "pretrained": sha256_of(file) if file.is_file() else pretrained},
+            "settings": {**cell.settings, "pretrained": start},
             "faceset": sets[cell.faceset].fingerprint if cell.method else None,
             "split": cell.split,
             "shots": cell.shots,

@@ -7,8 +7,9 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -30,7 +31,7 @@ UNJUDGED = 6
 @options.detector_argument
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line, with every face and track.")
-@options.out_option("Write the JSON lines here; run again to go on.", required=False)
+@options.out_option("Write the JSON lines here; run again to judge what is missing or changed.", required=False)
 @options.path_option("--annotate", "Folder for pictures: boxes, strips, clips, plots.")
 @options.value_option("--at", "default", "Operating point that decides.", metavar="NAME")
 @click.option("--prevalence", type=float, help="Share of fakes the scores are meant for.  [default: as calibrated on]")
@@ -53,6 +54,10 @@ def command(
     out: Path | None,
     at: str,
     prevalence: float | None,
+    annotate: Path | None,
+    faces: str,
+    frames: str,
+    face_model: str | None,
     **given: Any,
 ) -> None:
     """Judge photos, videos and face crops.
@@ -69,11 +74,15 @@ def command(
       find inbox -name '*.mp4' | facetell detect detector - -o verdicts.jsonl --annotate pictures
     """
     from facetell.api import detect
-    from facetell.detector.bundle import identity_of, located
+    from facetell.detector.bundle import located
+    from facetell.detector.many import Judging
+    from facetell.detector.verdict_file import VerdictFile
     from facetell.files import locked
+    from facetell.media.frame_choice import parse
     from facetell.media.walk import find_files
 
-    files = [str(path) for path in find_files(_listed(paths))]
+    choice = parse(frames)
+    files = list(dict.fromkeys(str(path) for path in find_files(_listed(paths))))
     if not files and "-" in paths:
         click.echo("no file is listed on standard input", err=True)
         return
@@ -83,44 +92,40 @@ def command(
     if out:
         files = [file for file in files if not _is(out, file)]
         ctx.with_resource(locked(out))  # who comes second waits here, and goes on with what is left
-    done = _done(out, (identity_of(located(detector)), at, prevalence)) if out else set()
-    left = [path for path in files if path not in done]
+    file = ctx.with_resource(closing(VerdictFile(out))) if out else None
+    left = files
+    if file:
+        said = Judging(str(located(detector)), "", at, prevalence, faces, choice, face_model).settings()
+        left = [path for path in files if not file.holds(path, said, annotate)]
     unjudged = shown = 0
     with Bars() as progress:
         verdicts = detect(
-            detector, left, at=at, prevalence=prevalence, **given,
+            detector, left, at=at, prevalence=prevalence, annotate=annotate, faces=faces, frames=frames,
+            face_model=face_model, **given,
             progress=progress if out or not sys.stdout.isatty() else None,
         )  # fmt: skip
-        file = _opened(out) if out else None
         try:
             for verdict in verdicts:
                 unjudged += not verdict.judged
                 if not shown and not as_json and not out:
                     click.echo(f"{'status':<15}{'score':>6}  {'threshold':>9}  path")
                 shown += 1
-                _show(verdict, as_json, file)
+                if file:
+                    file.add(verdict)
+                else:
+                    _show(verdict, as_json)
         finally:
             verdicts.close()
-            if file:
-                file.close()
-    if done:
+    if len(left) < len(files):
         click.echo(f"{len(files) - len(left)} were judged before: see {out}", err=True)
     if unjudged:
         click.echo(f"{unjudged} could not be judged", err=True)
         ctx.exit(UNJUDGED)
 
 
-def _show(verdict: Verdict, as_json: bool, file: IO[str] | None) -> None:
-    if file is not None or as_json:
-        line = json.dumps(verdict.as_dict())
-        if file is not None:
-            try:
-                file.write(line + "\n")
-                file.flush()
-            except OSError as error:
-                raise DataError(f"cannot write {file.name}: {error.strerror}", hint="run it again to go on") from None
-        else:
-            click.echo(line)
+def _show(verdict: Verdict, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(verdict.as_dict()))
         return
     about = f": {verdict.reason}" if verdict.reason else ""
     path = shown_name(verdict.path)
@@ -164,45 +169,3 @@ def _names(listed: bytes) -> Iterator[str]:
 def _is(out: Path, file: str) -> bool:
     """Whether a file that was found is the list of verdicts itself."""
     return Path(file).name == out.name and out.exists() and Path(file).exists() and out.samefile(file)
-
-
-def _opened(out: Path) -> IO[str]:
-    try:
-        return out.open("a", encoding="utf-8")
-    except OSError as error:
-        raise _unwritable(out, error) from None
-
-
-def _unwritable(out: Path, error: OSError) -> UsageError:
-    return UsageError(f"{out} cannot be written: {error.strerror}", hint="give another file with -o")
-
-
-def _done(out: Path, judge: tuple[str, str, float | None]) -> set[str]:
-    """Paths that an earlier run has judged by the same detector, operating point and prevalence; a line torn by a kill
-    is cut off."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        data = out.read_bytes() if out.exists() else b""
-    except OSError as error:
-        raise _unwritable(out, error) from None
-    paths = set()
-    whole = data.rfind(b"\n") + 1
-    for number, line in enumerate(data[:whole].splitlines(), start=1):
-        try:
-            verdict = json.loads(line)
-            path, theirs = (
-                str(verdict["path"]),
-                (verdict["detector"], verdict["operating_point"], verdict["prevalence"]),
-            )
-        except (ValueError, KeyError, TypeError):
-            raise UsageError(f"{out}, line {number} is no verdict", hint="give another file with -o") from None
-        if theirs[0] != judge[0] or (theirs[1] is not None and theirs != judge):  # None: that file was not judged
-            raise UsageError(
-                f"{out} holds verdicts of another detector, operating point or prevalence",
-                hint="give another file with -o",
-            )
-        paths.add(path)
-    if whole < len(data):
-        with out.open("r+b") as file:
-            file.truncate(whole)
-    return paths

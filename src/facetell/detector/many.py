@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,13 +13,15 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from facetell import __version__
 from facetell.allocator import tune_allocator
-from facetell.detector.bundle import read_description
+from facetell.detector.bundle import identity_of, read_description
 from facetell.detector.calibration import deciders_of
 from facetell.detector.detector import Detector
 from facetell.detector.judge import Judge
 from facetell.detector.runtimes import home_of
 from facetell.detector.verdict import Verdict, status_of
+from facetell.files import sha256_of
 from facetell.media.frame_choice import Choice, Spread, parse
 from facetell.media.walk import find_files
 from facetell.media.workers import Failure, guarded_map, seconds_for
@@ -44,6 +47,21 @@ class Judging:
     faces: str = "auto"
     frames: Choice | None = None
     face_model: str | None = None
+
+    def settings(self) -> str:
+        """A hash of all that decides a verdict beside the file: what a verdict says as its ``settings``."""
+        model = self.face_model
+        if model is not None and Path(model).is_file():
+            model = sha256_of(Path(model))
+        decides = (
+            __version__,
+            identity_of(Path(self.detector)),
+            self.at,
+            self.prevalence,
+            self.faces,
+            str(self.frames),
+        )
+        return hashlib.sha256(repr((*decides, model)).encode()).hexdigest()[:16]
 
 
 def judge_files(

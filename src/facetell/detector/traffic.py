@@ -14,6 +14,7 @@ import numpy.typing as npt
 from facetell.detector.calibration import DEFAULT, calibration_of, deciders_of, uncalibrated
 from facetell.detector.decider import SATURATED, Decider
 from facetell.detector.verdict import STATUSES
+from facetell.detector.verdict_file import latest_lines
 from facetell.errors import DataError
 from facetell.evaluation.drift import Sketch
 from facetell.evaluation.predictions import read_predictions
@@ -125,25 +126,24 @@ def _of_lines(path: Path, description: dict[str, Any], identity: str) -> Batch:
     paths: dict[tuple[str, str, float | None], list[str]] = {}
     number = 0
     try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                verdict = _verdict(line, f"{path}, line {number}")
-                if verdict["detector"] != identity:
-                    raise DataError(
-                        f"{path}, line {number} is a verdict of another detector, or of this one before it was changed",
-                        hint="judge the files again: facetell detect DETECTOR FILES -o verdicts.jsonl",
-                    )
-                statuses[verdict["status"]] += 1
-                if verdict["decision"] is None:
-                    continue
-                decisions[verdict["decision"]] += 1
-                banded |= verdict["unsure"] is not None
-                kind, score = "video", verdict["score"]
-                if verdict["kind"] == "picture":
-                    kind, score = "face", verdict["tracks"][0]["score"]
-                key = (kind, verdict["operating_point"], verdict["prevalence"])
-                shown.setdefault(key, []).append(float(score))
-                paths.setdefault(key, []).append(verdict["path"])
+        for number, line in latest_lines(path):
+            verdict = _verdict(line, f"{path}, line {number}")
+            if verdict["detector"] != identity:
+                raise DataError(
+                    f"{path}, line {number} is a verdict of another detector, or of this one before it was changed",
+                    hint="judge the files again: facetell detect DETECTOR FILES -o verdicts.jsonl",
+                )
+            statuses[verdict["status"]] += 1
+            if verdict["decision"] is None:
+                continue
+            decisions[verdict["decision"]] += 1
+            banded |= verdict["unsure"] is not None
+            kind, score = "video", verdict["score"]
+            if verdict["kind"] == "picture":
+                kind, score = "face", verdict["tracks"][0]["score"]
+            key = (kind, verdict["operating_point"], verdict["prevalence"])
+            shown.setdefault(key, []).append(float(score))
+            paths.setdefault(key, []).append(verdict["path"])
     except FileNotFoundError:
         raise DataError(f"there is no {path}", hint="`facetell detect … -o verdicts.jsonl` writes one") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from facetell.detector.traffic import table_rows, watched
+from facetell.detector.verdict_file import latest_lines
 from facetell.errors import DataError
 from facetell.evaluation.predictions import read_predictions
 
@@ -60,16 +61,15 @@ def draw_judged(
 
 def _of_lines(path: Path, batch: int) -> Iterator[Judged]:
     try:
-        with path.open(encoding="utf-8") as lines:
-            for line in lines:
-                verdict = json.loads(line)
-                if verdict["decision"] is None:
-                    continue
-                used = next((face for face in verdict["faces"] if face["used"]), None)
-                photo = verdict["kind"] == "picture"
-                said = verdict["tracks"][0] if photo else verdict
-                whole = photo and used is not None and used["box"] is None
-                yield Judged(batch, verdict["path"], float(said["score"]), said["decision"], whole)
+        for _, line in latest_lines(path):
+            verdict = json.loads(line)
+            if verdict["decision"] is None:
+                continue
+            used = next((face for face in verdict["faces"] if face["used"]), None)
+            photo = verdict["kind"] == "picture"
+            said = verdict["tracks"][0] if photo else verdict
+            whole = photo and used is not None and used["box"] is None
+            yield Judged(batch, verdict["path"], float(said["score"]), said["decision"], whole)
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise DataError(f"{path} was changed, or is no output of `facetell detect`: {error!r}") from error
 

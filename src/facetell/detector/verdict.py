@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
-__all__ = ["STATUSES", "FaceVerdict", "TrackVerdict", "Verdict", "status_of"]
+from facetell.files import sha256_of
+
+__all__ = ["STATUSES", "FaceVerdict", "FileStamp", "TrackVerdict", "Verdict", "status_of"]
 
 STATUSES = (
     "fake", "real", "unsure", "no_face", "face_too_small", "unreadable", "unsupported", "truncated", "missing",
@@ -64,6 +68,39 @@ class TrackVerdict:
 
 
 @dataclass(frozen=True)
+class FileStamp:
+    """What tells a file from its next version: size (bytes), times (ns since 1970) of the last change of its content and of
+    anything about it, SHA-256 (hex)."""
+
+    bytes: int
+    modified: int
+    changed: int
+    sha256: str
+
+    @classmethod
+    def of(cls, status: os.stat_result, path: Path) -> FileStamp | None:
+        """The stamp of a file that was judged, with its ``status`` from before: what changed meanwhile makes another file
+        of it. None where it is gone."""
+        try:
+            return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, sha256_of(path))
+        except OSError:
+            return None
+
+    def replaced(self, path: str) -> bool:
+        """Whether another file is at ``path`` now; one that is gone is none. The content is read only where its size and
+        time are the same, and something else of the file was changed."""
+        try:
+            status = os.stat(path)  # noqa: PTH116  half a million of them
+            if (status.st_size, status.st_mtime_ns) != (self.bytes, self.modified):
+                return True
+            return status.st_ctime_ns != self.changed and sha256_of(Path(path)) != self.sha256
+        except FileNotFoundError:
+            return False
+        except (OSError, ValueError):
+            return True
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What is said of one file.
 
@@ -73,7 +110,8 @@ class Verdict:
     high), None where the detector has none; ``prevalence``: share of fakes the scores are meant for, None as in its
     calibration data; ``reason``: why there is no decision, or what is missing; ``kind``: picture or video; ``note``: what
     was chosen of the file; ``frames``: looked at; ``seconds``: length of a video; ``detector``: the identity of the one that
-    judged, "" for one that was never written.
+    judged, "" for one that was never written. From `facetell.detect` alone: ``settings``, a hash of all that decides a
+    verdict beside the file; ``file``, what was judged, if it was; ``pictures``, names of those drawn of it.
     """
 
     path: str
@@ -90,9 +128,12 @@ class Verdict:
     note: str | None = None
     frames: int = 0
     seconds: float | None = None
+    detector: str = ""
+    settings: str = ""
+    file: FileStamp | None = None
+    pictures: list[str] = field(default_factory=list)
     faces: list[FaceVerdict] = field(default_factory=list)
     tracks: list[TrackVerdict] = field(default_factory=list)
-    detector: str = ""
 
     @property
     def judged(self) -> bool:

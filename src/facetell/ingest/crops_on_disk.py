@@ -39,6 +39,9 @@ COLUMNS = ("frame", "time", "box", "landmarks", "face_score", "quality")
 
 GO_ON = "fix this and run it again: it continues where it stopped"
 
+TRANSIENT = ("timeout", "crashed")
+"""Reasons that lie with the machine as well as with the file."""
+
 BATCH_BYTES = 8 * 2**20
 """Size in bytes at which a batch of pictures is written; one batch is read at a time."""
 
@@ -112,8 +115,11 @@ class Workplace:
         self._ledger = folder / "ledger.jsonl"
 
     def done(self) -> dict[str, Report]:
-        """Reports of finished files by key, without incomplete lines and without reports whose part is missing."""
-        reports = {}
+        """Reports of finished files by key, without incomplete lines and without reports whose part is missing.
+
+        A file whose worker died or took too long is not finished: it may have been the machine.
+        """
+        reports: dict[str, Report] = {}
         if self._ledger.is_file():
             for line in self._ledger.read_bytes().split(b"\n"):
                 try:
@@ -121,7 +127,9 @@ class Workplace:
                     report = Report(**{**values, "skips": [tuple(skip) for skip in values["skips"]]})
                 except (ValueError, TypeError, KeyError):
                     continue
-                if not report.faces or part_path(self.folder, report.key).is_file():
+                if report.error and report.error[0] in TRANSIENT:
+                    reports.pop(report.key, None)
+                elif not report.faces or part_path(self.folder, report.key).is_file():
                     reports[report.key] = report
         return reports
 

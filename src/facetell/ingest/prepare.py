@@ -148,7 +148,7 @@ def open_or_prepare(
     """Open ``source`` if it is a face set that is not open yet, else prepare it in the cache folder, or find it there from
     the last time.
 
-    A prepared source is recognised by the path, size and time of change of each of its files and by the arguments, so
+    A prepared source is recognised by the path, size and times of change of each of its files and by the arguments, so
     that finding it again does not read the pictures. Arguments and errors are those of `prepare`.
     """
     if isinstance(source, FaceSet):
@@ -161,7 +161,8 @@ def open_or_prepare(
     for row in range(len(rows)):
         status = rows.full_path(row).stat()
         said = (int(rows.labels[row]), rows.group_name(int(rows.groups[row])), rows.source_names[rows.sources[row]])
-        stamp = (rows.path(row), status.st_size, status.st_mtime_ns, int(rows.splits[row]))
+        times = status.st_mtime_ns, status.st_ctime_ns  # a copy may keep the first, not the second
+        stamp = (rows.path(row), status.st_size, times, int(rows.splits[row]))
         key.update(repr((*stamp, *said)).encode())
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", source.resolve().name)[:40]
     out = cache_dir() / "facesets" / f"{name}-{key.hexdigest()[:24]}"

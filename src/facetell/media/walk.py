@@ -3,15 +3,52 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-__all__ = ["find_files"]
+__all__ = ["DRAWN", "find_files"]
+
+log = logging.getLogger("facetell")
+
+DRAWN = "drawn by facetell detect --annotate"
+"""What every picture of a verdict carries, near its begin or its end."""
+
+_DRAWN_NAME = re.compile(r"-[0-9a-f]{8}(\.jpg|\.strip\.jpg|\.mp4|\.scores\.png)$")
+_DRAWN_WITHIN = 2**16
 
 
 def find_files(paths: Iterable[str | Path]) -> Iterator[Path]:
-    """The files that paths, folders and patterns stand for. What does not exist stays, to get its verdict."""
+    """The files that paths, folders and patterns stand for. What does not exist stays, to get its verdict.
+
+    Pictures that ``detect --annotate`` drew are left out, which is logged: they lie among what is judged at times.
+    """
+    drawn = 0
+    for path in _found(paths):
+        if _is_drawing(path):
+            drawn += 1
+        else:
+            yield path
+    if drawn:
+        log.info("left out: %d pictures of verdicts, drawn by detect --annotate", drawn)
+
+
+def _is_drawing(path: Path) -> bool:
+    """Whether a file is a picture of a verdict, by its name and its content."""
+    if not _DRAWN_NAME.search(path.name) or not os.path.isfile(path):  # noqa: PTH113  as in `_found`
+        return False
+    try:
+        with path.open("rb") as file:
+            begin = file.read(_DRAWN_WITHIN)
+            file.seek(max(0, path.stat().st_size - _DRAWN_WITHIN))
+            return DRAWN.encode() in begin + file.read()
+    except (OSError, ValueError):
+        return False
+
+
+def _found(paths: Iterable[str | Path]) -> Iterator[Path]:
     for path in map(Path, paths):
         # Not the methods of `Path`, which raise for a name that no file can have.
         if os.path.isdir(path):  # noqa: PTH112

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from facetell.detector.verdict import FaceVerdict, Verdict
 from facetell.errors import MediaError, MissingExtraError
 from facetell.files import whole_file
+from facetell.media.walk import DRAWN
 from facetell.names import shortened
 from facetell.pixels.decode import read_picture
 from facetell.reporting.timeline import scores_over_time
@@ -46,7 +47,8 @@ def annotate(verdict: Verdict, folder: Path) -> list[Path]:
 
     A picture gives a JPEG with a box, a word and a score for each face. A video gives a strip of at most 12 of the
     frames with faces, an MP4 in which each box stays until about the next frame that was looked at, and a plot of all
-    scores over time (with the extra ``report``). Nothing is written for a file in which nothing was looked at.
+    scores over time (with the extra ``report``). Each carries `DRAWN`, so as not to be judged. Nothing is written for a
+    file in which nothing was looked at.
     """
     folder.mkdir(parents=True, exist_ok=True)
     names = annotated_names(verdict.path)
@@ -144,6 +146,7 @@ def _write_clip(drawn: Iterator[tuple[Frame, Image.Image]], out: Path) -> None:
     shape = (0, 0)
     last = -1
     with whole_file(out) as partial, av.open(str(partial), "w", format="mp4") as container:
+        container.metadata["comment"] = DRAWN
         for frame, image in drawn:
             if stream is None:
                 shape = (image.width // 2 * 2 or 2, image.height // 2 * 2 or 2)
@@ -177,5 +180,5 @@ def _font(size: int) -> Any:
 
 def _save(image: Image.Image, out: Path) -> Path:
     with whole_file(out) as partial:
-        image.save(partial, "JPEG", quality=90)
+        image.save(partial, "JPEG", quality=90, comment=DRAWN)
     return out

@@ -73,10 +73,10 @@ def label_axes(axes: Axes, title: str, xlabel: str, ylabel: str, pad: float = 10
     axes.set_axisbelow(True)
 
 
-def save_figure(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path, comment: str | None = None) -> None:
     """Write a PNG whole or not at all."""
     with whole_file(path) as partial:
-        figure.savefig(partial, format="png")
+        figure.savefig(partial, format="png", metadata={"Comment": comment} if comment else None)
 
 
 def _facts(labels: ArrayLike, scores: ArrayLike) -> str:

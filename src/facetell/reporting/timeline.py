@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 from facetell.detector.verdict import FaceVerdict, Verdict
+from facetell.media.walk import DRAWN
 from facetell.reporting.plots import FAINT, FAKE, INK, REAL, label_axes, new_figure, save_figure
 
 __all__ = ["scores_over_time"]
@@ -36,7 +37,7 @@ def scores_over_time(verdict: Verdict, path: Path) -> None:
     axes.set_xlim(0, max(verdict.seconds or 0, max((face.time or 0 for face in verdict.faces), default=0)) or 1)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a name in a script that the font lacks shows as boxes
-        save_figure(figure, path)
+        save_figure(figure, path, DRAWN)
 
 
 def _line(faces: list[FaceVerdict], scored: bool) -> tuple[list[float], list[float]]:

@@ -174,7 +174,23 @@ def test_two_people_are_two_tracks(found: facetell.Detector, inbox: Path) -> Non
     for face in verdict.faces:
         assert face.box is not None
         assert face.track == int(face.box[0] > 160), "left is 0, right is 1"
-    assert verdict.score == max(track.score for track in verdict.tracks)
+    assert verdict.corrected_for == 2
+    assert verdict.logit is not None
+    assert verdict.logit < max(track.logit for track in verdict.tracks)
+
+
+def test_the_faces_of_a_photo_are_shown_alone_and_the_photo_is_corrected(
+    found: facetell.Detector, tmp_path: Path
+) -> None:
+    photo, drawn = save_photo(tmp_path / "two.png", two_people(3, 1)[0]), tmp_path / "drawn"
+    verdict = found.detect(photo)
+    assert (len(verdict.faces), verdict.corrected_for) == (2, 2)
+    assert [track.logit for track in verdict.tracks] == [face.logit for face in verdict.faces]
+    assert verdict.logit is not None
+    assert verdict.logit < max(face.logit for face in verdict.faces)
+    (picture,) = annotate(verdict, drawn)
+    (alone,) = annotate(dataclasses.replace(verdict, corrected_for=1), tmp_path / "alone")
+    assert np.asarray(Image.open(picture)).tolist() != np.asarray(Image.open(alone)).tolist(), "the file has a line"
 
 
 def same(one: Verdict, other: Verdict) -> None:

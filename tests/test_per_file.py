@@ -72,8 +72,8 @@ def test_too_few_videos_choose_nothing(videos: int, pictures: int) -> None:
 def test_the_rule_by_hand() -> None:
     logits = np.array([1, 3, -2, -2, -2, -2, 9], dtype=np.float32)
     tracks = np.array([0, 0, 1, 1, 1, 1, 2])
-    of_track, file = pool(logits, tracks)
-    assert of_track == {0: 2.0, 1: -2.0, 2: 9.0}
-    assert file == 9.0, "one face is a quarter of four"
-    _, file = pool(np.append(logits, np.float32(-2)), np.append(tracks, 1))
-    assert file == 2.0, "one face is less than a quarter of five"
+    pooled = pool(logits, tracks)
+    assert pooled.tracks == {0: 2.0, 1: -2.0, 2: 9.0}
+    assert pooled.logit(None) == 9.0, "one face is a quarter of four"
+    pooled = pool(np.append(logits, np.float32(-2)), np.append(tracks, 1))
+    assert pooled.logit(None) == 2.0, "one face is less than a quarter of five"

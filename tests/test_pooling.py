@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from facetell.detector.pooling import pool, pool_files, tracks_of
+from facetell.detector.pooling import pool, tracks_of
 from facetell.faces.face import Face
 from facetell.faces.tracks import link_rows
 
@@ -18,8 +18,8 @@ def face(x: float, side: float = 50, y: float = 100) -> Face:
 def pooled(*faces: tuple[int, float]) -> tuple[dict[int, float], float]:
     """Faces as (track, logit)."""
     tracks, logits = zip(*faces, strict=True)
-    of_track, of_file = pool(np.array(logits, np.float32), np.array(tracks))
-    return {track: round(value, 5) for track, value in of_track.items()}, round(of_file, 5)
+    found = pool(np.array(logits, np.float32), np.array(tracks))
+    return {track: round(value, 5) for track, value in found.tracks.items()}, round(found.logit(None), 5)
 
 
 def test_a_track_is_the_mean_of_its_faces() -> None:
@@ -49,21 +49,11 @@ def test_every_face_of_a_picture_counts() -> None:
     assert pooled((0, -1.0), (1, 3.0), (2, 0.5))[1] == 3.0
 
 
-def test_files_one_by_one() -> None:
-    files = np.array([2, 0, 1, 0, 2, 2], np.int32)
-    tracks = np.array([0, 0, 0, 1, 0, 0])
-    logits = np.array([3, -1, 7, 2, 1, 5], np.float32)
-    assert pool_files(logits, files, tracks).tolist() == [2.0, 7.0, 3.0]
-
-
 def test_the_order_of_the_faces_does_not_matter() -> None:
     rng = np.random.default_rng(1)
-    files, tracks = rng.integers(0, 5, 200), rng.integers(0, 4, 200)
-    logits = rng.normal(size=200).astype(np.float32)
+    tracks, logits = rng.integers(0, 4, 200), rng.normal(size=200).astype(np.float32)
     order = rng.permutation(200)
-    expected = [pool(logits[files == file], tracks[files == file])[1] for file in range(5)]
-    np.testing.assert_allclose(pool_files(logits, files, tracks), expected, rtol=1e-5)
-    np.testing.assert_allclose(pool_files(logits[order], files[order], tracks[order]), expected, rtol=1e-5)
+    assert pool(logits[order], tracks[order]).logit(None) == pytest.approx(pool(logits, tracks).logit(None))
 
 
 def test_rows_of_close_frames_are_linked_by_place() -> None:

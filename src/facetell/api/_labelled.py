@@ -59,6 +59,7 @@ def labelled(
     keep, warnings = judge.lineage.unseen(faces, split)
     warn_of_other_crops(judge, faces)
     logits = predictions(judge, faces, split, progress=progress)["logit"]
-    samples = Sample.of(faces, split, logits, keep), Sample.of_videos(faces, split, logits, keep)
+    scale = judge.calibration.video if judge.calibration else None
+    videos = Sample.of_videos(faces, split, logits, keep, scale.reference.real if scale else None)
     chosen = judge.lineage.with_chosen(faces, np.flatnonzero(keep) + faces.rows(split).start)
-    return Labelled(judge, *samples, tuple(warnings), chosen)
+    return Labelled(judge, Sample.of(faces, split, logits, keep), videos, tuple(warnings), chosen)

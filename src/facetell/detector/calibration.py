@@ -88,7 +88,10 @@ class UnsureBand(Band):
 
 @dataclass(frozen=True)
 class Reference:
-    """The logits of each label as quantiles: what ``watch`` compares later traffic with."""
+    """The logits of each label as quantiles: what ``watch`` compares later traffic with.
+
+    Of videos ``real`` has the tracks, by which files of several are corrected; their corrected logits are spread alike.
+    """
 
     on: MeasuredOn
     real: Sketch
@@ -125,7 +128,7 @@ class Scale:
         if prevalence is not None:
             check_prevalence(prevalence)
             shift = prior_shift(prevalence, self.on.n_fake / self.on.n)
-        return Decider(self.curve, self.points[at].value, self.unsure, shift)
+        return Decider(self.curve, self.points[at].value, self.unsure, shift, self.reference.real)
 
     def moved(self, curve: Curve, on: MeasuredOn) -> Scale:
         """The same with another curve, fitted on other faces: every threshold moves along, so every decision stays."""

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facetell.evaluation.conformal import Band
+from facetell.evaluation.drift import Sketch
 from facetell.evaluation.score_curves import Curve, calibrated, log_odds
 
 __all__ = ["SATURATED", "Decider"]
@@ -31,6 +32,8 @@ class Decider:
     threshold: float
     band: Band | None = None
     shift: float = 0.0
+    real: Sketch | None = None
+    """The logits of parts of real files (faces, or tracks of videos), by which a file of many is corrected."""
 
     def scores(self, logits: npt.ArrayLike) -> Floats:
         """Probabilities of fake (N,) of logits (N,)."""

@@ -204,11 +204,12 @@ class Judge:
         if not used.any():
             status, reason = _silence([face.reason or "" for face in faces])
             return Verdict(path, status, reason=reason, kind=kind, frames=frames, faces=faces)
-        of_track, logit = pool(logits[used], tracks[used])
+        pooled = pool(logits[used], tracks[used])
         decider = (detector.video_decider if kind == "video" else detector.decider) if known else None
+        logit = pooled.logit(decider.real if decider else None)
         people = [
             _track(number, [face for face in faces if face.track == number and face.used], value, decider)
-            for number, value in of_track.items()
+            for number, value in pooled.tracks.items()
         ]
         if decider is None:
             return Verdict(
@@ -228,6 +229,7 @@ class Judge:
             decision=decision,
             logit=logit,
             score=decider.score(logit),
+            corrected_for=len(pooled.counted),
             threshold=decider.shown_threshold,
             operating_point=detector.operating_point,
             unsure=decider.shown_band,

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from facetell.detector.calibration import DEFAULT, Calibration, MeasuredOn, OperatingPoint, Reference, Scale, UnsureBand
-from facetell.detector.pooling import pool_files, tracks_of
+from facetell.detector.pooling import pool, tracks_of
 from facetell.errors import SettingsError, near_miss
 from facetell.evaluation.conformal import fit_band
 from facetell.evaluation.drift import Sketch
@@ -30,7 +30,10 @@ MIN_VIDEOS = 10
 
 @dataclass(frozen=True)
 class Sample:
-    """Labelled logits of faces, or of whole videos: ``labels``, ``logits`` and ``groups``, each (N,)."""
+    """Labelled logits of faces, or of whole videos: ``labels``, ``logits`` and ``groups``, each (N,).
+
+    ``real``: the logits of the tracks of real videos, by which ``logits`` are corrected; None for faces.
+    """
 
     labels: npt.NDArray[np.int8]
     logits: npt.NDArray[np.float32]
@@ -38,6 +41,7 @@ class Sample:
     faceset: str
     fingerprint: str
     split: str
+    real: Sketch | None = None
 
     @classmethod
     def of(
@@ -60,9 +64,11 @@ class Sample:
         split: str,
         logits: npt.NDArray[np.float32],
         keep: npt.NDArray[np.bool_] | None = None,
+        real: Sketch | None = None,
     ) -> Sample | None:
         """The videos of a split, each with the pooled logits of its faces; None where a class has under `MIN_VIDEOS`.
 
+        ``real``: of the tracks of real videos, where the detector has them; by default they are taken from this split.
         The frames of one video err together, so what is right for one face is too sure for their mean, or not sure
         enough: only whole videos can tell.
         """
@@ -78,12 +84,17 @@ class Sample:
         labels[files], groups[files] = rows["label"].to_numpy(), rows["group"].to_numpy()
         if np.bincount(labels, minlength=2).min() < MIN_VIDEOS:
             return None
-        tracks = np.zeros(len(files), dtype=np.int64)
-        for file in range(len(labels)):
-            mine = np.flatnonzero(files == file)
-            tracks[mine] = tracks_of(rows.take(mine))
-        pooled = pool_files(logits[in_video], files, tracks)
-        return cls(labels, pooled, groups.astype(str), faces.path.name, faces.fingerprint, split)
+        of_rows, files_of = logits[in_video], [np.flatnonzero(files == file) for file in range(len(labels))]
+        pooled = [pool(of_rows[mine], tracks_of(rows.take(mine))) for mine in files_of]
+        if real is None:
+            of_real = [file for file in range(len(labels)) if labels[file] == 0]
+            counts = [len(pooled[file].counted) for file in of_real]
+            real = Sketch.of(
+                np.concatenate([pooled[file].counted for file in of_real]),
+                np.repeat(groups[of_real].astype(str), counts),
+            )
+        of_files = np.array([one.logit(real) for one in pooled], dtype=np.float32)
+        return cls(labels, of_files, groups.astype(str), faces.path.name, faces.fingerprint, split, real)
 
     @property
     def on(self) -> MeasuredOn:
@@ -116,6 +127,7 @@ class Sample:
         else:
             curve = Curve(fit_temperature(self.logits, self.labels))
         real, fake = (Sketch.of(self.logits[rows], self.groups[rows]) for rows in (self.labels == 0, self.labels == 1))
+        real = self.real or real
         points = {name: self.point(curve, rule) for name, rule in rules.items()}
         return Scale(curve, self.on, points, None, Reference(self.on, real, fake))
 

@@ -56,7 +56,8 @@ class FaceVerdict:
 
 @dataclass(frozen=True)
 class TrackVerdict:
-    """One person over the frames of a video: how many faces count, from when to when (s), logit, score and decision."""
+    """One person over the frames of a video, or one face of a picture: how many faces count, from when to when (s), and its
+    own logit, score and decision, which know of no other track."""
 
     track: int
     faces: int
@@ -105,8 +106,9 @@ class Verdict:
     """What is said of one file.
 
     ``status``: one of `STATUSES`. ``decision``: ``fake``, ``real``, or ``unsure`` where the detector has an unsure band,
-    None if nothing was judged; ``logit``: of the network, higher = more fake; ``score``: calibrated probability of fake, 0
-    to 1; ``threshold``: scores from here on are called fake; ``operating_point``: its name; ``unsure``: the band (low,
+    None if nothing was judged; ``logit``: of the most fake track, higher = more fake, corrected for ``corrected_for`` tracks
+    that count (faces of a picture), None without a calibration; ``score``: calibrated probability of fake, 0 to 1;
+    ``threshold``: scores from here on are called fake; ``operating_point``: its name; ``unsure``: the band (low,
     high), None where the detector has none; ``prevalence``: share of fakes the scores are meant for, None as in its
     calibration data; ``reason``: why there is no decision, or what is missing; ``kind``: picture or video; ``note``: what
     was chosen of the file; ``frames``: looked at; ``seconds``: length of a video; ``detector``: the identity of the one that
@@ -119,6 +121,7 @@ class Verdict:
     decision: str | None = None
     logit: float | None = None
     score: float | None = None
+    corrected_for: int | None = None
     threshold: float | None = None
     operating_point: str | None = None
     unsure: tuple[float, ...] | None = None
@@ -141,7 +144,7 @@ class Verdict:
         return self.decision is not None
 
     def word(self, score: float | None) -> str | None:
-        """What a face of this ``score`` is called: ``fake``, ``real`` or ``unsure``; None where nothing was judged."""
+        """What a face or track of this ``score`` is called alone: ``fake``, ``real``, ``unsure``; None if nothing was judged."""
         if self.threshold is None or score is None:
             return None
         if self.unsure is not None and self.unsure[0] < self.unsure[1] and self.unsure[0] <= score <= self.unsure[1]:

@@ -45,7 +45,8 @@ def annotated_names(path: str) -> dict[str, str]:
 def annotate(verdict: Verdict, folder: Path) -> list[Path]:
     """Draw a verdict into ``folder``; returns the files written.
 
-    A picture gives a JPEG with a box, a word and a score for each face. A video gives a strip of at most 12 of the
+    A picture gives a JPEG with a box, a word and a score for each face by itself, and where it has several a line that
+    says what the picture is called. A video gives a strip of at most 12 of the
     frames with faces, an MP4 in which each box stays until about the next frame that was looked at, and a plot of all
     scores over time (with the extra ``report``). Each carries `DRAWN`, so as not to be judged. Nothing is written for a
     file in which nothing was looked at.
@@ -124,6 +125,12 @@ def _draw(pixels: npt.NDArray[np.uint8], faces: list[FaceVerdict], verdict: Verd
         y = max(0, box[1] - bottom - 4)
         draw.rectangle([x, y, x + right + 4, y + bottom + 4], fill=colour)
         draw.text((x + 2, y + 1), text, fill="white", font=font)
+    if verdict.corrected_for is not None and verdict.corrected_for > 1:
+        font = _font(max(11, round(max(image.size) / 55)))
+        text = f"whole file: {verdict.decision} {verdict.score:.2f}; a box is one face alone"
+        right, bottom = draw.textbbox((0, 0), text, font=font)[2:]
+        draw.rectangle([0, 0, right + 4, bottom + 4], fill=_COLOURS[verdict.decision])
+        draw.text((2, 1), text, fill="white", font=font)
     return image
 
 

@@ -17,6 +17,8 @@ def scores_over_time(verdict: Verdict, path: Path) -> None:
     figure = new_figure(3.4)
     axes = figure.add_subplot()
     said = f"{verdict.decision}, score {verdict.score:.2f}" if verdict.score is not None else verdict.status
+    if verdict.corrected_for is not None and verdict.corrected_for > 1:
+        said += f" (corrected for {verdict.corrected_for} tracks)"
     scored = all(face.score is not None for face in verdict.faces)
     value = "score (probability of fake)" if scored else "logit (higher = more fake)"
     label_axes(axes, f"{_shown(Path(verdict.path).name)}: {said}", "time in s", value)

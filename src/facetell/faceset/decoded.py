@@ -36,7 +36,7 @@ __all__ = [
     "read_rows",
 ]
 
-PREPROCESSING = 2
+PREPROCESSING = 3
 """Version of `decode_resized`'s pixels, part of a cache file's name: raise it whenever they change."""
 
 DEFAULT_LIMIT_GB = 50.0

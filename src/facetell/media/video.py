@@ -4,8 +4,9 @@ A file is read twice. First its packets only, without decoding (about a hundredt
 length and number of frames, which headers of streams leave out and headers of truncated files get wrong. Then it is
 decoded from front to back; only chosen frames are converted. No seeking: it is slower than decoding on, and inexact.
 
-Frames are as a viewer shows them except for three things: non-square pixels are not stretched (resampling would blur
-the traces a detector looks for), transparency is dropped, and high dynamic range is not tone-mapped.
+Frames are as a player shows them on an SDR screen (limited or full range, BT.601, 709 or 2020, PQ and HLG; see
+`facetell.pixels.light`) except for two things: non-square pixels are not stretched (resampling would blur the traces a
+detector looks for), and transparency is dropped.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from facetell.media.container import (
 from facetell.media.frame_choice import Choice
 from facetell.media.limits import Limits
 from facetell.pixels.decode import upright
+from facetell.pixels.light import coding, to_srgb
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Account", "Frame", "Frames", "frames"]
 
+_UNSAID = 2  # H.273: unspecified
 _SLACK = Fraction(1, 4)  # s; headers and streams differ by less even in whole files
 
 
@@ -124,7 +127,7 @@ class Frames:
             scan = _scan(container, stream, limits, deadline)
         with opened(path, limits) as (container, stream):
             decoder = _Decoder(container, stream, threads, deadline)
-            convert = _Converter(limits)
+            convert = _Converter(stream, limits)
             decoded = given = 0
             start = Fraction(0)
             for start, end, image in _shown(decoder, Clock(stream.time_base, scan.head.rate), scan):
@@ -238,20 +241,27 @@ def _shown(
 
 
 class _Converter:
-    """Decoded frames of any pixel format and size to upright RGB."""
+    """Decoded frames of any pixel format, size and colour to upright sRGB."""
 
-    def __init__(self, limits: Limits) -> None:
-        from av.video.reformatter import VideoReformatter
+    def __init__(self, stream: VideoStream, limits: Limits) -> None:
+        from av.video.reformatter import Colorspace, VideoReformatter
 
         self._limits = limits
+        self._codec = stream.codec_context
+        self._unsaid = {True: Colorspace.ITU709, False: Colorspace.ITU601}
         self._reformatter: VideoReformatter = VideoReformatter()  # shared: it keeps its tables while nothing changes
 
     def __call__(self, image: VideoFrame) -> NDArray[np.uint8]:
         """uint8 (H, W, 3) in C order."""
         check_size(image.width, image.height, self._limits)
+        colour = coding(int(self._codec.color_primaries), int(self._codec.color_trc), video=True)
+        # Players take what says nothing for HD from a size that TV before HD did not have.
+        space = self._unsaid[image.width >= 1280 or image.height > 576] if image.colorspace == _UNSAID else None
         with reading():
-            pixels = self._reformatter.reformat(image, format="rgb24").to_ndarray().astype(np.uint8, copy=False)
-        return np.ascontiguousarray(upright(pixels, orientation_of(image)))
+            depth = "rgb48le" if colour else "rgb24"
+            pixels = self._reformatter.reformat(image, format=depth, src_colorspace=space).to_ndarray()
+        shown = to_srgb(pixels, colour) if colour else pixels.astype(np.uint8, copy=False)
+        return np.ascontiguousarray(upright(shown, orientation_of(image)))
 
 
 def _account(scan: _Scan, decoded: int, given: int, corrupt: int, shown: Fraction) -> Account:

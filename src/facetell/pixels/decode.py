@@ -3,6 +3,7 @@
 Type is told by content, never by the file's extension. What comes out is always uint8 RGB, the way a viewer shows it:
 
 - EXIF orientation is applied; an animation gives its first frame;
+- colours become sRGB, as the picture's profile or its other words on colour say; see `facetell.pixels.colour`;
 - palette, grey, CMYK and other colour modes become RGB; 16 bits a channel become 8 by their high byte (scaled, not
   clipped);
 - transparency is laid on **black**, the colour that masked faces and padding have almost everywhere.
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
 
 from facetell.errors import ImageError, UsageError
+from facetell.pixels.colour import Colour, as_srgb, colour_of
 from facetell.pixels.jpeg import ENDINGS, all_scans
 from facetell.pixels.opening import open_header, open_source, unreadable
 
@@ -145,7 +147,9 @@ def _whole_rows(data: bytes) -> tuple[Image.Image, float] | None:
     top, bottom = int(gaps[longest]), int(gaps[longest + 1]) - 1
     if bottom <= top:
         return None
-    return _to_rgb(dark).crop((0, top, dark.width, bottom)), (bottom - top) / dark.height
+    return _to_rgb(dark, open_source(data)[1].colour)[0].crop((0, top, dark.width, bottom)), (
+        bottom - top
+    ) / dark.height
 
 
 def _decode_over(data: bytes, background: int) -> Image.Image | None:
@@ -191,7 +195,7 @@ def as_pixels(picture: Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
     """
     if isinstance(picture, Image.Image):
         try:
-            picture = _owned(np.asarray(_to_rgb(ImageOps.exif_transpose(picture))))
+            picture = _owned(np.asarray(_to_rgb(ImageOps.exif_transpose(picture), colour_of(picture))[0]))
         except ImageError as error:
             raise UsageError(f"cannot take this picture: {error.message}") from None
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
@@ -227,9 +231,10 @@ def _decode(data: bytes) -> tuple[Image.Image, int, list[str]]:
     try:
         if source.cut:
             raise ImageError("truncated: the end of the picture is missing", reason="unreadable")
-        return _to_rgb(_loaded(image)), orientation, source.notes
+        shown, wrong = _to_rgb(_loaded(image), source.colour)
+        return shown, orientation, [*source.notes, *([wrong] if wrong else [])]
     except ImageError as error:
-        whole = _whole_all_the_same(data, image.format) if _is_truncated(error) else None
+        whole = _whole_all_the_same(data, image.format, source.colour) if _is_truncated(error) else None
         if whole is None:
             raise
         return whole, orientation, [*source.notes, "the end of the file is missing, but no pixel"]
@@ -250,7 +255,7 @@ def _loaded(image: Image.Image) -> Image.Image:
         raise unreadable(error) from None
 
 
-def _whole_all_the_same(data: bytes, kind: str | None) -> Image.Image | None:
+def _whole_all_the_same(data: bytes, kind: str | None, colour: Colour) -> Image.Image | None:
     """A picture in RGB whose file has no proper end, if it has every pixel."""
     if kind not in ("JPEG", "MPO"):
         part = _whole_rows(data)
@@ -259,22 +264,28 @@ def _whole_all_the_same(data: bytes, kind: str | None) -> Image.Image | None:
     if scans is None:
         return None
     one, other = (_loaded(open_header(scans + ending)) for ending in ENDINGS)
-    return _to_rgb(one) if one.tobytes() == other.tobytes() else None
+    return _to_rgb(one, colour)[0] if one.tobytes() == other.tobytes() else None
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Any picture to 8-bit RGB; raises ImageError for modes whose range of values is unknown."""
+def _to_rgb(image: Image.Image, colour: Colour) -> tuple[Image.Image, str]:
+    """Any picture to 8-bit sRGB, and what is wrong with its colour profile.
+
+    Raises:
+        ImageError: a mode whose range of values is unknown.
+    """
     mode = image.mode
     if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM", None)):
-        grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB")
-    if mode in ("I", "F"):
+        image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+    elif mode in ("I", "F"):
         raise ImageError(f"32-bit pixels ({mode}) have no fixed range", reason="unsupported")
-    if mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
-        return Image.alpha_composite(black, rgba).convert("RGB")
-    return image if mode == "RGB" else image.convert("RGB")
+    elif mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+    elif mode not in ("L", "CMYK"):
+        image = image.convert("RGB")
+    shown, wrong = as_srgb(image, colour)
+    if shown.mode == "RGBA":
+        shown = Image.alpha_composite(Image.new("RGBA", shown.size, (0, 0, 0, 255)), shown).convert("RGB")
+    return shown, wrong
 
 
 def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from facetell.pixels.opening import open_header
+from facetell.pixels.opening import Source, open_source
 
 __all__ = ["CONTROLS", "FAMILIES", "STATISTICS", "Floats", "image_statistics"]
 
@@ -55,7 +55,7 @@ def image_statistics(data: bytes, pixels: NDArray[np.uint8]) -> list[float]:
     """
     height, width = pixels.shape[:2]
     image = Image.fromarray(pixels)
-    header = open_header(data)
+    header, source = open_source(data)
     grey = np.asarray(image.convert("L"), np.int16)
     inside = (slice(_INSIDE, -_INSIDE),) * 2
     inner = Image.fromarray(np.ascontiguousarray(pixels[inside])) if min(height, width) > 2 * _INSIDE else image
@@ -69,7 +69,7 @@ def image_statistics(data: bytes, pixels: NDArray[np.uint8]) -> list[float]:
         *_colour(inner),
         *_border(grey),
         *_border(grey[inside]),
-        *_metadata(header),
+        *_metadata(header, source),
         _sharpness(grey),
     ]
 
@@ -93,10 +93,11 @@ def _compression(header: Image.Image) -> list[float]:
     ]
 
 
-def _metadata(header: Image.Image) -> list[float]:
+def _metadata(header: Image.Image, source: Source) -> list[float]:
     sizes = {key: len(value) for key, value in header.info.items() if isinstance(value, bytes | str)}
-    exif, icc = sizes.pop("exif", 0), sizes.pop("icc_profile", 0)
-    return [math.log1p(exif), math.log1p(icc), math.log1p(sum(sizes.values()))]
+    exif = sizes.pop("exif", 0)
+    sizes.pop("icc_profile", None)
+    return [math.log1p(exif), math.log1p(len(source.colour.profile)), math.log1p(sum(sizes.values()) + source.text)]
 
 
 def _colour(image: Image.Image) -> list[float]:

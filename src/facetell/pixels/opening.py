@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from PIL import Image, UnidentifiedImageError
 
 from facetell.errors import ImageError
+from facetell.pixels.colour import Colour, colour_of, colour_of_png
 from facetell.pixels.jpeg import up_to_zeros, without_metadata
 from facetell.pixels.png import SIGNATURE, read_png
 from facetell.pixels.webp import canvas, whole_box
@@ -40,18 +41,20 @@ AVIF_BRANDS = (b"avif", b"avis")
 
 @dataclass
 class Source:
-    """A picture's file as Pillow gets it, and ``notes`` on what was left out or mended."""
+    """A picture's file as Pillow gets it, ``notes`` on what was left out or mended, bytes of ``text`` left out, whether its
+    end is ``cut``, and what it says about its ``colour``."""
 
     data: bytes
     notes: list[str] = field(default_factory=list)
     text: int = 0
     cut: bool = False
+    colour: Colour = field(default_factory=Colour)
 
 
 def _source(data: bytes) -> Source:
     if data.startswith(SIGNATURE):
         png = read_png(data)
-        return Source(png.pixels, png.notes, png.text, png.cut)
+        return Source(png.pixels, png.notes, png.text, png.cut, colour_of_png(png.colour))
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         _check_size(*(canvas(data) or (1, 1)))
         mended, wrong = whole_box(data)
@@ -97,6 +100,8 @@ def open_source(data: bytes) -> tuple[Image.Image, Source]:
     except Exception as error:  # Pillow's readers raise many kinds on hostile bytes, and none may end the process
         raise unreadable(error) from None
     _check_size(*image.size)
+    if image.format != "PNG":
+        source.colour = colour_of(image, data)
     return image, source
 
 

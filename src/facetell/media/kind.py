@@ -8,6 +8,7 @@ from typing import Literal
 from facetell.errors import MediaError
 from facetell.media.limits import file_size
 from facetell.pixels.opening import AVIF_BRANDS, HEIC_BRANDS
+from facetell.pixels.raw import OTHER_RAWS
 
 __all__ = ["VIDEO_FORMATS", "Kind", "kind_of", "kind_of_bytes"]
 
@@ -29,6 +30,7 @@ _PICTURE_STARTS = (
     b"MM\0+",
     b"\0\0\0\x0cjP  \r\n\x87\n",  # JPEG 2000
     b"\xff\x4f\xff\x51",
+    *OTHER_RAWS,
 )
 _VIDEO_STARTS = (
     b"\x1a\x45\xdf\xa3",  # Matroska, WebM
@@ -39,7 +41,7 @@ _VIDEO_STARTS = (
     b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",  # ASF, WMV
     b"YUV4MPEG2 ",
 )
-_OTHER_BRANDS = (b"crx ", b"jxl ")  # raw photos and JPEG XL share the box structure, but nobody here reads them
+_OTHER_BRANDS = (b"jxl ",)  # JPEG XL shares the box structure, but nobody here reads it
 _QUICKTIME_BOXES = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp", b"moof", b"sidx")
 _BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # sizes of the header's versions
 
@@ -63,7 +65,9 @@ def kind_of_bytes(head: bytes) -> Kind | None:
     """As `kind_of`, from the first 1024 bytes of a file (fewer if it has fewer)."""
     if head[4:8] == b"ftyp":
         brand = head[8:12]
-        return None if brand in _OTHER_BRANDS else "picture" if brand in (*HEIC_BRANDS, *AVIF_BRANDS) else "video"
+        return (
+            None if brand in _OTHER_BRANDS else "picture" if brand in (*HEIC_BRANDS, *AVIF_BRANDS, b"crx ") else "video"
+        )
     if head[:4] == b"RIFF":
         form = head[8:12]
         return "picture" if form == b"WEBP" else "video" if form == b"AVI " else None

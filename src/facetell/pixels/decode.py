@@ -29,7 +29,7 @@ from PIL import Image, ImageFile, ImageOps
 from facetell.errors import ImageError, UsageError
 from facetell.pixels.colour import Colour, as_srgb, colour_of
 from facetell.pixels.jpeg import ENDINGS, all_scans
-from facetell.pixels.opening import open_header, open_source, unreadable
+from facetell.pixels.opening import Source, open_header, open_source, unreadable
 
 __all__ = [
     "ImageInfo",
@@ -91,7 +91,7 @@ def probe(data: bytes) -> ImageInfo:
         ImageError: ``empty`` (zero bytes), ``unsupported`` (no format we read, or too large), ``unreadable`` (broken
             header).
     """
-    return _info(open_header(data))
+    return _info(*open_source(data))
 
 
 def decode(data: bytes) -> NDArray[np.uint8]:
@@ -204,37 +204,41 @@ def as_pixels(picture: Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
     return _owned(picture)
 
 
-def _info(image: Image.Image) -> ImageInfo:
-    orientation = _orientation(image)
+def _info(image: Image.Image, source: Source) -> ImageInfo:
+    orientation = _orientation(image, source)
     try:
         frames = int(getattr(image, "n_frames", 1))
     except Exception:  # a broken later frame: the first is what counts
         frames = 1
-    # Pillow turns TIFF pictures itself and says their size as shown.
-    turned = image.format != "TIFF" and orientation in (5, 6, 7, 8)
+    turned = _still_to_turn(image, source) in (5, 6, 7, 8)
     width, height = image.size[::-1] if turned else image.size
     return ImageInfo(str(image.format), width, height, image.mode, frames, orientation)
 
 
-def _orientation(image: Image.Image) -> int:
+def _orientation(image: Image.Image, source: Source) -> int:
     try:
-        orientation = int(image.getexif().get(_ORIENTATION_TAG, 1))
+        orientation = int(image.getexif().get(_ORIENTATION_TAG, source.turned))
     except Exception:  # broken metadata does not make the pixels unreadable
-        return 1
+        return source.turned
     return orientation if orientation in range(1, 9) else 1
+
+
+def _still_to_turn(image: Image.Image, source: Source) -> int:
+    """Pillow turns TIFF pictures itself, by what they say themselves, and says their size as shown."""
+    return source.turned if image.format == "TIFF" else _orientation(image, source)
 
 
 def _decode(data: bytes) -> tuple[Image.Image, int, list[str]]:
     """The first frame in RGB as it is stored, the EXIF orientation by which it is still to be turned, and notes."""
     image, source = open_source(data)
-    orientation = 1 if image.format == "TIFF" else _orientation(image)  # Pillow turns TIFF itself
+    orientation = _still_to_turn(image, source)
     try:
         if source.cut:
             raise ImageError("truncated: the end of the picture is missing", reason="unreadable")
         shown, wrong = _to_rgb(_loaded(image), source.colour)
         return shown, orientation, [*source.notes, *([wrong] if wrong else [])]
     except ImageError as error:
-        whole = _whole_all_the_same(data, image.format, source.colour) if _is_truncated(error) else None
+        whole = _whole_all_the_same(data, image.format, source) if _is_truncated(error) else None
         if whole is None:
             raise
         return whole, orientation, [*source.notes, "the end of the file is missing, but no pixel"]
@@ -255,16 +259,16 @@ def _loaded(image: Image.Image) -> Image.Image:
         raise unreadable(error) from None
 
 
-def _whole_all_the_same(data: bytes, kind: str | None, colour: Colour) -> Image.Image | None:
+def _whole_all_the_same(data: bytes, kind: str | None, source: Source) -> Image.Image | None:
     """A picture in RGB whose file has no proper end, if it has every pixel."""
     if kind not in ("JPEG", "MPO"):
         part = _whole_rows(data)
         return part[0] if part and part[1] == 1 else None
-    scans = all_scans(data)
+    scans = all_scans(source.data)
     if scans is None:
         return None
     one, other = (_loaded(open_header(scans + ending)) for ending in ENDINGS)
-    return _to_rgb(one, colour)[0] if one.tobytes() == other.tobytes() else None
+    return _to_rgb(one, source.colour)[0] if one.tobytes() == other.tobytes() else None
 
 
 def _to_rgb(image: Image.Image, colour: Colour) -> tuple[Image.Image, str]:

@@ -141,16 +141,17 @@ def _rolled_off(light: NDArray[np.float32], peak: float) -> NDArray[np.float32]:
     """Light up to ``peak`` brought down to 1, with the hue kept; as it is where nothing is brighter than 1."""
     if peak <= 1:
         return light
-    brightest = light.max(axis=-1)
-    grid = np.linspace(0, peak**0.25, 4096) ** 4
-    e = _light_to_pq(grid * _SDR) / float(_light_to_pq(np.array(peak * _SDR)))
-    top = float(_light_to_pq(np.array(_SDR)) / _light_to_pq(np.array(peak * _SDR)))
+    top_signal = float(_light_to_pq(np.array(peak * _SDR)))
+    grid = np.linspace(0, 1, 2**14) ** 2 * peak
+    e = _light_to_pq(grid * _SDR) / top_signal
+    top = float(_light_to_pq(np.array(_SDR))) / top_signal
     knee = 1.5 * top - 0.5
     t = (e - knee) / (1 - knee)
     spline = (2 * t**3 - 3 * t**2 + 1) * knee + (t**3 - 2 * t**2 + t) * (1 - knee) + (3 * t**2 - 2 * t**3) * top
-    to = _pq_to_light(np.where(e < knee, e, spline) * float(_light_to_pq(np.array(peak * _SDR)))) / _SDR
-    factor = np.interp(brightest, grid, to) / np.maximum(brightest, 1e-6)
-    return light * factor[..., None].astype(np.float32)
+    to = _pq_to_light(np.where(e < knee, e, spline) * top_signal) / _SDR
+    factors = np.divide(to, grid, out=np.ones_like(grid), where=grid > 0).astype(np.float32)
+    places = np.sqrt(light.max(axis=-1) / np.float32(peak)) * np.float32(len(grid) - 1)
+    return light * factors[np.rint(places).astype(np.int32)][..., None]
 
 
 def matrix_to_xyz(primaries: Chromaticities) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from facetell.errors import ImageError
 from facetell.pixels.colour import Colour, colour_of, colour_of_png
 from facetell.pixels.jpeg import up_to_zeros, without_metadata
 from facetell.pixels.png import SIGNATURE, read_png
+from facetell.pixels.raw import main_part
 from facetell.pixels.webp import canvas, whole_box
 
 __all__ = [
@@ -42,13 +43,14 @@ AVIF_BRANDS = (b"avif", b"avis")
 @dataclass
 class Source:
     """A picture's file as Pillow gets it, ``notes`` on what was left out or mended, bytes of ``text`` left out, whether its
-    end is ``cut``, and what it says about its ``colour``."""
+    end is ``cut``, what it says about its ``colour``, and the EXIF orientation ``turned`` that holds where it says none."""
 
     data: bytes
     notes: list[str] = field(default_factory=list)
     text: int = 0
     cut: bool = False
     colour: Colour = field(default_factory=Colour)
+    turned: int = 1
 
 
 def _source(data: bytes) -> Source:
@@ -61,7 +63,8 @@ def _source(data: bytes) -> Source:
         return Source(mended, [wrong] if wrong else [])
     if data.startswith(b"\xff\xd8"):
         return Source(up_to_zeros(data))
-    return Source(data)
+    part = main_part(data)
+    return Source(part.data, [part.note], turned=part.turned) if part else Source(data)
 
 
 def open_header(data: bytes) -> Image.Image:

@@ -141,6 +141,29 @@ def test_a_close_up_beside_a_small_face(detector: CenterFace, photo: NDArray[np.
     assert sorted(round(one.box[0] > 1100) for one in detector.detect(np.array(picture))) == [0, 1]
 
 
+@pytest.mark.parametrize("size", [(1280, 960), (4000, 2250), (9000, 1100)], ids=["HD", "4K", "panorama"])
+def test_faces_of_the_least_size_in_a_picture_of_any_size(
+    detector: CenterFace, photo: NDArray[np.uint8], face: Face, size: tuple[int, int]
+) -> None:
+    twin = Image.fromarray(head(photo, face, 1.6))  # the face alone, as a small photo shows it
+    picture = Image.new("RGB", size, (90, 110, 130))
+    expected = []
+    for number, side in enumerate([36, 40, 50, 64, 80, 120, 180, 250]):
+        scale = side / max(face.box[2:])
+        x, y = 40 + number % 4 * (size[0] // 4), 30 + number // 4 * (size[1] // 2)
+        picture.paste(twin.resize((round(twin.width * scale), round(twin.height * scale))), (x, y))
+        expected.append((x + twin.width * scale / 2, y + twin.height * scale / 2, side))
+    found = [one for one in detector.detect(np.array(picture)) if one.score >= 0.5]
+    assert len(found) == len(expected)
+    for x, y, side in expected:
+        (one,) = (
+            one
+            for one in found
+            if abs(one.box[0] + one.box[2] / 2 - x) < side / 2 and abs(one.box[1] + one.box[3] / 2 - y) < side / 2
+        )
+        assert 0.8 < max(one.box[2:]) / side < 1.2
+
+
 def no_face(kind: str, height: int, width: int) -> NDArray[np.uint8]:
     rng = np.random.default_rng(5)
     if kind == "noise":

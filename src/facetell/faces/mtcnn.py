@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facetell.errors import UsageError
-from facetell.faces.face import Face, as_landmarks, in_order
+from facetell.faces.face import LEAST, Face, as_landmarks, in_order
 
 __all__ = ["MTCNN"]
 
@@ -43,8 +43,8 @@ class MTCNN:
         self.fingerprint = _fingerprint(package)
         self._network = package.MTCNN(keep_all=True, device="cpu", **_SETTINGS)
 
-    def detect(self, pixels: NDArray[np.uint8]) -> list[Face]:
-        """Faces of uint8 (H, W, 3) RGB, the highest score first."""
+    def detect(self, pixels: NDArray[np.uint8], least: float = LEAST) -> list[Face]:
+        """Faces of uint8 (H, W, 3) RGB, the highest score first; from 20 pixels on, whatever ``least`` is."""
         boxes, scores, points = self._network.detect(pixels, landmarks=True)
         if boxes is None:
             return []

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from facetell.errors import MissingExtraError
 from facetell.faces import scales
-from facetell.faces.face import Face
+from facetell.faces.candidates import Found
+from facetell.faces.face import LEAST, Face
 
 __all__ = ["OnnxDetector", "import_media"]
 
@@ -43,10 +44,14 @@ class OnnxDetector:
     """
 
     name = ""
+    surely = 0.0
+    """See `scales.Sight`, as ``trace`` and ``tile``."""
+    trace: float | None = None
+    tile = 1280
 
     def __init__(self, model: bytes, network: bytes, threshold: float, threads: int) -> None:
         self.threshold = threshold
-        settings = {"name": self.name, "threshold": threshold, "fine": scales.FINE, "coarse": scales.COARSE}
+        settings = {"name": self.name, "threshold": threshold, "scales": scales.SETTINGS, "trace": self.trace}
         self.fingerprint = hashlib.sha256(model + json.dumps(settings, sort_keys=True).encode()).hexdigest()
         runtime = import_media("onnxruntime")
         options = runtime.SessionOptions()
@@ -56,9 +61,9 @@ class OnnxDetector:
         options.enable_mem_pattern = False  # keeps a plan per input shape, and photos come in any
         self._session = runtime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
 
-    def detect(self, pixels: NDArray[np.uint8]) -> list[Face]:
-        """Faces of uint8 (H, W, 3) RGB, the highest score first."""
-        return scales.find(self._look, pixels)
+    def detect(self, pixels: NDArray[np.uint8], least: float = LEAST) -> list[Face]:
+        """Faces of uint8 (H, W, 3) RGB, the highest score first; all from ``least`` pixels on, and some smaller ones."""
+        return scales.find(scales.Sight(self._look, self.threshold, self.surely, self.trace, self.tile), pixels, least)
 
-    def _look(self, view: NDArray[np.uint8]) -> scales.Found:
+    def _look(self, view: NDArray[np.uint8]) -> Found:
         raise NotImplementedError

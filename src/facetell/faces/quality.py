@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facetell.errors import SettingsError
-from facetell.faces.face import Face
+from facetell.faces.face import LEAST, Face
 from facetell.pixels.decode import resize
 
 __all__ = ["FaceRule", "Quality", "judge"]
@@ -67,8 +67,7 @@ class FaceRule:
     """Which faces are used; the rest are kept in the account with their reason.
 
     Attributes:
-        min_side: smallest longer side of the box in pixels. CenterFace finds faces from 20 pixels (of a view 640
-            wide) on; below 32 eyes and mouth are a few pixels each.
+        min_side: smallest longer side of the box in pixels, whatever the picture's size.
         min_score: smallest score. Between 0.35 and 0.5 CenterFace finds faces that are cut, hidden or none.
         min_quality: smallest `Quality.value`. 0.25 leaves out what shows the detail of a 12-pixel face, or less than
             a quarter of one.
@@ -77,7 +76,7 @@ class FaceRule:
         SettingsError: a value out of its range.
     """
 
-    min_side: float = 32
+    min_side: float = LEAST
     min_score: float = 0.5
     min_quality: float = 0.25
 

@@ -13,9 +13,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from facetell.faces import scales
+from facetell.faces.candidates import Found
 from facetell.faces.onnx_detector import OnnxDetector
-from facetell.pixels.decode import resize
 
 __all__ = ["OUTPUTS", "YuNet"]
 
@@ -27,12 +26,13 @@ OUTPUTS = tuple(f"{part}_{cell}" for part in ("cls", "obj", "bbox", "kps") for c
 
 
 class YuNet(OnnxDetector):
-    """A model whose input may be of fixed or of free size; fixed below 640×640 it sees less.
+    """A model whose input may be of fixed or of free size; larger views are looked at in tiles.
 
     OpenCV's threshold is 0.9; a lower one leaves the choice to `FaceRule`.
     """
 
     name = "yunet"
+    surely = 16  # its authors: from about 10 pixels on
 
     def __init__(self, model: bytes, *, threshold: float = 0.6, threads: int = 1) -> None:
         super().__init__(model, model, threshold, threads)
@@ -40,14 +40,13 @@ class YuNet(OnnxDetector):
         self._input = entry.name
         # Dimensions that the file leaves free are words or None.
         self._fixed = tuple(side if isinstance(side, int) else None for side in entry.shape[2:])
+        self.tile = min((side for side in self._fixed if side), default=self.tile)
 
-    def _look(self, view: NDArray[np.uint8]) -> scales.Found:
+    def _look(self, view: NDArray[np.uint8]) -> Found:
         high, wide = (
             fixed or math.ceil(side / max(_CELLS)) * max(_CELLS)
             for fixed, side in zip(self._fixed, view.shape[:2], strict=True)
         )
-        shrink = min(1.0, high / view.shape[0], wide / view.shape[1])
-        view = resize(view, max(1, int(view.shape[0] * shrink)), max(1, int(view.shape[1] * shrink)))
         blob = np.zeros((1, 3, high, wide), np.float32)
         blob[0, :, : view.shape[0], : view.shape[1]] = view[..., ::-1].transpose(2, 0, 1)
         outputs = self._session.run(OUTPUTS, {self._input: blob})  # three maps of each part
@@ -55,9 +54,7 @@ class YuNet(OnnxDetector):
             _decode(face[0], thing[0], box[0], points[0], cell, wide)
             for face, thing, box, points, cell in zip(*(outputs[k : k + 3] for k in (0, 3, 6, 9)), _CELLS, strict=True)
         ]
-        boxes, landmarks, scores = (np.concatenate(parts, dtype=np.float32) for parts in zip(*maps, strict=True))
-        found = scales.Found(boxes / np.float32(shrink), landmarks / np.float32(shrink), scores)
-        return found.at(np.flatnonzero(scores > self.threshold))
+        return Found(*(np.concatenate(parts, dtype=np.float32) for parts in zip(*maps, strict=True)))
 
 
 def _decode(

@@ -32,7 +32,8 @@ class Found:
     @property
     def centres(self) -> NDArray[np.float32]:
         """The centre of each box, (N, 2)."""
-        return (self.boxes[:, :2] + self.boxes[:, 2:]) / 2
+        centres: NDArray[np.float32] = self.boxes.reshape(-1, 2, 2).mean(axis=1)
+        return centres
 
     def at(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Found:
         """The candidates at these rows, in their order."""

@@ -126,14 +126,16 @@ def _whole(found: Found, cut: tuple[int, int, int, int], of: NDArray[np.uint8]) 
     """Without the candidates that reach an edge of a cut where the picture goes on."""
     low = [start if start > 0 else -np.inf for start in cut[:2]]
     high = [end if end < side else np.inf for end, side in zip(cut[2:], of.shape[1::-1], strict=True)]
-    return found.at((found.boxes[:, :2] > low).all(axis=1) & (found.boxes[:, 2:] < high).all(axis=1))
+    bounds = np.array([low, high])
+    whole = (found.boxes[:, :2] > bounds[0]) & (found.boxes[:, 2:] < bounds[1])
+    return found.at(np.flatnonzero(whole.all(axis=1)))
 
 
 def _outside(traces: Found, faces: Found) -> Found:
     """The traces whose middle lies in none of the faces: a face has spots that look like small ones."""
     middle = traces.centres[:, None]
-    within = (middle > faces.boxes[None, :, :2]).all(axis=2) & (middle < faces.boxes[None, :, 2:]).all(axis=2)
-    return traces.at(~within.any(axis=1))
+    within = np.all((middle > faces.boxes[None, :, :2]) & (middle < faces.boxes[None, :, 2:]), axis=2)
+    return traces.at(np.flatnonzero(~within.any(axis=1)))
 
 
 def _closely(sight: Sight, pixels: NDArray[np.uint8], scale: float, traces: Found) -> Found:

@@ -3,8 +3,9 @@
     python benchmarks/group_photos.py DETECTOR REALS FAKES --at fpr=0.05
 
 REALS and FAKES are folders or lists (a text file, one path a line) of face crops that the detector was neither fitted nor
-calibrated on. Photos are crops at their own size on a noisy backdrop, drawn with a seed. Intervals are over the faces,
-which are drawn again and again: a face that scores high is in many photos.
+calibrated on; and it should have been fitted on such photos of one face (``photo`` makes them), or its rate for one face is
+another one to begin with. Photos are crops at their own size on a noisy backdrop, drawn with a seed. Intervals are over the
+faces, which are drawn again and again: a face that scores high is in many photos.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from facetell.detector.pooling import pool
 
 COUNTS = (1, 2, 5, 10, 40)
 REPETITIONS = 200
+GAP = 128
+"""Pixels between crops: what is cut out with a margin about one face must not hold another."""
 
 
 def crops(source: Path) -> list[Path]:
@@ -30,7 +33,7 @@ def crops(source: Path) -> list[Path]:
     return [Path(line) for line in source.read_text(encoding="utf-8").splitlines() if line]
 
 
-def photo(faces: list[Path], rng: np.random.Generator, columns: int, gap: int = 16) -> Image.Image:
+def photo(faces: list[Path], rng: np.random.Generator, columns: int, gap: int = GAP) -> Image.Image:
     """Crops in rows on noise about a middle grey."""
     pictures = [Image.open(path).convert("RGB") for path in faces]
     side = max(max(picture.size) for picture in pictures) + gap

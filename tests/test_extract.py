@@ -34,7 +34,20 @@ from facetell.progress import Step
 
 needs_media()
 
-COLUMNS = ["path", "label", "group", "source", "split", "frame", "time", "box", "landmarks", "face_score", "quality"]
+COLUMNS = [
+    "path",
+    "label",
+    "group",
+    "source",
+    "split",
+    "frame",
+    "time",
+    "box",
+    "landmarks",
+    "face_score",
+    "quality",
+    "scene",
+]
 FOUR = Extraction(frames=Spread(4))
 
 

@@ -92,7 +92,7 @@ def edit(faceset: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 2}, "version 2; this facetell reads version 1"),
+        ({"version": 1}, "version 1; this facetell reads version 2"),
         ({"format": "other"}, "does not describe a face set"),
         ({"rows": 119}, "damaged"),
         ({"splits": {"train": 100, "odd": 0}}, "damaged"),

@@ -11,19 +11,19 @@ import pytest
 
 from facetell.detector.calibration import DEFAULT
 from facetell.detector.measure import Sample
-from facetell.detector.pooling import pool
 from facetell.evaluation.score_curves import calibrated, fit_temperature
 from facetell.evaluation.thresholds import choose_threshold
 
-FRAMES = 6
+FRAMES = 5
 
 
 def faceset(videos: int, pictures: int = 0) -> SimpleNamespace:
-    """``videos`` of one face in six frames, every second one fake, rows shuffled; and pictures without a frame."""
+    """``videos`` of one face in five frames, too few for stretches, every second fake, rows shuffled; and pictures."""
     rows = [
         {
             "path": f"{video}.mp4", "group": f"person {video // 4}", "label": video % 2, "frame": 10 * frame, "time": 0.4 * frame,
             "box": [5.0, 5.0, 40.0, 50.0], "landmarks": [0.0] * 10, "face_score": 0.9,
+            "scene": 0,
         }
         for video in range(videos)
         for frame in range(FRAMES)
@@ -31,7 +31,7 @@ def faceset(videos: int, pictures: int = 0) -> SimpleNamespace:
     rows += [
         {"path": f"{i}.png", "group": f"photo {i}", "label": i % 2, "frame": None,
          "time": None, "box": [0.0] * 4, "landmarks": [0.0] * 10,
-         "face_score": 0.9}
+         "face_score": 0.9, "scene": None}
         for i in range(pictures)
     ]  # fmt: skip
     order = np.random.default_rng(0).permutation(len(rows))
@@ -53,7 +53,7 @@ def test_it_is_chosen_on_the_pooled_logits_of_files() -> None:
     table = faces.columns(["path", "label", "frame"], "validation").to_pandas()
     table["logit"] = logits
     by_file = table[table["frame"].notna()].groupby("path")
-    pooled = by_file["logit"].mean()  # one track each: the rule is the plain mean
+    pooled = by_file["logit"].mean()  # one track of five faces each: the rule is the plain mean
     labels = by_file["label"].first().to_numpy()
     temperature = fit_temperature(pooled.to_numpy(), labels)
     assert (found.on.n, found.on.n_real, found.on.n_fake) == (40, 20, 20)
@@ -67,13 +67,3 @@ def test_it_is_chosen_on_the_pooled_logits_of_files() -> None:
 def test_too_few_videos_choose_nothing(videos: int, pictures: int) -> None:
     faces = faceset(videos, pictures)
     assert Sample.of_videos(faces, "validation", noisy_logits(faces)) is None  # type: ignore[arg-type]
-
-
-def test_the_rule_by_hand() -> None:
-    logits = np.array([1, 3, -2, -2, -2, -2, 9], dtype=np.float32)
-    tracks = np.array([0, 0, 1, 1, 1, 1, 2])
-    pooled = pool(logits, tracks)
-    assert pooled.tracks == {0: 2.0, 1: -2.0, 2: 9.0}
-    assert pooled.logit(None) == 9.0, "one face is a quarter of four"
-    pooled = pool(np.append(logits, np.float32(-2)), np.append(tracks, 1))
-    assert pooled.logit(None) == 2.0, "one face is less than a quarter of five"

@@ -72,9 +72,9 @@ def judged(detector: Path, name: str, logits: Sequence[float], prevalence: float
         decision, score = decider.decision(logit), decider.score(logit)
         found.append(
             Verdict(
-                f"{name}/{k}.jpg", decision, decision, logit, score, decider.shown_threshold, "default",
+                f"{name}/{k}.jpg", decision, decision, logit, score, 1, decider.shown_threshold, "default",
                 decider.shown_band, prevalence, None, "picture", None, 1, None, faces=[face(0, score)],
-                tracks=[TrackVerdict(0, 1, None, None, logit, score, decision)],
+                tracks=[TrackVerdict(0, 1, None, None, None, logit, score, decision)],
             )
         )  # fmt: skip
     return found
@@ -175,7 +175,7 @@ def test_one_face_of_a_photo_counts(detector: Path, tmp_path: Path) -> None:
     for name, (first, second) in enumerate(pairs.tolist()):
         one, other = judged(detector, str(name), [first, second])
         most = max(one, other, key=lambda verdict: verdict.score or 0)
-        tracks = [*one.tracks, TrackVerdict(1, 1, None, None, 0.0, other.tracks[0].score, str(other.decision))]
+        tracks = [*one.tracks, TrackVerdict(1, 1, None, None, None, 0.0, other.tracks[0].score, str(other.decision))]
         verdicts.append(Verdict(**{**vars(most), "tracks": tracks}))
     assert facetell.watch(detector, [written(detector, tmp_path / "day.jsonl", verdicts)]).seen == "nothing"
 
@@ -324,6 +324,6 @@ def test_videos_are_held_against_videos(detector: Path, tmp_path: Path) -> None:
     assert "100 faces" in found.sentences[0]
     assert "100 videos" in found.sentences[0]
     as_faces = written(detector, tmp_path / "mixed.jsonl", [Verdict(**{**vars(one), "kind": "picture", "tracks": [
-        TrackVerdict(0, 1, None, None, 2 * logit, calibrated(np.array(2 * logit), 1.5).item(), "real")]})
+        TrackVerdict(0, 1, None, None, None, 2 * logit, calibrated(np.array(2 * logit), 1.5).item(), "real")]})
         for one, logit in zip(clips, traffic(2, 100).tolist(), strict=True)])  # fmt: skip
     assert facetell.watch(detector, [as_faces]).seen == "new"

@@ -28,7 +28,20 @@ __all__ = ["Order", "real_rows", "write_pairs"]
 
 ROWS_PER_SHARD = 4096
 _CHUNK = 8
-_META = ("sha256", "group", "source", "split", "path", "frame", "time", "box", "landmarks", "face_score", "quality")
+_META = (
+    "sha256",
+    "group",
+    "source",
+    "split",
+    "path",
+    "frame",
+    "time",
+    "box",
+    "landmarks",
+    "face_score",
+    "quality",
+    "scene",
+)
 
 
 @dataclass(frozen=True)
@@ -167,6 +180,6 @@ class _Work:
                 "path": paths,
                 "sha256": [digest.tobytes().hex() for digest in self.digests[number]],
                 # Not box and landmarks: the picture was cut anew.
-                **{name: known[name] for name in ("group", "split", "frame", "time", "face_score", "quality")},
+                **{name: known[name] for name in ("group", "split", "frame", "time", "face_score", "quality", "scene")},
             }
         )

@@ -131,7 +131,8 @@ def _show(verdict: Verdict, as_json: bool) -> None:
     path = shown_name(verdict.path)
     if verdict.kind == "video" and verdict.judged:
         used = sum(face.used for face in verdict.faces)
-        about = f" ({verdict.frames} frames, {used} faces, {len(verdict.tracks)} tracks){about}"
+        where = "" if verdict.window is None else f", most fake at {verdict.window[0]:.1f}–{verdict.window[1]:.1f} s"
+        about = f" ({verdict.frames} frames, {used} faces, {len(verdict.tracks)} tracks{where}){about}"
     elif len(verdict.tracks) > 1:
         alone = max(track.score or 0.0 for track in verdict.tracks)
         said = f", corrected for; the most fake alone {alone:.3f}" if verdict.judged else ""

@@ -122,13 +122,13 @@ class Scale:
         """How the curve was fitted: ``temperature`` or ``isotonic``."""
         return "isotonic" if self.curve.knots else "temperature"
 
-    def decider(self, at: str, prevalence: float | None) -> Decider:
-        """Scores and decisions at an operating point that it has, and for ``prevalence``."""
+    def decider(self, at: str, prevalence: float | None, *, of_tracks: bool = False) -> Decider:
+        """Scores and decisions at an operating point that it has, and for ``prevalence``; ``of_tracks``: it is of videos."""
         shift = 0.0
         if prevalence is not None:
             check_prevalence(prevalence)
             shift = prior_shift(prevalence, self.on.n_fake / self.on.n)
-        return Decider(self.curve, self.points[at].value, self.unsure, shift, self.reference.real)
+        return Decider(self.curve, self.points[at].value, self.unsure, shift, self.reference.real, of_tracks)
 
     def moved(self, curve: Curve, on: MeasuredOn) -> Scale:
         """The same with another curve, fitted on other faces: every threshold moves along, so every decision stays."""
@@ -197,7 +197,7 @@ class Calibration:
         face = self.face.decider(at, prevalence)
         if self.video is None or at not in self.video.points:
             return face, face
-        return face, self.video.decider(at, prevalence)
+        return face, self.video.decider(at, prevalence, of_tracks=True)
 
 
 def calibration_of(description: Mapping[str, Any]) -> Calibration | None:

@@ -33,7 +33,9 @@ class Decider:
     band: Band | None = None
     shift: float = 0.0
     real: Sketch | None = None
-    """The logits of parts of real files (faces, or tracks of videos), by which a file of many is corrected."""
+    """The logits of parts of real files, by which a file of many is corrected."""
+    of_tracks: bool = False
+    """Whether those parts are tracks of videos, and not faces."""
 
     def scores(self, logits: npt.ArrayLike) -> Floats:
         """Probabilities of fake (N,) of logits (N,)."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from facetell.detector.pooling import pool
+from facetell.detector.pooling import PooledTrack, pool
 from facetell.detector.verdict import FaceVerdict, TrackVerdict, Verdict, status_of
 from facetell.errors import MediaError, MissingExtraError, UsageError
 from facetell.media.limits import read_bytes
@@ -50,6 +50,7 @@ class _Sighting:
     quality: float | None
     reason: str | None
     crop: npt.NDArray[np.uint8]
+    scene: int = 0
 
 
 class Judge:
@@ -161,7 +162,7 @@ class Judge:
         for found in shot.faces:
             crop = resize(self._stored(found.crop), self.detector.size)
             frame = None if shot.time is None else shot.index
-            yield _Sighting(found.face, frame, shot.time, found.quality, found.reason, crop)
+            yield _Sighting(found.face, frame, shot.time, found.quality, found.reason, crop, shot.scene)
 
     def _stored(self, crop: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """The crop as training saw it: through the same JPEG, if the face set was stored as such."""
@@ -204,13 +205,18 @@ class Judge:
         if not used.any():
             status, reason = _silence([face.reason or "" for face in faces])
             return Verdict(path, status, reason=reason, kind=kind, frames=frames, faces=faces)
+        seen = np.array([np.nan if face.time is None else face.time for face in faces])[used]
         pooled = pool(logits[used], tracks[used])
         decider = (detector.video_decider if kind == "video" else detector.decider) if known else None
-        logit = pooled.logit(decider.real if decider else None)
+        of_tracks = decider is not None and decider.of_tracks
+        logit = pooled.logit(decider.real if decider else None, of_tracks=of_tracks)
         people = [
-            _track(number, [face for face in faces if face.track == number and face.used], value, decider)
-            for number, value in pooled.tracks.items()
+            _track(
+                track, [face for face in faces if face.track == track.number and face.used], seen[track.faces], decider
+            )
+            for track in pooled.tracks
         ]
+        window = next(one.window for one in people if one.track == pooled.deciding.number)
         if decider is None:
             return Verdict(
                 path,
@@ -219,6 +225,7 @@ class Judge:
                 reason=UNCALIBRATED,
                 kind=kind,
                 frames=frames,
+                window=window,
                 faces=faces,
                 tracks=people,
             )
@@ -229,7 +236,7 @@ class Judge:
             decision=decision,
             logit=logit,
             score=decider.score(logit),
-            corrected_for=len(pooled.counted),
+            corrected_for=pooled.parts(of_tracks=of_tracks),
             threshold=decider.shown_threshold,
             operating_point=detector.operating_point,
             unsure=decider.shown_band,
@@ -237,6 +244,7 @@ class Judge:
             reason="the score is in the unsure band" if decision == "unsure" else None,
             kind=kind,
             frames=frames,
+            window=window,
             faces=faces,
             tracks=people,
         )
@@ -259,11 +267,15 @@ def _face(sighting: _Sighting, track: int, logit: float, score: float | None) ->
     )
 
 
-def _track(number: int, faces: list[FaceVerdict], logit: float, decider: Decider | None) -> TrackVerdict:
+def _track(
+    track: PooledTrack, faces: list[FaceVerdict], seen: npt.NDArray[np.float64], decider: Decider | None
+) -> TrackVerdict:
+    """``seen``: the times (F,) of the faces that the track's logit is the mean of, NaN in a picture."""
     times = [face.time for face in faces if face.time is not None]
     start, end = (min(times), max(times)) if times else (None, None)
-    said = (decider.score(logit), decider.decision(logit)) if decider else (None, None)
-    return TrackVerdict(number, len(faces), start, end, logit, *said)
+    window = (float(seen.min()), float(seen.max())) if times else None
+    said = (decider.score(track.logit), decider.decision(track.logit)) if decider else (None, None)
+    return TrackVerdict(track.number, len(faces), start, end, window, track.logit, *said)
 
 
 def _tracks(sightings: list[_Sighting]) -> npt.NDArray[np.int64]:
@@ -271,7 +283,7 @@ def _tracks(sightings: list[_Sighting]) -> npt.NDArray[np.int64]:
     tracks = np.full(len(sightings), -1, dtype=np.int64)
     used = [index for index, sighting in enumerate(sightings) if sighting.reason is None]
     rows = [
-        (sighting.frame, sighting.time, sighting.face)
+        (sighting.frame, sighting.time, sighting.face, sighting.scene)
         for sighting in (sightings[index] for index in used)
         if sighting.frame is not None and sighting.time is not None and sighting.face is not None
     ]

@@ -72,8 +72,9 @@ class Sample:
         The frames of one video err together, so what is right for one face is too sure for their mean, or not sure
         enough: only whole videos can tell.
         """
-        table = faces.columns(["path", "label", "group", "frame", "time", "box", "landmarks", "face_score"], split)
-        in_video = pc.is_valid(table["frame"]).to_numpy()
+        places = ["frame", "time", "box", "landmarks", "face_score", "scene"]
+        table = faces.columns(["path", "label", "group", *places], split)
+        in_video = pc.is_valid(table["box"]).to_numpy() & pc.is_valid(table["frame"]).to_numpy()  # no box: blended anew
         if keep is not None:
             in_video = in_video & keep
         rows = table.filter(in_video)
@@ -85,15 +86,13 @@ class Sample:
         if np.bincount(labels, minlength=2).min() < MIN_VIDEOS:
             return None
         of_rows, files_of = logits[in_video], [np.flatnonzero(files == file) for file in range(len(labels))]
-        pooled = [pool(of_rows[mine], tracks_of(rows.take(mine))) for mine in files_of]
+        frames = rows["frame"].to_numpy()
+        pooled = [pool(of_rows[mine], tracks_of(rows.take(mine)), frames[mine]) for mine in files_of]
         if real is None:
             of_real = [file for file in range(len(labels)) if labels[file] == 0]
-            counts = [len(pooled[file].counted) for file in of_real]
-            real = Sketch.of(
-                np.concatenate([pooled[file].counted for file in of_real]),
-                np.repeat(groups[of_real].astype(str), counts),
-            )
-        of_files = np.array([one.logit(real) for one in pooled], dtype=np.float32)
+            known = [(track.logit, groups[file]) for file in of_real for track in pooled[file].tracks if track.counts]
+            real = Sketch.of([logit for logit, _ in known], [group for _, group in known])
+        of_files = np.array([one.logit(real, of_tracks=True) for one in pooled], dtype=np.float32)
         return cls(labels, of_files, groups.astype(str), faces.path.name, faces.fingerprint, split, real)
 
     @property

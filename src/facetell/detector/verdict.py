@@ -57,12 +57,14 @@ class FaceVerdict:
 @dataclass(frozen=True)
 class TrackVerdict:
     """One person over the frames of a video, or one face of a picture: how many faces count, from when to when (s), and its
-    own logit, score and decision, which know of no other track."""
+    own logit, score and decision, which know of no other track; ``window``: the seconds (from, to) whose mean its logit is,
+    the whole track or its most fake stretch, None in a picture."""
 
     track: int
     faces: int
     start: float | None
     end: float | None
+    window: tuple[float, ...] | None
     logit: float
     score: float | None
     decision: str | None
@@ -111,7 +113,8 @@ class Verdict:
     ``threshold``: scores from here on are called fake; ``operating_point``: its name; ``unsure``: the band (low,
     high), None where the detector has none; ``prevalence``: share of fakes the scores are meant for, None as in its
     calibration data; ``reason``: why there is no decision, or what is missing; ``kind``: picture or video; ``note``: what
-    was chosen of the file; ``frames``: looked at; ``seconds``: length of a video; ``detector``: the identity of the one that
+    was chosen of the file; ``frames``: looked at; ``seconds``: length of a video; ``window``: its seconds (from,
+    to) that decide; ``detector``: the identity of the one that
     judged, "" for one that was never written. From `facetell.detect` alone: ``settings``, a hash of all that decides a
     verdict beside the file; ``file``, what was judged, if it was; ``pictures``, names of those drawn of it.
     """
@@ -131,6 +134,7 @@ class Verdict:
     note: str | None = None
     frames: int = 0
     seconds: float | None = None
+    window: tuple[float, ...] | None = None
     detector: str = ""
     settings: str = ""
     file: FileStamp | None = None

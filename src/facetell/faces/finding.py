@@ -16,6 +16,7 @@ from facetell.faces.crop import CropGeometry, crop
 from facetell.faces.face import Face, FaceDetector
 from facetell.faces.load import load_face_detector
 from facetell.faces.quality import FaceRule, judge
+from facetell.faces.scenes import Scenes
 from facetell.media.frame_choice import Choice, Spread
 from facetell.media.kind import Kind, kind_of
 from facetell.media.limits import Limits, read_bytes
@@ -70,12 +71,13 @@ class FoundFace:
 
 @dataclass(frozen=True)
 class Shot:
-    """One picture, or one chosen frame of a video: number, time in s (None for a picture), pixels, faces."""
+    """One picture, or one chosen frame of a video: number, time in s (None for a picture), pixels, faces, number of its scene."""
 
     index: int
     time: float | None
     pixels: NDArray[np.uint8]
     faces: list[FoundFace]
+    scene: int = 0
 
 
 class Reading:
@@ -147,8 +149,9 @@ class FaceFinder:
 
     def _video(self, path: Path, reading: Reading) -> Iterator[Shot]:
         video = frames(path, self.choice, self.limits, threads=self.threads)
+        scene = Scenes()
         for frame, faces in self._looked_at(video):
-            yield Shot(frame.index, frame.time, frame.pixels, faces)
+            yield Shot(frame.index, frame.time, frame.pixels, faces, scene(frame.pixels))
         reading.missing = video.account.missing
         reading.seconds = video.account.seconds
 

@@ -15,6 +15,7 @@ __all__ = ["link", "link_rows"]
 
 _MISSED = 1  # sampled frames a face may be missing, e.g. turned away or covered, and still be the same track
 _TOO_FAR = 1.0  # s between frames
+_LEAST = 3  # frames of a scene with tracks of its own
 _REACH = 1.0  # largest step from one sampled frame to the next, see `_step`
 
 
@@ -34,8 +35,7 @@ def link(frames: Iterable[Sequence[Face]]) -> Iterator[list[int]]:
     numbered from left to right, so the order within a frame does not matter.
 
     Made for frames sampled up to about half a second apart, where a head moves less than its own size. It looks at
-    places alone: who leaves for two sampled frames comes back as a new track, and a cut between two scenes goes
-    unnoticed if the next face is in the same place.
+    places alone: who leaves for two sampled frames comes back as a new track; cuts between scenes are `link_rows`' care.
 
     Streaming: one frame is taken for each that is given, and only the faces of the last frames are kept.
     """
@@ -61,12 +61,15 @@ def link(frames: Iterable[Sequence[Face]]) -> Iterator[list[int]]:
         yield [found[index] for index in range(len(faces))]
 
 
-def link_rows(frames: Sequence[int], times: Sequence[float], faces: Sequence[Face]) -> NDArray[np.int64]:
+def link_rows(
+    frames: Sequence[int], times: Sequence[float], faces: Sequence[Face], scenes: Sequence[int]
+) -> NDArray[np.int64]:
     """The tracks (N,) of the faces of one video, given in the order of their frames.
 
-    Frames without a face are not known here, so a face may have been away for longer than `link` says. Frames more
-    than a second apart (a long film, few frames) cannot be linked by place: then the largest face of each frame makes
-    track 0, the second largest track 1, and so on.
+    A track ends with its scene; a scene of fewer than three frames goes with the one before, for so few faces say little
+    by themselves. Frames without a face are not known here, so a face may have been away for longer than `link` says.
+    Frames more than a second apart (a long film, few frames) cannot be linked by place: then the largest face of each
+    frame of a scene makes its first track, the second largest its second, and so on.
     """
     if not len(frames):
         return np.zeros(0, dtype=np.int64)
@@ -74,8 +77,22 @@ def link_rows(frames: Sequence[int], times: Sequence[float], faces: Sequence[Fac
     shots = [list(faces[a:b]) for a, b in zip(bounds, [*bounds[1:], len(frames)], strict=True)]
     gaps = np.diff([times[index] for index in bounds])
     apart = len(gaps) > 0 and np.median(gaps) > _TOO_FAR
-    numbers = [_by_size(shot) for shot in shots] if apart else list(link(shots))
-    return np.array([number for shot in numbers for number in shot], dtype=np.int64)
+    numbers: list[int] = []
+    for scene in _long_enough([scenes[index] for index in bounds]):
+        mine = shots[scene]
+        first = max(numbers, default=-1) + 1
+        linked = [_by_size(shot) for shot in mine] if apart else link(mine)
+        numbers += [first + number for shot in linked for number in shot]
+    return np.array(numbers, dtype=np.int64)
+
+
+def _long_enough(scenes: Sequence[int]) -> list[slice]:
+    """The frames of each scene, in order, given the scene (F,) of each; short ones joined to the one before."""
+    starts = [index for index in range(len(scenes)) if index == 0 or scenes[index] != scenes[index - 1]]
+    ends = [*starts[1:], len(scenes)]
+    kept = [start for start, end in zip(starts, ends, strict=True) if end - start >= _LEAST]
+    bounds = [0, *kept[1:]] if kept else [0]
+    return [slice(start, end) for start, end in zip(bounds, [*bounds[1:], len(scenes)], strict=True)]
 
 
 def _by_size(faces: Sequence[Face]) -> list[int]:

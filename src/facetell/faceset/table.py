@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 FORMAT = "facetell.faceset"
-VERSION = 1
+VERSION = 2
 INFO_FILE = "faceset.json"
 SKIPPED_FILE = "skipped.csv"
 
@@ -60,6 +60,7 @@ SCHEMA = pa.schema(
         pa.field("landmarks", pa.list_(pa.float32())),
         pa.field("face_score", pa.float32()),
         pa.field("quality", pa.float32()),
+        pa.field("scene", pa.int32()),
         pa.field("sha256", pa.string(), nullable=False),  # of the image bytes
     ]
 )

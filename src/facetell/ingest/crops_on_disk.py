@@ -31,10 +31,11 @@ SCHEMA = pa.schema(
         pa.field("landmarks", pa.list_(pa.float32())),
         pa.field("face_score", pa.float32()),
         pa.field("quality", pa.float32()),
+        pa.field("scene", pa.int32()),
     ]
 )
 METADATA = pa.schema([field for field in SCHEMA if field.name != "image"])
-COLUMNS = ("frame", "time", "box", "landmarks", "face_score", "quality")
+COLUMNS = ("frame", "time", "box", "landmarks", "face_score", "quality", "scene")
 """Columns of a part that are copied into the face set."""
 
 GO_ON = "fix this and run it again: it continues where it stopped"

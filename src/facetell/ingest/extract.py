@@ -209,6 +209,7 @@ def _row(shot: Shot, found: FoundFace) -> dict[str, Any]:
         "landmarks": [value for point in found.face.landmarks for value in point],
         "face_score": found.face.score,
         "quality": found.quality,
+        "scene": None if shot.time is None else shot.scene,
     }
 
 

@@ -13,12 +13,12 @@ __all__ = ["scores_over_time"]
 
 
 def scores_over_time(verdict: Verdict, path: Path) -> None:
-    """Draw one line for each track, a cross for each face that does not count, and the threshold."""
+    """Draw one line for each track, a cross for each face that does not count, the threshold, and the time that decides."""
     figure = new_figure(3.4)
     axes = figure.add_subplot()
     said = f"{verdict.decision}, score {verdict.score:.2f}" if verdict.score is not None else verdict.status
     if verdict.corrected_for is not None and verdict.corrected_for > 1:
-        said += f" (corrected for {verdict.corrected_for} tracks)"
+        said += f" (corrected for {verdict.corrected_for})"
     scored = all(face.score is not None for face in verdict.faces)
     value = "score (probability of fake)" if scored else "logit (higher = more fake)"
     label_axes(axes, f"{_shown(Path(verdict.path).name)}: {said}", "time in s", value)
@@ -34,6 +34,12 @@ def scores_over_time(verdict: Verdict, path: Path) -> None:
     if verdict.threshold is not None:
         axes.axhline(verdict.threshold, color=INK, linewidth=1, linestyle="--")
         axes.annotate("fake from here on", (0, verdict.threshold), (2, 3), textcoords="offset points", fontsize=9)
+    if verdict.window is not None:
+        start, end = verdict.window
+        axes.axvspan(start, end, color=FAINT, alpha=0.25, linewidth=0)
+        axes.annotate(
+            "decides", (start, 0.02), (2, 0), xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=9
+        )
     if scored:
         axes.set_ylim(-0.03, 1.03)
     axes.set_xlim(0, max(verdict.seconds or 0, max((face.time or 0 for face in verdict.faces), default=0)) or 1)

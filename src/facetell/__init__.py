@@ -10,7 +10,6 @@ work on. Everything is imported on first use.
 from __future__ import annotations
 
 import importlib
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,6 +41,8 @@ if TYPE_CHECKING:
     from facetell.detector.verdict import Verdict
     from facetell.faceset.table import FaceSet
 
+    __version__: str
+
 __all__ = [
     "Detector",
     "FaceSet",
@@ -71,8 +72,6 @@ __all__ = [
     "watch",
 ]
 
-__version__ = metadata.version("facetell")
-
 _ELSEWHERE = {
     "Detector": "facetell.detector.detector",
     "FaceSet": "facetell.faceset.table",
@@ -85,6 +84,10 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib import metadata  # takes as long as all else that the command needs before it can say a word
+
+        return metadata.version("facetell")
     if name not in __all__:
         raise AttributeError(f"module 'facetell' has no attribute '{name}'")
     return getattr(importlib.import_module(_ELSEWHERE.get(name, "facetell.api")), name)

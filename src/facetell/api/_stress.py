@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from facetell.pixels.corruptions import STRENGTHS, Corruption, check_codec, choo
 from facetell.progress import ShowProgress, callback
 from facetell.reporting.stress import Conditions, check_stress, write_stress
 from facetell.results import StressResult
+from facetell.threads import usable_cores
 
 __all__ = ["stress"]
 
@@ -77,7 +77,7 @@ def stress(
         raise DataError(f"split '{split}' of {faces.path} has one label only", hint="AUROC needs real and fake faces")
     conditions = [("none", 0), *((one.name, level) for one in chosen for level in range(1, STRENGTHS + 1))]
     scored, speed = corrupted_logits(
-        detector, faces, split, conditions, seed, workers or os.cpu_count() or 1, callback(progress)
+        detector, faces, split, conditions, seed, workers or usable_cores(), callback(progress)
     )
     description = detector.description
     context = {

@@ -49,7 +49,7 @@ class Job:
         return self.folder / f"report-{number}"
 
 
-def run_job(job: Job, line: Connection) -> None:
+def run_job(line: Connection, job: Job) -> None:
     """Do the job. ``result.json`` or ``failure.json`` in its folder says how it ended; ``line`` is told where it is."""
     job.folder.mkdir(parents=True, exist_ok=True)
     with locked(job.folder):  # a second bench over the same folder waits here, and finds it done
@@ -62,8 +62,6 @@ def run_job(job: Job, line: Connection) -> None:
         try:
             (job.folder / FAILURE).unlink(missing_ok=True)
             result = _work(job, _Teller(line))
-        except KeyboardInterrupt:
-            return
         except Exception as error:
             traceback.print_exc()
             reason = error.message if isinstance(error, FacetellError) else f"{type(error).__name__}: {error}"

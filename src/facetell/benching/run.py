@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import re
 from collections.abc import Mapping
 from importlib import metadata
 from multiprocessing import connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from facetell.benching.cell import FAILURE, RESULT, Job, run_job
@@ -21,9 +19,10 @@ from facetell.errors import DataError, FacetellError, UsageError
 from facetell.faceset.table import INFO_FILE, FaceSet
 from facetell.files import sha256_of
 from facetell.ingest.prepare import prepare
-from facetell.media.workers import process_context
+from facetell.media.processes import Process, start_process
 from facetell.progress import Progress, ShowProgress, Step, callback
 from facetell.results import BenchResult
+from facetell.threads import usable_cores
 
 __all__ = ["bench"]
 
@@ -73,7 +72,7 @@ def _jobs(wanted: int | None) -> int:
         return wanted
     import torch
 
-    return 1 if torch.cuda.is_available() else os.cpu_count() or 1
+    return 1 if torch.cuda.is_available() else usable_cores()
 
 
 def _faceset(source: Source, data: Path, out: Path) -> FaceSet | str:
@@ -102,7 +101,7 @@ class _Queue:
 
     def __init__(self, plan: Spec, facesets: Mapping[str, FaceSet | str], data: Path, out: Path, at_once: int) -> None:
         self.facesets, self.data, self.out, self.at_once = facesets, data, out, at_once
-        self.threads = max(1, (os.cpu_count() or 1) // at_once)
+        self.threads = max(1, usable_cores() // at_once)
         self.jobs: dict[Cell, Job] = {}
         self.reasons: dict[Cell, str] = {}
         self.keys: dict[Cell, str] = {}
@@ -161,9 +160,8 @@ class _Queue:
         """Do all jobs that are not done, each as soon as the one it starts from is."""
         waiting = {cell: job for cell, job in self.jobs.items() if not (job.folder / RESULT).exists()}
         total = len(self.jobs)
-        running: dict[Cell, tuple[BaseProcess, connection.Connection]] = {}
+        running: dict[Cell, Process] = {}
         said: dict[str, str] = {}
-        context = process_context(*_IMPORTED)
         try:
             while waiting or running:
                 for cell in list(waiting):
@@ -173,25 +171,20 @@ class _Queue:
                         self.reasons[cell] = f"its start failed: {self.reasons[cell.start]}"
                         del waiting[cell]
                     elif cell.start not in waiting and cell.start not in running:
-                        ours, theirs = context.Pipe(duplex=False)
-                        process = context.Process(target=run_job, args=(waiting.pop(cell), theirs))
-                        process.start()
-                        theirs.close()
-                        running[cell], said[cell.name] = (process, ours), "starting"
-                connection.wait([line for _, line in running.values()], timeout=1.0)
-                for cell, (process, line) in list(running.items()):
-                    if _heard(line, said, cell.name):
+                        running[cell] = start_process(run_job, waiting[cell], preload=_IMPORTED)
+                        said[cell.name] = "starting"
+                        del waiting[cell]
+                connection.wait([process.connection for process in running.values()], timeout=1.0)
+                for cell, process in list(running.items()):
+                    if _heard(process.connection, said, cell.name):
                         continue
-                    process.join()
                     del running[cell], said[cell.name]
-                    self._finished(cell, process.exitcode)
+                    self._finished(cell, process.wait())
                 note = "; ".join(f"{name}: {at}" for name, at in said.items())
                 progress(Step("bench", total - len(waiting) - len(running), total, "cells", note))
         finally:
-            for process, _ in running.values():
-                process.terminate()
-            for process, _ in running.values():
-                process.join()
+            for process in running.values():
+                process.end()
 
     def _finished(self, cell: Cell, exit_code: int | None) -> None:
         folder = self.jobs[cell].folder
@@ -212,6 +205,6 @@ def _heard(line: connection.Connection, said: dict[str, str], name: str) -> bool
     try:
         while line.poll():
             said[name] = line.recv()
-    except EOFError:
+    except (EOFError, OSError):
         return False
     return True

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from facetell import __version__
 from facetell.allocator import tune_allocator
 from facetell.detector.bundle import identity_of, read_description
 from facetell.detector.calibration import deciders_of
@@ -26,6 +25,7 @@ from facetell.media.frame_choice import Choice, Spread, parse
 from facetell.media.walk import find_files
 from facetell.media.workers import Failure, guarded_map, seconds_for
 from facetell.progress import Progress, Step, silent
+from facetell.threads import usable_cores
 
 __all__ = ["Judging", "failed", "judge_files", "seen"]
 
@@ -54,7 +54,7 @@ class Judging:
         if model is not None and Path(model).is_file():
             model = sha256_of(Path(model))
         decides = (
-            __version__,
+            metadata.version("facetell"),
             identity_of(Path(self.detector)),
             self.at,
             self.prevalence,
@@ -83,7 +83,7 @@ def judge_files(
     """
     description = read_description(Path(how.detector))
     deciders_of(description, how.at, how.prevalence)
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     workers = max(1, min(workers or cores, len(files)))
 
     def seconds(path: str) -> float:
@@ -146,7 +146,7 @@ class _Worker:
 
 
 def _keep(how: Judging, threads: int) -> None:
-    _Worker.how, _Worker.threads = how, threads
+    _Worker.how, _Worker.threads, _Worker.judge = how, threads, None
 
 
 def _work(work: Callable[[Judge, Path], Any], path: str) -> Any:

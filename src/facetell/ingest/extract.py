@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
@@ -42,6 +41,7 @@ from facetell.media.workers import Failure, guarded_map, seconds_for
 from facetell.pixels.encode import encode
 from facetell.pixels.opening import FORMATS
 from facetell.progress import Progress, Step, silent
+from facetell.threads import usable_cores
 
 __all__ = ["Extraction", "Plan", "extract"]
 
@@ -123,7 +123,7 @@ def extract(
     results = guarded_map(
         _work,
         jobs,
-        workers or os.cpu_count() or 1,
+        workers or usable_cores(),
         lambda job: seconds_for(Path(job.path), few_frames=isinstance(extraction.frames, Spread)),
         initializer=_start_worker,
         initargs=(extraction,),

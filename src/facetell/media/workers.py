@@ -6,34 +6,34 @@ takes over.
 
 from __future__ import annotations
 
-import collections
-import contextlib
 import itertools
-import multiprocessing
+import logging
 import os
 import pickle
+import queue
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-from facetell.errors import FacetellError, MissingExtraError
+from facetell.errors import FacetellError
+from facetell.media.processes import NoProcessError, Process, start_process
 from facetell.pixels import hide_metadata_warnings
+from facetell.threads import ordered
 
-if TYPE_CHECKING:
-    from pebble import ProcessPool
+__all__ = ["Failure", "guarded_map", "seconds_for"]
 
-__all__ = ["Failure", "guarded_map", "process_context", "seconds_for"]
+log = logging.getLogger("facetell")
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _GRACE = 120.0  # s for a worker to start on two busy cores; beyond it, one that says nothing is taken for dead
+_GONE = (EOFError, OSError)
 
 
 @dataclass(frozen=True)
@@ -69,54 +69,117 @@ def guarded_map(
     ``initializer``, items and results must be picklable; ``initializer`` runs in each new worker, where its exception
     is fatal.
 
-    Results do not depend on ``workers``, unless ``seconds`` is so short that the load of the machine decides.
+    Results do not depend on ``workers``, unless ``seconds`` is so short that the load of the machine decides. Where no
+    process can be started, which is logged, all is done in this one: then nothing guards it.
 
     Raises:
         Exception: whatever ``function`` raises, when the item's turn comes; the rest is given up.
-        FacetellError: workers cannot be started (an ``initializer`` that fails, no memory).
-        MissingExtraError: pebble is not installed.
+        FacetellError: a worker does not get ready (an ``initializer`` that fails, no memory).
     """
-    try:
-        from pebble import ProcessPool
-    except ImportError:
-        raise MissingExtraError("reading photos and videos in workers", "media") from None
-    context = process_context(__name__, function.__module__, *preload)
-    pool = ProcessPool(workers, initializer=_start, initargs=(initializer, initargs), context=context)
-    waiting: collections.deque[tuple[Item, Future[Result | Failure | _Raised], float]] = collections.deque()
     source = iter(items)
-    longest = 0.0
+    first = list(itertools.islice(source, 1))
+    if not first:
+        return
+    crew = _Crew((function, initializer, initargs), (__name__, function.__module__, *preload))
     try:
+        crew.hire()
+    except NoProcessError as error:
+        log.warning("%s: all is done in this one, which ends if a file crashes its reader", error.message)
+        yield from _here(function, [*first, *source], initializer, initargs)
+        return
+    every = itertools.chain(first, source)
+    yield from ordered(
+        lambda item: (item, crew.do(item, seconds(item))), every, workers, "facetell-workers", stop=crew.dismiss
+    )
+
+
+class _Crew:
+    """Workers that wait for items, as many as there are threads that have some done."""
+
+    def __init__(self, task: tuple[Any, ...], preload: tuple[str, ...]) -> None:
+        self._task, self._preload = task, tuple(name for name in preload if name != "__main__")
+        self._free: queue.SimpleQueue[Process] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._all: set[Process] = set()
+        self._dismissed = False
+
+    def hire(self) -> None:
+        """Have one more worker waiting. Raises ``FacetellError``."""
+        worker = start_process(_serve, *self._task, preload=self._preload)
+        with self._lock:
+            self._all.add(worker)
+            if self._dismissed:
+                worker.end()
+        try:
+            ready = worker.connection.recv() if worker.connection.poll(_GRACE) else f"none got ready in {_GRACE:g} s"
+        except _GONE:
+            ready = f"one ended with exit code {self._fire(worker)}"
+        if ready is not None:
+            self._fire(worker)
+            raise (
+                ready
+                if isinstance(ready, FacetellError)
+                else FacetellError(f"worker processes cannot be started: {ready}")
+            )
+        self._free.put(worker)
+
+    def do(self, item: Any, seconds: float) -> Any:
+        """What a worker makes of an item, or a `Failure`. Raises what it raised."""
+        worker = self._sent(item)
+        try:
+            if not worker.connection.poll(seconds):
+                self._fire(worker)
+                return Failure("timeout", f"took longer than {seconds:g} s")
+            result = worker.connection.recv()
+        except _GONE:
+            return Failure("crashed", f"the worker ended with exit code {self._fire(worker)}")
+        self._free.put(worker)
+        return _given(result)
+
+    def _sent(self, item: Any) -> Process:
+        """A worker that has taken the item; one that died while it waited is of no matter."""
         while True:
-            for item in itertools.islice(source, 2 * workers - len(waiting)):
-                limit = seconds(item)
-                longest = max(longest, limit)
-                try:
-                    future: Future[Any] = pool.schedule(partial(_call, function), args=(item,), timeout=limit)
-                except RuntimeError as error:  # no worker came up
-                    raise FacetellError(f"worker processes cannot be started: {error}") from None
-                waiting.append((item, future, limit))
-            if not waiting:
-                return
-            item, oldest, limit = waiting.popleft()
-            # The item before this one in its worker's queue may use up its own time first.
-            result = _wait(oldest, limit, longest + limit + _GRACE)
-            if isinstance(result, _Raised):
-                result.error.add_note(result.text)
-                raise result.error
-            yield item, result
-    finally:
-        _stop(pool)
+            try:
+                worker = self._free.get_nowait()
+            except queue.Empty:
+                self.hire()
+                continue
+            try:
+                worker.connection.send(item)
+                return worker
+            except _GONE:
+                self._fire(worker)
+
+    def _fire(self, worker: Process) -> int:
+        with self._lock:
+            if worker not in self._all:
+                return 0
+            self._all.discard(worker)
+            return worker.end()
+
+    def dismiss(self) -> None:
+        """End all workers, now and to come."""
+        self._dismissed = True
+        for worker in list(self._all):
+            self._fire(worker)
 
 
-def process_context(*preload: str) -> Any:
-    """How worker processes start, with the modules ``preload`` imported: never by a bare fork, which copies locks held by
-    torch's threads."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    # Heavy imports happen once in the server, so that a worker's successor is there in no time.
-    context.set_forkserver_preload([name for name in preload if name != "__main__"])
-    return context
+def _serve(
+    connection: Connection,
+    function: Callable[[Item], Result],
+    initializer: Callable[..., None] | None,
+    initargs: tuple[Any, ...],
+) -> None:
+    """In a worker: do item after item."""
+    ready = None
+    try:
+        _start(initializer, initargs)
+    except Exception as error:
+        traceback.print_exc()
+        ready = _travelling(error)
+    connection.send(ready)
+    while True:
+        connection.send(_call(function, connection.recv()))
 
 
 def _start(initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> None:
@@ -134,38 +197,39 @@ def _start(initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -
 
 
 def _call(function: Callable[[Item], Result], item: Item) -> Result | Failure | _Raised:
-    """Run in the worker. Exceptions travel as values: pebble's own `TimeoutError` must not be mistaken for theirs."""
+    """Run in the worker. Exceptions travel as values."""
     try:
         return function(item)
     except MemoryError:
         return Failure("crashed", "out of memory")
     except Exception as error:
-        text = traceback.format_exc()
-        try:
-            pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes, of a moment ago
-        except Exception:
-            error = RuntimeError(f"{type(error).__name__}: {error}")
-        return _Raised(error, text)
+        return _Raised(_travelling(error), traceback.format_exc())
 
 
-def _wait(future: Future[Result | Failure | _Raised], seconds: float, patience: float) -> Result | Failure | _Raised:
-    from pebble import ProcessExpired
-
+def _travelling(error: Exception) -> Exception:
+    """The exception, or its text as one where it cannot be pickled."""
     try:
-        return future.result(patience)
-    except ProcessExpired as error:
-        return Failure("crashed", f"the worker ended with exit code {error.exitcode}")
-    except TimeoutError:
-        return Failure("timeout", f"took longer than {seconds:g} s")
-    except BrokenProcessPool as error:
-        raise FacetellError(f"worker processes cannot be started: {error}") from None
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes, of a moment ago
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
 
 
-def _stop(pool: ProcessPool) -> None:
-    """End all workers now."""
-    pool.stop()  # type: ignore[no-untyped-call]
-    with contextlib.suppress(BrokenProcessPool, RuntimeError):
-        pool.join()
+def _given(result: Any) -> Any:
+    if isinstance(result, _Raised):
+        result.error.add_note(result.text)
+        raise result.error
+    return result
+
+
+def _here(
+    function: Callable[[Item], Result], items: Iterable[Item], initializer: Callable[..., None] | None, initargs: Any
+) -> Iterator[tuple[Item, Result | Failure]]:
+    """In this process."""
+    if initializer is not None:
+        initializer(*initargs)
+    for item in items:
+        yield item, _given(_call(function, item))
 
 
 def seconds_for(path: Path, *, few_frames: bool) -> float:

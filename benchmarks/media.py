@@ -279,7 +279,7 @@ from pathlib import Path
 import torch
 from facetell.media.frame_choice import Spread
 from facetell.media.limits import Limits
-from facetell.media.video import frames
+from facetell.media.frames import frames
 from facetell.detector.detector import Detector
 from facetell.detector.judge import Judge
 imported, imported_busy = time.perf_counter() - began, time.process_time()

@@ -15,7 +15,7 @@ from conftest import picture_bytes
 from PIL import Image, ImageCms
 
 from facetell.media.frame_choice import All
-from facetell.media.video import frames
+from facetell.media.frames import frames
 from facetell.pixels.decode import as_pixels, decode, read_picture
 
 BENCHMARK = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "colour.py"))

@@ -27,8 +27,8 @@ from facetell.ingest import extract as extracting
 from facetell.ingest.extract import Extraction
 from facetell.ingest.prepare import prepare
 from facetell.media.frame_choice import All, Spread
+from facetell.media.frames import frames
 from facetell.media.limits import Limits
-from facetell.media.video import frames
 from facetell.pixels.decode import read_picture
 from facetell.progress import Step
 

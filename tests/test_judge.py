@@ -28,8 +28,8 @@ from facetell.detector.judge import Judge
 from facetell.detector.verdict import STATUSES, FaceVerdict, FileStamp, TrackVerdict, Verdict
 from facetell.errors import BundleError, UsageError
 from facetell.media.frame_choice import All, Spread
+from facetell.media.frames import frames
 from facetell.media.limits import Limits
-from facetell.media.video import frames
 from facetell.media.walk import find_files
 from facetell.pixels.decode import read_picture
 from facetell.reporting.annotate import annotate, annotated_names

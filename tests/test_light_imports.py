@@ -14,7 +14,7 @@ def test_finding_faces_and_decoding_need_no_torch() -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8)).save(buffer, "JPEG")
     code = (
-        "import sys, facetell.faces.finding, facetell.media.video; from facetell.ingest import extract; "
+        "import sys, facetell.faces.finding, facetell.media.frames; from facetell.ingest import extract; "
         f"from facetell.pixels import decode; decode.resize(decode.decode({buffer.getvalue()!r}), 4); "
         "sys.exit('torch' in sys.modules or 'torchvision' in sys.modules)"
     )

@@ -14,10 +14,11 @@ from clips import HEIGHT, WIDTH, av, clip, numbered, open_video, silence
 from conftest import picture_bytes
 
 from facetell.errors import MediaError
+from facetell.media.frame import Account, Frame
 from facetell.media.frame_choice import All, Choice, Spread
+from facetell.media.frames import frames
 from facetell.media.kind import kind_of, kind_of_bytes
 from facetell.media.limits import Limits
-from facetell.media.video import Account, Frame, frames
 
 
 def read(path: Path, choice: Choice | None = None, **options: Any) -> tuple[list[Frame], Account]:
@@ -171,7 +172,7 @@ def test_sound_only_and_a_song_with_its_cover(tmp_path: Path) -> None:
         (b"#EXTM3U\nhttp://example.org/a.ts", None),
         (b"ffconcat version 1.0\nfile a.mp4", None),
         (b"BMW is a car and no bitmap", None),
-        (b"\0\0\0\x18ftypcrx ", None),
+        (b"\0\0\0\x18ftypcrx ", "picture"),
         (b"\0\0\0\x18ftypheic", "picture"),
         (b"\0\0\0\x18ftypavif", "picture"),
         (b"\0\0\0\x18ftypisom", "video"),

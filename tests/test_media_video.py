@@ -11,9 +11,10 @@ import pytest
 from clips import HEIGHT, RATE, WIDTH, av, clip, number_of, numbered, open_video
 
 from facetell.errors import MissingExtraError
+from facetell.media.frame import Account, Frame
 from facetell.media.frame_choice import All, Choice, Every, Spread
+from facetell.media.frames import Frames, frames
 from facetell.media.kind import kind_of
-from facetell.media.video import Account, Frame, Frames, frames
 
 
 def read(path: Path, choice: Choice | None = None, **options: Any) -> tuple[list[Frame], Account]:

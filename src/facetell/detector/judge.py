@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facetell.detector.pooling import PooledTrack, pool
-from facetell.detector.verdict import FaceVerdict, TrackVerdict, Verdict, status_of
+from facetell.detector.verdict import FaceVerdict, StreamVerdict, TrackVerdict, Verdict, status_of
 from facetell.errors import MediaError, MissingExtraError, UsageError
 from facetell.media.limits import read_bytes
 from facetell.pixels.decode import decode, read_picture, resize
@@ -51,6 +51,7 @@ class _Sighting:
     reason: str | None
     crop: npt.NDArray[np.uint8]
     scene: int = 0
+    stream: int | None = None
 
 
 class Judge:
@@ -156,13 +157,14 @@ class Judge:
             logits.append(self._logits(sightings[-waiting:]))
         done = np.concatenate(logits) if logits else np.zeros(0, dtype=np.float32)
         verdict = self._sum_up(path, sightings, reading.kind, reading.shots, done)
-        return _told(verdict, reading.missing, reading.note, reading.seconds)
+        streams = [StreamVerdict(each.stream, each.frames, each.seconds) for each in reading.streams]
+        return replace(_told(verdict, reading.missing, reading.note, reading.seconds), streams=streams)
 
     def _of_frame(self, shot: Shot) -> Iterator[_Sighting]:
         for found in shot.faces:
             crop = resize(self._stored(found.crop), self.detector.size)
             frame = None if shot.time is None else shot.index
-            yield _Sighting(found.face, frame, shot.time, found.quality, found.reason, crop, shot.scene)
+            yield _Sighting(found.face, frame, shot.time, found.quality, found.reason, crop, shot.scene, shot.stream)
 
     def _stored(self, crop: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """The crop as training saw it: through the same JPEG, if the face set was stored as such."""
@@ -264,6 +266,7 @@ def _face(sighting: _Sighting, track: int, logit: float, score: float | None) ->
         score=score,
         used=sighting.reason is None,
         reason=sighting.reason,
+        stream=sighting.stream,
     )
 
 
@@ -274,8 +277,8 @@ def _track(
     times = [face.time for face in faces if face.time is not None]
     start, end = (min(times), max(times)) if times else (None, None)
     window = (float(seen.min()), float(seen.max())) if times else None
-    said = (decider.score(track.logit), decider.decision(track.logit)) if decider else (None, None)
-    return TrackVerdict(track.number, len(faces), start, end, window, track.logit, *said)
+    score, decision = (decider.score(track.logit), decider.decision(track.logit)) if decider else (None, None)
+    return TrackVerdict(track.number, len(faces), start, end, window, track.logit, score, decision, faces[0].stream)
 
 
 def _tracks(sightings: list[_Sighting]) -> npt.NDArray[np.int64]:

@@ -34,11 +34,11 @@ def status_of(reason: str) -> str:
 class FaceVerdict:
     """One face in one frame.
 
-    ``frame`` and ``time`` (s) are None in a picture; ``box`` (left, top, width, height) and ``landmarks`` (five x, y)
-    in pixels of the frame as shown, None where the whole picture was taken as a crop; ``face_score`` the face
-    detector's certainty and ``quality`` 0..1; ``used``: whether it counts for its ``track`` and the file, else ``reason``
-    says why not; ``logit``: of the network, higher = more fake; ``score``: calibrated probability of fake, None from a
-    detector that is uncalibrated.
+    ``frame``, ``time`` (s) and the video ``stream`` are None in a picture; ``box`` (left, top, width, height) and
+    ``landmarks`` (five x, y) in pixels of the frame as shown, None where the whole picture was taken as a crop;
+    ``face_score`` the face detector's certainty and ``quality`` 0..1; ``used``: whether it counts for its ``track`` and
+    the file, else ``reason`` says why not; ``logit``: of the network, higher = more fake; ``score``: calibrated
+    probability of fake, None from a detector that is uncalibrated.
     """
 
     frame: int | None
@@ -52,6 +52,7 @@ class FaceVerdict:
     score: float | None
     used: bool = True
     reason: str | None = None
+    stream: int | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,16 @@ class TrackVerdict:
     logit: float
     score: float | None
     decision: str | None
+    stream: int | None = None
+
+
+@dataclass(frozen=True)
+class StreamVerdict:
+    """A video stream that was looked at: its number in the file, how many ``frames`` of it, its length in ``seconds``."""
+
+    stream: int
+    frames: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -113,10 +124,10 @@ class Verdict:
     ``threshold``: scores from here on are called fake; ``operating_point``: its name; ``unsure``: the band (low,
     high), None where the detector has none; ``prevalence``: share of fakes the scores are meant for, None as in its
     calibration data; ``reason``: why there is no decision, or what is missing; ``kind``: picture or video; ``note``: what
-    was chosen of the file; ``frames``: looked at; ``seconds``: length of a video; ``window``: its seconds (from,
-    to) that decide; ``detector``: the identity of the one that
-    judged, "" for one that was never written. From `facetell.detect` alone: ``settings``, a hash of all that decides a
-    verdict beside the file; ``file``, what was judged, if it was; ``pictures``, names of those drawn of it.
+    was chosen of the file; ``frames``: looked at; ``seconds``: length of a video or animation; ``window``: its seconds
+    (from, to) that decide; ``streams``: what was looked at of it; ``detector``: the identity of the one that judged, ""
+    for one that was never written. From `facetell.detect` alone: ``settings``, a hash of all that decides a verdict
+    beside the file; ``file``, what was judged, if it was; ``pictures``, names of those drawn of it.
     """
 
     path: str
@@ -141,6 +152,7 @@ class Verdict:
     pictures: list[str] = field(default_factory=list)
     faces: list[FaceVerdict] = field(default_factory=list)
     tracks: list[TrackVerdict] = field(default_factory=list)
+    streams: list[StreamVerdict] = field(default_factory=list)
 
     @property
     def judged(self) -> bool:

@@ -17,15 +17,16 @@ from facetell.faces.face import Face, FaceDetector
 from facetell.faces.load import load_face_detector
 from facetell.faces.quality import FaceRule, judge
 from facetell.faces.scenes import Scenes
+from facetell.media.frame import Frame
 from facetell.media.frame_choice import Choice, Spread
+from facetell.media.frames import Frames, frames
 from facetell.media.kind import Kind, kind_of
 from facetell.media.limits import Limits, read_bytes
-from facetell.media.video import Frame, Frames, frames
 from facetell.pixels.decode import read_picture
 from facetell.pixels.opening import MAX_BYTES
 from facetell.threads import ordered
 
-__all__ = ["FaceFinder", "Finding", "FoundFace", "Reading", "Shot"]
+__all__ = ["FaceFinder", "Finding", "FoundFace", "Reading", "Shot", "Stream"]
 
 CROP_SIZE = 512
 
@@ -71,20 +72,32 @@ class FoundFace:
 
 @dataclass(frozen=True)
 class Shot:
-    """One picture, or one chosen frame of a video: number, time in s (None for a picture), pixels, faces, number of its scene."""
+    """One picture, or one chosen frame of a video: number, time in s (None for a picture), pixels, faces, number of its
+    scene, video stream (None for a picture)."""
 
     index: int
     time: float | None
     pixels: NDArray[np.uint8]
     faces: list[FoundFace]
     scene: int = 0
+    stream: int | None = None
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A video stream that was looked at: its number in the file, how many frames of it, its length in s."""
+
+    stream: int
+    frames: int
+    seconds: float
 
 
 class Reading:
     """Iterates over the shots of one file, once; afterwards says what was missing.
 
-    ``missing``: what of the file could not be read, in words, empty if nothing; ``note``: what was chosen of it (the
-    first of several frames); ``seconds``: length of a video; ``shots``: how many were given.
+    ``missing``: what of the file could not be read, in words, empty if nothing; ``note``: what was chosen of it and what
+    is wrong with it; ``seconds``: length of a video; ``streams``: those of it that were looked at;
+    ``shots``: how many were given.
     """
 
     def __init__(self, kind: Kind, read: Callable[[Reading], Iterator[Shot]]) -> None:
@@ -92,6 +105,7 @@ class Reading:
         self.missing = ""
         self.note = ""
         self.seconds: float | None = None
+        self.streams: list[Stream] = []
         self.shots = 0
         self._read = read
 
@@ -151,9 +165,10 @@ class FaceFinder:
         video = frames(path, self.choice, self.limits, threads=self.threads)
         scene = Scenes()
         for frame, faces in self._looked_at(video):
-            yield Shot(frame.index, frame.time, frame.pixels, faces, scene(frame.pixels))
-        reading.missing = video.account.missing
-        reading.seconds = video.account.seconds
+            yield Shot(frame.index, frame.time, frame.pixels, faces, scene(frame.pixels), frame.stream)
+        reading.missing, reading.note = video.missing, video.note
+        reading.seconds = max(account.seconds for account in video.accounts)
+        reading.streams = [Stream(one.stream, one.given, one.seconds) for one in video.accounts]
 
     def _looked_at(self, video: Frames) -> Iterator[tuple[Frame, list[FoundFace]]]:
         """Frames in order with their faces, some looked at while the next ones are decoded.

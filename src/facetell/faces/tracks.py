@@ -69,10 +69,16 @@ def link_rows(
     A track ends with its scene; a scene of fewer than three frames goes with the one before, for so few faces say little
     by themselves. Frames without a face are not known here, so a face may have been away for longer than `link` says.
     Frames more than a second apart (a long film, few frames) cannot be linked by place: then the largest face of each
-    frame of a scene makes its first track, the second largest its second, and so on.
+    frame of a scene makes its first track, the second largest its second, and so on. Where time steps back,
+    another video stream of the file begins, and with it other tracks.
     """
     if not len(frames):
         return np.zeros(0, dtype=np.int64)
+    stop = next((index for index in range(1, len(times)) if times[index] < times[index - 1]), None)
+    if stop is not None:
+        parts = slice(stop), slice(stop, None)
+        shown, others = (link_rows(frames[part], times[part], faces[part], scenes[part]) for part in parts)
+        return np.concatenate([shown, shown.max() + 1 + others])
     bounds = [index for index in range(len(frames)) if index == 0 or frames[index] != frames[index - 1]]
     shots = [list(faces[a:b]) for a, b in zip(bounds, [*bounds[1:], len(frames)], strict=True)]
     gaps = np.diff([times[index] for index in bounds])

@@ -52,8 +52,8 @@ class Report:
     """The result for one photo or video: its kind, how many frames were searched, how many faces were kept.
 
     ``skips``: (reason, detail) for each frame without a face and each face not used; ``error``: (reason, detail) when
-    nothing of the file could be used; ``missing``: which part of it could not be read; ``note``: which picture of
-    several was taken.
+    nothing of the file could be used; ``missing``: which part of it could not be read; ``note``: which picture or
+    streams of several were looked at, and what is wrong without changing a pixel.
     """
 
     key: str

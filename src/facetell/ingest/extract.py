@@ -277,6 +277,7 @@ def _account(reports: list[Report]) -> dict[str, Any]:
         "without_faces": sum(not report.faces and not report.error for report in reports),
         "unusable": dict(sorted(unusable.items())),
         "truncated": sum(bool(report.missing) for report in reports),
+        "notes": dict(sorted(Counter(report.note for report in reports if report.note).items())),
         "frames": sum(report.frames for report in reports),
         "faces": sum(report.faces for report in reports),
     }

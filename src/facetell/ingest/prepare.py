@@ -25,7 +25,7 @@ from facetell.ingest.assemble import Task, assemble
 from facetell.ingest.layouts import find_layout, get_layout
 from facetell.ingest.ready_crops import look_at_all
 from facetell.ingest.sources import find_rows
-from facetell.media.kind import kind_of
+from facetell.media.kind import is_animation, kind_of
 from facetell.progress import ShowProgress, callback
 
 if TYPE_CHECKING:
@@ -129,10 +129,11 @@ def _rows(source: Path, subfolders: str, layout: str | None, options: Mapping[st
 
 
 def _has_video(rows: Rows) -> bool:
-    """Whether one of the files is a video, told by its first bytes."""
+    """Whether one of the files is a video, told by its first bytes; animations are refused among face crops."""
     for row in range(len(rows)):
         with suppress(MediaError):
-            if kind_of(rows.full_path(row)) == "video":
+            path = rows.full_path(row)
+            if kind_of(path) == "video" and not is_animation(path):
                 return True
     return False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from facetell.errors import DataError, ImageError
 from facetell.faceset.rows import Rows, Skipped
 from facetell.ingest.assemble import Crops
+from facetell.media.delays import is_animated
 from facetell.pixels.decode import decode, probe
 from facetell.pixels.opening import FORMATS, MAX_BYTES
 from facetell.progress import Progress, Step
@@ -72,6 +74,10 @@ def _look_at(path: Path) -> tuple[bytes, int, int, int] | ImageError:
     """(sha256, format code, width, height) of a picture that decodes, or why it does not."""
     try:
         data = _read(path)
+        if is_animated(io.BytesIO(data)):
+            raise ImageError(
+                "an animation is not one face crop; --faces find looks at its frames", reason="unsupported"
+            )
         info = probe(data)
         decode(data)
     except ImageError as error:

@@ -29,10 +29,12 @@ __all__ = [
     "Deadline",
     "Declared",
     "check_size",
+    "count_streams",
     "declared",
     "opened",
     "orientation_of",
     "packets",
+    "place_of",
     "reading",
     "stamp_of",
 ]
@@ -98,11 +100,13 @@ def _text(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def opened(path: Path, limits: Limits) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """The open file and its video stream, both checked against the limits by what the headers say.
+def opened(path: Path, limits: Limits, number: int = 0) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """The open file and a video stream of it, both checked against the limits by what the headers say.
+
+    ``number``: 0 for the stream that a player shows, then the others in the file's order.
 
     Raises:
-        MediaError: see `facetell.media.video.frames`.
+        MediaError: see `facetell.media.frames.frames`.
         MissingExtraError: PyAV is not installed.
     """
     try:
@@ -132,7 +136,7 @@ def opened(path: Path, limits: Limits) -> Iterator[tuple[InputContainer, VideoSt
                     container_options={"format_whitelist": ",".join(VIDEO_FORMATS)},
                 )
             )
-            stream = _video_stream(container)
+            stream = _video_streams(container)[number]
         check_size(stream.codec_context.width, stream.codec_context.height, limits)
         head = declared(container, stream)
         seconds = head.seconds or head.file
@@ -146,8 +150,20 @@ def opened(path: Path, limits: Limits) -> Iterator[tuple[InputContainer, VideoSt
         yield container, stream
 
 
-def _video_stream(container: InputContainer) -> VideoStream:
-    """The stream a player would show; the cover picture of a song is none."""
+def count_streams(path: Path, limits: Limits) -> int:
+    """How many video streams a file has that can be opened. Raises as `opened`."""
+    with opened(path, limits) as (container, _):
+        return len(_video_streams(container))
+
+
+def place_of(container: InputContainer, stream: VideoStream) -> tuple[int, int]:
+    """The number of a video stream in the file's order, from 0, and how many there are."""
+    places = sorted(each.index for each in _video_streams(container))
+    return places.index(stream.index), len(places)
+
+
+def _video_streams(container: InputContainer) -> list[VideoStream]:
+    """All streams that move, the one a player would show first; the cover picture of a song is none."""
     import av
 
     still = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
@@ -161,7 +177,17 @@ def _video_stream(container: InputContainer) -> VideoStream:
     known = [stream for stream in moving if stream.codec_context is not None]
     if not known:
         raise MediaError("a video codec we cannot decode", reason="unsupported")
-    return max(known, key=lambda stream: bool(stream.disposition & av.stream.Disposition.default))
+    known = _sequences(known) or known
+    shown = max(known, key=lambda stream: bool(stream.disposition & av.stream.Disposition.default))
+    return [shown, *(stream for stream in known if stream is not shown)]
+
+
+def _sequences(streams: list[VideoStream]) -> list[VideoStream]:
+    """Those that move in an AVIF or HEIC sequence, which holds a still picture beside them, and transparency as grey;
+    none of a file without a still picture."""
+    stills = [stream for stream in streams if stream.duration is None and stream.frames == 1 and stream.time_base == 1]
+    grey = [stream for stream in streams if (stream.codec_context.pix_fmt or "").startswith("gray")]
+    return [stream for stream in streams if stream not in stills and stream not in grey] if stills else []
 
 
 def check_size(width: int, height: int, limits: Limits) -> None:

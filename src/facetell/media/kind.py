@@ -1,16 +1,17 @@
-"""Picture or video? Told by the first bytes; a file's name says nothing."""
+"""Picture or video? Told by the first bytes, and whether it moves; a file's name says nothing."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from facetell.errors import MediaError
+from facetell.media.delays import is_animated
 from facetell.media.limits import file_size
 from facetell.pixels.opening import AVIF_BRANDS, HEIC_BRANDS
 from facetell.pixels.raw import OTHER_RAWS
 
-__all__ = ["VIDEO_FORMATS", "Kind", "kind_of", "kind_of_bytes"]
+__all__ = ["VIDEO_FORMATS", "Kind", "is_animation", "kind_of", "kind_of_bytes"]
 
 Kind = Literal["picture", "video"]
 
@@ -42,13 +43,14 @@ _VIDEO_STARTS = (
     b"YUV4MPEG2 ",
 )
 _OTHER_BRANDS = (b"jxl ",)  # JPEG XL shares the box structure, but nobody here reads it
+_MOVING = (b"avis", b"msf1", b"hevc", b"hevx")  # sequences of AVIF and HEIC pictures
 _QUICKTIME_BOXES = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp", b"moof", b"sidx")
 _BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # sizes of the header's versions
 
 
 def kind_of(path: Path) -> Kind | None:
-    """``picture``, ``video`` or None for neither; an animated GIF is a picture, and sound alone in a video container
-    passes for a video until it is opened.
+    """``picture``, ``video`` or None for neither; an animated picture is a video, and sound alone in a video container
+    passes for one until it is opened.
 
     Raises:
         MediaError: ``missing``, ``empty``, ``unreadable``, or ``unsupported`` for what is not a regular file.
@@ -56,15 +58,38 @@ def kind_of(path: Path) -> Kind | None:
     file_size(path)
     try:
         with path.open("rb") as file:
-            return kind_of_bytes(file.read(_HEAD))
+            kind = kind_of_bytes(file.read(_HEAD))
+            return "video" if kind == "picture" and _animated(file) else kind
     except OSError as error:
         raise MediaError(f"cannot be read: {error.strerror}") from None
 
 
+def is_animation(path: Path) -> bool:
+    """Whether a file is an animated GIF, PNG or WebP.
+
+    Raises:
+        MediaError: as `kind_of`.
+    """
+    file_size(path)
+    try:
+        with path.open("rb") as file:
+            return _animated(file)
+    except OSError as error:
+        raise MediaError(f"cannot be read: {error.strerror}") from None
+
+
+def _animated(file: BinaryIO) -> bool:
+    file.seek(0)
+    return is_animated(file)
+
+
 def kind_of_bytes(head: bytes) -> Kind | None:
-    """As `kind_of`, from the first 1024 bytes of a file (fewer if it has fewer)."""
+    """As `kind_of`, from the first 1024 bytes of a file (fewer if it has fewer); an animated GIF, PNG or WebP passes for a
+    picture."""
     if head[4:8] == b"ftyp":
-        brand = head[8:12]
+        brand, all_brands = head[8:12], head[8 : int.from_bytes(head[:4], "big")]
+        if brand in _MOVING or any(all_brands[at : at + 4] in _MOVING for at in range(8, len(all_brands), 4)):
+            return "video"
         return (
             None if brand in _OTHER_BRANDS else "picture" if brand in (*HEIC_BRANDS, *AVIF_BRANDS, b"crx ") else "video"
         )

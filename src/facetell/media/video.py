@@ -12,7 +12,7 @@ detector looks for), and transparency is dropped.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,9 +30,11 @@ from facetell.media.container import (
     opened,
     orientation_of,
     packets,
+    place_of,
     reading,
     stamp_of,
 )
+from facetell.media.frame import Account, Frame
 from facetell.media.frame_choice import Choice
 from facetell.media.limits import Limits
 from facetell.pixels.decode import upright
@@ -45,101 +47,41 @@ if TYPE_CHECKING:
     from av.video.reformatter import VideoReformatter
     from av.video.stream import VideoStream
 
-__all__ = ["Account", "Frame", "Frames", "frames"]
+__all__ = ["read_video"]
 
 _UNSAID = 2  # H.273: unspecified
 _SLACK = Fraction(1, 4)  # s; headers and streams differ by less even in whole files
 
 
-@dataclass(frozen=True)
-class Frame:
-    """One frame: ``index`` among the decoded ones from 0, ``time`` in s since the first one, ``pixels`` uint8
-    (H, W, 3) RGB, upright, C order."""
+def read_video(
+    path: Path, choice: Choice, limits: Limits, threads: int, deadline: Deadline, number: int = 0, first: int = 0
+) -> Generator[Frame, None, Account]:
+    """The chosen frames of one video stream; ``first`` is the index of its first frame.
 
-    index: int
-    time: float
-    pixels: NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Account:
-    """What came out of a video: frames ``decoded`` and frames ``given`` to the caller, ``corrupt`` packets that could
-    not be decoded, ``seconds`` of video reached, and those ``declared`` (None if the file does not say)."""
-
-    decoded: int
-    given: int
-    corrupt: int
-    seconds: float
-    declared: float | None
-    truncated: bool
-
-    @property
-    def missing(self) -> str:
-        """What is missing, in words; empty if nothing is."""
-        parts = []
-        if self.truncated:
-            whole = f" of {self.declared:.1f} s" if self.declared is not None else ""
-            parts.append(f"truncated: ends after {self.seconds:.1f} s{whole}")
-        if self.corrupt:
-            parts.append(f"{self.corrupt} corrupt packet{'s' if self.corrupt > 1 else ''} skipped")
-        return "; ".join(parts)
-
-
-def frames(path: Path, choice: Choice, limits: Limits | None = None, *, threads: int = 1) -> Frames:
-    """The chosen frames of a video, to be iterated over once and then asked for their `Frames.account`.
-
-    Nothing is read before the iteration. ``threads`` decode; more than one changes the speed and nothing else.
+    ``number``: 0 for the stream that a player shows, then the others in the file's order.
 
     Raises:
-        MediaError: in the iteration: ``missing``, ``empty``, ``unsupported`` (no video in it, or none we read),
-            ``unreadable`` (damaged, or no frame can be decoded), ``too_large``, ``too_long`` or ``timeout``.
-        MissingExtraError: likewise: PyAV is not installed.
+        MediaError: see `facetell.media.frames.frames`.
+        MissingExtraError: PyAV is not installed.
     """
-    return Frames(path, choice, limits or Limits(), threads)
-
-
-class Frames:
-    """Iterator over the chosen frames of one video; see `frames`."""
-
-    def __init__(self, path: Path, choice: Choice, limits: Limits, threads: int) -> None:
-        self._account: Account | None = None
-        self._iterator = self._read(path, choice, limits, threads)
-
-    def __iter__(self) -> Iterator[Frame]:
-        return self._iterator
-
-    def __next__(self) -> Frame:
-        return next(self._iterator)
-
-    def close(self) -> None:
-        """Stop early and close the file."""
-        self._iterator.close()
-
-    @property
-    def account(self) -> Account:
-        """What was read and what is missing; known once the iteration is over."""
-        assert self._account is not None, "known when the iteration is over"
-        return self._account
-
-    def _read(self, path: Path, choice: Choice, limits: Limits, threads: int) -> Generator[Frame, None, None]:
-        deadline = Deadline(limits.decode_seconds)
-        with opened(path, limits) as (container, stream):
-            scan = _scan(container, stream, limits, deadline)
-        with opened(path, limits) as (container, stream):
-            decoder = _Decoder(container, stream, threads, deadline)
-            convert = _Converter(stream, limits)
-            decoded = given = 0
-            start = Fraction(0)
-            for start, end, image in _shown(decoder, Clock(stream.time_base, scan.head.rate), scan):
-                if choice.takes(start, end, scan.seconds, scan.packets):
-                    frame = Frame(decoded, float(start), convert(image))
-                    with deadline.paused():
-                        yield frame
-                    given += 1
-                decoded += 1
-        if not decoded:
-            raise MediaError("no frame can be decoded")
-        self._account = _account(scan, decoded, given, decoder.corrupt, start)
+    with opened(path, limits, number) as (container, stream):
+        scan = _scan(container, stream, limits, deadline)
+    with opened(path, limits, number) as (container, stream):
+        place, streams = place_of(container, stream)
+        decoder = _Decoder(container, stream, threads, deadline)
+        convert = _Converter(stream, limits)
+        decoded = given = 0
+        start = Fraction(0)
+        for start, end, image in _shown(decoder, Clock(stream.time_base, scan.head.rate), scan):
+            if choice.takes(start, end, scan.seconds, scan.packets):
+                frame = Frame(first + decoded, float(start), convert(image), place)
+                with deadline.paused():
+                    yield frame
+                given += 1
+            decoded += 1
+    if not decoded:
+        raise MediaError("no frame can be decoded")
+    return replace(_account(scan, decoded, given, decoder.corrupt, start), stream=place, streams=streams)
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,11 @@ from PIL import Image, ImageFile, ImageOps
 from facetell.errors import ImageError, UsageError
 from facetell.pixels.colour import Colour, as_srgb, colour_of
 from facetell.pixels.jpeg import ENDINGS, all_scans
-from facetell.pixels.opening import Source, open_header, open_source, unreadable
+from facetell.pixels.opening import Source, check_size, open_header, open_source, unreadable
+from facetell.pixels.png import NO_END
 
 __all__ = [
+    "Film",
     "ImageInfo",
     "Picture",
     "as_pixels",
@@ -131,6 +133,38 @@ def read_picture(data: bytes) -> Picture:
 
 def _is_truncated(error: ImageError) -> bool:
     return error.reason == "unreadable" and error.message.startswith("truncated")
+
+
+class Film:
+    """The frames of an animation, to be gone through in order; ``notes`` as `Picture.note`, ``cut``: the end is missing,
+    ``frames``: how many a PNG says there are, else None."""
+
+    def __init__(self, data: bytes) -> None:
+        self._image, self._source = open_source(data)
+        self._orientation = _still_to_turn(self._image, self._source)
+        self._first = int(bool(self._image.info.get("default_image")))  # a PNG's picture for who shows no animation
+        self.notes = [note for note in self._source.notes if note != NO_END]
+        self.cut = self._source.cut
+        self.frames = getattr(self._image, "n_frames", 1) - self._first if self._image.format == "PNG" else None
+
+    def seek(self, number: int) -> None:
+        """Go to a frame. Raises ``ImageError``: it cannot be decoded, or is too large."""
+        try:
+            self._image.seek(self._first + number)
+        except Exception as error:  # see open_header
+            raise unreadable(error) from None
+        check_size(*self._image.size)
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """The frame where `seek` went: uint8 (H, W, 3) sRGB, upright. Raises as `seek`."""
+        try:
+            self._image.load()
+            shown, _ = _to_rgb(self._image, self._source.colour)
+        except ImageError:
+            raise
+        except Exception as error:
+            raise unreadable(error) from None
+        return _owned(upright(np.asarray(shown), self._orientation)).copy()
 
 
 def _whole_rows(data: bytes) -> tuple[Image.Image, float] | None:
@@ -241,7 +275,7 @@ def _decode(data: bytes) -> tuple[Image.Image, int, list[str]]:
         whole = _whole_all_the_same(data, image.format, source) if _is_truncated(error) else None
         if whole is None:
             raise
-        return whole, orientation, [*source.notes, "the end of the file is missing, but no pixel"]
+        return whole, orientation, [*source.notes, NO_END]
 
 
 def _loaded(image: Image.Image) -> Image.Image:

@@ -22,6 +22,7 @@ __all__ = [
     "MAX_BYTES",
     "MAX_PIXELS",
     "Source",
+    "check_size",
     "open_header",
     "open_source",
     "unreadable",
@@ -36,7 +37,7 @@ MAX_BYTES = 64 * 2**20
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "MPO", "HEIF")
 """Formats that are read. Pillow knows more, some of which start other programs; those stay closed."""
 
-HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"mif2", b"msf1")  # ISO/IEC 23008-12
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"mif2", b"msf1")  # ISO/IEC 23008-12
 AVIF_BRANDS = (b"avif", b"avis")
 
 
@@ -58,9 +59,9 @@ def _source(data: bytes) -> Source:
         png = read_png(data)
         return Source(png.pixels, png.notes, png.text, png.cut, colour_of_png(png.colour))
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        _check_size(*(canvas(data) or (1, 1)))
-        mended, wrong = whole_box(data)
-        return Source(mended, [wrong] if wrong else [])
+        check_size(*(canvas(data) or (1, 1)))
+        mended, wrong, cut = whole_box(data)
+        return Source(mended, [wrong] if wrong else [], cut=cut)
     if data.startswith(b"\xff\xd8"):
         return Source(up_to_zeros(data))
     part = main_part(data)
@@ -102,7 +103,7 @@ def open_source(data: bytes) -> tuple[Image.Image, Source]:
         raise ImageError(f"more than {MAX_PIXELS:,} pixels, the limit", reason="unsupported") from None
     except Exception as error:  # Pillow's readers raise many kinds on hostile bytes, and none may end the process
         raise unreadable(error) from None
-    _check_size(*image.size)
+    check_size(*image.size)
     if image.format != "PNG":
         source.colour = colour_of(image, data)
     return image, source
@@ -114,7 +115,8 @@ def _opened(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN])
 
 
-def _check_size(width: int, height: int) -> None:
+def check_size(width: int, height: int) -> None:
+    """Refuse a picture above the limit, or without a pixel. Raises ``ImageError``."""
     if width * height > MAX_PIXELS:
         raise ImageError(f"{width}x{height} is more than {MAX_PIXELS:,} pixels, the limit", reason="unsupported")
     if width < 1 or height < 1:

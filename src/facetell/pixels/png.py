@@ -11,7 +11,10 @@ from dataclasses import dataclass, field
 
 from facetell.errors import ImageError
 
-__all__ = ["SIGNATURE", "Png", "inflate", "read_png"]
+__all__ = ["NO_END", "SIGNATURE", "Png", "inflate", "read_png"]
+
+NO_END = "the end of the file is missing, but no pixel"
+"""What is said of it."""
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -77,7 +80,7 @@ def read_png(data: bytes) -> Png:
         if doubtful:
             png.notes.append("wrong checksum of 'IDAT', though the pixels' own is right")
         if png.cut and whole:
-            png.notes.append("the end of the file is missing, but no pixel")
+            png.notes.append(NO_END)
             png.cut = False
     if not png.cut:
         parts.append(b"\0\0\0\0IEND\xaeB`\x82")

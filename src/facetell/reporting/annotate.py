@@ -22,7 +22,7 @@ from facetell.pixels.decode import read_picture
 from facetell.reporting.timeline import scores_over_time
 
 if TYPE_CHECKING:
-    from facetell.media.video import Frame
+    from facetell.media.frame import Frame
 
 __all__ = ["annotate", "annotated_names"]
 
@@ -69,8 +69,8 @@ def _picture(verdict: Verdict, out: Path) -> Path:
 
 def _video(verdict: Verdict, strip_out: Path, clip_out: Path) -> list[Path]:
     from facetell.media.frame_choice import All
+    from facetell.media.frames import frames
     from facetell.media.limits import Limits
-    from facetell.media.video import frames
 
     by_frame: dict[int, list[FaceVerdict]] = defaultdict(list)
     for face in verdict.faces:
@@ -86,6 +86,8 @@ def _video(verdict: Verdict, strip_out: Path, clip_out: Path) -> list[Path]:
     # Frames without a face are not in the verdict; so long after a face, one would have been looked at.
     patience = 1.5 * (verdict.seconds or 0.0) / max(1, verdict.frames)
 
+    shown = verdict.streams[0].stream if verdict.streams else 0
+
     def drawn() -> Iterator[tuple[Frame, Image.Image]]:
         current: list[FaceVerdict] = []
         seen = 0.0
@@ -98,6 +100,8 @@ def _video(verdict: Verdict, strip_out: Path, clip_out: Path) -> list[Path]:
                 thumb = _draw(frame.pixels, current, verdict, THUMB)
                 ImageDraw.Draw(thumb).text((4, thumb.height - 16), f"{frame.time:.2f} s", fill="white", font=_font(12))
                 thumbs.append(thumb)
+            if frame.stream != shown:  # the clip is of the stream that a player shows
+                continue
             yield frame, _draw(frame.pixels, current, verdict, CLIP_SIDE)
 
     _write_clip(drawn(), clip_out)

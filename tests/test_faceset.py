@@ -146,7 +146,7 @@ def test_verify_finds_a_flipped_bit(copy: Path) -> None:
 def test_a_shard_that_is_no_parquet_is_told(copy: Path) -> None:
     shard = copy / "test-00000.parquet"
     shard.write_bytes(bytes(shard.stat().st_size))
-    with pytest.raises(DataError, match=r"cannot read shard test-00000.parquet"):
+    with pytest.raises(DataError, match=r"shard test-00000.parquet cannot be read"):
         FaceSet.open(copy).labels("test")
 
 

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from facetell.errors import DataError, MissingExtraError, UsageError, near_miss
+from facetell.faceset.shard import AGAIN, Shard
 from facetell.faceset.splits import SPLITS
 from facetell.files import sha256_of
 from facetell.labels import LABELS
@@ -97,7 +97,6 @@ class FaceSet:
         info = _read_info(path)
         shards = {str(shard["file"]): int(shard["bytes"]) for shard in info["shards"]}
         present = {file.name: file.stat().st_size for file in path.glob("*.parquet")}
-        again = "prepare it again with --overwrite, or copy it again"
         for what, names in (
             ("is missing", shards.keys() - present.keys()),
             ("does not belong to it", present.keys() - shards.keys()),
@@ -108,7 +107,7 @@ class FaceSet:
         ):
             if names:
                 more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-                raise DataError(f"face set {path}: shard {min(names)}{more} {what}", hint=again)
+                raise DataError(f"face set {path}: shard {min(names)}{more} {what}", hint=AGAIN)
         return cls(path, info)
 
     @classmethod
@@ -231,7 +230,7 @@ class FaceSet:
         tables = []
         for shard, start, stop in self._overlapping(wanted):
             with self._open_shard(shard) as file:
-                table = file.read(columns=list(names), use_threads=False)
+                table = file.read(list(names))
             tables.append(table.slice(start, stop - start).select(list(names)).cast(schema))
         return pa.concat_tables(tables) if tables else schema.empty_table()
 
@@ -252,7 +251,7 @@ class FaceSet:
                     first, last = max(int(bounds[index]), start), min(int(bounds[index + 1]), stop)
                     if first >= last:
                         continue
-                    column = file.read_row_group(index, columns=["image"], use_threads=False)["image"]
+                    column = file.read(["image"], index)["image"]
                     for at in range(first, last, batch_rows):
                         size = min(batch_rows, last - at)
                         begin = int(self._starts[shard]) + at
@@ -272,7 +271,7 @@ class FaceSet:
         with self._open_shard(shard) as file:
             bounds = self._bounds(shard, file)
             index = int(np.searchsorted(bounds, inside, side="right")) - 1
-            column = file.read_row_group(index, columns=["image"], use_threads=False)["image"]
+            column = file.read(["image"], index)["image"]
         return bytes(column[inside - int(bounds[index])].as_py())
 
     def pick(self, rows: NDArray[np.int64], batch_rows: int) -> Iterator[tuple[NDArray[np.int64], list[bytes]]]:
@@ -289,7 +288,7 @@ class FaceSet:
                 bounds = self._bounds(shard, file)
                 which = np.searchsorted(bounds, wanted, side="right") - 1
                 for index in np.unique(which):
-                    column = file.read_row_group(int(index), columns=["image"], use_threads=False)["image"]
+                    column = file.read(["image"], int(index))["image"]
                     inside = wanted[which == index]
                     for at in range(0, len(inside), batch_rows):
                         part = inside[at : at + batch_rows]
@@ -303,12 +302,9 @@ class FaceSet:
         """
         for shard in self.info["shards"]:
             if sha256_of(self.path / shard["file"]) != shard["sha256"]:
-                raise DataError(
-                    f"face set {self.path}: shard {shard['file']} was changed",
-                    hint="prepare it again, or copy it again",
-                )
+                raise DataError(f"face set {self.path}: shard {shard['file']} was changed", hint=AGAIN)
         if fingerprint(self._by_hash()) != self.fingerprint:
-            raise DataError(f"face set {self.path}: its fingerprint does not fit its rows", hint="prepare it again")
+            raise DataError(f"face set {self.path}: its fingerprint does not fit its rows", hint=AGAIN)
 
     def _by_hash(self) -> Iterator[tuple[Any, ...]]:
         table = self.columns(FINGERPRINTED)
@@ -326,19 +322,14 @@ class FaceSet:
             if first < last:
                 yield shard, first - begin, last - begin
 
-    def _open_shard(self, shard: int) -> pq.ParquetFile:
-        name = self.info["shards"][shard]["file"]
-        try:
-            return pq.ParquetFile(self.path / name, memory_map=False, pre_buffer=False)
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"face set {self.path}: cannot read shard {name}: {str(error).splitlines()[0]}") from None
+    def _open_shard(self, shard: int) -> Shard:
+        return Shard(self.path, self.info["shards"][shard], SCHEMA.names)
 
-    def _bounds(self, shard: int, file: pq.ParquetFile) -> NDArray[np.int64]:
+    def _bounds(self, shard: int, file: Shard) -> NDArray[np.int64]:
         """First row of each row group within a shard, and the end."""
         bounds = self._row_groups.get(shard)
         if bounds is None:
-            sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
-            bounds = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
+            bounds = np.concatenate([[0], np.cumsum(file.sizes, dtype=np.int64)]).astype(np.int64)
             self._row_groups[shard] = bounds
         return bounds
 

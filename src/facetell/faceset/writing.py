@@ -16,8 +16,18 @@ from numpy.typing import NDArray
 
 from facetell.errors import DataError
 from facetell.faceset.rows import Skipped
+from facetell.faceset.shard import footer_hash
 from facetell.faceset.splits import SPLITS
-from facetell.faceset.table import FINGERPRINTED, FORMAT, INFO_FILE, SCHEMA, SKIPPED_FILE, VERSION, FaceSet, fingerprint
+from facetell.faceset.table import (
+    FINGERPRINTED,
+    FORMAT,
+    INFO_FILE,
+    SCHEMA,
+    SKIPPED_FILE,
+    VERSION,
+    FaceSet,
+    fingerprint,
+)
 from facetell.files import sha256_of, whole_folder, write_csv, write_error
 from facetell.labels import LABELS
 
@@ -171,6 +181,7 @@ def _write_shards(
                 "rows": written,
                 "bytes": path.stat().st_size,
                 "sha256": sha256_of(path),
+                "footer": footer_hash(path),
             }
             start += written
             number += 1
@@ -183,7 +194,12 @@ def _write_shard(path: Path, slices: Slices, start: int, stop: int, images: Iter
     compression = {name: "NONE" if name == "image" else "ZSTD" for name in SCHEMA.names}
     compression |= {f"{name}.list.element": "ZSTD" for name in ("box", "landmarks")}
     with pq.ParquetWriter(
-        path, SCHEMA, use_dictionary=texts, compression=compression, write_statistics=texts
+        path,
+        SCHEMA,
+        use_dictionary=texts,
+        compression=compression,
+        write_statistics=texts,
+        write_page_checksum=True,
     ) as writer:
         while at < stop and total < SHARD_BYTES:
             batch: list[bytes] = []

@@ -110,6 +110,16 @@ def test_a_damaged_later_frame(tmp_path: Path) -> None:
     assert seen(tmp_path / "a.webp", bytes(data))[1] == GREYS[:4]
 
 
+def test_frames_are_chosen_among_those_that_are_there(tmp_path: Path) -> None:
+    """The moment in the middle of .67 s is that of the fourth frame, which is damaged."""
+    data = bytearray(film("PNG"))
+    for number, place in enumerate(at for at in range(len(data)) if data[at : at + 4] == b"fdAT"):
+        data[place + 12] ^= 0xFF * (number >= 1)
+    video, greys, _ = seen(tmp_path / "a.png", bytes(data), Spread(1))
+    assert greys == [GREYS[1]], "of .15 s that are there, the middle is in the second"
+    assert video.account.decoded == 2
+
+
 POINT = b"!\xf9\x04\0\x0a\0\0\0," + struct.pack("<HHHH", 0, 0, 1, 1) + b"\0\2\2\x44\1\0"
 
 

@@ -43,25 +43,30 @@ def read_animation(
     if seconds > limits.max_seconds:
         raise MediaError(f"{float(seconds):,.0f} s long; {limits.max_seconds:,.0f} s is the limit", reason="too_long")
     film = Film(data)
-    given = decoded = 0
     truncated = film.cut or (film.frames or 0) > len(delays)
-    for number in range(len(delays)):
-        deadline.check()
-        start, end = (Fraction(int(starts[number + more]), 1000) for more in (0, 1))
-        last = number == len(delays) - 1
-        try:
-            film.seek(number)
-            wanted = choice.takes(start, None if last else end, seconds, len(delays))
-            pixels = film.pixels() if wanted else None
-        except MediaError:
-            if not number:
-                raise
-            truncated = True
+    given, decoded, there = 0, 0, len(delays)
+    while True:
+        whole = Fraction(int(starts[there]), 1000)
+        for decoded in range(there):
+            deadline.check()
+            start, end = (Fraction(int(starts[decoded + more]), 1000) for more in (0, 1))
+            try:
+                film.seek(decoded)
+                wanted = choice.takes(start, end if decoded < there - 1 else None, whole, there)
+                pixels = film.pixels() if wanted else None
+            except MediaError:
+                if not decoded:
+                    raise
+                truncated = True
+                break
+            if pixels is not None:
+                with deadline.paused():
+                    yield Frame(decoded, float(start), pixels)
+                given += 1
+        else:
+            decoded = there
+        if given or decoded == there:
             break
-        decoded += 1
-        if pixels is not None:
-            with deadline.paused():
-                yield Frame(number, float(start), pixels)
-            given += 1
+        film, there = Film(data), decoded  # all that was wanted is missing: choose among what is there
     shown = Fraction(int(starts[decoded]), 1000)
     return Account(decoded, given, 0, float(shown), float(seconds), truncated), "; ".join(film.notes)

@@ -69,7 +69,7 @@ def colour_of(image: Image.Image, data: bytes = b"") -> Colour:
         return Colour(note=_UNUSABLE)
     if profile:
         return Colour(profile)
-    if image.format in ("JPEG", "MPO"):
+    if image.format in ("JPEG", "MPO") and b"R03" in image.info.get("exif", b""):
         return Colour(coding=adobe_rgb() if _notes_adobe_rgb(image) else None)
     if image.format in ("AVIF", "HEIF"):
         at = data.find(b"colrnclx", 0, 2**16)  # ISO/IEC 14496-12, 12.1.5

@@ -117,13 +117,17 @@ def _like_its_own(model: Model, name: str | None, size: int | None) -> SecondBac
             statistics = DepthStatistics(start_backbone(own.backbone, size, "none", start), size)
         return SecondBackbone(own.backbone, own.pretrained, size or own.size, statistics)
     pretrained = "library" if name else str(getattr(own, "pretrained", "none"))
-    if pretrained == "none" or is_bundle(Path(pretrained)):  # a detector's backbone has forgotten what others need
+    if pretrained == "none" or pretrained.startswith("detector "):  # whose backbone has forgotten what others need
         if size:
             raise UsageError(
                 "the detector's backbone was not pretrained on other pictures than faces",
                 hint="--pretrained library or FILE.safetensors",
             )
         return None
+    if pretrained != "library":
+        raise UsageError(
+            f"a detector keeps no path to the weights it began with, {pretrained}", hint="give them with --pretrained"
+        )
     return _asked(model, name, pretrained, size)
 
 

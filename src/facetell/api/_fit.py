@@ -34,7 +34,7 @@ from facetell.ingest.prepare import open_or_prepare
 from facetell.methods import get_method
 from facetell.methods.building import arrays_of
 from facetell.methods.method import Method, Start, Task
-from facetell.methods.pretrained import read_start
+from facetell.methods.pretrained import read_start, without_path
 from facetell.networks.seeding import seeded
 from facetell.networks.tensors import add_tensors
 from facetell.progress import ShowProgress, callback
@@ -151,7 +151,7 @@ def fit(
     description: dict[str, Any] = {
         "runtime": "torch",
         "method": method,
-        "settings": as_dict(resolved),
+        "settings": {**as_dict(resolved), "pretrained": without_path(resolved.pretrained)},
         "input": {"size": resolved.size, "channels": "RGB", "range": [0, 1], "crop": faces.info.get("crop")},
         "labels": {"real": 0, "fake": 1},
         "calibration": calibration.as_dict(),

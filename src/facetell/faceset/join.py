@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +38,9 @@ class Part:
 def join(out: Path, parts: Sequence[Part], info: dict[str, Any]) -> FaceSet:
     """Write the pictures of ``parts``, as they are, to a face set at ``out``, replacing the face set there.
 
-    Of identical pictures the first is kept. Their metadata, some 300 bytes a row, are in memory; pictures are streamed.
+    Of identical pictures the first is kept. A face set made here may be passed on, within a detector: of the folder of an
+    absolute path (or of a group called by one) a hash stays. Metadata, some 300 bytes a row, are in memory; pictures are
+    streamed.
     ``info`` goes into ``faceset.json``.
 
     Raises:
@@ -52,8 +56,13 @@ def join(out: Path, parts: Sequence[Part], info: dict[str, Any]) -> FaceSet:
         fresh = np.array([_fresh(seen, sha, label, path) for sha, label, path in names], dtype=bool)
         chosen.append(Part(part.faces, rows[fresh], part.split))
         columns = columns.filter(pa.array(fresh))
-        groups = pc.binary_join_element_wise(part.prefix, columns["group"], "")
-        for name, column in (("group", groups), ("split", pa.array([part.split] * len(columns), pa.string()))):
+        paths, groups = (_without_place(columns[name].to_pylist()) for name in ("path", "group"))
+        groups = pc.binary_join_element_wise(part.prefix, groups, "")
+        for name, column in (
+            ("path", paths),
+            ("group", groups),
+            ("split", pa.array([part.split] * len(columns), pa.string())),
+        ):
             columns = columns.set_column(_COLUMNS.index(name), name, column)
         table.append(columns)
     whole = pa.concat_tables(table).combine_chunks()
@@ -67,6 +76,13 @@ def join(out: Path, parts: Sequence[Part], info: dict[str, Any]) -> FaceSet:
     slices = Slices(full["splits"], lambda start, stop: whole.slice(start, stop - start))
     images = (image for part in chosen for _, some in part.faces.pick(part.rows, 64) for image in some)
     return write_faceset(out, slices, images, full, [], 4096)
+
+
+def _without_place(names: list[str]) -> pa.Array:
+    """Names with a hash in place of the folder, where they are absolute paths."""
+    found = (os.path.split(name) if name.startswith("/") else ("", name) for name in names)
+    hashed = (f"{hashlib.sha256(place.encode()).hexdigest()[:8]}/{name}" if place else name for place, name in found)
+    return pa.array(hashed, pa.string())
 
 
 def _fresh(seen: dict[str, tuple[int, str]], sha: str, label: int, path: str) -> bool:

@@ -8,13 +8,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from facetell.detector.bundle import is_bundle, read_bundle
+from facetell.detector.bundle import identity_of, is_bundle, read_bundle
 from facetell.errors import DataError, UsageError
+from facetell.files import sha256_of
 from facetell.methods.method import Start
 from facetell.networks.backbones import Backbone, build_backbone, load_library_tensors
 from facetell.networks.tensors import misfit
 
-__all__ = ["read_start", "start_backbone"]
+__all__ = ["read_start", "start_backbone", "without_path"]
 
 
 def read_start(pretrained: str) -> tuple[Start | None, str, dict[str, object]]:
@@ -34,7 +35,7 @@ def read_start(pretrained: str) -> tuple[Start | None, str, dict[str, object]]:
                 f"{path} has no backbone to start from", hint="use a detector of finetune, fdftnet or siamese"
             )
         inherited = {"backbone": settings["backbone"], "size": settings["size"]}
-        return Start("detector", backbone), f"the backbone of detector {path.name}", inherited
+        return Start("detector", backbone), f"the backbone of detector {path.resolve().name}", inherited
     if path.is_file():
         try:
             return Start("library", load_file(path)), f"the weights {path.name}", {}
@@ -44,6 +45,15 @@ def read_start(pretrained: str) -> tuple[Start | None, str, dict[str, object]]:
         f"pretrained '{pretrained}' is neither a detector nor a file",
         hint="library, none, FILE.safetensors or a detector",
     )
+
+
+def without_path(pretrained: str) -> str:
+    """What a detector keeps of where it began: the name and the begin of the SHA-256 of a file or of a detector's
+    description; never a path, which may tell who made it."""
+    if pretrained in ("library", "none"):
+        return pretrained
+    path = Path(pretrained).resolve()
+    return f"detector {path.name} ({identity_of(path)})" if is_bundle(path) else f"{path.name} ({sha256_of(path)[:16]})"
 
 
 def start_backbone(name: str, size: int, pretrained: str, start: Start | None) -> Backbone:

@@ -167,6 +167,11 @@ def faces_of(folder: Path, draw: Draw, each: int = 30) -> FaceSet:
     return prepare(folder, folder.with_name("faces"), split="finetune")
 
 
+def folds(faces: FaceSet, score: Callable[[np.ndarray], np.ndarray]) -> list[tuple[Any, np.ndarray]]:
+    """The same model for each of two folds."""
+    return [(score, np.arange(part, len(faces), 2)) for part in range(2)]
+
+
 @pytest.mark.parametrize(
     ("draw", "score", "family"),
     [
@@ -182,7 +187,7 @@ def test_what_closes_the_gap_is_the_shortcut_and_nothing_else(
     draw: Draw, score: Callable[[np.ndarray], np.ndarray], family: str | None, tmp_path: Path
 ) -> None:
     faces = faces_of(tmp_path / "pictures", draw)
-    found = shortcut_checks(faces, SIZE, score, 0)
+    found = shortcut_checks(faces, SIZE, folds(faces, score), 0)
     assert set(found) == set(TRANSPLANTS)
     for name, check in found.items():
         assert check.passed is (name != family), check
@@ -198,7 +203,7 @@ def test_what_closes_the_gap_is_the_shortcut_and_nothing_else(
 
 def test_a_detector_that_tells_nothing_apart_has_learned_no_shortcut(tmp_path: Path) -> None:
     faces = faces_of(tmp_path / "pictures", bordered, each=8)
-    found = shortcut_checks(faces, SIZE, lambda pixels: np.zeros(len(pixels), np.float32), 0).values()
+    found = shortcut_checks(faces, SIZE, folds(faces, lambda pixels: np.zeros(len(pixels), np.float32)), 0).values()
     assert all(check.passed for check in found)
     assert all(
         np.isfinite([check.numbers["closes"], check.numbers["low"], check.numbers["high"]]).all() for check in found
@@ -217,7 +222,7 @@ def test_a_difference_within_the_noise_is_no_way_to_take_a_part_of(tmp_path: Pat
         return (pixels[:, 0, 0, 0] / 255 * 0.1).astype(np.float32)
 
     for scorer in (score, hardly):
-        for name, check in shortcut_checks(faces, SIZE, scorer, 0).items():
+        for name, check in shortcut_checks(faces, SIZE, folds(faces, scorer), 0).items():
             assert check.passed
             assert f"too near to each other to tell whether the {name} was learned" in check.says
 
@@ -238,7 +243,31 @@ def test_the_part_of_the_way_by_hand(tmp_path: Path) -> None:
         edge, middle = pixels[:, 0, 0, 0].astype(np.float32), pixels[:, 32, 32, 0].astype(np.float32)
         return edge / 250 + 4 * (middle - 100) / 80
 
-    border = shortcut_checks(faces, SIZE, score, 0)["border"]
+    border = shortcut_checks(faces, SIZE, folds(faces, score), 0)["border"]
     assert border.numbers["closes"] == pytest.approx(1 / 5)
     assert (border.numbers["low"], border.numbers["high"]) == pytest.approx((1 / 5, 1 / 5))
     assert border.passed
+
+
+def test_frames_of_one_person_are_one_face_for_the_interval(tmp_path: Path) -> None:
+    """Sixteen reals of four persons whose borders matter more or less: the spread is that of four, by hand."""
+    lines = ["path,label,group"]
+    for k in range(32):
+        pixels = plain(RNG(k))
+        fake, person = k % 2, k // 2 % 4
+        for edge in (np.s_[:2], np.s_[-2:], np.s_[:, :2], np.s_[:, -2:]):
+            pixels[edge] = 250 * fake
+        pixels[30:34, 30:34] = 20 * person
+        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / f"{k}.png")
+        lines.append(f"{k}.png,{('real', 'fake')[fake]},{('r', 'f')[fake]}{person}")
+    (tmp_path / "index.csv").write_text("\n".join(lines))
+    faces = prepare(tmp_path, tmp_path.with_name(f"{tmp_path.name}-faces"), split="finetune")
+
+    def score(pixels: np.ndarray) -> np.ndarray:
+        edge, person = pixels[:, 0, 0, 0].astype(np.float32) / 250, pixels[:, 32, 32, 0].astype(np.float32) / 20
+        return edge * (1 + person)
+
+    border = shortcut_checks(faces, SIZE, [(score, np.arange(32))], 0)["border"].numbers
+    closes = np.repeat([1, 2, 3, 4], 4) / 2.5
+    assert border["closes"] == pytest.approx(closes.mean(), abs=0.01)
+    assert border["high"] - border["closes"] == pytest.approx(1.96 * closes.std(ddof=1) / 4**0.5, abs=0.01)

@@ -234,6 +234,23 @@ def test_papers_numbers_are_theirs() -> None:
     assert features["deit_base_patch16_224.fb_in1k", "forest"] == {"auroc": 0.7339, "recall": 0.4483}
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("found")
+def test_an_interval_that_is_not_known_is_a_dash(folder: Path, tmp_path: Path) -> None:
+    """As where all faces of a test are of one group: no interval of anything."""
+    copy = tmp_path / "out"
+    shutil.copytree(folder / "out", copy)
+    for path in copy.glob("cells/*/report-*/report.json"):
+        report = json.loads(path.read_text())
+        report["metrics"]["auroc"] |= {"low": None, "high": None}
+        path.write_text(json.dumps(report))
+    table = facetell.bench(folder / "toys.toml", copy, data=folder, jobs=1)
+    assert [line["interval"] for line in table.lines if line["seeds"]] == [[None, None]] * 4
+    page = (copy / "bench.md").read_text()
+    assert "| – |" in page
+    assert "0.000–" not in page
+
+
 def test_another_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass, replace
 from statistics import NormalDist
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from facetell.adaptation.selection import Candidate, cross_validate, held_out_models, untouched
 from facetell.evaluation.bootstrap import draw_groups
 from facetell.evaluation.choice_gain import assign_folds, gain_of_choice
 from facetell.evaluation.metrics import auroc
@@ -148,3 +152,115 @@ def test_the_same_seed_gives_the_same() -> None:
     arguments = (y, np.arange(20), rng.normal(size=20), rng.normal(size=(1, 3, 20)))
     assert gain_of_choice(*arguments, 4, 100) == gain_of_choice(*arguments, 4, 100)
     assert gain_of_choice(*arguments, 4, 100) != gain_of_choice(*arguments, 5, 100)
+
+
+@pytest.mark.slow
+def test_what_a_race_has_left_over_is_measured_where_it_was_not_run() -> None:
+    """One of twelve that know nothing wins on the first fold; what it gains on the other two is nothing but noise."""
+    whole, apart = [], []
+    for seed in range(60):
+        rng = RNG(seed)
+        y = np.tile([0, 1], 45)
+        fold = assign_folds(y, np.arange(90), 3, seed)
+        before, after = rng.normal(size=90), rng.normal(size=(12, 90))
+        winner = max(after, key=lambda scores: auroc(y[fold == 0], scores[fold == 0]))
+        given = (y, np.arange(90), before, winner[None, None], seed, 60)
+        whole.append(gain_of_choice(*given).difference)
+        apart.append(gain_of_choice(*given, untouched=fold != 0).difference)
+    error = np.std(apart) / 60**0.5
+    assert abs(np.mean(apart)) < 3 * error
+    assert np.mean(whole) > 4 * error, "on all faces the winner's luck is taken for a gain"
+
+
+@dataclass(frozen=True)
+class Samples:
+    labels: np.ndarray
+    groups: np.ndarray
+    places: np.ndarray
+
+    def subset(self, positions: np.ndarray) -> Samples:
+        return Samples(self.labels[positions], self.groups[positions], self.places[positions])
+
+
+@dataclass(frozen=True)
+class Task:
+    new: Samples
+    seed: int = 0
+    replay: None = None
+    model: None = None
+
+    def subset(self, positions: np.ndarray) -> Task:
+        return replace(self, new=self.new.subset(positions))
+
+
+def strategy(name: str, scores: np.ndarray) -> Any:
+    """Learns nothing: what it says of each face is given."""
+    return SimpleNamespace(
+        name=name,
+        interpolates=False,
+        learn=lambda task: task.new.places,
+        judge=lambda _model, samples, _task: scores[samples.places],
+    )
+
+
+def videos(seed: int, frames: int = 9) -> tuple[Task, list[np.ndarray]]:
+    """Frames of 60 real and 60 fake videos, that get one logit each from two candidates of which the first is better."""
+    rng = RNG(seed)
+    labels = np.repeat(np.tile([0, 1], 60), frames)
+    logits = [np.repeat(rng.normal(shift * np.tile([0, 1], 60)), frames) for shift in (1.0, 0.75)]
+    groups = np.repeat(np.arange(120), frames)
+    return Task(Samples(labels.astype(np.int8), groups, np.arange(len(labels)))), logits
+
+
+def spread(task: Task, first: np.ndarray, second: np.ndarray, members: np.ndarray) -> float:
+    """Standard error of a difference of AUROC by drawing ``members`` again: the slow way."""
+    rng, y, found = RNG(0), task.new.labels, []
+    own = {name: np.flatnonzero(members == name) for name in np.unique(members)}
+    names = np.array(list(own))
+    for _ in range(200):
+        rows = np.concatenate([own[name] for name in rng.choice(names, len(names))])
+        found.append(auroc(y[rows], first[rows]) - auroc(y[rows], second[rows]))
+    return float(np.std(found))
+
+
+@pytest.mark.slow
+def test_a_race_takes_frames_of_one_video_together() -> None:
+    """A candidate stays that is behind by more than an error over frames, and less than one over videos."""
+    for seed in range(100):
+        task, (first, second) = videos(seed)
+        held = task.subset(np.flatnonzero(assign_folds(task.new.labels, task.new.groups, 3, 0) == 0))
+        mine = first[held.new.places], second[held.new.places]
+        behind = auroc(held.new.labels, mine[0]) - auroc(held.new.labels, mine[1])
+        over_videos = spread(held, *mine, held.new.groups)
+        if over_videos / 2 < behind < 0.8 * over_videos:
+            break
+    assert behind > 1.2 * spread(held, *mine, held.new.places), "over frames it would be given up"
+    trials = cross_validate(cast("Any", task), [strategy("first", first), strategy("second", second)], 0.02)
+    assert [trial.finished for trial in trials] == [True, True]
+    assert untouched(cast("Any", task), trials).all()
+
+
+def test_who_is_far_behind_is_given_up_and_the_first_fold_no_longer_measures() -> None:
+    task, (first, _) = videos(0)
+    trials = cross_validate(cast("Any", task), [strategy("first", first), strategy("noise", -first)], 0.02)
+    assert [trial.finished for trial in trials] == [True, False]
+    fold = assign_folds(task.new.labels, task.new.groups, 3, 0)
+    assert untouched(cast("Any", task), trials).tolist() == (fold != 0).tolist()
+
+
+def test_few_videos_of_many_frames_run_no_race() -> None:
+    labels = np.repeat([0, 1, 0, 1, 0, 1], 60).astype(np.int8)
+    task = Task(Samples(labels, np.repeat(np.arange(6), 60), np.arange(360)))
+    scores = RNG(0).normal(labels)
+    trials = cross_validate(cast("Any", task), [strategy("good", scores), strategy("bad", -scores)], 0.02)
+    assert all(trial.finished for trial in trials)
+
+
+def test_shortcuts_are_asked_of_models_that_have_not_seen_the_faces() -> None:
+    task, (first, _) = videos(1)
+    seen = []
+    for learned, held in held_out_models(cast("Any", task), Candidate(strategy("first", first))):
+        assert not set(task.new.groups[learned].tolist()) & set(task.new.groups[held].tolist())  # type: ignore[index]
+        assert len(learned) + len(held) == len(first)  # type: ignore[arg-type]
+        seen += held.tolist()
+    assert sorted(seen) == list(range(len(first)))

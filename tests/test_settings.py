@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+import facetell
 from facetell.errors import SettingsError
 from facetell.settings import describe, parse_assignments, read_toml, resolve, setting
 
@@ -68,3 +70,28 @@ def test_describe_says_what_is_accepted() -> None:
         ("flip", "true | false"),
         ("kind", "a | beta"),
     ]
+
+
+@pytest.mark.parametrize("count", [0, -3])
+def test_counts_below_one_are_refused_before_anything_is_touched(count: int, tmp_path: Path) -> None:
+    nowhere, out = tmp_path / "nowhere", tmp_path / "out"
+    calls: dict[str, list[Callable[[], object]]] = {
+        "jobs": [lambda: facetell.bench("small", out, jobs=count)],
+        "workers": [
+            lambda: list(facetell.detect(nowhere, [nowhere], workers=count)),
+            lambda: facetell.prepare(nowhere, out, workers=count),
+            lambda: facetell.stress(nowhere, nowhere, out, workers=count),
+            lambda: facetell.watch(nowhere, [nowhere], workers=count),
+            lambda: facetell.explain(nowhere, nowhere, out, workers=count),
+        ],
+        "shots": [
+            lambda: facetell.fit("finetune", nowhere, out, shots=count),
+            lambda: facetell.adapt(nowhere, out, fake=nowhere, shots=count),
+        ],
+        "threads": [lambda: facetell.Detector.load(nowhere, threads=count)],
+    }
+    for name, each in calls.items():
+        for call in each:
+            with pytest.raises(SettingsError, match=f"^{name} must be at least 1, not {count}"):
+                call()
+    assert not list(tmp_path.iterdir())

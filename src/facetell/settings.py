@@ -15,7 +15,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from facetell.errors import SettingsError, near_miss
 
-__all__ = ["SettingInfo", "as_dict", "describe", "parse_assignments", "read_toml", "resolve", "setting"]
+__all__ = ["SettingInfo", "as_dict", "check_counts", "describe", "parse_assignments", "read_toml", "resolve", "setting"]
 
 S = TypeVar("S")
 
@@ -32,6 +32,13 @@ def setting(
     return dataclasses.field(
         default=default, metadata={"doc": doc, "choices": tuple(choices), "low": low, "high": high}
     )
+
+
+def check_counts(**counts: int | None) -> None:
+    """Raise ``SettingsError`` for a number of ``workers``, ``shots`` and the like below 1; None is a default."""
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise SettingsError(f"{name} must be at least 1, not {count}", hint=f"leave {name} out for the default")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -14,6 +14,7 @@ from facetell.adaptation.transplants import TRANSPLANTS, transplanted
 from facetell.evaluation.choice_gain import Gain
 from facetell.evaluation.comparison import delong
 from facetell.evaluation.metrics import auroc
+from facetell.evaluation.rates import effective_share
 from facetell.faceset.table import FaceSet
 from facetell.pixels.decode import decode_resized
 
@@ -33,10 +34,12 @@ CLEAR = 3.0
 """Standard errors by which the mean logits of fakes and reals must differ for a part of that way to mean anything."""
 LITTLE = 0.2
 """And logits by which they must: some five points of probability, as an expert that has learned nothing hardly moves."""
-DONORS = 60
-"""Faces of each label that shortcuts are measured on at most."""
+DONORS = 20
+"""Faces of each label that shortcuts are measured on at most, by the model of each fold."""
 
 Floats = NDArray[np.float64]
+Score = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""Logits of uint8 (N, size, size, 3)."""
 
 
 @dataclass(frozen=True)
@@ -128,29 +131,29 @@ def label_check(labels: NDArray[np.int8], groups: NDArray[Any], before: Floats) 
 
 
 def shortcut_checks(
-    faces: FaceSet, size: int, score: Callable[[NDArray[np.uint8]], NDArray[np.float32]], seed: int
+    faces: FaceSet, size: int, judges: Iterable[tuple[Score, NDArray[np.int64]]], seed: int
 ) -> dict[str, AcceptanceCheck]:
     """Real faces that get the border, colours, compression or resolution of a fake must not become fakes; by property.
 
-    ``score`` gives logits of uint8 (N, size, size, 3). ``closes`` is the part of the way from the mean logit of reals to
-    that of fakes that reals then go, with a 95% interval over reals. Where the two means do not differ clearly, a part of
-    that way means nothing, and the other checks decide.
+    ``judges``: pairs of what scores faces, and the rows of ``faces`` that it has not learned from, real and fake. ``closes``
+    is the part of the way from the mean logit of reals to that of fakes that reals then go, with a 95% interval over groups of
+    reals. Where the two means do not differ clearly, a part of that way means nothing, and the other checks decide.
     """
-    labels = faces.labels()
-    rng = np.random.default_rng(seed)
-    real, fake = (np.sort(rng.permutation(np.flatnonzero(labels == label))[:DONORS]) for label in (0, 1))
-    reals, fakes = ([picture for _, some in faces.pick(rows, 64) for picture in some] for rows in (real, fake))
-    donors = [fakes[k % len(fakes)] for k in rng.permutation(len(reals))]
-
-    plain = score(np.stack([decode_resized(picture, size) for picture in reals])).astype(np.float64)
-    shown = score(np.stack([decode_resized(picture, size) for picture in fakes])).astype(np.float64)
+    rng, groups = np.random.default_rng(seed), faces.columns(["group"])["group"].to_numpy().astype(str)
+    folds = [_Fold.of(faces, size, score, rows, rng) for score, rows in judges]
+    plain, shown = (np.concatenate([fold.logits[label] for fold in folds]) for label in (0, 1))
+    of_real, of_fake = (groups[np.concatenate([fold.rows[label] for fold in folds])] for label in (0, 1))
     gap = float(shown.mean() - plain.mean())
-    clear = gap > max(LITTLE, CLEAR * float(np.sqrt(shown.var() / len(shown) + plain.var() / len(plain))))
+    errors = [
+        values.var() / (len(values) * effective_share(values, mine))
+        for values, mine in ((shown, of_fake), (plain, of_real))
+    ]
+    clear = gap > max(LITTLE, CLEAR * float(np.sqrt(sum(errors))))
     found = {}
     for name in TRANSPLANTS:
-        changed = np.stack([transplanted(name, *pair, size) for pair in zip(reals, donors, strict=True)])
-        closes = (score(changed).astype(np.float64) - plain) / max(gap, 1e-6)
-        reach = 1.96 * float(closes.std(ddof=1)) / len(closes) ** 0.5 if len(closes) > 1 else float("inf")
+        closes = (np.concatenate([fold.changed[name] for fold in folds]) - plain) / max(gap, 1e-6)
+        count = len(closes) * effective_share(closes, of_real)
+        reach = 1.96 * float(closes.std(ddof=1)) / count**0.5 if len(closes) > 1 else float("inf")
         value = float(closes.mean())
         passed = not clear or value < CLOSES
         says = f"a real face that gets the {name} of a fake goes {value:.0%} of the way to a fake"
@@ -161,3 +164,28 @@ def shortcut_checks(
         numbers = {"closes": value, "low": value - reach, "high": value + reach, "n": len(closes)}
         found[name] = AcceptanceCheck(passed, numbers, says)
     return found
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """What one model says of faces that it has not learned from: ``rows`` and ``logits`` of reals and of fakes, and logits
+    of the reals once ``changed``, by property."""
+
+    rows: tuple[NDArray[np.int64], NDArray[np.int64]]
+    logits: tuple[Floats, Floats]
+    changed: dict[str, Floats]
+
+    @classmethod
+    def of(cls, faces: FaceSet, size: int, score: Score, rows: NDArray[np.int64], rng: np.random.Generator) -> _Fold:
+        labels = faces.labels()
+        own = tuple(np.sort(rng.permutation(rows[labels[rows] == label])[:DONORS]) for label in (0, 1))
+        reals, fakes = ([picture for _, some in faces.pick(mine, 64) for picture in some] for mine in own)
+        donors = [fakes[k % len(fakes)] for k in rng.permutation(len(reals))]
+
+        def logits(crops: list[NDArray[np.uint8]]) -> Floats:
+            return score(np.stack(crops)).astype(np.float64)
+
+        real, fake = (logits([decode_resized(picture, size) for picture in pictures]) for pictures in (reals, fakes))
+        pairs = list(zip(reals, donors, strict=True))
+        changed = {name: logits([transplanted(name, *pair, size) for pair in pairs]) for name in TRANSPLANTS}
+        return cls((own[0], own[1]), (real, fake), changed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from facetell.adaptation.acceptance import AcceptanceCheck, gain_check, label_check, old_check, shortcut_checks
+from facetell.adaptation.acceptance import AcceptanceCheck, Score, gain_check, label_check, old_check, shortcut_checks
 from facetell.adaptation.buffer import divided
 from facetell.adaptation.new_faces import LEAST, NewFaces, new_faces
 from facetell.adaptation.result import AdaptResult, Tried
 from facetell.adaptation.second_backbone import find_second_backbone
-from facetell.adaptation.selection import FEW, FOLDS, Trial, allowed, cross_validate
+from facetell.adaptation.selection import FEW, FOLDS, Trial, allowed, cross_validate, held_out_models, untouched
 from facetell.adaptation.strategies import STRATEGIES, get_strategy
 from facetell.adaptation.task import SPLIT, AdaptOptions, AdaptTask, Model, Strategy
 from facetell.adaptation.writing import write_adapted
@@ -35,6 +35,7 @@ from facetell.faceset.table import FaceSet
 from facetell.files import sha256_of
 from facetell.labels import FAKE, LABELS, REAL
 from facetell.methods import get_method
+from facetell.progress import Progress, Step
 from facetell.settings import resolve
 from facetell.training.fabric import make_fabric
 
@@ -63,7 +64,7 @@ def adapt_detector(path: Path, out: Path, asked: AdaptOptions) -> AdaptResult:
         choice = allowed(trials, asked.margin)
         best = max(choice, key=lambda trial: trial.auroc(task.new.labels))
         found = best.candidate.learn(task)
-    checks = _checks(task, found, choice, new.faces, asked.margin)
+        checks = _checks(task, found, trials, asked.margin) | _shortcuts(task, found, best, new.faces, asked.progress)
     trusted = {"labels"} if asked.trust_labels else set()
     result = AdaptResult(
         when=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -145,24 +146,37 @@ def _usable(strategies: list[Strategy], task: AdaptTask, asked: str) -> tuple[li
     return [strategy for strategy in strategies if strategy.name not in unfit], unfit
 
 
-def _checks(
-    task: AdaptTask, found: Model, choice: list[Trial], new: FaceSet, margin: float
-) -> dict[str, AcceptanceCheck]:
-    """All acceptance checks by name."""
+def _checks(task: AdaptTask, found: Model, trials: list[Trial], margin: float) -> dict[str, AcceptanceCheck]:
+    """The acceptance checks of what the model says of new and old faces, by name."""
     labels, groups, size = task.new.labels, task.new.groups, found.settings.size
     before = task.predict(task.model, task.new).astype(np.float64)
-    held_out = np.stack([trial.held_out for trial in choice], axis=1)
-    checks = {"new": gain_check(labels, gain_of_choice(labels, groups, before, held_out, task.seed))}
+    held_out = np.stack([trial.held_out for trial in allowed(trials, margin)], axis=1)
+    gain = gain_of_choice(labels, groups, before, held_out, task.seed, untouched=untouched(task, trials))
+    checks = {"new": gain_check(labels, gain)}
     if task.replay:
         old = task.replay.check
         mine = task.second.samples(old) if task.second and size != task.model.settings.size else old
         was, now = (task.predict(*pair).astype(np.float64) for pair in ((task.model, old), (found, mine)))
         checks["old"] = old_check(old.labels, old.groups, was, now, margin, task.replay.check_seen)
     checks["labels"] = label_check(labels, groups, before)
-    return checks | shortcut_checks(new, size, _scorer(found.network, task), task.seed)
+    return checks
 
 
-def _scorer(network: nn.Module, task: AdaptTask) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+def _shortcuts(
+    task: AdaptTask, found: Model, best: Trial, new: FaceSet, progress: Progress
+) -> dict[str, AcceptanceCheck]:
+    """The checks for shortcuts, by models that the same strategy makes without the faces that it is checked on."""
+
+    def judges() -> Iterator[tuple[Score, NDArray[np.int64]]]:
+        for done, (model, held) in enumerate(held_out_models(task, best.candidate)):
+            progress(Step("checking shortcuts", done, FOLDS, "fits", best.candidate.name))
+            yield _scorer(model.network, task), held
+        progress(Step("checking shortcuts", FOLDS, FOLDS, "fits", best.candidate.name))
+
+    return shortcut_checks(new, found.settings.size, judges(), task.seed)
+
+
+def _scorer(network: nn.Module, task: AdaptTask) -> Score:
     network = network.to(task.fabric.device).eval()
 
     @torch.no_grad()
@@ -205,7 +219,7 @@ def _seen(loaded: Detector, new: NewFaces, task: AdaptTask, best: Trial) -> list
 
 
 def _sentences(path: Path, task: AdaptTask) -> list[str]:
-    fakes, said = int(task.new.labels.sum()), list[str]()
+    fakes, said = len(np.unique(task.new.groups[task.new.labels == FAKE])), list[str]()
     if task.replay is None:
         said.append(
             "the detector keeps no replay buffer of what it was fitted on, so nothing is promised about how it does there "
@@ -213,7 +227,7 @@ def _sentences(path: Path, task: AdaptTask) -> list[str]:
         )
     if fakes < FEW:
         said.append(
-            f"with {fakes} fakes no number is sure: read the intervals, not the values; what is learned is a first guard "
-            "until more are found"
+            f"with fakes of {fakes} groups no number is sure: read the intervals, not the values; what is learned is a first "
+            "guard until more are found"
         )
     return said

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,13 +16,25 @@ from facetell.evaluation.comparison import delong
 from facetell.evaluation.metrics import auroc
 from facetell.progress import Progress, Step, silent
 
-__all__ = ["FEW", "FOLDS", "SHARES", "Candidate", "Trial", "allowed", "cross_validate", "interpolated"]
+__all__ = [
+    "FEW",
+    "FOLDS",
+    "SHARES",
+    "Candidate",
+    "Trial",
+    "allowed",
+    "cross_validate",
+    "held_out_models",
+    "interpolated",
+    "untouched",
+]
 
 FOLDS, REPEATS = 3, 5
 FEW = 20
-"""New fakes below which cross-validation is repeated `REPEATS` times, and the report says how unsure its numbers are."""
+"""New fakes below which cross-validation is repeated `REPEATS` times; and groups of them
+below which the report says how unsure its numbers are."""
 ENOUGH = 15
-"""Held-out faces of each label from which the first fold may end a trial: with eight of each a good one was lost."""
+"""Held-out groups of each label from which the first fold may end a trial: with eight of each a good one was lost."""
 SHARES = (1.0, 0.5)
 """How far from the old weights to the learned ones a strategy that interpolates goes."""
 
@@ -110,13 +122,34 @@ def cross_validate(
                     trial.held_out[repeat, held] = strategy.judge(learner, task.new.subset(held), task)
                     if old and repeat == 0:
                         trial.falls.append(before - auroc(old.labels, strategy.judge(learner, old, task)))
-            if repeat == part == 0 and np.bincount(labels[held], minlength=2).min() >= ENOUGH:
-                running = _may_win(trials, labels[held], held, margin)
+            if repeat == part == 0 and _groups(labels[held], groups[held]) >= ENOUGH:
+                running = _may_win(trials, labels[held], groups[held], held, margin)
     return trials
 
 
-def _may_win(trials: list[Trial], labels: NDArray[np.int8], held: NDArray[np.int64], margin: float) -> list[Strategy]:
-    """The strategies with a candidate within a standard error of the best on the first fold.
+def held_out_models(task: AdaptTask, candidate: Candidate) -> Iterator[tuple[Model, NDArray[np.int64]]]:
+    """The models that ``candidate`` makes of all folds but one, each with the places of the faces it has not learned from."""
+    fold = assign_folds(task.new.labels, task.new.groups, FOLDS, task.seed)
+    for part in range(FOLDS):
+        yield candidate.learn(task.subset(np.flatnonzero(fold != part))), np.flatnonzero(fold == part)
+
+
+def untouched(task: AdaptTask, trials: list[Trial]) -> NDArray[np.bool_]:
+    """The new faces (N,) on which no candidate was given up: all, or those outside the first fold."""
+    if all(trial.finished for trial in trials):
+        return np.ones(len(task.new.labels), dtype=np.bool_)
+    return assign_folds(task.new.labels, task.new.groups, FOLDS, task.seed) != 0
+
+
+def _groups(labels: NDArray[np.int8], groups: NDArray[np.int64]) -> int:
+    """Groups of the label that has fewer."""
+    return min(len(np.unique(groups[labels == label])) for label in (0, 1))
+
+
+def _may_win(
+    trials: list[Trial], labels: NDArray[np.int8], groups: NDArray[np.int64], held: NDArray[np.int64], margin: float
+) -> list[Strategy]:
+    """The strategies with a candidate within a standard error, over groups, of the best on the first fold.
 
     Only candidates whose AUROC on old faces fell by at most ``margin`` take part: twice what is allowed in the end, as one
     fold is one fit.
@@ -127,7 +160,7 @@ def _may_win(trials: list[Trial], labels: NDArray[np.int8], held: NDArray[np.int
     best = int(np.argmax(areas))
     kept = list[Strategy]()
     for place, trial in enumerate(safe):
-        error = 0.0 if place == best else delong(labels, scores[best], scores[place]).standard_error
+        error = 0.0 if place == best else delong(labels, scores[best], scores[place], groups).standard_error
         if areas[best] - areas[place] <= error and trial.candidate.strategy not in kept:
             kept.append(trial.candidate.strategy)
     return kept

@@ -10,6 +10,7 @@ from facetell.detector.places import DetectorLike, bundle_path
 from facetell.faceset.table import FaceSetLike, source_path
 from facetell.files import alone
 from facetell.progress import ShowProgress, callback
+from facetell.settings import check_counts
 
 if TYPE_CHECKING:
     from facetell.adaptation.result import AdaptResult
@@ -71,6 +72,7 @@ def adapt(
     from facetell.adaptation.flow import adapt_detector
     from facetell.networks.seeding import seeded
 
+    check_counts(shots=shots)
     asked = AdaptOptions(
         None if fake is None else source_path(fake),
         None if real is None else source_path(real),

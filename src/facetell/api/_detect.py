@@ -20,6 +20,7 @@ from facetell.media.frame_choice import Spread, parse
 from facetell.media.walk import find_files
 from facetell.media.workers import Failure
 from facetell.progress import ShowProgress, callback
+from facetell.settings import check_counts
 
 if TYPE_CHECKING:
     from facetell.detector.judge import Judge
@@ -62,6 +63,7 @@ def detect(
         DataError: the folder ``annotate`` cannot be made. A picture in it that cannot be drawn is said in the verdict's note.
         MissingExtraError: the extra ``media`` is not installed.
     """
+    check_counts(workers=workers)
     choice = parse(frames)
     path = bundle_path(detector)
     if isinstance(detector, Detector):

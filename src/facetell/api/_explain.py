@@ -20,6 +20,7 @@ from facetell.explanation.writing import Faces, check_explanation, write_explana
 from facetell.faceset.table import INFO_FILE, FaceSet, FaceSetLike, source_path
 from facetell.progress import ShowProgress, callback
 from facetell.results import ExplainResult
+from facetell.settings import check_counts
 
 __all__ = ["explain"]
 
@@ -65,6 +66,7 @@ def explain(
         UsageError: arguments that do not go together; ``out`` holds something else.
         DataError: no such split, no mask fits, or no file has a face.
     """
+    check_counts(workers=workers, limit=limit)
     paths = [source_path(items)] if isinstance(items, FaceSet | str | Path) else [Path(item) for item in items]
     sets = [path for path in paths if (path / INFO_FILE).is_file()]
     if sets and len(paths) > 1:

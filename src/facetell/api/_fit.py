@@ -39,7 +39,7 @@ from facetell.networks.seeding import seeded
 from facetell.networks.tensors import add_tensors
 from facetell.progress import ShowProgress, callback
 from facetell.reporting.embedding_plot import draw_embedding
-from facetell.settings import as_dict, read_toml, resolve
+from facetell.settings import as_dict, check_counts, read_toml, resolve
 from facetell.training.fabric import device_of, make_fabric
 from facetell.training.loop import predict
 from facetell.training.run import CHECKPOINT, TABLE
@@ -83,6 +83,7 @@ def fit(
 
     Raises ``UsageError``, ``DataError`` or ``BundleError``; nothing is left at ``out`` then.
     """
+    check_counts(shots=shots)
     out = Path(out)
     folder = out.with_name(out.name + ".partial")
     if out.exists():

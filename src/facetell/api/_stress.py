@@ -11,7 +11,7 @@ from facetell.api._measurable import measurable
 from facetell.detector.calibration import uncalibrated
 from facetell.detector.corrupted import corrupted_logits, first_crop, median_side
 from facetell.detector.places import DetectorLike, loaded
-from facetell.errors import DataError, MissingExtraError, UsageError
+from facetell.errors import DataError, MissingExtraError
 from facetell.faceset.samples import check_split
 from facetell.faceset.table import FaceSetLike
 from facetell.ingest.prepare import open_or_prepare
@@ -19,6 +19,7 @@ from facetell.pixels.corruptions import STRENGTHS, Corruption, check_codec, choo
 from facetell.progress import ShowProgress, callback
 from facetell.reporting.stress import Conditions, check_stress, write_stress
 from facetell.results import StressResult
+from facetell.settings import check_counts
 from facetell.threads import usable_cores
 
 __all__ = ["stress"]
@@ -60,8 +61,7 @@ def stress(
         MissingExtraError: ``only`` asks for ``h264`` and the extra ``media`` is not installed.
     """
     chosen, left_out = _installed(only)
-    if workers is not None and workers < 1:
-        raise UsageError(f"workers is {workers}", hint="at least one")
+    check_counts(workers=workers)
     folder = None if out is None else Path(out)
     check_stress(folder)
     name, detector = loaded(detector, device)

@@ -18,6 +18,7 @@ from facetell.progress import ShowProgress, callback
 from facetell.reporting.watch import WATCH_FORMAT, WATCH_VERSION, check_watch_destination, write_watch
 from facetell.reporting.watch_findings import conclude
 from facetell.results import WatchResult
+from facetell.settings import check_counts
 
 if TYPE_CHECKING:
     from facetell.detector.look import Faces
@@ -50,6 +51,7 @@ def watch(
     Raises UsageError without a batch, for a detector that keeps no reference or another thing at ``out``; DataError for
     a table or a face set that cannot be used; BundleError for a damaged detector.
     """
+    check_counts(workers=workers)
     if not predictions:
         raise UsageError("there is nothing to watch", hint="give JSON Lines of `facetell detect … -o verdicts.jsonl`")
     if out is not None:

@@ -22,6 +22,7 @@ from facetell.ingest.prepare import prepare
 from facetell.media.processes import Process, start_process
 from facetell.progress import Progress, ShowProgress, Step, callback
 from facetell.results import BenchResult
+from facetell.settings import check_counts
 from facetell.threads import usable_cores
 
 __all__ = ["bench"]
@@ -53,6 +54,7 @@ def bench(
 
     Raises ``SettingsError`` for a bench file that is wrong and ``UsageError`` when ``out`` holds something else.
     """
+    check_counts(jobs=jobs)
     plan = read_spec(spec)
     out = Path(out)
     if out.exists() and any(out.iterdir()) and not (out / "cells").is_dir():

@@ -88,9 +88,8 @@ def _measured(spec: Spec, line: _Line, jobs: Mapping[Cell, Job], reasons: Mappin
     for name in METRICS:
         values = [report["metrics"][name]["value"] for report in reports]
         found[name] = None if None in values else _mean(values)
-    found["interval"] = [
-        _mean([report["metrics"]["auroc"][end] or 0.0 for report in reports])["mean"] for end in ("low", "high")
-    ]
+    ends = [[report["metrics"]["auroc"][end] for report in reports] for end in ("low", "high")]
+    found["interval"] = [None if None in each else statistics.mean(each) for each in ends]
     for name in ("fit_seconds", "measure_seconds"):
         known = [result[name] for result in results if result.get(name) is not None]
         found[name] = statistics.mean(known) if known else None
@@ -180,7 +179,7 @@ def _table(lines: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
             "row": line["row"],
             **{axis: str(line["axes"].get(axis, "")) for axis in axes},
             **{TITLES.get(name, name): _metric(line, name) for name in metrics},
-            "interval": "–".join(f"{end:.3f}" for end in line.get("interval", ())),
+            "interval": _interval(line.get("interval", ())),
             "against the control": _control_cell(line),
             "fit": _minutes(line.get("fit_seconds")),
             "memory": _mebibytes(line.get("peak_bytes")),
@@ -201,6 +200,11 @@ def _metric(line: Mapping[str, Any], name: str) -> str:
         return beside
     spread = "" if line[name]["sd"] is None else f" ± {line[name]['sd']:.3f}"
     return f"{line[name]['mean']:.3f}{spread}{beside}"
+
+
+def _interval(ends: Sequence[float | None]) -> str:
+    """Both ends, or a dash where there is no interval: one group says nothing of another."""
+    return "–" if None in ends else "–".join(f"{end:.3f}" for end in ends)
 
 
 def _control_cell(line: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ UNEXPLAINED = 6
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=options.PATH)
 @options.out_option("Where the explanation goes.")
 @options.split_option("Split of a face set.")
-@options.value_option("--limit", 100, "Faces of each source and label of a face set.")
+@options.value_option("--limit", 100, "Faces of each source and label of a face set.", type=click.IntRange(1))
 @options.path_option("--masks", "Folder of the fakes' true regions: pointing game.")
 @options.choice_option(
     "--faces",

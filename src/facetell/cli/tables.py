@@ -89,7 +89,9 @@ def print_stress(found: dict[str, Any], out: Path) -> None:
     clean = found["clean"]["auroc"]["value"]
     for entry in found["corruptions"]:
         areas = [clean, *(one["auroc"]["value"] for one in entry["strengths"])]
-        click.echo(f"  {entry['title']:<24}" + "".join(f"{area:8.3f}" for area in areas))
+        click.echo(
+            f"  {entry['title']:<24}" + "".join(f"{'–' if area is None else format(area, '.3f'):>8}" for area in areas)
+        )
     click.echo(speed_of(found))
     print_warnings(found["warnings"])
     click.echo(f"stress report: {out / 'stress.md'}")

@@ -25,6 +25,7 @@ from facetell.faceset.table import FaceSet
 from facetell.pixels.decode import as_pixels, decode, resize
 from facetell.progress import ShowProgress, callback
 from facetell.results import EvaluateResult, VerifyResult
+from facetell.settings import check_counts
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -92,6 +93,7 @@ class Detector:
             BundleError: with the reason for anything that is not exactly as it was written.
             UsageError: it has no such operating point, or is uncalibrated and ``at`` or ``prevalence`` are given.
         """
+        check_counts(threads=threads)
         path = located(path)
         return steadily(path, lambda: cls._open(path, device, at, prevalence, threads)[0])
 

@@ -57,7 +57,14 @@ class Gain:
 
 
 def gain_of_choice(
-    labels: NDArray[Any], groups: ArrayLike, before: Floats, after: Floats, seed: int, repetitions: int = REPETITIONS
+    labels: NDArray[Any],
+    groups: ArrayLike,
+    before: Floats,
+    after: Floats,
+    seed: int,
+    repetitions: int = REPETITIONS,
+    *,
+    untouched: NDArray[np.bool_] | None = None,
 ) -> Gain:
     """Correct the gain of the best of several candidates for having been chosen.
 
@@ -69,16 +76,19 @@ def gain_of_choice(
             one repetition, so that the luck of the folds is in the interval.
         seed: draws the resamples.
         repetitions: resamples; those that lack a class on either side are left out.
+        untouched: (N,) the faces on which no candidate was given up before: the gain is measured on these alone, for on the
+            others the ones that are left were chosen. By default all.
 
     Returns:
         The gain. With one candidate it is the out-of-bag bootstrap of its difference.
     """
     n_groups, members = group_members(groups, len(labels))
     y = np.asarray(labels, dtype=bool)
+    measured = np.ones(len(y), dtype=bool) if untouched is None else untouched
     gains, reached, was = list[float](), list[float](), list[float]()
     for repetition, weights in enumerate(chain.from_iterable(draw_groups(n_groups, len(labels), repetitions, seed))):
         mine = weights[members]
-        inside, outside = np.repeat(np.arange(len(y)), mine.astype(np.int64)), np.flatnonzero(mine == 0)
+        inside, outside = np.repeat(np.arange(len(y)), mine.astype(np.int64)), np.flatnonzero((mine == 0) & measured)
         if any(len(np.unique(y[side])) < 2 for side in (inside, outside)):
             continue
         scores = after[repetition % len(after)]

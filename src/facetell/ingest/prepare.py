@@ -27,6 +27,7 @@ from facetell.ingest.ready_crops import look_at_all
 from facetell.ingest.sources import find_rows
 from facetell.media.kind import is_animation, kind_of
 from facetell.progress import ShowProgress, callback
+from facetell.settings import check_counts
 
 if TYPE_CHECKING:
     from facetell.ingest.extract import Extraction
@@ -87,6 +88,7 @@ def prepare(
         UsageError: ``out`` and ``source`` lie inside each other, or an unknown split, layout or option.
         MissingExtraError: faces are to be found and the extra ``media`` is not installed.
     """
+    check_counts(workers=workers, rows_per_shard=rows_per_shard)
     source, out = Path(source), Path(out)
     if split is not None and split not in SPLITS:
         raise UsageError(f"unknown split '{split}'{near_miss(split, SPLITS)}", hint=f"splits are {', '.join(SPLITS)}")

@@ -219,15 +219,17 @@ def _seen(loaded: Detector, new: NewFaces, task: AdaptTask, best: Trial) -> list
 
 
 def _sentences(path: Path, task: AdaptTask) -> list[str]:
-    fakes, said = len(np.unique(task.new.groups[task.new.labels == FAKE])), list[str]()
+    of_fakes, said = task.new.groups[task.new.labels == FAKE], list[str]()
+    fakes, groups = len(of_fakes), len(np.unique(of_fakes))
     if task.replay is None:
         said.append(
             "the detector keeps no replay buffer of what it was fitted on, so nothing is promised about how it does there "
             f"afterwards; give it one first: facetell remember {path} FACESET"
         )
-    if fakes < FEW:
+    if groups < FEW:
+        count = f"{fakes} fakes" if groups == fakes else f"{fakes} fakes of {groups} groups"
         said.append(
-            f"with fakes of {fakes} groups no number is sure: read the intervals, not the values; what is learned is a first "
+            f"with {count} no number is sure: read the intervals, not the values; what is learned is a first "
             "guard until more are found"
         )
     return said

@@ -129,7 +129,7 @@ def test_help_is_light() -> None:
 
 def test_public_names() -> None:
     assert set(facetell.__all__) == {
-        "Detector", "FaceSet", "Verdict", "__version__", "adapt", "audit", "bench", "blend", "calibrate",
+        "Detector", "FaceSet", "Verdict", "__version__", "adapt", "audit", "bench", "blend", "cache", "calibrate",
         "compare", "demo", "detect", "evaluate", "explain", "fit", "history", "inspect",
         "list_methods", "prepare", "remember", "report", "sources", "stress", "threshold", "verify", "watch",
     }  # fmt: skip

@@ -18,7 +18,8 @@ from conftest import tiny_folder
 
 from facetell.errors import DataError, UsageError
 from facetell.faceset import decoded as cache
-from facetell.faceset.decoded import DecodedImages, cache_dir, decoded, prune
+from facetell.faceset.cache import cache_dir, prune
+from facetell.faceset.decoded import DecodedImages, decoded
 from facetell.faceset.table import FaceSet
 from facetell.ingest.prepare import prepare
 from facetell.pixels.decode import decode_resized

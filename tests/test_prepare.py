@@ -329,7 +329,7 @@ def test_open_or_prepare(make_folder: Make, tmp_path: Path, monkeypatch: pytest.
 def test_info_says_how_it_was_made(make_folder: Make, tmp_path: Path) -> None:
     prepare(make_folder(10), tmp_path / "fs", seed=5)
     info = json.loads((tmp_path / "fs" / "faceset.json").read_text())
-    assert (info["format"], info["version"], info["seed"], info["rows"]) == ("facetell.faceset", 1, 5, 20)
+    assert (info["format"], info["version"], info["seed"], info["rows"]) == ("facetell.faceset", 2, 5, 20)
     assert info["counts"]["train"] == {"real": {"pictures": 7}, "fake": {"pictures": 7}}
     assert info["splits_made"]["fractions"] == {"train": 0.7, "validation": 0.15, "test": 0.15}
 

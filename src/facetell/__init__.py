@@ -2,9 +2,9 @@
 
 The verbs of the command are functions here, with the same names and arguments: ``prepare``, ``inspect``, ``blend``,
 ``fit``, ``threshold``, ``calibrate``, ``evaluate``, ``report``, ``audit``, ``bench``, ``compare``, ``detect``,
-``explain``, ``stress``, ``watch``, ``remember``, ``adapt``, ``history``, ``verify``, ``sources``, ``demo``; ``methods``
-is ``list_methods`` (the package ``facetell.methods`` holds them). ``Detector`` and ``FaceSet`` are the two things they
-work on. Everything is imported on first use.
+``explain``, ``stress``, ``watch``, ``remember``, ``adapt``, ``history``, ``verify``, ``sources``, ``cache``, ``demo``;
+``methods`` is ``list_methods`` (the package ``facetell.methods`` holds them). ``Detector`` and ``FaceSet`` are the two
+things they work on. Everything is imported on first use.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         audit,
         bench,
         blend,
+        cache,
         calibrate,
         compare,
         demo,
@@ -52,6 +53,7 @@ __all__ = [
     "audit",
     "bench",
     "blend",
+    "cache",
     "calibrate",
     "compare",
     "demo",

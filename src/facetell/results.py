@@ -18,6 +18,7 @@ from facetell.errors import UsageError
 __all__ = [
     "AuditResult",
     "BenchResult",
+    "CacheResult",
     "CompareResult",
     "EvaluateResult",
     "ExplainResult",
@@ -53,6 +54,19 @@ class Result:
         """Plain values for JSON."""
         aside = {each.name for each in fields(self) if each.metadata.get("aside")}
         return {name: value for name, value in asdict(self).items() if name not in aside}
+
+
+@dataclass(frozen=True)
+class CacheResult(Result):
+    """What is kept in the cache at ``path``: (name, kind, bytes, time of the last use in s since 1970), the least recently
+    used first; ``bytes`` of all, of at most ``limit``; ``removed``: names of what went.
+    """
+
+    path: Path
+    bytes: int
+    limit: int
+    entries: Sequence[Mapping[str, Any]]
+    removed: Sequence[str]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from facetell.adaptation.task import SPLIT, AdaptOptions
 from facetell.blending.face_set import blend
 from facetell.errors import DataError, LeakError, UsageError
-from facetell.faceset.decoded import ELSEWHERE, cache_dir
+from facetell.faceset.cache import ELSEWHERE, facesets_dir, prune
 from facetell.faceset.join import Part, join
 from facetell.faceset.rows import RowBuilder
 from facetell.faceset.table import INFO_FILE, FaceSet
@@ -124,19 +124,21 @@ def joined(parts: Mapping[int, Part], shots: int | None, seed: int) -> FaceSet:
     key = hashlib.sha256()
     for part in chosen:
         key.update(part.faces.fingerprint.encode() + part.rows.tobytes())
-    out = cache_dir() / "facesets" / f"adapt-{key.hexdigest()[:24]}"
+    out = facesets_dir() / f"adapt-{key.hexdigest()[:24]}"
     kept = FaceSet.open_if_whole(out)
     if kept is not None:
         return kept
     crop = next((part.faces.info.get("crop") for part in chosen), None)
-    return join(out, chosen, {"seed": seed, "crop": crop})
+    made = join(out, chosen, {"seed": seed, "crop": crop})
+    prune(keep=out)
+    return made
 
 
 def _with_made_fakes(reals: Part, shots: int | None, seed: int) -> dict[int, Part]:
     """Parts of both labels from real faces alone: a fake is blended from each of ``shots`` reals, and kept in the cache."""
     drawn = Part(reals.faces, _drawn(reals.rows, REAL, shots, seed), SPLIT, reals.prefix)
     alone = joined({REAL: drawn}, None, seed)
-    out = cache_dir() / "facesets" / f"blended-{alone.fingerprint[:24]}-{seed}"
+    out = facesets_dir() / f"blended-{alone.fingerprint[:24]}-{seed}"
     made = blend(alone.path, out, draws=1, seed=seed, overwrite=True)
     labels, prefix = made.labels(SPLIT), f"{alone.fingerprint[:8]}/"
     first = made.rows(SPLIT).start
@@ -179,7 +181,7 @@ def _prepared(where: Path, label: int, progress: Progress) -> tuple[FaceSet, Cou
         lines.append([str(root / relative), LABELS[label], "" if group == "." else group, where.name, SPLIT])
     if not lines:
         raise DataError(f"{where} holds no file", hint="give a folder of pictures, photos or videos")
-    out = cache_dir() / "facesets" / f"{LABELS[label]}-{key.hexdigest()[:24]}"
+    out = facesets_dir() / f"{LABELS[label]}-{key.hexdigest()[:24]}"
     names = Counter(skip.reason for skip in builder.skipped)
     with locked(out, hint=ELSEWHERE):  # the one before may have made it
         faces = FaceSet.open_if_whole(out)
@@ -190,4 +192,5 @@ def _prepared(where: Path, label: int, progress: Progress) -> tuple[FaceSet, Cou
                 faces = prepare(index, out, split=SPLIT, one_label=True, overwrite=True, progress=progress)
             finally:
                 index.unlink()
+            prune(keep=out)
     return faces, names + Counter(faces.info["skipped"])

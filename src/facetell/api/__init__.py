@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from facetell.api._adapt import adapt
     from facetell.api._audit import audit
+    from facetell.api._cache import cache
     from facetell.api._calibrate import calibrate
     from facetell.api._compare import compare
     from facetell.api._demo import demo
@@ -32,6 +33,7 @@ __all__ = [
     "audit",
     "bench",
     "blend",
+    "cache",
     "calibrate",
     "compare",
     "demo",
@@ -55,6 +57,7 @@ __all__ = [
 _HOMES = {
     "adapt": "facetell.api._adapt",
     "audit": "facetell.api._audit",
+    "cache": "facetell.api._cache",
     "calibrate": "facetell.api._calibrate",
     "bench": "facetell.benching",
     "blend": "facetell.blending.face_set",

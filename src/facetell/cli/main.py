@@ -38,6 +38,7 @@ VERBS = {
     "explain": "Draw where in faces a detector sees the fake.",
     "stress": "Measure a detector on compressed, resized, filmed and posted faces.",
     "verify": "Check a detector whole.",
+    "cache": "List or clear what is kept to be quick the next time.",
     "sources": "List the data sets that are understood as downloaded.",
     "methods": "List detection methods and their settings.",
     "demo": "See it work on drawn faces, with no download.",

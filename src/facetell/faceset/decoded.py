@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,45 +17,27 @@ from numpy.lib import format as npy
 from numpy.typing import ArrayLike, NDArray
 
 from facetell.errors import DataError, ImageError, UsageError
+from facetell.faceset.cache import ELSEWHERE, cache_dir, prune
 from facetell.faceset.table import FaceSet
-from facetell.files import check_space, clear_leftovers, locked, whole_file
+from facetell.files import check_space, locked, whole_file
 from facetell.pixels.decode import decode_resized
 from facetell.progress import Progress, Step, silent
 from facetell.threads import ordered
 
 __all__ = [
-    "ELSEWHERE",
     "PREPROCESSING",
     "DecodedImages",
-    "cache_dir",
     "decoded",
     "map_pictures",
     "neighbours",
-    "prune",
     "read_rows",
 ]
 
 PREPROCESSING = 3
 """Version of `decode_resized`'s pixels, part of a cache file's name: raise it whenever they change."""
 
-DEFAULT_LIMIT_GB = 50.0
-"""How much the cache holds before the least recently used files go (``FACETELL_CACHE_GB``)."""
-
-ELSEWHERE = "set FACETELL_CACHE to another folder"
-"""What to do where the cache folder cannot be written."""
-
-_GB = 1e9
 _CHUNK = 16
 _T = TypeVar("_T")
-
-
-def cache_dir() -> Path:
-    """Where pictures and features lie: ``FACETELL_CACHE``, else ``XDG_CACHE_HOME/facetell``, else ``~/.cache/facetell``."""
-    chosen = os.environ.get("FACETELL_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "facetell"
 
 
 class DecodedImages:
@@ -171,42 +152,6 @@ def _decode(faceset: FaceSet, split: str, size: int, count: int, target: Path, p
                 file.write(pixels.data)
                 progress(Step("decoding", done, count, "faces"))
     return DecodedImages(target)
-
-
-def prune(keep: Path | None = None, coming: int = 0) -> list[Path]:
-    """Delete the least recently used files until the cache and ``coming`` bytes fit ``FACETELL_CACHE_GB``; returns
-    them.
-
-    ``keep`` is never deleted. A file that another process has open stays readable there until it closes it.
-
-    Raises:
-        UsageError: ``FACETELL_CACHE_GB`` is not a number.
-    """
-    folder = cache_dir()
-    limit = _limit()
-    files = []
-    clear_leftovers(folder)
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if re.match(r"(decoded|vectors)-.*\.npy$", path.name) and path != keep:
-            status = path.stat()
-            files.append((status.st_mtime, status.st_size, path))
-    total = coming + sum(size for _, size, _ in files)
-    removed = []
-    for _, size, path in sorted(files):
-        if total <= limit:
-            break
-        path.unlink(missing_ok=True)
-        removed.append(path)
-        total -= size
-    return removed
-
-
-def _limit() -> float:
-    text = os.environ.get("FACETELL_CACHE_GB", "")
-    try:
-        return float(text) * _GB if text else DEFAULT_LIMIT_GB * _GB
-    except ValueError:
-        raise UsageError(f"FACETELL_CACHE_GB is '{text}', not a number", hint="give gigabytes, e.g. 50") from None
 
 
 def _open_existing(path: Path, count: int, size: int) -> DecodedImages | None:

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from facetell.errors import DataError, MissingExtraError, UsageError, near_miss
+from facetell.faceset.cache import hold
 from facetell.faceset.shard import AGAIN, Shard
 from facetell.faceset.splits import SPLITS
 from facetell.files import sha256_of
@@ -71,6 +72,10 @@ FINGERPRINTED = ("sha256", "label", "group", "source", "split")
 """What a face set's fingerprint covers, in this order."""
 
 
+class _Use:
+    """Stands for the use of a face set; gone with the last that has it."""
+
+
 class FaceSet:
     """A face set on disk, opened for reading.
 
@@ -84,6 +89,7 @@ class FaceSet:
         """Whether `prepare` has just written it (False: it was there already)."""
         sizes = [int(shard["rows"]) for shard in info["shards"]]
         self._starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
+        self._use: _Use | None = None
         self._row_groups: dict[int, NDArray[np.int64]] = {}
 
     @classmethod
@@ -94,6 +100,8 @@ class FaceSet:
             DataError: not a face set, a later version, or shards that are missing, extra or of another size.
         """
         path = Path(path)
+        held = _Use()
+        hold(held, path / INFO_FILE)  # before a look at it: from now on it stays
         info = _read_info(path)
         shards = {str(shard["file"]): int(shard["bytes"]) for shard in info["shards"]}
         present = {file.name: file.stat().st_size for file in path.glob("*.parquet")}
@@ -108,7 +116,9 @@ class FaceSet:
             if names:
                 more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
                 raise DataError(f"face set {path}: shard {min(names)}{more} {what}", hint=AGAIN)
-        return cls(path, info)
+        found = cls(path, info)
+        found._use = held
+        return found
 
     @classmethod
     def open_if_whole(cls, path: Path) -> FaceSet | None:

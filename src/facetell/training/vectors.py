@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from facetell.errors import FacetellError
-from facetell.faceset.decoded import ELSEWHERE, DecodedImages, cache_dir, prune
+from facetell.faceset.cache import ELSEWHERE, cache_dir, prune
+from facetell.faceset.decoded import DecodedImages
 from facetell.faceset.samples import Samples
 from facetell.files import locked, whole_file
 from facetell.networks.acceleration import fast_inference

@@ -181,8 +181,21 @@ def test_what_is_brighter_than_sdr_keeps_its_order(tmp_path: Path) -> None:
     seen = to_srgb(ramp, hdr)[0, :, 0].astype(int)
     assert (np.diff(seen) >= 0).all()
     assert seen[-1] == 255
-    at_sdr_white = seen[round(0.5081 * 65535 / 49_000 * 199)]
-    assert 200 < at_sdr_white < 250, "100 cd/m² are no longer white, but most of it"
+    white = seen[round(0.5807 * 65535 / 49_000 * 199)]
+    assert 200 < white < 250, "203 cd/m² are no longer white, but most of it"
+
+
+@pytest.mark.parametrize("white", [100, 203])
+def test_sdr_put_into_hdr_comes_out_again(white: int) -> None:
+    """By either of the two usual whites; SMPTE ST 2084 and BT.1886."""
+    from facetell.pixels.light import coding, to_srgb
+
+    hdr = coding(9, 16)
+    assert hdr is not None
+    power = (white * (np.arange(256) / 255) ** 2.4 / 10_000) ** 0.1593017578125
+    signal = ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
+    ramp = np.repeat(np.rint(65535 * signal).astype(np.uint16)[None, :, None], 3, axis=2)
+    np.testing.assert_allclose(to_srgb(ramp, hdr)[0, :, 0].astype(int), np.arange(256), atol=1)
 
 
 def test_wide_colours_of_sdr_video(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """Colours that a file names by numbers (ITU-T H.273, gamma and chromaticities of PNG) as the sRGB that a viewer shows.
 
 Pixels become linear light, are turned from one set of primaries to the other, and are coded again. High dynamic range
-(PQ, HLG) is light in cd/m²: BT.2100 says how much, and what is brighter than the 100 cd/m² of SDR (BT.1886) is rolled
-off as BT.2390 does it, section 5.4, from the brightest pixel of this frame, as players do.
+(PQ, HLG) is light in cd/m²: BT.2100 says how much. White is the brightest pixel of a frame between the 100 cd/m² of SDR
+(BT.1886) and the 203 of HDR (BT.2408), and what is brighter is rolled off as BT.2390 does it, section 5.4, as players do
+that look at each frame.
 """
 
 from __future__ import annotations
@@ -30,7 +31,11 @@ _PRIMARIES: dict[int, Chromaticities] = {  # H.273, table 2; those of SD video (
 _GAMMAS = {4: 2.2, 5: 2.8, 8: 1.0}
 _SRGB, _PQ, _HLG, _VIDEO = 13, 16, 18, 1
 _BT1886 = 2.4
-_SDR, _PEAK = 100.0, 1000.0  # cd/m²: white of SDR; the display that HLG is defined for
+_SDR, _WHITE, _PEAK = (
+    100.0,
+    203.0,
+    1000.0,
+)  # cd/m²: white of SDR and of HDR (BT.2408); the display that HLG is defined for
 _STRIP = 2**20  # pixels at a time: floats take eight times the memory of the pixels
 
 
@@ -81,7 +86,8 @@ def to_srgb(pixels: NDArray[Any], coding: Coding) -> NDArray[np.uint8]:
     for strip in strips:
         shown = _shown(strip, light, coding)
         if coding.hdr:
-            shown = _rolled_off(shown, peak)
+            white = min(max(peak, 1.0), _WHITE / _SDR)
+            shown = _rolled_off(shown / np.float32(white), peak / white)
         shown = shown @ matrix
         out[at : at + len(strip)] = codes[np.rint(np.sqrt(shown.clip(0, 1)) * (len(codes) - 1)).astype(np.int32)]
         at += len(strip)

@@ -285,7 +285,7 @@ def test_both_maps_point_at_the_square_that_decides():
         "occlusion": hidden_of(network, images),
     }
     for values in maps.values():
-        game = pointing_game(enlarged(values, 64), mask)
+        game = pointing_game(enlarged(values, 64), mask, range(5))
         assert (game.hits, game.n, game.rate) == (5, 5, 1)
         assert game.chance == pytest.approx(1 / 16)
         assert game.centre == 0
@@ -300,13 +300,16 @@ def test_the_pointing_game_by_hand():
     # maps[3] is flat: it points nowhere
     masks = np.zeros((4, 4, 4), dtype=np.bool_)
     masks[:, 1:3, 1:3] = True
-    game = pointing_game(maps, masks)
+    game = pointing_game(maps, masks, range(4))
     assert (game.n, game.hits, game.rate, game.chance, game.centre) == (4, 2, 0.5, 0.25, 1)
     # Wilson's interval for 2 of 4, from the quadratic (p - 1/2)² = z² p (1 - p) / 4.
     for p in (game.low, game.high):
         assert (0.5 - p) ** 2 == pytest.approx(1.959964**2 * p * (1 - p) / 4)
-    assert pointing_game(maps[[1] * 10], masks[[0] * 10]).low == 0
-    assert pointing_game(maps[[0] * 10], masks[[0] * 10]).high == pytest.approx(1)
+    assert pointing_game(maps[[1] * 10], masks[[0] * 10], range(10)).low == 0
+    assert pointing_game(maps[[0] * 10], masks[[0] * 10], range(10)).high == pytest.approx(1)
+    # Ten frames of each of the four are no more than the four.
+    again = pointing_game(np.repeat(maps, 10, axis=0), np.repeat(masks, 10, axis=0), np.repeat(range(4), 10))
+    assert (again.low, again.high) == pytest.approx((game.low, game.high))
 
 
 def test_of_several_highest_points_the_middle_one_counts():

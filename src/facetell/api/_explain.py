@@ -103,7 +103,7 @@ def explain(
         "detector": name,
         "warnings": explainer.warnings(checked, attention),
         "sanity": checked,
-        "pointing": pointing_games(maps, regions) if regions else None,
+        "pointing": pointing_games(maps, regions, [entry["group"] for entry in found.entries]) if regions else None,
         "attention": attention,
         "left_out": found.left_out,
         "context": {

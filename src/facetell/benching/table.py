@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from facetell.benching.cell import RESULT, Job
 from facetell.benching.spec import Cell, PaperRow, Spec
+from facetell.errors import DataError
 from facetell.evaluation.comparison import paired_bootstrap
 from facetell.evaluation.predictions import read_predictions
 from facetell.files import write_text
@@ -139,12 +140,11 @@ def _against_control(spec: Spec, line: _Line, done: Sequence[Cell], jobs: Mappin
     first = ours[0]
     if any(not np.array_equal(first["sha256"], other["sha256"]) for other in theirs):
         return None
-    found = paired_bootstrap(
-        first["label"],
-        np.stack([one["logit"] for one in ours]),
-        np.stack([one["logit"] for one in theirs]),
-        first["group"],
-    )
+    mine, other = (np.stack([one["logit"] for one in tables]) for tables in (ours, theirs))
+    try:
+        found = paired_bootstrap(first["label"], mine, other, first["group"])
+    except DataError:  # one group says nothing of another
+        return None
     return {
         "row": line.first.control,
         "difference": found.difference,

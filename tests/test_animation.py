@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+import time
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +140,17 @@ def gif(width: int, height: int, blocks: bytes) -> bytes:
 def test_limits(data: bytes, message: str, tmp_path: Path) -> None:
     with pytest.raises(MediaError, match=message):
         seen(tmp_path / "a.gif", data, limits=Limits(max_frames=1_000, max_seconds=60))
+
+
+@pytest.mark.slow
+def test_a_file_made_of_small_blocks_costs_little_time(tmp_path: Path) -> None:
+    began = time.process_time()
+    blocks = gif(9, 9, b"," + bytes(8) + b"\0\2" + 8_000_000 * b"\1\1")
+    chunks = film("PNG")[:8] + 2_000_000 * b"\0\0\0\0aaaa\0\0\0\0"
+    for data in (blocks, chunks):
+        (tmp_path / "a").write_bytes(data)
+        assert kind_of(tmp_path / "a") == "picture"
+    assert time.process_time() - began < 5
 
 
 def test_a_later_frame_does_not_make_the_canvas_too_large(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import io
 import struct
 import tracemalloc
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -127,3 +128,16 @@ def test_big_tiff_is_a_picture() -> None:
     data = encode("TIFF", big_tiff=True)
     assert kind_of_bytes(data[:1024]) == "picture"
     np.testing.assert_array_equal(decode(data), pixels_of(data))
+
+
+def test_a_clip_behind_a_photo_is_named(tmp_path: Path) -> None:
+    """As phones store moving photos: the MP4 file follows the picture's end."""
+    av = pytest.importorskip("av")
+    with av.open(str(tmp_path / "a.mp4"), "w") as out:
+        stream = out.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        out.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8))))
+        out.mux(stream.encode())
+    picture = read_picture(JPEG + (tmp_path / "a.mp4").read_bytes())
+    np.testing.assert_array_equal(picture.pixels, pixels_of(JPEG))
+    assert "clip" in picture.note

@@ -12,6 +12,8 @@ __all__ = ["delays_of", "is_animated"]
 
 _SHORTEST, _INSTEAD = 10, 100  # ms: what browsers do with frames that would hardly be seen
 
+_MAX_BLOCKS = 1_000_000  # the pieces of a GIF of 64 MiB are a quarter of that; what has more was made to take time
+
 
 def is_animated(file: BinaryIO) -> bool:
     """Whether an open file is an animation of at least two frames."""
@@ -38,23 +40,24 @@ def _gif(file: BinaryIO) -> Iterator[int]:
     file.seek(10)
     flags = file.read(3)[:1]
     file.seek(13 + _table(flags))
-    delay = 0
-    while True:
+    delay, left = 0, _MAX_BLOCKS
+    while left > 0:
         kind = file.read(1)
         if kind == b"!":
+            left -= 1
             label = file.read(1)
             size = file.read(1)
             block = file.read(size[0]) if size else b""
             if label == b"\xf9" and len(block) >= 3:
                 delay = 10 * int.from_bytes(block[1:3], "little")
             if size and size[0]:
-                _skip_blocks(file)
+                left -= _skip_blocks(file, left)
         elif kind == b",":
             flags = file.read(9)[8:]
             if not flags:
                 return
             file.seek(_table(flags) + 1, 1)
-            _skip_blocks(file)
+            left -= _skip_blocks(file, left)
             yield delay
             delay = 0
         else:  # the end
@@ -66,16 +69,22 @@ def _table(flags: bytes) -> int:
     return 3 * 2 ** ((flags[0] & 7) + 1) if flags and flags[0] & 128 else 0
 
 
-def _skip_blocks(file: BinaryIO) -> None:
-    while (size := file.read(1)) and size[0]:
+def _skip_blocks(file: BinaryIO, most: int) -> int:
+    """Go to the end of a row of blocks, or past ``most`` of them; how many it were, and one more."""
+    count = 1
+    while count < most and (size := file.read(1)) and size[0]:
         file.seek(size[0], 1)
+        count += 1
+    return count
 
 
 def _png(file: BinaryIO) -> Iterator[int]:
     """PNG specification, third edition, section 11.3.6: fcTL holds the delay as a fraction of a second."""
     file.seek(len(SIGNATURE))
     animated = False
-    while len(head := file.read(8)) == 8:
+    for _ in range(_MAX_BLOCKS):
+        if len(head := file.read(8)) < 8:
+            return
         length, kind = int.from_bytes(head[:4], "big"), head[4:]
         if kind == b"acTL":
             animated = True
@@ -93,7 +102,9 @@ def _png(file: BinaryIO) -> Iterator[int]:
 
 def _webp(file: BinaryIO) -> Iterator[int]:
     """WebP container specification: ANMF holds the duration after place and size."""
-    while len(head := file.read(8)) == 8:
+    for _ in range(_MAX_BLOCKS):
+        if len(head := file.read(8)) < 8:
+            return
         size = int.from_bytes(head[4:], "little")
         size += size % 2
         if head[:4] == b"ANMF":

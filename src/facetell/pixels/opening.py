@@ -40,6 +40,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"mif2", b"msf1")  # ISO/IEC 23008-12
 AVIF_BRANDS = (b"avif", b"avis")
 
+_CLIP = "the clip that is stored behind the photo was not looked at"
+
 
 @dataclass
 class Source:
@@ -63,9 +65,17 @@ def _source(data: bytes) -> Source:
         mended, wrong, cut = whole_box(data)
         return Source(mended, [wrong] if wrong else [], cut=cut)
     if data.startswith(b"\xff\xd8"):
-        return Source(up_to_zeros(data))
+        return Source(up_to_zeros(data), [_CLIP] if _has_clip(data) else [])
     part = main_part(data)
     return Source(part.data, [part.note], turned=part.turned) if part else Source(data)
+
+
+def _has_clip(data: bytes) -> bool:
+    """Whether phones stored a clip behind a photo: an MP4 file, which begins with its own length and ``ftyp``."""
+    if data.endswith(b"\xff\xd9"):
+        return False
+    at = data.rfind(b"ftyp")
+    return at >= 4 and data[at - 4 : at - 1] == b"\0\0\0" and data[at - 1] >= 16 and data[at - 1] % 4 == 0
 
 
 def open_header(data: bytes) -> Image.Image:

@@ -197,7 +197,7 @@ def same(one: Verdict, other: Verdict) -> None:
     """Equal but for the path, and for what batches of another size do to the last digits."""
     first, second = one.as_dict(), other.as_dict()
     for each in (first, second):
-        del each["path"]
+        del each["path"], each["settings"], each["file"]
     for number in ("score", "logit"):
         assert first.pop(number) == pytest.approx(second.pop(number), abs=1e-6)
     for name in ("faces", "tracks"):
@@ -245,9 +245,41 @@ def test_crops_find_auto(found: facetell.Detector, ready: facetell.Detector, inb
     assert found.detect(inbox / "nobody.png").status == "no_face"
     assert ready.detect(photo).faces[0].box is not None
     assert ready.detect(close).faces[0].box is None
-    assert ready.detect(inbox / "nobody.png").faces[0].box is None
+    nobody = ready.detect(inbox / "nobody.png")
+    assert (nobody.status, nobody.faces) == ("no_face", [])
+    assert "--faces crops" in (nobody.reason or "")
     with pytest.raises(UsageError, match="unknown choice of faces"):
         found.detect(photo, faces="all")
+
+
+def test_what_shows_no_face_that_can_be_judged_gets_no_decision(ready: facetell.Detector) -> None:
+    crowd = background(61, 640, 480)
+    for number in range(12):
+        crowd = with_head(crowd, 20 + 150 * (number % 4), 20 + 150 * (number // 4), 36)
+    for pixels, status in (
+        (crowd, "face_too_small"),
+        (np.zeros((480, 640, 3), np.uint8), "no_face"),
+        (np.zeros((1, 1, 3), np.uint8), "no_face"),
+        (background(62, 800, 600), "no_face"),
+    ):
+        verdict = ready.detect(pixels)
+        assert (verdict.status, verdict.decision, verdict.score) == (status, None, None)
+
+
+@pytest.mark.parametrize("turn", [90, 180, 270])
+def test_a_picture_on_its_side_is_judged_as_its_twin(
+    found: facetell.Detector, ready: facetell.Detector, tmp_path: Path, turn: int
+) -> None:
+    upright = portrait(63, 240, 160)
+    lying = save_photo(tmp_path / "lying.png", np.rot90(upright, turn // 90))
+    for detector in (found, ready):
+        twin, verdict = detector.detect(upright), detector.detect(lying)
+        assert (twin.turned, verdict.turned) == (0, turn)
+        assert verdict.faces[0].box == twin.faces[0].box
+        assert verdict.logit == pytest.approx(twin.logit, abs=1e-6)
+    (drawn,) = annotate(verdict, tmp_path / "drawn")
+    with Image.open(drawn) as image:
+        assert image.size == (240, 160)
 
 
 def test_without_the_extra_pictures_are_crops(

@@ -140,6 +140,8 @@ def _show(verdict: Verdict, as_json: bool) -> None:
         alone = max(track.score or 0.0 for track in verdict.tracks)
         said = f", corrected for; the most fake alone {alone:.3f}" if verdict.judged else ""
         about = f" ({len(verdict.tracks)} faces{said}){about}"
+    if verdict.note:
+        about = f"{about} [{verdict.note}]"
     if verdict.judged:
         word = verdict.status if verdict.status == verdict.decision else f"{verdict.decision} ({verdict.status})"
         click.echo(f"{word:<15}{verdict.score:>6.3f}  {verdict.threshold:>9.3f}  {path}{about}")

@@ -104,6 +104,8 @@ def _account(media: dict[str, Any]) -> None:
         f"{media['with_faces']:,} with faces, {media['without_faces']:,} without, {unusable:,} unusable; "
         f"{media['frames']:,} frames, {media['faces']:,} faces"
     )
+    for note, files in media["notes"].items():
+        click.echo(f"note: {note} ({files:,} files)", err=True)
 
 
 def _pair(text: str) -> tuple[str, str]:

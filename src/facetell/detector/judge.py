@@ -59,7 +59,7 @@ class Judge:
 
     ``faces``: ``find`` looks for faces, ``crops`` takes every picture as one face crop, ``auto`` does as the detector
     was fitted: a detector of cut-out faces looks for them; a detector of ready crops takes a picture as a crop if it
-    looks like one (one face that fills it, or none found) and else looks for faces. Videos are always searched.
+    looks like one (one face that fills it) and else looks for faces. Videos are always searched.
     ``frames``: which frames of a video, default 32 spread over time; ``model``: another face detector; ``threads``: for
     decoding and finding.
     """
@@ -123,10 +123,8 @@ class Judge:
         """Judge a picture in memory, uint8 (H, W, 3) RGB."""
         if self._takes_crops(None):
             return self._sum_up(name, [self._whole(pixels)], "picture", 1)
-        from facetell.faces.finding import Shot
-
-        shot = Shot(0, None, pixels, self.finder.look(pixels))
-        return self._sum_up(name, self._of_picture(shot), "picture", 1)
+        shot = self.finder.shot(pixels)
+        return self._as_shown(self._sum_up(name, self._of_picture(shot), "picture", 1), shot.turned)
 
     def _takes_crops(self, path: Path | None) -> bool:
         if self.faces == "crops":
@@ -147,7 +145,9 @@ class Judge:
         """Judge a file shot by shot: crops wait in small batches, pixels of frames are let go."""
         sightings: list[_Sighting] = []
         logits: list[npt.NDArray[np.float32]] = []
+        turned = 0
         for shot in reading:
+            turned = shot.turned
             sightings.extend(self._of_picture(shot) if reading.kind == "picture" else self._of_frame(shot))
             waiting = len(sightings) - sum(map(len, logits))
             if waiting >= BATCH:
@@ -156,9 +156,15 @@ class Judge:
         if waiting:
             logits.append(self._logits(sightings[-waiting:]))
         done = np.concatenate(logits) if logits else np.zeros(0, dtype=np.float32)
-        verdict = self._sum_up(path, sightings, reading.kind, reading.shots, done)
+        verdict = self._as_shown(self._sum_up(path, sightings, reading.kind, reading.shots, done), turned)
         streams = [StreamVerdict(each.stream, each.frames, each.seconds) for each in reading.streams]
         return replace(_told(verdict, reading.missing, reading.note, reading.seconds), streams=streams)
+
+    def _as_shown(self, verdict: Verdict, turned: int) -> Verdict:
+        """The verdict with the turn of its picture, and with the next step where a crop may have been meant."""
+        if verdict.status == "no_face" and verdict.kind == "picture" and self.faces == "auto" and self.record is None:
+            verdict = replace(verdict, reason=f"{verdict.reason}; if it is a crop of a face: --faces crops")
+        return replace(verdict, turned=turned)
 
     def _of_frame(self, shot: Shot) -> Iterator[_Sighting]:
         for found in shot.faces:
@@ -319,11 +325,9 @@ def _told(verdict: Verdict, missing: str, note: str, seconds: float | None) -> V
 
 
 def _looks_like_a_crop(shot: Shot) -> bool:
-    """Whether a picture is one face crop: no face was found, or one alone that fills most of it."""
+    """Whether a picture is one face crop: one face alone that can be used, which fills most of it."""
     usable = [found.face for found in shot.faces if found.reason is None]
-    if len(usable) != 1:
-        return not usable
-    return bool(max(usable[0].box[2:]) * 1.3 >= FILLS * min(shot.pixels.shape[:2]))
+    return len(usable) == 1 and bool(max(usable[0].box[2:]) * 1.3 >= FILLS * min(shot.pixels.shape[:2]))
 
 
 def _is_video(path: Path) -> bool:

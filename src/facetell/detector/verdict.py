@@ -123,8 +123,9 @@ class Verdict:
     that count (faces of a picture), None without a calibration; ``score``: calibrated probability of fake, 0 to 1;
     ``threshold``: scores from here on are called fake; ``operating_point``: its name; ``unsure``: the band (low,
     high), None where the detector has none; ``prevalence``: share of fakes the scores are meant for, None as in its
-    calibration data; ``reason``: why there is no decision, or what is missing; ``kind``: picture or video; ``note``: what
-    was chosen of the file; ``frames``: looked at; ``seconds``: length of a video or animation; ``window``: its seconds
+    calibration data; ``reason``: why there is no decision, or what is missing; ``kind``: picture or video; ``turned``: by how
+    many degrees a picture was turned clockwise before its faces stood upright (boxes are of the turned picture); ``note``:
+    what was chosen of the file; ``frames``: looked at; ``seconds``: length of a video or animation; ``window``: its seconds
     (from, to) that decide; ``streams``: what was looked at of it; ``detector``: the identity of the one that judged, ""
     for one that was never written. From `facetell.detect` alone: ``settings``, a hash of all that decides a verdict
     beside the file; ``file``, what was judged, if it was; ``pictures``, names of those drawn of it.
@@ -142,6 +143,7 @@ class Verdict:
     prevalence: float | None = None
     reason: str | None = None
     kind: str | None = None
+    turned: int = 0
     note: str | None = None
     frames: int = 0
     seconds: float | None = None

@@ -17,6 +17,7 @@ from facetell.faces.face import Face, FaceDetector
 from facetell.faces.load import load_face_detector
 from facetell.faces.quality import FaceRule, judge
 from facetell.faces.scenes import Scenes
+from facetell.faces.turns import right_way_up
 from facetell.media.frame import Frame
 from facetell.media.frame_choice import Choice, Spread
 from facetell.media.frames import Frames, frames
@@ -73,7 +74,10 @@ class FoundFace:
 @dataclass(frozen=True)
 class Shot:
     """One picture, or one chosen frame of a video: number, time in s (None for a picture), pixels, faces, number of its
-    scene, video stream (None for a picture)."""
+    scene, video stream (None for a picture).
+
+    ``turned``: by how many degrees a picture was turned clockwise, since its faces did not stand upright.
+    """
 
     index: int
     time: float | None
@@ -81,6 +85,7 @@ class Shot:
     faces: list[FoundFace]
     scene: int = 0
     stream: int | None = None
+    turned: int = 0
 
 
 @dataclass(frozen=True)
@@ -155,11 +160,18 @@ class FaceFinder:
             found.append(FoundFace(face, quality, reason, crop(pixels, face, self.finding.geometry)))
         return found
 
+    def shot(self, pixels: NDArray[np.uint8]) -> Shot:
+        """A picture, uint8 (H, W, 3) RGB, with its faces, turned if that is how they stand upright."""
+        turned, faces, degrees = right_way_up(self.look, pixels)
+        return Shot(0, None, turned, faces, degrees)
+
     def _picture(self, path: Path, reading: Reading) -> Iterator[Shot]:
         picture = read_picture(read_bytes(path, MAX_BYTES))
-        reading.note = picture.note
+        shot = self.shot(picture.pixels)
+        turned = f"turned by {shot.turned}° clockwise, so that a face stands upright" if shot.turned else ""
+        reading.note = "; ".join(filter(None, (picture.note, turned)))
         reading.missing = picture.truncated
-        yield Shot(0, None, picture.pixels, self.look(picture.pixels))
+        yield shot
 
     def _video(self, path: Path, reading: Reading) -> Iterator[Shot]:
         video = frames(path, self.choice, self.limits, threads=self.threads)

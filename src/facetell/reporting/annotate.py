@@ -63,7 +63,7 @@ def annotate(verdict: Verdict, folder: Path) -> list[Path]:
 
 
 def _picture(verdict: Verdict, out: Path) -> Path:
-    pixels = read_picture(Path(verdict.path).read_bytes()).pixels
+    pixels = np.rot90(read_picture(Path(verdict.path).read_bytes()).pixels, -verdict.turned // 90)
     return _save(_draw(pixels, verdict.faces, verdict, CLIP_SIDE * 2), out)
 
 

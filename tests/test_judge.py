@@ -252,6 +252,30 @@ def test_crops_find_auto(found: facetell.Detector, ready: facetell.Detector, inb
         found.detect(photo, faces="all")
 
 
+@pytest.mark.parametrize(
+    ("recorded", "given", "said"),
+    [
+        ({"model": "mtcnn"}, None, "needs the package facenet-pytorch"),
+        ({"model": "yunet"}, None, "found by yunet, which is a file of its own"),
+        ({"model_fingerprint": "0" * 64}, None, "another face detector than the centerface of training"),
+        ({"model": "yunet"}, "centerface", ""),
+    ],
+)
+def test_faces_are_found_as_in_training_or_not_at_all(
+    bundles: dict[str, Path], inbox: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    recorded: dict[str, str], given: str | None, said: str,
+) -> None:  # fmt: skip
+    monkeypatch.setitem(sys.modules, "facenet_pytorch", None)
+    detector = facetell.Detector.load(bundles["found"], "cpu")
+    detector.description["input"]["crop"].update({"model_fingerprint": "0" * 64} | recorded)
+    if said:
+        with pytest.raises(UsageError, match=said):
+            detector.detect(inbox / "photo.png", face_model=given)
+    else:
+        assert detector.detect(inbox / "photo.png", face_model=given).judged
+        assert "another face detector" in caplog.text, "whoever asks for another one gets it, and is told"
+
+
 def test_what_shows_no_face_that_can_be_judged_gets_no_decision(ready: facetell.Detector) -> None:
     crowd = background(61, 640, 480)
     for number in range(12):

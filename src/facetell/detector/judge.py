@@ -86,14 +86,24 @@ class Judge:
 
     @property
     def finder(self) -> FaceFinder:
-        """Finds faces as the detector's training faces were found. Raises ``MissingExtraError``."""
+        """Finds faces as the detector's training faces were found.
+
+        Raises ``MissingExtraError``, and ``UsageError`` where another face detector would find them.
+        """
         if self._finder is None:
             from facetell.faces.finding import FaceFinder, Finding
 
             finding = Finding.from_dict(self.record, self.model) if self.record else Finding(model=self.model)
-            self._finder = FaceFinder(finding, self.frames, threads=self.threads)
-            if self.record and self._finder.detector.fingerprint != self.record["model_fingerprint"]:
-                log.warning("faces are found by another face detector than the %s of training", self.record["model"])
+            finder = FaceFinder(finding, self.frames, threads=self.threads)
+            if self.record and finder.detector.fingerprint != self.record["model_fingerprint"]:
+                other = f"faces are found by another face detector than the {self.record['model']} of training"
+                if self.model is None:
+                    raise UsageError(
+                        other,
+                        hint="fit it again on faces prepared anew, or take another one nonetheless: --face-model centerface",
+                    )
+                log.warning(other)
+            self._finder = finder
         return self._finder
 
     def file(self, path: Path) -> Verdict:

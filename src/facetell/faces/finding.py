@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facetell.errors import MediaError
+from facetell.errors import MediaError, UsageError
 from facetell.faces.crop import CropGeometry, crop
 from facetell.faces.face import Face, FaceDetector
-from facetell.faces.load import load_face_detector
+from facetell.faces.load import NAMES, load_face_detector
 from facetell.faces.quality import FaceRule, judge
 from facetell.faces.scenes import Scenes
 from facetell.faces.turns import right_way_up
@@ -57,8 +57,17 @@ class Finding:
 
     @classmethod
     def from_dict(cls, record: dict[str, Any], model: str | None = None) -> Finding:
-        """What `as_dict` recorded; ``model`` says where the recorded face detector is, if it is not CenterFace."""
-        return cls(CropGeometry.from_dict(record["geometry"]), FaceRule(**record["rule"]), model)
+        """What `as_dict` recorded, with the face detector ``model`` in place of the recorded one if it is given.
+
+        Raises:
+            UsageError: the recorded one is a file, and none is given.
+        """
+        if model is None and record["model"] not in NAMES:
+            raise UsageError(
+                f"the faces of training were found by {record['model']}, which is a file of its own",
+                hint=f"give the file of {record['model']} with --face-model FILE.onnx",
+            )
+        return cls(CropGeometry.from_dict(record["geometry"]), FaceRule(**record["rule"]), model or record["model"])
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from conftest import picture_bytes, tiny_folder, write_picture
+from faceclips import background, needs_media, save_photo, with_head
 from PIL import Image
 
 from facetell.errors import DataError, LeakError, UsageError
@@ -344,6 +345,22 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 @pytest.mark.slow
+def test_whole_photos_taken_as_crops_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    needs_media()
+    for folder in ("crops", "photos"):
+        for number in range(8):
+            photo = with_head(background(number, 320, 240), 60, 60, 120, gain=0.7 + number / 20)
+            picture = photo[85:155, 85:155] if folder == "crops" else photo
+            save_photo(tmp_path / folder / ("real", "fake")[number % 2] / f"{number}.png", picture)
+        caplog.clear()
+        prepare(tmp_path / folder, tmp_path / f"{folder}-set")
+        assert ("--faces find" in caplog.text) == (folder == "photos")
+    assert "of 8 looked at, 8 show smaller faces or several, and 0 show no face" in caplog.text
+    caplog.clear()
+    prepare(tmp_path / "photos", tmp_path / "as-they-are", faces="crops")
+    assert not caplog.text
+
+
 def test_ten_times_the_pictures_need_no_more_memory(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).bytes(100_000)
     picture = picture_bytes(0, (64, 64), "JPEG")

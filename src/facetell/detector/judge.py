@@ -33,7 +33,6 @@ log = logging.getLogger("facetell")
 
 FACES = ("auto", "find", "crops")
 BATCH = 64
-FILLS = 0.6
 UNCALIBRATED = (
     "the detector is uncalibrated, so its logit says neither fake nor real; next: facetell calibrate DETECTOR FACESET"
 )
@@ -188,7 +187,7 @@ class Judge:
         return crop if quality is None else decode(encode(crop, quality))
 
     def _of_picture(self, shot: Shot) -> list[_Sighting]:
-        if self.faces == "auto" and self.record is None and _looks_like_a_crop(shot):
+        if self.faces == "auto" and self.record is None and shot.is_crop:
             return [self._whole(shot.pixels)]
         return list(self._of_frame(shot))
 
@@ -332,12 +331,6 @@ def _told(verdict: Verdict, missing: str, note: str, seconds: float | None) -> V
         reason = f"{missing}; {verdict.reason}" if verdict.reason else missing
         verdict = replace(verdict, status="truncated", reason=reason)
     return replace(verdict, note=note or None, seconds=seconds)
-
-
-def _looks_like_a_crop(shot: Shot) -> bool:
-    """Whether a picture is one face crop: one face alone that can be used, which fills most of it."""
-    usable = [found.face for found in shot.faces if found.reason is None]
-    return len(usable) == 1 and bool(max(usable[0].box[2:]) * 1.3 >= FILLS * min(shot.pixels.shape[:2]))
 
 
 def _is_video(path: Path) -> bool:

@@ -30,6 +30,8 @@ from facetell.threads import ordered
 __all__ = ["FaceFinder", "Finding", "FoundFace", "Reading", "Shot", "Stream"]
 
 CROP_SIZE = 512
+FILLS = 0.6
+"""Share of a crop's side that a face fills at least, with the usual margin around it."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,12 @@ class Shot:
     scene: int = 0
     stream: int | None = None
     turned: int = 0
+
+    @property
+    def is_crop(self) -> bool:
+        """Whether the picture is one face crop: one face alone that can be used, which fills most of it."""
+        usable = [found.face for found in self.faces if found.reason is None]
+        return len(usable) == 1 and max(usable[0].box[2:]) * 1.3 >= FILLS * min(self.pixels.shape[:2])
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from facetell.faceset.writing import another_faceset, existing_faceset
 from facetell.files import locked
 from facetell.ingest.assemble import Task, assemble
 from facetell.ingest.layouts import find_layout, get_layout
-from facetell.ingest.ready_crops import look_at_all
+from facetell.ingest.ready_crops import look_at_all, warn_of_photos
 from facetell.ingest.sources import find_rows
 from facetell.media.kind import is_animation, kind_of
 from facetell.progress import ShowProgress, callback
@@ -102,7 +102,10 @@ def prepare(
         existing = existing_faceset(out, overwrite=overwrite)
         task = Task(source, out, seed, split, one_label, rows_per_shard, overwrite, existing, tell)
         if faces == "crops" or (faces == "auto" and not _has_video(rows)):
-            return assemble(task, rows, look_at_all(rows, tell), {})
+            crops = look_at_all(rows, tell)
+            if faces == "auto":
+                warn_of_photos(rows, crops)
+            return assemble(task, rows, crops, {})
         from facetell.ingest.extract import Extraction, Plan, extract
 
         plan = Plan(rows, extraction or Extraction())

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import os
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
-from facetell.errors import DataError, ImageError
+from facetell.errors import DataError, ImageError, MissingExtraError
+from facetell.faces.finding import FaceFinder, Shot
 from facetell.faceset.rows import Rows, Skipped
 from facetell.ingest.assemble import Crops
 from facetell.media.delays import is_animated
@@ -19,7 +21,11 @@ from facetell.pixels.opening import FORMATS, MAX_BYTES
 from facetell.progress import Progress, Step
 from facetell.threads import ordered
 
-__all__ = ["look_at_all"]
+__all__ = ["look_at_all", "warn_of_photos"]
+
+log = logging.getLogger("facetell")
+
+SAMPLE = 24
 
 
 def look_at_all(rows: Rows, progress: Progress) -> Crops:
@@ -56,6 +62,31 @@ def look_at_all(rows: Rows, progress: Progress) -> Crops:
                 crops.usable[row] = True
             progress(Step("reading", row + 1, count, "files"))
     return crops
+
+
+def warn_of_photos(rows: Rows, crops: Crops) -> None:
+    """Look for faces in a sample of the crops, spread over them, and warn where over a quarter of it are no crops of one face.
+
+    Without the extra ``media`` nothing can be looked at.
+    """
+    try:
+        finder = FaceFinder()
+    except MissingExtraError:
+        return
+    usable = np.flatnonzero(crops.usable)
+    sample = usable[np.unique(np.linspace(0, len(usable) - 1, min(SAMPLE, len(usable))).round().astype(int))]
+    pictures = [decode(_read(rows.full_path(int(row)))) for row in sample]
+    shots = [Shot(0, None, pixels, finder.look(pixels)) for pixels in pictures]
+    faceless = sum(not shot.faces for shot in shots)
+    others = sum(bool(shot.faces) and not shot.is_crop for shot in shots)
+    if 4 * (faceless + others) > len(shots):
+        log.warning(
+            "pictures were taken as face crops, but of %d looked at, %d show smaller faces or several, and %d show no face; "
+            "next: --faces find cuts the faces out, --faces crops says that all is well",
+            len(shots),
+            others,
+            faceless,
+        )
 
 
 def _read(path: Path) -> bytes:

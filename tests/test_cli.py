@@ -60,7 +60,9 @@ def test_from_pictures_to_a_verdict(
     assert (code, "whole" in out) == (0, True)
 
     Path("bad.jpg").write_bytes(b"\xff\xd8\xff" + bytes(100))
-    code, out, err = run(capsys, "detect", "detector", "pictures/test-0-real.png", "bad.jpg", "--json")
+    code, out, err = run(
+        capsys, "detect", "detector", "pictures/test-0-real.png", "bad.jpg", "--json", "--faces", "crops"
+    )
     lines = [json.loads(line) for line in out.splitlines()]
     assert code == 6
     assert [line["path"] for line in lines] == ["pictures/test-0-real.png", "bad.jpg"]
@@ -68,7 +70,7 @@ def test_from_pictures_to_a_verdict(
     assert (lines[1]["status"], lines[1]["decision"], lines[1]["score"]) == ("unreadable", None, None)
     assert lines[1]["reason"]
     assert "1 could not be judged" in err
-    code, out, _ = run(capsys, "detect", "detector", "pictures/test-0-real.png")
+    code, out, _ = run(capsys, "detect", "detector", "pictures/test-0-real.png", "--faces", "crops")
     assert (code, len(out.splitlines())) == (0, 2)
 
 

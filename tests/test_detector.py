@@ -153,7 +153,9 @@ def test_detect_gives_one_verdict_per_path(bundle: Path, tmp_path: Path) -> None
     (folder / "2b.png").write_bytes(b"")
     (folder / "3.txt").write_text("nothing in a folder is passed over in silence")
     (tmp_path / "4.png").write_text("<svg/>")
-    found = list(facetell.detect(bundle, [folder, tmp_path / "4.png", tmp_path / "none.png"], device="cpu"))
+    found = list(
+        facetell.detect(bundle, [folder, tmp_path / "4.png", tmp_path / "none.png"], faces="crops", device="cpu")
+    )
     names = [Path(decision.path).name for decision in found]
     assert names == ["0.png", "1.png", "1b.jpg", "2.png", "2b.png", "3.txt", "4.png", "none.png"]
     assert [decision.judged for decision in found] == [True, True, False, True, False, False, False, False]
@@ -175,7 +177,7 @@ def test_detect_agrees_with_evaluate(brief: Callable[[str], Path], faces: FaceSe
     from facetell.evaluation.predictions import read_predictions
 
     table = read_predictions(tmp_path / "report" / "predictions.parquet")
-    decisions = facetell.detect(original, [pictures / path for path in table["path"]], device="cpu")
+    decisions = facetell.detect(original, [pictures / path for path in table["path"]], faces="crops", device="cpu")
     found = [decision.score for decision in decisions]
     np.testing.assert_allclose(np.array(found, dtype=float), table["score"], rtol=1e-4, atol=1e-6)
 

@@ -170,12 +170,12 @@ def test_detect_and_evaluate_use_the_point_asked_for(detector: Path, faces: Path
     edit(detector, points={**points, "never": never, "always": always})
     picture = next(faces.parent.glob("pictures/test-0-real.png"))
     for name, word in (("never", "real"), ("always", "fake")):
-        (verdict,) = facetell.detect(detector, [picture], at=name, device="cpu")
+        (verdict,) = facetell.detect(detector, [picture], at=name, faces="crops", device="cpu")
         assert (verdict.decision, verdict.operating_point) == (word, name)
         report = facetell.evaluate(detector, faces, tmp_path / name, at=name, device="cpu")
         assert report.threshold_rule == f"{name}: balanced_accuracy on validation of faces"
         assert report.confusion["fp"] == (0 if name == "never" else 12)
-        assert facetell.Detector.load(detector, "cpu", at=name).detect(picture).decision == word
+        assert facetell.Detector.load(detector, "cpu", at=name).detect(picture, faces="crops").decision == word
     with pytest.raises(UsageError, match="no operating point 'nevr'; did you mean 'never'") as caught:
         facetell.Detector.load(detector, "cpu", at="nevr")
     assert "default, never, always" in str(caught.value.hint)
@@ -252,14 +252,14 @@ def test_the_unsure_band_decides(detector: Path, faces: Path, monkeypatch: pytes
 
     picture = next(faces.parent.glob("pictures/test-0-real.png"))
     monkeypatch.setattr(loaded, "logits", lambda crops: np.zeros(len(crops), dtype=np.float32))
-    verdict = loaded.detect(picture)
+    verdict = loaded.detect(picture, faces="crops")
     assert verdict.unsure == pytest.approx((found.fake_from, found.real_to))
     assert (verdict.status, verdict.decision, verdict.judged) == ("unsure", "unsure", True)
     assert verdict.reason == "the score is in the unsure band"
     assert verdict.score is not None
     facetell.threshold(detector, faces, coverage=0, device="cpu")
     assert calibration(detector).face.unsure is None
-    assert facetell.Detector.load(detector, "cpu").detect(picture).decision in ("fake", "real")
+    assert facetell.Detector.load(detector, "cpu").detect(picture, faces="crops").decision in ("fake", "real")
 
 
 # --- calibration and prevalence
@@ -407,7 +407,9 @@ def test_whole_videos_are_chosen_on_as_well(detector: Path, faces: Path, monkeyp
 
 def test_a_prevalence_moves_scores_and_no_decision(detector: Path, faces: Path) -> None:
     pictures = sorted(faces.parent.glob("pictures/test-*.png"))
-    plain, rare = (list(facetell.detect(detector, pictures, prevalence=p, device="cpu")) for p in (None, 0.01))
+    plain, rare = (
+        list(facetell.detect(detector, pictures, prevalence=p, faces="crops", device="cpu")) for p in (None, 0.01)
+    )
     assert [one.decision for one in plain] == [one.decision for one in rare]
     assert {one.prevalence for one in rare} == {0.01}
     for one, other in zip(plain, rare, strict=True):
@@ -446,13 +448,13 @@ def test_an_uncalibrated_detector_gives_logits_and_no_decision(
     capsys: pytest.CaptureFixture[str], detector: Path, faces: Path, tmp_path: Path
 ) -> None:
     picture = next(faces.parent.glob("pictures/test-0-real.png"))
-    calibrated = facetell.Detector.load(detector, "cpu").detect(picture)
+    calibrated = facetell.Detector.load(detector, "cpu").detect(picture, faces="crops")
     update_description(detector, lambda d: d.update(calibration=None))
-    verdict = facetell.Detector.load(detector, "cpu").detect(picture)
+    verdict = facetell.Detector.load(detector, "cpu").detect(picture, faces="crops")
     assert (verdict.status, verdict.decision, verdict.score, verdict.judged) == ("uncalibrated", None, None, False)
     assert verdict.logit == calibrated.logit is not None
     assert "facetell calibrate" in str(verdict.reason)
-    code, out, _ = run(capsys, "detect", detector, picture, "--json")
+    code, out, _ = run(capsys, "detect", detector, picture, "--json", "--faces", "crops")
     assert (code, json.loads(out)["status"]) == (6, "uncalibrated")
     for call in (
         lambda: facetell.threshold(detector, faces, at="f1", device="cpu"),
@@ -473,7 +475,7 @@ def test_an_uncalibrated_detector_gives_logits_and_no_decision(
     assert found.before is None
     fresh = calibration(detector)
     assert (list(fresh.face.points), fresh.face.points["default"].rule) == (["default"], "balanced_accuracy")
-    assert facetell.Detector.load(detector, "cpu").detect(picture).decision in ("fake", "real")
+    assert facetell.Detector.load(detector, "cpu").detect(picture, faces="crops").decision in ("fake", "real")
 
 
 # --- the commands
@@ -500,7 +502,7 @@ def test_from_a_threshold_to_a_verdict(
     assert (code, "calibrated on 10 real and 10 fake faces, temperature" in out) == (0, True)
 
     picture = faces.parent / "pictures" / "test-0-real.png"
-    arguments = ["detect", detector, picture, "--at", "theirs", "-o", tmp_path / "verdicts.jsonl"]
+    arguments = ["detect", detector, picture, "--faces", "crops", "--at", "theirs", "-o", tmp_path / "verdicts.jsonl"]
     assert run(capsys, *arguments, "--prevalence", "0.02")[0] == 0
     line = json.loads((tmp_path / "verdicts.jsonl").read_text())
     assert (line["operating_point"], line["prevalence"], len(line["unsure"])) == ("theirs", 0.02, 2)

@@ -73,7 +73,7 @@ def judged(detector: Path, name: str, logits: Sequence[float], prevalence: float
         found.append(
             Verdict(
                 f"{name}/{k}.jpg", decision, decision, logit, score, 1, decider.shown_threshold, "default",
-                decider.shown_band, prevalence, None, "picture", None, 1, None, faces=[face(0, score)],
+                decider.shown_band, prevalence, kind="picture", frames=1, faces=[face(0, score)],
                 tracks=[TrackVerdict(0, 1, None, None, None, logit, score, decision)],
             )
         )  # fmt: skip

@@ -180,7 +180,7 @@ class FaceFinder:
     def shot(self, pixels: NDArray[np.uint8]) -> Shot:
         """A picture, uint8 (H, W, 3) RGB, with its faces, turned if that is how they stand upright."""
         turned, faces, degrees = right_way_up(self.look, pixels)
-        return Shot(0, None, turned, faces, degrees)
+        return Shot(0, None, turned, faces, turned=degrees)
 
     def _picture(self, path: Path, reading: Reading) -> Iterator[Shot]:
         picture = read_picture(read_bytes(path, MAX_BYTES))

@@ -106,6 +106,13 @@ def test_a_jpeg_filled_with_zeros_is_truncated() -> None:
     assert picture.missing > 0.2
 
 
+def test_bytes_before_the_first_marker_of_a_jpeg() -> None:
+    """T.81 has none there; libjpeg skips them."""
+    data = JPEG[:2] + bytes(3) + JPEG[2:]
+    assert kind_of_bytes(data[:1024]) == "picture"
+    np.testing.assert_array_equal(decode(data), pixels_of(JPEG))
+
+
 def test_damaged_metadata_of_a_jpeg() -> None:
     picture = read_picture(JPEG[:2] + b"\xff\xee\0\x07Adobe" + JPEG[2:])
     np.testing.assert_array_equal(picture.pixels, pixels_of(JPEG))

@@ -21,7 +21,7 @@ VIDEO_FORMATS = ("mov", "matroska", "avi", "mpegts", "mpeg", "mpegvideo", "flv",
 _HEAD = 1024  # bytes; enough for every mark below
 
 _PICTURE_STARTS = (
-    b"\xff\xd8\xff",  # JPEG
+    b"\xff\xd8",  # JPEG; what follows should be the next marker, but decoders skip to it
     b"\x89PNG\r\n\x1a\n",
     b"GIF87a",
     b"GIF89a",

@@ -221,3 +221,29 @@ def test_video_that_names_no_matrix_is_taken_by_its_size(tmp_path: Path, size: i
 def test_full_range_of_video(tmp_path: Path) -> None:
     np.testing.assert_allclose(film(tmp_path / "a.mkv", (512, 512, 512), color_range=2), 128, atol=1)
     np.testing.assert_allclose(film(tmp_path / "b.mkv", (502, 512, 512), color_range=1), 128, atol=1)
+
+
+def ink_profile() -> bytes:
+    """A printer's profile (ICC.1:2001, lut8Type): any ink is black, no ink is the paper's white."""
+    corners = [100 if not any(ink) else 0 for ink in np.ndindex(2, 2, 2, 2)]
+    colours = b"".join(bytes([round(2.55 * light), 128, 128]) for light in corners)
+    unit = struct.pack(">9i", *(65536 * value for value in (1, 0, 0, 0, 1, 0, 0, 0, 1)))
+    lut = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + unit + bytes(range(256)) * 4 + colours + bytes(range(256)) * 3
+    white = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
+    start = 128 + 4 + 2 * 12
+    table = b"A2B0" + struct.pack(">II", start, len(lut)) + b"wtpt" + struct.pack(">II", start + len(lut), len(white))
+    head = bytes(4) + b"\2\x40\0\0prtrCMYKLab " + bytes(12) + b"acsp" + bytes(28) + white[8:]
+    whole = head.ljust(124, b"\0") + struct.pack(">I", 2) + table + lut + white
+    return struct.pack(">I", 4 + len(whole)) + whole
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_inks_by_their_profile(kind: str) -> None:
+    inks = Image.new("CMYK", (64, 16), (0, 0, 0, 0))
+    inks.paste((255, 0, 0, 0), (32, 0, 64, 16))
+    plain = decode(encode(inks, kind))
+    assert plain[8, 56].tolist()[1:] == [255, 255], "without a profile, cyan"
+    seen = decode(encode(inks, kind, icc_profile=ink_profile()))
+    assert seen[8, 8].min() > 250
+    assert seen[8, 56].max() < 5
+    assert "cannot be used" in read_picture(encode(CROP, icc_profile=ink_profile())).note

@@ -68,6 +68,16 @@ def test_truncated_at_every_tenth_gives_the_rows_that_are_whole(kind: str, mode:
     assert shares == sorted(shares, reverse=True)
 
 
+def test_a_truncated_gif_gives_its_rows_unless_they_are_interlaced() -> None:
+    data = encode(photo("L"), "GIF", interlace=0)
+    whole = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    picture = read_picture(data[: len(data) // 2])
+    np.testing.assert_array_equal(picture.pixels, whole[: len(picture.pixels)])
+    assert 0.3 < picture.missing < 0.7
+    with pytest.raises(ImageError, match="truncated"):
+        read_picture(encode(photo("L"), "GIF", interlace=1)[:-500])
+
+
 def test_part_of_a_turned_photo_is_cut_before_it_is_turned() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,7 @@ __all__ = [
 ]
 
 _ORIENTATION_TAG = 0x0112
-_IN_ROWS = ("JPEG", "MPO", "PNG", "BMP", "PPM", "TIFF")
+_IN_ROWS = ("JPEG", "MPO", "PNG", "BMP", "PPM", "TIFF", "GIF")
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,8 @@ def decode(data: bytes) -> NDArray[np.uint8]:
 def read_picture(data: bytes) -> Picture:
     """Decode a picture; of a truncated one, the rows that are whole.
 
-    Formats that store rows in order have such rows: baseline JPEG, PNG, BMP, PPM, most TIFF. The others
-    (progressive JPEG, GIF, WebP, AVIF, HEIC, JPEG 2000) are unreadable once truncated.
+    Formats that store rows in order have such rows: baseline JPEG, PNG, BMP, PPM, most TIFF and GIF. The
+    others (progressive JPEG, WebP, AVIF, HEIC, JPEG 2000) are unreadable once truncated.
 
     Raises:
         ImageError: as `decode`, but not for a truncated picture with at least one whole row.
@@ -191,6 +192,11 @@ def _decode_over(data: bytes, background: int) -> Image.Image | None:
     image = open_header(data)
     if not isinstance(image, ImageFile.ImageFile) or image.format not in _IN_ROWS:
         return None
+    if image.format == "GIF":
+        _, interlaced, clear = cast("tuple[int, bool, int]", image.tile[0].args)
+        if interlaced or clear >= 0:  # rows out of order, or pixels that are left as they are
+            return None
+        image.load_prepare = lambda: None  # type: ignore[method-assign]  # it would begin with another picture
     bands = len(image.getbands())
     image.im = Image.new(image.mode, image.size, background if bands == 1 else (background,) * bands).im
     with contextlib.suppress(Exception):  # it is truncated; what was decoded before the end is in place

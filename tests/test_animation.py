@@ -8,6 +8,7 @@ import struct
 import time
 from pathlib import Path
 
+import inline
 import numpy as np
 import pytest
 from faceclips import background, needs_media, walk
@@ -15,6 +16,7 @@ from PIL import Image
 from schema import errors
 
 import facetell
+from facetell.cli.main import main
 from facetell.detector import verdict as verdicts
 from facetell.detector.judge import Judge
 from facetell.errors import MediaError
@@ -193,6 +195,18 @@ def test_every_stream_is_judged(ready: facetell.Detector, tmp_path: Path) -> Non
     assert "2 of 2 video streams" in (verdict.note or "")
     schema = json.loads((Path(verdicts.__file__).parent / "verdict.schema.json").read_text(encoding="utf-8"))
     assert list(errors(json.loads(json.dumps(verdict.as_dict())), schema, schema)) == []
+
+
+def test_the_table_names_the_stream_that_decides(
+    fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inline.judge_here(monkeypatch)
+    path = two_streams(tmp_path / "two.mkv", [background(7)] * 6, walk(54, 6))
+    with pytest.raises(SystemExit):
+        main(["detect", str(fitted), str(path)])
+    line = capsys.readouterr().out.splitlines()[1]
+    assert " of stream 1)" in line
+    assert line.count("2 of 2 video streams looked at") == 1
 
 
 def test_an_animation_with_an_empty_first_frame(ready: facetell.Detector, tmp_path: Path) -> None:

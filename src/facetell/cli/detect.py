@@ -127,14 +127,14 @@ def _show(verdict: Verdict, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(verdict.as_dict()))
         return
-    said = "; ".join(part for part in (verdict.reason, verdict.note) if part)
-    about = f": {said}" if said else ""
+    about = f": {verdict.reason}" if verdict.reason else ""
     path = shown_name(verdict.path)
     if verdict.kind == "video" and verdict.judged:
         used = sum(face.used for face in verdict.faces)
         where = "" if verdict.window is None else f", most fake at {verdict.window[0]:.1f}–{verdict.window[1]:.1f} s"
         if where and len(verdict.streams) > 1:
-            where += f" of stream {next(one.stream for one in verdict.tracks if one.window == verdict.window)}"
+            deciding = max((one for one in verdict.tracks if one.window == verdict.window), key=lambda one: one.logit)
+            where += f" of stream {deciding.stream}"
         about = f" ({verdict.frames} frames, {used} faces, {len(verdict.tracks)} tracks{where}){about}"
     elif len(verdict.tracks) > 1:
         alone = max(track.score or 0.0 for track in verdict.tracks)

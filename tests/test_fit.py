@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,14 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from toy import TINY, toy_source
 
 import facetell
 from facetell.errors import DataError, FacetellError, SettingsError, UsageError
 from facetell.faceset.table import FaceSet
 from facetell.methods import get_method
-from facetell.networks.backbones import build_backbone
+from facetell.networks.backbones import build_backbone, load_library_tensors
 from facetell.progress import Step
 from facetell.settings import resolve
 from facetell.training.checkpoint import load_checkpoint
@@ -258,3 +259,36 @@ def test_the_random_numbers_of_a_notebook_stay_its_own(faces: FaceSet, tmp_path:
     detector = facetell.Detector.load(tmp_path / "fitted")
     detector.logits(np.zeros((2, 32, 32, 3), np.uint8))
     assert states() == before
+
+
+def test_weights_of_wrapped_networks_and_of_torchs_own_files(faces: FaceSet, tmp_path: Path) -> None:
+    """DataParallel writes ``module.`` before each name; a file of torch.save is refused with the way to convert it."""
+    body = build_backbone("squeezenet1_1", 32).body
+    tensors = {f"features.{name}": tensor for name, tensor in body.state_dict().items()}
+    save_file({f"module.{name}": tensor for name, tensor in tensors.items()}, tmp_path / "wrapped.safetensors")
+    backbone = build_backbone("squeezenet1_1", 32)
+    load_library_tensors(backbone, load_file(tmp_path / "wrapped.safetensors"))
+    assert all(torch.equal(backbone.body.state_dict()[name], tensor) for name, tensor in body.state_dict().items())
+    for name, new in (("zip.pth", True), ("old.pt", False)):
+        torch.save({"state_dict": tensors}, tmp_path / name, _use_new_zipfile_serialization=new)
+        settings = {**TINY, "pretrained": str(tmp_path / name)}
+        with pytest.raises(DataError, match="not a safetensors file") as caught:
+            facetell.fit("finetune", faces.path, tmp_path / "detector", settings=settings)
+        assert caught.value.hint
+        command = shlex.split(caught.value.hint[caught.value.hint.index("python -c") :])
+        subprocess.run([sys.executable, *command[1:]], cwd=tmp_path, check=True)
+        made = load_file(tmp_path / f"{Path(name).stem}.safetensors")
+        assert all(torch.equal(made[key], tensor) for key, tensor in tensors.items())
+    assert not (tmp_path / "detector.partial").exists()
+
+
+def test_a_fit_that_fails_at_once_leaves_nothing(faces: FaceSet, tmp_path: Path) -> None:
+    settings = {**TINY, "lr": 1e20, "epochs": 1}
+    with pytest.raises(FacetellError):
+        facetell.fit("finetune", faces.path, tmp_path / "detector", settings=settings)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_all_names_that_are_as_close_are_said() -> None:
+    with pytest.raises(SettingsError, match="did you mean 'squeezenet1_0' or 'squeezenet1_1'"):
+        build_backbone("squeezenet", 32)

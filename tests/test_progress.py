@@ -25,9 +25,24 @@ def test_a_long_first_phase_makes_no_rate(clock: list[float], capsys: pytest.Cap
     with Bars() as show:
         clock[0] = 100.0
         show(Step("finding faces", 50, 250, "files"))
-        clock[0] = 110.0
-        show(Step("finding faces", 150, 250, "files"))
-    assert capsys.readouterr().err == "finding faces: 150/250 files, 10.00 files/s, 00:10 left\n"
+        clock[0] = 109.0  # workers have started
+        show(Step("finding faces", 60, 250, "files"))
+        clock[0] = 119.0
+        show(Step("finding faces", 160, 250, "files"))
+    assert capsys.readouterr().err == "finding faces: 160/250 files, 10.00 files/s, 00:09 left\n"
+
+
+def test_no_time_left_is_told_before_there_can_be_one(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    """The first of 300 files waits ten seconds for workers; said to take 47 minutes, they took half a one."""
+    with Bars() as show:
+        for second, done in ((0, 0), (10, 1), (21, 3), (32, 133)):
+            clock[0] = float(second)
+            show(Step("judging", done, 300, "files"))
+    assert capsys.readouterr().err.splitlines() == [
+        "judging: 1/300 files, ? files/s, ? left",
+        "judging: 3/300 files, ? files/s, ? left",
+        "judging: 133/300 files, 6.00 files/s, 00:27 left",
+    ]
 
 
 def test_the_time_left_of_fits_is_that_of_fits(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,9 +50,11 @@ def test_the_time_left_of_fits_is_that_of_fits(clock: list[float], capsys: pytes
         clock[0] = 60.0
         show(Step("features", 1, 2, "faces"))
         show(Step("trying", 0, 6, "fits", "linear-probe"))
-        clock[0] = 70.0
-        show(Step("trying", 2, 6, "fits", "full"))
-    assert capsys.readouterr().err == "trying: 2/6 fits, 5.00s/fits, 00:20 left, full\n"
+        clock[0] = 65.0
+        show(Step("trying", 1, 6, "fits", "linear-probe"))
+        clock[0] = 80.0
+        show(Step("trying", 4, 6, "fits", "full"))
+    assert capsys.readouterr().err == "trying: 4/6 fits, 5.00s/fits, 00:10 left, full\n"
 
 
 def test_a_line_now_and_then_where_nothing_can_be_drawn_again(

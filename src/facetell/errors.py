@@ -114,6 +114,8 @@ class AcceptanceError(FacetellError):
 
 
 def near_miss(word: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the closest known word, or an empty string."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    """Return ``"; did you mean 'x'?"`` for the closest known word, with all that are as close, or an empty string."""
+    near = {name: difflib.SequenceMatcher(a=name, b=word).ratio() for name in known}
+    best = max(near.values(), default=0.0)
+    close = sorted(f"'{name}'" for name, ratio in near.items() if ratio == best >= 0.5)
+    return f"; did you mean {' or '.join(close[:3])}?" if close else ""

@@ -6,6 +6,7 @@ Every verb takes ``progress``: None is silent, True shows bars, and a function i
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ __all__ = ["Bars", "LogHandler", "Progress", "ShowProgress", "Step", "callback",
 
 QUIET_SECONDS = 10.0
 """Seconds between two lines where a line cannot be drawn again, such as in a log file."""
+ESTIMATE_STEPS, ESTIMATE_SECONDS = 3, 2.0
+"""Steps and seconds after the first step from which on a rate, and the time left, can be told."""
 LINE = "{desc}: {n_fmt}/{total_fmt}{unit}, {rate_fmt}, {remaining} left{postfix}"
 
 
@@ -100,6 +103,8 @@ class Bars:
         if self._bar is None or self._bar.desc != step.what:
             self.close()
             self._bar = _new_bar(step)
+        if not self._bar.first and step.done > self._bar.initial:
+            self._bar.first.append((step.done, self._bar.format_dict["elapsed"]))
         self._bar.total = step.total
         self._bar.set_postfix_str(step.remark, refresh=False)
         self._bar.update(step.done - self._bar.n)
@@ -125,16 +130,24 @@ def _new_bar(step: Step) -> Any:
     from tqdm.autonotebook import tqdm as chosen
     from tqdm.std import tqdm as plain
 
-    def meter(*args: Any, **numbers: Any) -> str:
-        """As tqdm's, which puts the space before the unit into ``5.00s/ fits`` too."""
-        return str(plain.format_meter(*args, **numbers)).replace(f"s/ {step.unit}", f"s/{step.unit}", 1)
+    def meter(**numbers: Any) -> str:
+        """As tqdm's, which puts the space before the unit into ``5.00s/ fits`` too, and calls anything a rate."""
+        done, seconds = first[0] if first else (numbers["n"], 0.0)
+        done, seconds = numbers["n"] - done, numbers["elapsed"] - seconds
+        enough = done >= ESTIMATE_STEPS and seconds >= ESTIMATE_SECONDS
+        numbers["rate"] = done / seconds if enough else 0  # which shows as a question mark
+        numbers["ncols"] = numbers["ncols"] or (shutil.get_terminal_size().columns if in_place else None)
+        return str(plain.format_meter(**numbers)).replace(f"s/ {step.unit}", f"s/{step.unit}", 1)
 
+    first: list[tuple[int, float]] = []  # how far it was after the first step, and when: before, it was getting ready
+    in_place = sys.stderr.isatty() or chosen is not plain
     # No thread that redraws: worker processes may be forked while a bar is shown.
     bar: Any = type("Bar", (tqdm,), {"monitor_interval": 0, "format_meter": staticmethod(meter)})
-    in_place = sys.stderr.isatty() or chosen is not plain
     lines: TextIO | Any = _Lines()
     rarely = {"file": lines, "mininterval": QUIET_SECONDS, "delay": QUIET_SECONDS, "miniters": 1, "bar_format": LINE}
-    return bar(
+    shown = bar(
         desc=step.what, total=step.total, initial=step.done, unit=f" {step.unit}" if step.unit else "it",
         leave=False, dynamic_ncols=True, smoothing=0, **({} if in_place else rarely),
     )  # fmt: skip
+    shown.first = first
+    return shown

@@ -7,7 +7,7 @@ import hashlib
 import logging
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -118,10 +118,9 @@ def fit(
     shortcuts = training_shortcuts(faces, training.rows + faces.rows(split).start, seed)
     for line in shortcut_warnings(shortcuts):
         log.warning("warning: %s", line)
-    _make_folder(folder)
     if tensorboard is not None:
         tell = log_to(tensorboard, tell)
-    with seeded(seed):
+    with _partial(folder), seeded(seed):
         task = Task(
             training, validation, seed, folder, resume, tell, device, _identity(faces, split, training, start), start
         )
@@ -220,8 +219,16 @@ def _preset(method: Method, name: str | None) -> Mapping[str, object]:
     return method.presets[name]
 
 
-def _make_folder(folder: Path) -> None:
+@contextlib.contextmanager
+def _partial(folder: Path) -> Iterator[None]:
+    """The folder of checkpoints; it goes where a fit fails before there is one to go on from."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{folder} cannot be made: {error.strerror}") from error
+    try:
+        yield
+    except BaseException:
+        if not (folder / CHECKPOINT).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+        raise

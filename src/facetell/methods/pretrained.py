@@ -40,10 +40,23 @@ def read_start(pretrained: str) -> tuple[Start | None, str, dict[str, object]]:
         try:
             return Start("library", load_file(path)), f"the weights {path.name}", {}
         except (OSError, SafetensorError) as error:
-            raise DataError(f"{path} is not a safetensors file: {error}") from error
+            raise DataError(f"{path} is not a safetensors file: {error}", hint=_how_to_convert(path)) from error
     raise UsageError(
         f"pretrained '{pretrained}' is neither a detector nor a file",
         hint="library, none, FILE.safetensors or a detector",
+    )
+
+
+def _how_to_convert(path: Path) -> str | None:
+    """A line that makes a safetensors file of what torch has saved, without running what is in it; None for another file."""
+    with path.open("rb") as file:
+        begin = file.read(4)
+    if begin[:2] != b"\x80\x02" and begin != b"PK\x03\x04":  # pickle, or a zip with one
+        return None
+    return (
+        "torch's own files can run code, so convert it once: python -c \"import torch, safetensors.torch as s; "
+        f"d = torch.load('{path.name}', map_location='cpu', weights_only=True); d = d.get('state_dict', d.get('model', d)); "
+        f"s.save_file({{k: v.clone().contiguous() for k, v in d.items()}}, '{path.stem}.safetensors')\""
     )
 
 

@@ -175,8 +175,12 @@ def build_backbone(name: str, size: int, *, library_weights: bool = False) -> Ba
 def load_library_tensors(backbone: Backbone, tensors: Mapping[str, Tensor]) -> None:
     """Load weights that carry the library's own tensor names (torchvision's or timm's); its classifier is left out.
 
+    All of them may begin with ``module.``, as torch's wrappers for several devices write them.
+
     Raises ``DataError`` naming what is missing, unexpected or misshapen: a half-loaded backbone would be a random one.
     """
+    if tensors and all(name.startswith("module.") for name in tensors):
+        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     body, prefix, classifier = backbone.body, "", tuple[str, ...]()
     if backbone.name.startswith("squeezenet"):
         prefix, classifier = "features.", ("classifier.",)

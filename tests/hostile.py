@@ -48,7 +48,7 @@ class Corpus:
 def make(root: Path) -> Path:
     """Make the corpus below ``root`` as ``real/`` and ``fake/``."""
     corpus = Corpus(root)
-    bases = [_bases(root.parent / "bases", label) for label in (0, 1)]
+    bases = [bases_of(root.parent / "bases", label) for label in (0, 1)]
     rng = random.Random(0)
     _cut(corpus, bases)
     _flipped(corpus, bases, rng)
@@ -66,7 +66,8 @@ def entries(root: Path) -> list[Path]:
     return [Path(folder, name) for folder, _, names in os.walk(root) for name in names]
 
 
-def _bases(folder: Path, label: int) -> dict[str, bytes]:
+def bases_of(folder: Path, label: int) -> dict[str, bytes]:
+    """A photo or clip of each kind, another one for each label."""
     found = {}
     for number, kind in enumerate((*PICTURES, *VIDEOS)):
         path = folder / f"{label}.{kind}"

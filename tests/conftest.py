@@ -114,6 +114,21 @@ def fitted(brief: Callable[[str], Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
+def found_faces(shared: Shared) -> Path:
+    """As `fitted`, of faces that were found in photos."""
+    from faceclips import portrait, save_photo
+    from toy import toy_detector
+
+    def of_photos(root: Path) -> None:
+        for label, seed in (("real", 0), ("fake", 1)):
+            for i in range(4):
+                save_photo(root / "media" / label / f"{i}.png", portrait(seed + 2 * i))
+        toy_detector(root, root / "media")
+
+    return shared("found", of_photos) / "detector"
+
+
+@pytest.fixture(scope="session")
 def made(shared: Shared, cache: Path) -> Monday:
     """A small detector with a replay buffer and pictures of a new kind, which tests share and do not change."""
     from monday import Monday, monday

@@ -14,11 +14,9 @@ from typing import Any, get_args, get_type_hints
 import inline
 import numpy as np
 import pytest
-from conftest import Shared
 from faceclips import background, needs_media, portrait, save_clip, save_photo, two_people, walk, with_head
 from PIL import Image
 from schema import errors
-from toy import toy_detector
 
 import facetell
 from facetell.cli.main import main
@@ -40,16 +38,9 @@ SCHEMA = json.loads((Path(verdicts.__file__).parent / "verdict.schema.json").rea
 
 
 @pytest.fixture(scope="module")
-def bundles(shared: Shared, fitted: Path) -> dict[str, Path]:
+def bundles(fitted: Path, found_faces: Path) -> dict[str, Path]:
     """Two detectors: of ready crops, and of faces that were found."""
-
-    def of_photos(root: Path) -> None:
-        for label, seed in (("real", 0), ("fake", 1)):
-            for i in range(4):
-                save_photo(root / "media" / label / f"{i}.png", portrait(seed + 2 * i))
-        toy_detector(root, root / "media")
-
-    return {"crops": fitted, "found": shared("found", of_photos) / "detector"}
+    return {"crops": fitted, "found": found_faces}
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from facetell.detector.verdict import FileStamp, Verdict
 from facetell.detector.verdict_file import VerdictFile, latest_lines
 from facetell.errors import UsageError
 from facetell.media.frame_choice import All
+from facetell.media.walk import find_files
 
 needs_media()
 
@@ -151,6 +152,15 @@ def test_pictures_of_verdicts_are_drawn_later_and_never_judged(
     assert code == 3
     assert f"left out: {len(names)} pictures of verdicts" in err
     assert "no file to judge" in err
+
+
+def test_an_empty_folder_among_others_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "a" / "deep").mkdir(parents=True)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "photo.jpg").touch()
+    with caplog.at_level("INFO", "facetell"):
+        assert list(find_files([tmp_path / "a", tmp_path / "b"])) == [tmp_path / "b" / "photo.jpg"]
+    assert caplog.messages == [f"{tmp_path / 'a'} holds no file"]
 
 
 def test_after_a_kill_the_later_line_counts(tmp_path: Path) -> None:

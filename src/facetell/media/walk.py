@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from facetell.names import shown_name
+
 __all__ = ["DRAWN", "find_files"]
 
 log = logging.getLogger("facetell")
@@ -52,7 +54,12 @@ def _found(paths: Iterable[str | Path]) -> Iterator[Path]:
     for path in map(Path, paths):
         # Not the methods of `Path`, which raise for a name that no file can have.
         if os.path.isdir(path):  # noqa: PTH112
-            yield from _below(path, frozenset())
+            empty = True
+            for file in _below(path, frozenset()):
+                empty = False
+                yield file
+            if empty:
+                log.warning("%s holds no file", shown_name(str(path)))
         elif not os.path.exists(path) and any(mark in str(path) for mark in "*?["):  # noqa: PTH110
             # A folder may be called clips [HD].
             matches = _matches(str(path)) or _matches(str(path).replace("[", "[[]"))

@@ -18,6 +18,7 @@ from facetell.errors import MissingExtraError
 from facetell.evaluation import metrics
 from facetell.evaluation.densities import clipped_log_odds, density
 from facetell.files import whole_file
+from facetell.reporting.glyphs import make_readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,6 +76,7 @@ def label_axes(axes: Axes, title: str, xlabel: str, ylabel: str, pad: float = 10
 
 def save_figure(figure: Figure, path: Path, comment: str | None = None) -> None:
     """Write a PNG whole or not at all."""
+    make_readable(figure)
     with whole_file(path) as partial:
         figure.savefig(partial, format="png", metadata={"Comment": comment} if comment else None)
 

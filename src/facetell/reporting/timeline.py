@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 from facetell.detector.verdict import FaceVerdict, Verdict
@@ -43,9 +42,7 @@ def scores_over_time(verdict: Verdict, path: Path) -> None:
     if scored:
         axes.set_ylim(-0.03, 1.03)
     axes.set_xlim(0, max(verdict.seconds or 0, max((face.time or 0 for face in verdict.faces), default=0)) or 1)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a name in a script that the font lacks shows as boxes
-        save_figure(figure, path, DRAWN)
+    save_figure(figure, path, DRAWN)
 
 
 def _line(faces: list[FaceVerdict], scored: bool) -> tuple[list[float], list[float]]:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from clips import HEIGHT, WIDTH, av, clip, numbered, open_video, silence
 from conftest import picture_bytes
+from PIL import Image
 
 from facetell.errors import MediaError
 from facetell.media.frame import Account, Frame
@@ -249,6 +250,17 @@ def test_the_caller_s_time_does_not_count(tmp_path: Path, monkeypatch: pytest.Mo
     for _ in video:
         now[0] += 60
     assert video.account.given == 40
+
+
+def test_a_file_in_which_ffmpeg_goes_round_for_ever(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    photo = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    heif = pytest.importorskip("pillow_heif").from_pillow(Image.fromarray(noise))
+    heif.save(photo, quality=90)
+    file = clip(tmp_path / "a.mov")
+    file.write_bytes(file.read_bytes() + photo.getvalue())
+    assert refusal(file) == "unreadable"
+    assert capfd.readouterr().err == ""
 
 
 def test_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import io
 import re
 import time
 from collections.abc import Iterator
@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 _BUFFER = 2**18  # bytes per read
+_MOVES = 10_000  # without a read between them; a whole file takes a few
 _RATES = (Fraction(1, 10), Fraction(1000))  # frames per second that are believed
 _USUAL_RATE = Fraction(25)
 _RESET = Fraction(1)  # s; time stamps that step back further have started anew, e.g. two recordings in one file
@@ -99,6 +100,25 @@ def _text(error: Exception) -> str:
     return "corrupt or truncated: " + " ".join(f"{text} {log[2] if log else ''}".split())[:200]
 
 
+class _NoCircles(io.FileIO):
+    """A file whose reader, if it only moves about in it and never reads, is told that the file ends.
+
+    FFmpeg goes round for ever in some files whose parts are of the wrong length.
+    """
+
+    _moves = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._moves = 0
+        return super().read(size)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        self._moves += 1
+        if self._moves == _MOVES:
+            raise EOFError("its parts lead round in a circle")
+        return super().seek(offset, whence) if self._moves < _MOVES else -1  # a second error would be printed
+
+
 @contextlib.contextmanager
 def opened(path: Path, limits: Limits, number: int = 0) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The open file and a video stream of it, both checked against the limits by what the headers say.
@@ -121,7 +141,7 @@ def opened(path: Path, limits: Limits, number: int = 0) -> Iterator[tuple[InputC
     with contextlib.ExitStack() as stack:
         # An open file and not its name, which FFmpeg would take apart (protocols, %d patterns).
         try:
-            file = stack.enter_context(os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)), "rb", 0))
+            file = stack.enter_context(_NoCircles(path))
         except OSError as error:
             raise MediaError(f"cannot be read: {error.strerror}") from None
         with reading():

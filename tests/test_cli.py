@@ -129,6 +129,26 @@ def test_help_is_light() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's disk that is always full")
+@pytest.mark.parametrize(("closed", "code"), [("> /dev/full", 3), (">&-", 0), ("2>&-", 0), ("<&- >&- 2>&-", 0)])
+def test_output_that_goes_nowhere_is_no_traceback(closed: str, code: int) -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'"$0" -m facetell sources {closed}', sys.executable],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert ("disk is full" in done.stderr) == (code == 3)
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**64)])
+def test_a_seed_that_draws_nothing_is_wrong_usage(seed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "prepare", "photos", "-o", "faces", "--seed", seed)
+    assert (code, seed in err) == (2, True)
+
+
 def test_public_names() -> None:
     assert set(facetell.__all__) == {
         "Detector", "FaceSet", "Verdict", "__version__", "adapt", "audit", "bench", "blend", "cache", "calibrate",

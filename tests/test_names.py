@@ -97,6 +97,26 @@ def test_a_list_on_standard_input(
     assert [(verdict["path"], verdict["status"]) for verdict in verdicts] == [(name, "missing") for name in LISTED]
 
 
+@pytest.mark.parametrize("names", [LISTED, [*LISTED, "a\rb.png"]])
+def test_a_list_as_find_print0_gives_it(
+    names: list[str], fitted: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import io
+
+    from facetell.cli.main import main
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("".join(f"{name}\0" for name in names).encode())))
+    with pytest.raises(SystemExit) as stop:
+        main(["detect", str(fitted), "-", "--json"])
+    assert stop.value.code == 6
+    verdicts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(verdict["path"], verdict["status"]) for verdict in verdicts] == [(name, "missing") for name in names]
+
+
+def test_a_name_that_no_file_can_have_gets_its_verdict(fitted: Path) -> None:
+    assert [verdict.status for verdict in facetell.detect(fitted, ["a\0b.png"])] == ["unreadable"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [["methods"], ["methods", "fdftnet"], ["detect", "DETECTOR", "\u00e4.png"]])
 def test_a_terminal_of_another_encoding_costs_characters_alone(words: list[str], fitted: Path) -> None:

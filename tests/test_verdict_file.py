@@ -205,3 +205,10 @@ def test_many_lines_are_quick(tmp_path: Path) -> None:
     file.close()
     assert time.process_time() - began < 10
     assert out.read_bytes().count(b"\n") == count
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's disk that is always full")
+def test_a_device_is_no_file_of_verdicts() -> None:
+    """Reading that one gives zeros for ever."""
+    with pytest.raises(UsageError, match="/dev/full is not a regular file"):
+        VerdictFile(Path("/dev/full"))

@@ -27,6 +27,7 @@ from typing import Any, ParamSpec, TypeVar
 from facetell.errors import DataError
 
 __all__ = [
+    "FULL",
     "alone",
     "check_space",
     "clear_leftovers",
@@ -47,7 +48,7 @@ log = logging.getLogger("facetell")
 PATIENCE = 1.0
 """Seconds after which a process that waits for another says so."""
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 _RESERVE = 256 * 2**20
 _GB = 1e9
 _HERE = -100
@@ -168,7 +169,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Iterable[object]
 
 def write_error(path: Path, error: Exception, hint: str | None = None) -> DataError:
     """The error to raise where ``path`` could not be written; a full disk is told from a place that refuses."""
-    if getattr(error, "errno", None) in _FULL or "No space left" in str(error):
+    if getattr(error, "errno", None) in FULL or "No space left" in str(error):
         return DataError(f"the disk is full: cannot write {path}", hint=hint or "free some space, or give another disk")
     return DataError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}", hint=hint)
 

@@ -159,10 +159,15 @@ def _listed(paths: tuple[str, ...]) -> Iterator[str]:
 
 
 def _names(listed: bytes) -> Iterator[str]:
-    """Names, one a line: bytes that need not be text, or UTF-16 or UTF-32 as PowerShell writes it."""
+    """Names, one a line: bytes that need not be text, or UTF-16 or UTF-32 as PowerShell writes it; or with a zero byte
+    after each, as ``find -print0`` gives them."""
     encoding = encoding_of(listed[:4])
     if encoding in ("utf-8", "utf-8-sig"):
-        lines = listed.removeprefix(codecs.BOM_UTF8).split(b"\n")
+        if b"\n\0" in listed or b"\0\n" in listed:
+            raise UsageError(
+                "the list on standard input is neither UTF-8 nor UTF-16 with its mark", hint="write it as UTF-8"
+            )
+        lines = listed.removeprefix(codecs.BOM_UTF8).split(b"\0" if b"\0" in listed else b"\n")
         yield from (os.fsdecode(line.rstrip(b"\r")) for line in lines if line.strip())
         return
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import logging
@@ -12,6 +13,7 @@ import click
 
 from facetell.allocator import tune_allocator
 from facetell.errors import FacetellError, near_miss
+from facetell.files import FULL
 from facetell.pixels import hide_metadata_warnings
 from facetell.progress import LogHandler
 from facetell.threads import usable_cores
@@ -98,6 +100,7 @@ def main(arguments: list[str] | None = None) -> None:
     logger.handlers = [handler]  # and not that of an earlier call, whose stderr may be closed
     logger.setLevel(logging.INFO)
     hide_metadata_warnings()
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 costs a character, not the work
@@ -115,11 +118,26 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away: not an error of ours
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still in the buffer has nowhere to go
+        _fail("the disk is full: the output could not be written", "free some space, or give another disk", 3)
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _open_closed_streams() -> None:
+    """Connect to nowhere what whoever started this has closed (``>&-``): output would fail, and workers not start."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
+
+
 def _fail(message: str, hint: str | None, code: int) -> None:
-    click.echo(f"error: {message}", err=True)
-    if hint:
-        click.echo(f"hint: {hint}", err=True)
+    with contextlib.suppress(OSError):  # there may be nowhere to say it
+        click.echo(f"error: {message}", err=True)
+        if hint:
+            click.echo(f"hint: {hint}", err=True)
     sys.exit(code)

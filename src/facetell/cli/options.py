@@ -65,7 +65,7 @@ def split_option(help: str, default: str = "test") -> Decorator:  # noqa: A002
 
 def seed_option(draws: str) -> Decorator:
     """``--seed``, which draws what ``draws`` says."""
-    return value_option("--seed", 0, f"Draws {draws}.")
+    return value_option("--seed", 0, f"Draws {draws}.", type=click.IntRange(0, 2**32 - 1))
 
 
 def workers_option(what: str = "Processes.") -> Decorator:

@@ -35,6 +35,8 @@ class VerdictFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        if path.exists() and not path.is_file():  # a device may be read for ever
+            raise UsageError(f"{path} is not a regular file", hint=f"{ELSEWHERE}; --json prints to standard output")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.ExitStack() as opened:

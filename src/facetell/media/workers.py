@@ -241,6 +241,6 @@ def seconds_for(path: Path, *, few_frames: bool) -> float:
     """
     try:
         size = path.stat().st_size
-    except OSError:
+    except (OSError, ValueError):  # a name that no file can have
         size = 0
     return (60 + size / 10_000) * (1 if few_frames else 10)

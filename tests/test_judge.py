@@ -236,6 +236,11 @@ def test_crops_find_auto(found: facetell.Detector, ready: facetell.Detector, inb
     assert found.detect(inbox / "nobody.png").status == "no_face"
     assert ready.detect(photo).faces[0].box is not None
     assert ready.detect(close).faces[0].box is None
+    strip = background(61, 800, 70)
+    strip[:, 300:370] = np.asarray(Image.open(close))
+    for long in (strip, np.ascontiguousarray(strip.transpose(1, 0, 2))[:, ::-1]):  # a scan, and one on its side
+        box = ready.detect(np.ascontiguousarray(long)).faces[0].box
+        assert box is not None, "a face as high as a strip does not fill it"
     nobody = ready.detect(inbox / "nobody.png")
     assert (nobody.status, nobody.faces) == ("no_face", [])
     assert "--faces crops" in (nobody.reason or "")

@@ -31,7 +31,7 @@ __all__ = ["FaceFinder", "Finding", "FoundFace", "Reading", "Shot", "Stream"]
 
 CROP_SIZE = 512
 FILLS = 0.6
-"""Share of a crop's side that a face fills at least, with the usual margin around it."""
+"""Share of a crop's longer side that a face fills at least, with the usual margin around it."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Shot:
     def is_crop(self) -> bool:
         """Whether the picture is one face crop: one face alone that can be used, which fills most of it."""
         usable = [found.face for found in self.faces if found.reason is None]
-        return len(usable) == 1 and max(usable[0].box[2:]) * 1.3 >= FILLS * min(self.pixels.shape[:2])
+        return len(usable) == 1 and max(usable[0].box[2:]) * 1.3 >= FILLS * max(self.pixels.shape[:2])
 
 
 @dataclass(frozen=True)

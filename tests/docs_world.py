@@ -46,6 +46,9 @@ def build(root: Path, made: Monday) -> None:
     for name in COPIES:
         shutil.copytree(root / "detector", root / name)
     toy.toy_faceset(root / "others", seed=9).path.rename(root / "ours")
+    for seed, name in enumerate(("swaps", "gans", "diffusion"), start=10):
+        toy.toy_faceset(root / "more", seed=seed).path.rename(root / name)
+        shutil.rmtree(root / "more")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(toy, "COUNTS", {"train": 50, "validation": 10, "finetune": 10, "test": 10})
         toy.toy_faceset(root / "more").path.rename(root / "new-attack")
@@ -85,6 +88,7 @@ def smaller(words: list[str]) -> list[str]:
     more = {
         "adapt": ["--strategy", next(iter(STRATEGIES)), "--margin", "0.5"],
         "blend": ["--draws", "1"],
+        "detect": ["--faces", "crops"],  # pictures here are no faces
         "explain": ["--limit", "1", "--sanity", "1"],
         "stress": ["--only", "gamma"],
     }.get(verb, [])

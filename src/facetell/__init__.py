@@ -1,6 +1,6 @@
 """facetell: detect fake face images, and learn a new kind of fake from a few examples.
 
-The verbs of the command are functions here, with the same names and arguments: ``prepare``, ``inspect``, ``blend``,
+The verbs of the command are functions here, with the same names and arguments: ``prepare``, ``inspect``, ``join``, ``blend``,
 ``fit``, ``threshold``, ``calibrate``, ``evaluate``, ``report``, ``audit``, ``bench``, ``compare``, ``detect``,
 ``explain``, ``stress``, ``watch``, ``remember``, ``adapt``, ``history``, ``verify``, ``sources``, ``cache``, ``demo``;
 ``methods`` is ``list_methods`` (the package ``facetell.methods`` holds them). ``Detector`` and ``FaceSet`` are the two
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         fit,
         history,
         inspect,
+        join,
         list_methods,
         prepare,
         remember,
@@ -63,6 +64,7 @@ __all__ = [
     "fit",
     "history",
     "inspect",
+    "join",
     "list_methods",
     "prepare",
     "remember",

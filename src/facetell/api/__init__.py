@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from facetell.benching import bench
     from facetell.blending.face_set import blend
     from facetell.ingest.prepare import prepare
+    from facetell.ingest.several import join
 
 __all__ = [
     "adapt",
@@ -43,6 +44,7 @@ __all__ = [
     "fit",
     "history",
     "inspect",
+    "join",
     "list_methods",
     "prepare",
     "remember",
@@ -69,6 +71,7 @@ _HOMES = {
     "fit": "facetell.api._fit",
     "history": "facetell.api._information",
     "inspect": "facetell.api._information",
+    "join": "facetell.ingest.several",
     "list_methods": "facetell.api._methods",
     "prepare": "facetell.ingest.prepare",
     "remember": "facetell.api._remember",

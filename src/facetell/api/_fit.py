@@ -7,7 +7,8 @@ import hashlib
 import logging
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from facetell.evaluation.thresholds import check_rule, too_few_warning
 from facetell.faceset.samples import Samples, check_split, samples_of
 from facetell.faceset.table import FaceSet, FaceSetLike
 from facetell.files import alone
-from facetell.ingest.prepare import open_or_prepare
+from facetell.ingest.several import open_several
 from facetell.methods import get_method
 from facetell.methods.building import arrays_of
 from facetell.methods.method import Method, Start, Task
@@ -57,7 +58,7 @@ TABLES = (TABLE, POINTS)
 @alone("out")
 def fit(
     method: str,
-    faceset: FaceSetLike,
+    faceset: FaceSetLike | Sequence[FaceSetLike],
     out: str | Path,
     *,
     preset: str | None = None,
@@ -74,7 +75,8 @@ def fit(
 ) -> Detector:
     """Fit a detector on a split of a face set and write it to ``out``.
 
-    ``method``: a name from ``list_methods()``. ``faceset``: a face set, or a picture folder or index. Settings come from
+    ``method``: a name from ``list_methods()``. ``faceset``: a face set, or a picture folder or index, or several
+    of them: they are joined (`facetell.join`), and trained on with ``balance=sources``. Settings come from
     ``preset``, then the TOML file ``config``, then ``settings``. ``shots``: that many images per class, drawn by
     ``seed``, instead of the whole split. The epoch that is kept, the temperature and the threshold (by the rule
     ``threshold``) are chosen on the split *validation*. While it runs, checkpoints lie in ``OUT.partial``; after an
@@ -95,7 +97,11 @@ def fit(
     chosen = get_method(method)
     if chosen.fit is None:
         raise UsageError(f"{method} is made by `facetell adapt`, not fitted", hint="see `facetell methods`")
-    user = {**_preset(chosen, preset), **(read_toml(Path(config)) if config else {}), **(settings or {})}
+    several = not isinstance(faceset, (FaceSet, str, Path)) and len(faceset) > 1
+    balanced = (
+        {"balance": "sources"} if several and "balance" in {each.name for each in fields(chosen.settings)} else {}
+    )
+    user = {**balanced, **_preset(chosen, preset), **(read_toml(Path(config)) if config else {}), **(settings or {})}
     resolved: Any = resolve(chosen.settings, user)
     start, origin, inherited = read_start(resolved.pretrained)
     for key, value in inherited.items():
@@ -106,7 +112,7 @@ def fit(
     check_rule(threshold)
     device_of(device)
     tell = callback(progress)
-    faces = open_or_prepare(faceset, progress=tell)
+    faces = open_several(faceset, progress=tell)
     check_split(faces, split, "fit on")
     check_split(faces, "validation", "choose epoch and threshold on")
     if split in ("test", "validation"):

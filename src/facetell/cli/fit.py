@@ -16,7 +16,7 @@ __all__ = ["command"]
 
 @click.command("fit")
 @click.argument("method")
-@options.faceset_argument
+@click.argument("facesets", nargs=-1, required=True, type=options.PATH, metavar="FACESET...")
 @options.out_option("Where the detector goes.")
 @options.split_option("Split to learn from.", default="train")
 @click.option("--shots", type=click.IntRange(min=1), help="Learn from this many images per class only.")
@@ -30,15 +30,21 @@ __all__ = ["command"]
 @options.device_option
 @options.path_option("--tensorboard", "Also log to this TensorBoard folder.")
 def command(
-    method: str, faceset: Path, out: Path, assignments: tuple[str, ...], pretrained: str | None, **given: Any
+    method: str,
+    facesets: tuple[Path, ...],
+    out: Path,
+    assignments: tuple[str, ...],
+    pretrained: str | None,
+    **given: Any,
 ) -> None:
-    """Fit a detector with METHOD on a face set (or a picture folder, or an index).
+    """Fit a detector with METHOD on a face set (or a picture folder, or an index), or on several.
 
     \b
     Example:
       facetell fit finetune faces -o baseline
       facetell fit fdftnet faces --split finetune --pretrained baseline -o detector
       facetell fit fdftnet new-attack --shots 50 --pretrained baseline -o detector --set epochs=30
+      facetell fit finetune swaps gans diffusion -o detector       every source as often as the others
     """
     from facetell.api import fit
 
@@ -46,5 +52,5 @@ def command(
     if pretrained is not None:
         settings["pretrained"] = pretrained
     with Bars() as progress:
-        fit(method, faceset, out, settings=settings, **given, progress=progress)
-    click.echo(f"{out}: a detector (facetell evaluate {out} {faceset} --split test -o report)")
+        fit(method, facesets, out, settings=settings, **given, progress=progress)
+    click.echo(f"{out}: a detector (facetell evaluate {out} {facesets[0]} --split test -o report)")

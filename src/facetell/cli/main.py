@@ -23,6 +23,7 @@ __all__ = ["main"]
 VERBS = {
     "prepare": "Turn face pictures, photos, videos or a data set into a face set.",
     "inspect": "Count a face set and draw a contact sheet.",
+    "join": "Write several face sets as one.",
     "blend": "Make fakes from real faces alone, to fit a detector on.",
     "fit": "Fit a detector on a face set.",
     "threshold": "Choose when a detector says fake, and when it is unsure.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,25 +15,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from facetell.errors import LeakError
+from facetell.errors import DataError, LeakError
 from facetell.faceset.splits import SPLITS
 from facetell.faceset.table import SCHEMA, FaceSet
 from facetell.faceset.writing import Slices, described, write_faceset
 from facetell.labels import LABELS
 
-__all__ = ["Part", "join"]
+__all__ = ["Part", "join", "join_whole"]
 
 _COLUMNS = [name for name in SCHEMA.names if name != "image"]
 
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of a face set, the split they go to, and what stands before the names of their groups."""
+    """Rows of a face set, the split they go to, and what stands before the names of their groups, or of ``some`` of them."""
 
     faces: FaceSet
     rows: NDArray[np.int64]
     split: str
     prefix: str = ""
+    some: frozenset[str] | None = None
 
 
 def join(out: Path, parts: Sequence[Part], info: dict[str, Any]) -> FaceSet:
@@ -57,7 +59,11 @@ def join(out: Path, parts: Sequence[Part], info: dict[str, Any]) -> FaceSet:
         chosen.append(Part(part.faces, rows[fresh], part.split))
         columns = columns.filter(pa.array(fresh))
         paths, groups = (_without_place(columns[name].to_pylist()) for name in ("path", "group"))
-        groups = pc.binary_join_element_wise(part.prefix, groups, "")
+        if part.some is None:
+            groups = pc.binary_join_element_wise(part.prefix, groups, "")
+        else:
+            marked = [part.prefix if name in part.some else "" for name in columns["group"].to_pylist()]
+            groups = pc.binary_join_element_wise(pa.array(marked, pa.string()), groups, "")
         for name, column in (
             ("path", paths),
             ("group", groups),
@@ -76,6 +82,41 @@ def join(out: Path, parts: Sequence[Part], info: dict[str, Any]) -> FaceSet:
     slices = Slices(full["splits"], lambda start, stop: whole.slice(start, stop - start))
     images = (image for part in chosen for _, some in part.faces.pick(part.rows, 64) for image in some)
     return write_faceset(out, slices, images, full, [], 4096)
+
+
+def join_whole(out: Path, facesets: Sequence[FaceSet]) -> FaceSet:
+    """Write all rows of several face sets, each in its split, to a face set at ``out``.
+
+    A source of one name is one source, wherever it is. A group is not: names that several of the sets have get the set's
+    name in front. Raises ``DataError`` where their faces were not cut alike, and as `join`.
+    """
+    crops = [faces.info.get("crop") for faces in facesets]
+    for faces, crop in zip(facesets, crops, strict=True):
+        if _cut(crop) != _cut(crops[0]):
+            raise DataError(
+                f"the faces of {faces.path.name} were not found and cut as those of {facesets[0].path.name}",
+                hint="prepare them with the same options; a detector can know one way alone",
+            )
+    groups = Counter(group for faces in facesets for group in set(faces.columns(["group"])["group"].to_pylist()))
+    shared = frozenset(group for group, sets in groups.items() if sets > 1)
+    names = Counter(faces.path.name for faces in facesets)
+    parts = []
+    for faces in facesets:
+        name = faces.path.name if names[faces.path.name] == 1 else f"{faces.path.name}-{faces.fingerprint[:8]}"
+        parts += [Part(faces, np.array(faces.rows(split)), split, f"{name}/", shared) for split in faces.splits]
+    info = {
+        "crop": crops[0],
+        "made": next((made for faces in facesets if (made := faces.info.get("made"))), None),
+        "joined": [
+            {"name": faces.path.name, "fingerprint": faces.fingerprint, "rows": len(faces)} for faces in facesets
+        ],
+    }
+    return join(out, parts, info)
+
+
+def _cut(crop: dict[str, Any] | None) -> dict[str, Any]:
+    """What of a record makes a crop look as it does."""
+    return {name: crop[name] for name in ("geometry", "rule", "model_fingerprint", "jpeg")} if crop else {}
 
 
 def _without_place(names: list[str]) -> pa.Array:

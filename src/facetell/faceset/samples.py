@@ -20,20 +20,23 @@ __all__ = ["Samples", "check_split", "draw_shots", "group_codes", "samples_of"]
 class Samples:
     """Decoded images, the rows of them to use, and for each of these rows a label (0 real, 1 fake) and a group's number.
 
-    The rows of a group (a person, a source video) belong on one side of every cross-validation.
+    The rows of a group (a person, a source video) belong on one side of every cross-validation. ``sources``: the number of
+    each row's generator or data set, where it is known.
     """
 
     images: DecodedImages
     rows: NDArray[np.int64]
     labels: NDArray[np.int8]
     groups: NDArray[np.int64]
+    sources: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def subset(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> Samples:
         """Those at some positions, or where a mask (N,) is true."""
-        return Samples(self.images, self.rows[which], self.labels[which], self.groups[which])
+        sources = None if self.sources is None else self.sources[which]
+        return Samples(self.images, self.rows[which], self.labels[which], self.groups[which], sources)
 
 
 def check_split(faceset: FaceSet, split: str, purpose: str) -> None:
@@ -48,16 +51,21 @@ def check_split(faceset: FaceSet, split: str, purpose: str) -> None:
 def samples_of(
     faces: FaceSet, split: str, size: int, progress: Progress = silent, shots: int | None = None, seed: int = 0
 ) -> Samples:
-    """The decoded images of a split with their labels and groups; ``shots`` per class, drawn by ``seed``, or all."""
+    """The decoded images of a split with their labels, groups and sources; ``shots`` per class, drawn by ``seed``, or all."""
     labels = faces.labels(split)
     rows = np.arange(len(labels)) if shots is None else draw_shots(labels, shots, seed)
-    return Samples(decoded(faces, split, size, progress), rows, labels[rows], group_codes(faces, split)[rows])
+    groups, sources = (_codes(faces, column, split)[rows] for column in ("group", "source"))
+    return Samples(decoded(faces, split, size, progress), rows, labels[rows], groups, sources)
 
 
 def group_codes(faces: FaceSet, split: str | None = None) -> NDArray[np.int64]:
     """Codes (N,) of the groups of a split, or of all rows, in the order in which they come."""
+    return _codes(faces, "group", split)
+
+
+def _codes(faces: FaceSet, column: str, split: str | None) -> NDArray[np.int64]:
     codes: NDArray[np.int32] = (
-        faces.columns(["group"], split)["group"].combine_chunks().dictionary_encode().indices.to_numpy()
+        faces.columns([column], split)[column].combine_chunks().dictionary_encode().indices.to_numpy()
     )
     return codes.astype(np.int64)
 

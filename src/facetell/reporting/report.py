@@ -14,6 +14,7 @@ The folder appears whole or not at all.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,6 +101,7 @@ def measure(
 
 
 def _sources(table: Columns, threshold: float | None, repetitions: int, seed: int) -> list[dict[str, Any]]:
+    """A row for each source, fakes before reals, the worst first."""
     rows: list[dict[str, Any]] = []
     fake = table["label"] == 1
     for label, members, keys in (("fake", fake, _FAKE_SOURCE), ("real", ~fake, _REAL_SOURCE)):
@@ -118,7 +120,25 @@ def _sources(table: Columns, threshold: float | None, repetitions: int, seed: in
                     "metrics": {key: metrics[key] for key in keys},
                 }
             )
-    return rows
+    return sorted(rows, key=lambda row: (row["label"], _badness(row)))
+
+
+def _badness(row: dict[str, Any]) -> float:
+    """Of a source in comparison with others of its label: rises as its AUROC falls, or its share of false alarms rises."""
+    auroc, fpr = (row["metrics"].get(name, {}).get("value") for name in ("auroc", "fpr"))
+    if row["label"] == "fake":
+        return math.inf if auroc is None else float(auroc)
+    return math.inf if fpr is None else -float(fpr)
+
+
+def _over(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Mean over the sources, each counted once: AUROC of the fake ones, FPR of the real ones; with n, how many they are."""
+    found = {}
+    for label, name in (("fake", "auroc"), ("real", "fpr")):
+        values = [row["metrics"].get(name, {}).get("value") for row in rows if row["label"] == label]
+        known = [value for value in values if value is not None]
+        found[name] = {"mean": number(float(np.mean(known))) if known else None, "n": len(known)}
+    return found
 
 
 def _mistakes(table: Columns, threshold: float) -> list[dict[str, Any]]:
@@ -223,6 +243,7 @@ def write_report(
             **decision_sections(table, metrics, threshold, band, prevalence, repetitions, seed),
             "mistakes": _mistakes(table, threshold),
         }
+    sources = _sources(table, threshold, repetitions, seed)
     report: dict[str, Any] = {
         "format": REPORT_FORMAT,
         "version": REPORT_VERSION,
@@ -232,7 +253,8 @@ def write_report(
         "counts": counts_of(table["label"], table["group"]),
         "metrics": metrics,
         **decided,
-        "sources": _sources(table, threshold, repetitions, seed),
+        "sources": sources,
+        "over_sources": _over(sources),
         "bootstrap": {
             "unit": "group",
             "groups": intervals.groups,

@@ -31,24 +31,41 @@ def epoch_order(
     return np.resize(order, length * world)[rank::world].astype(np.int64) if n else order.astype(np.int64)
 
 
-def balanced_order(labels: ArrayLike, seed: int, epoch: int, rank: int = 0, world: int = 1) -> NDArray[np.int64]:
+def balanced_order(
+    labels: ArrayLike, seed: int, epoch: int, rank: int = 0, world: int = 1, sources: ArrayLike | None = None
+) -> NDArray[np.int64]:
     """The order in which one process of ``world`` visits rows of two classes in turns: real, fake, real, fake …
 
     An epoch has as many rows as ``labels`` (N,), half of each class. Every class is walked through permutation after
-    permutation, over epochs: a small one is repeated within an epoch, a large one is gone through over several.
+    permutation, over epochs: a small one is repeated within an epoch, a large one is gone through over several. With
+    ``sources`` (N,) the sources of a class take turns as well, and each is walked through in the same way.
     """
     values = np.asarray(labels)
+    of = np.zeros(len(values), np.int64) if sources is None else np.asarray(sources)
     half = -(-len(values) // 2)
+    places = np.arange(epoch * half, (epoch + 1) * half)
     columns = []
     for label in (0, 1):
-        members = np.flatnonzero(values == label)
-        places = np.arange(epoch * half, (epoch + 1) * half)
-        walks = range(places[0] // len(members), places[-1] // len(members) + 1)
-        walked = np.concatenate([np.random.default_rng([seed, walk, label]).permutation(members) for walk in walks])
-        columns.append(walked[places - walks.start * len(members)])
+        cells = [np.flatnonzero((values == label) & (of == source)) for source in np.unique(of[values == label])]
+        column = np.empty(half, np.int64)
+        for number, members in enumerate(cells):
+            turns = places % len(cells) == number
+            keys = (seed, label) if len(cells) == 1 else (seed, label, number)
+            column[turns] = _walked(members, places[turns] // len(cells), keys)
+        columns.append(column)
     pairs = np.stack(columns, axis=1)
     share = -(-half // world)
     return np.resize(pairs, (share * world, 2))[rank::world].reshape(-1).astype(np.int64)
+
+
+def _walked(members: NDArray[np.int64], steps: NDArray[np.int64], keys: tuple[int, ...]) -> NDArray[np.int64]:
+    """Where an endless walk through permutation after permutation of ``members`` is at some rising steps."""
+    if not len(steps):
+        return steps
+    walks = range(steps[0] // len(members), steps[-1] // len(members) + 1)
+    seed, *rest = keys
+    walked = np.concatenate([np.random.default_rng([seed, walk, *rest]).permutation(members) for walk in walks])
+    return walked[steps - walks.start * len(members)]
 
 
 def iterate(

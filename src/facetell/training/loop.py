@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facetell.errors import FacetellError
+from facetell.errors import FacetellError, UsageError
 from facetell.evaluation.metrics import auroc, log_loss
 from facetell.evaluation.score_curves import calibrated
 from facetell.faceset.samples import Samples
@@ -27,7 +27,7 @@ from facetell.networks.acceleration import channels_last
 from facetell.networks.seeding import seeded
 from facetell.progress import Step
 from facetell.training.augment import Augmentation, apply, draw, jitter
-from facetell.training.batches import epoch_order, iterate
+from facetell.training.batches import balanced_order, epoch_order, iterate
 from facetell.training.feature_maps import FeatureMaps, MapsOfRun, given
 from facetell.training.recipe import Recipe, build_optimizer, learning_rate_factor
 from facetell.training.run import EpochResult, Run, State
@@ -199,9 +199,9 @@ class _CrossEntropy(Phase):
         self.maps = MapsOfRun.of(state.network, state.run, recipe, self.passes * recipe.epochs, fabric)
 
     def batches(self, epoch: int, generator: torch.Generator) -> Batches:
-        run, rank, world = self.run, self.fabric.global_rank, self.fabric.world_size
+        run = self.run
         turns = range(epoch * self.passes, (epoch + 1) * self.passes)
-        orders = [epoch_order(len(run.training), run.seed, turn, rank, world, apart=bool(self.maps)) for turn in turns]
+        orders = [self._order(turn) for turn in turns]
         order, turn_of = np.concatenate(orders), np.repeat(turns, len(orders[0]))
         if len(order) % self.batch_size == 1:  # a lone image has no batch statistics
             order, turn_of = np.append(order, order[0]), np.append(turn_of, turn_of[0])
@@ -210,6 +210,18 @@ class _CrossEntropy(Phase):
             return Batches(samples.labels, self.maps.training.batches(samples.rows, turn_of, self.batch_size))
         images = augmented(samples, self.batch_size, self.recipe.augmentation, generator, self.fabric.device)
         return Batches(samples.labels, images)
+
+    def _order(self, turn: int) -> npt.NDArray[np.int64]:
+        """The rows that this process visits in one pass."""
+        training, seed, rank, world = self.run.training, self.run.seed, self.fabric.global_rank, self.fabric.world_size
+        order = epoch_order(len(training), seed, turn, rank, world, apart=bool(self.maps))
+        if self.recipe.balance == "none":
+            return order
+        if self.maps and world > 1:  # each process has the maps of its own rows alone
+            raise UsageError(
+                "sources cannot be balanced over processes where the backbone is frozen", hint="--set views=0"
+            )
+        return balanced_order(training.labels, seed, turn, rank, world, training.sources)[: len(order)]
 
     def rate(self, epoch: int, step: int) -> float:
         steps = self.steps_per_epoch * self.epochs

@@ -52,6 +52,11 @@ class Recipe:
 
     epochs: int = setting(28, "epochs; one is a pass over the training images", low=1)
     epoch_images: int = setting(0, "repeat a smaller training set up to this many images per epoch (few-shot)", low=0)
+    balance: str = setting(
+        "none",
+        "sources: every generator and data set as often as the others of its label, and as many reals as fakes",
+        choices=("none", "sources"),
+    )
     batch_size: int = setting(96, "images per step and process", low=2)
     optimizer: str = setting("adamw", "optimiser", choices=("adamw", "sgd"))
     lr: float = setting(6e-4, "peak learning rate", low=0)

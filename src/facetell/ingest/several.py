@@ -1,0 +1,76 @@
+"""Several face sets as one: written by the verb ``join``, or kept in the cache for a fit on all of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from facetell.errors import UsageError
+from facetell.faceset.cache import ELSEWHERE, facesets_dir, prune
+from facetell.faceset.join import join_whole
+from facetell.faceset.table import FaceSet, FaceSetLike
+from facetell.faceset.writing import another_faceset, existing_faceset
+from facetell.files import alone, locked
+from facetell.ingest.prepare import open_or_prepare
+from facetell.progress import ShowProgress
+
+__all__ = ["join", "open_several"]
+
+
+@alone("out")
+def join(
+    facesets: Sequence[FaceSetLike], out: str | Path, *, overwrite: bool = False, progress: ShowProgress = None
+) -> FaceSet:
+    """Write several face sets, picture folders or indexes as one face set at ``out``, every row in the split that it has.
+
+    Of byte-identical pictures the first is kept, one of train before one of validation or test. Sources of one name are
+    one source; groups of one name in several sets are different groups. ``overwrite``: replace another face set at ``out``.
+
+    Returns:
+        The face set; ``created`` is False if ``out`` was this very face set already.
+
+    Raises:
+        UsageError: fewer than two, or one of them twice.
+        DataError: faces that were not cut alike, ``out`` is something else, the disk is full.
+        LeakError: a picture is real in one of them and fake in another.
+    """
+    out, opened = Path(out), _opened(facesets, progress)
+    existing = existing_faceset(out, overwrite=overwrite)
+    if existing is not None:
+        if existing.info.get("joined") == [
+            {"name": f.path.name, "fingerprint": f.fingerprint, "rows": len(f)} for f in opened
+        ]:
+            return existing
+        if not overwrite:
+            raise another_faceset(out)
+    made = join_whole(out, opened)
+    made.created = True
+    return made
+
+
+def open_several(facesets: FaceSetLike | Sequence[FaceSetLike], *, progress: ShowProgress = None) -> FaceSet:
+    """Open one face set, or several as one that is kept in the cache. Arguments and errors are those of `join`."""
+    if isinstance(facesets, (FaceSet, str, Path)):
+        return open_or_prepare(facesets, progress=progress)
+    if len(facesets) == 1:
+        return open_or_prepare(facesets[0], progress=progress)
+    opened = _opened(facesets, progress)
+    key = hashlib.sha256(repr([(faces.path.name, faces.fingerprint) for faces in opened]).encode()).hexdigest()
+    out = facesets_dir() / f"{'+'.join(faces.path.name[:20] for faces in opened)[:60]}-{key[:24]}"
+    with locked(out, hint=ELSEWHERE):
+        kept = FaceSet.open_if_whole(out)
+        if kept is None:
+            kept = join_whole(out, opened)
+            prune(keep=out)
+        return kept
+
+
+def _opened(facesets: Sequence[FaceSetLike], progress: ShowProgress) -> list[FaceSet]:
+    if len(facesets) < 2:
+        raise UsageError("there is nothing to join", hint="give two face sets or more")
+    opened = [open_or_prepare(each, progress=progress) for each in facesets]
+    for number, faces in enumerate(opened):
+        if faces.fingerprint in [other.fingerprint for other in opened[:number]]:
+            raise UsageError(f"{faces.path} is given twice", hint="give every face set once")
+    return opened

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -254,6 +254,66 @@ def test_numbers_are_labels_where_the_column_says_so(tree: Tree) -> None:
     pd.DataFrame({"path": ["a.png"], "target": [1]}).to_parquet(root / "i.parquet")
     with pytest.raises(DataError, match="may be real or fake"):
         find_rows(root / "i.parquet")
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        ("is_fake", "01"),
+        ("isFake", ["False", "TRUE"]),
+        ("fake", ["no", "yes"]),
+        ("is_real", "10"),
+        ("label", ["0.0", "1.0"]),
+    ],
+)
+def test_labels_as_yes_or_no(tree: Tree, column: str, words: Sequence[str]) -> None:
+    root = tree("a.png", "b.png")
+    rows = find_rows(index(root, f"file,{column}\na.png,{words[0]}\nb.png,{words[1]}\n"))
+    assert {path: row[0] for path, row in table(rows).items()} == {"a.png": 0, "b.png": 1}
+    with pytest.raises(DataError, match="'perhaps'"):
+        find_rows(index(root, f"file,{column}\na.png,perhaps\n"))
+    with pytest.raises(DataError, match="'True' in the column 'label' may be real or fake"):
+        find_rows(index(root, "file,label\na.png,True\n"))
+
+
+def test_videos_are_groups_where_no_column_names_persons(tree: Tree) -> None:
+    root = tree("a.png", "b.png")
+    rows = table(find_rows(index(root, "path,label,video_id\na.png,real,v1\nb.png,fake,v1\n")))
+    assert [row[1] for row in rows.values()] == ["v1", "v1"]
+    rows = table(find_rows(index(root, "path,label,video_id,person\na.png,real,v1,p\nb.png,fake,v2,p\n")))
+    assert [row[1] for row in rows.values()] == ["p", "p"]
+
+
+@pytest.mark.parametrize("name", ["index.tsv", "INDEX.CSV", "index.parquet"])
+def test_an_index_of_another_name_is_read(tree: Tree, name: str) -> None:
+    root = tree("real/a.png", "fake/b.png")
+    rows = pd.DataFrame({"path": ["real/a.png", "fake/b.png"], "label": ["real", "fake"], "group": ["p", "p"]})
+    rows.to_parquet(root / name) if name.endswith("parquet") else rows.to_csv(root / name, sep="\t", index=False)
+    assert [row[1] for row in table(find_rows(root)).values()] == ["p", "p"]
+    (root / "index.csv").write_text("path,label\nreal/a.png,real\n")
+    with pytest.raises(DataError, match=r"holds .*index\.csv"):
+        find_rows(root)
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "metadata.tsv", "index.jsonl", "index.csv.gz"])
+def test_what_may_be_the_index_is_never_passed_over(tree: Tree, name: str) -> None:
+    root = tree("real/a.png", "fake/b.png", "notes.csv", "real/labels.csv")
+    (root / "notes.csv").write_text("camera,date\n1,2\n")
+    assert len(find_rows(root)) == 3
+    (root / name).write_text("file_name,label,person\nreal/a.png,real,p\n")
+    with pytest.raises(DataError, match=name):
+        find_rows(root)
+
+
+def test_rows_as_spreadsheets_end_them_and_accents_as_macos_writes_them(tree: Tree) -> None:
+    """U+00E9 is one letter in an index, and a letter and an accent in the name on the disk."""
+    root = tree("real/cafe\u0301.png", "fake/b.png")
+    rows = find_rows(index(root, "path,label,group\nreal/caf\u00e9.png,real,p,,\nfake/b.png,fake,p,\n"))
+    assert {path: row[1] for path, row in table(rows).items()} == {"real/cafe\u0301.png": "p", "fake/b.png": "p"}
+    with pytest.raises(DataError, match="4 cells where the header has 3"):
+        find_rows(index(root, "path,label,group\nfake/b.png,fake,p,q\n"))
+    with pytest.raises(DataError, match=r"https://x\.org/b\.png"):
+        find_rows(index(root, "path,label\nhttps://x.org/b.png,fake\n"))
 
 
 def test_parquet_index_with_numbers(tree: Tree) -> None:

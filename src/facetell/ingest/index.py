@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,13 +17,17 @@ from facetell.faceset.splits import SPLITS
 from facetell.ingest.delimited import open_table
 from facetell.ingest.spellings import LABEL_WORDS, SPLIT_WORDS, column_of, label_of, split_of
 
-__all__ = ["COLUMNS", "read_index"]
+__all__ = ["COLUMNS", "SUFFIXES", "names_pictures", "read_index"]
 
 COLUMNS = ("path", "label", "group", "source", "split")
 """Columns of an index; the first two are required, the cells of the others may be empty."""
 
+SUFFIXES = (".csv", ".tsv", ".parquet")
+
 _REQUIRED = 2
-_DIGITS = {"0": 0, "1": 1}
+_DIGITS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
+_TRUTH = {"1": True, "1.0": True, "true": True, "yes": True, "0": False, "0.0": False, "false": False, "no": False}
+_INSTEAD = {"label": ("fake", "real"), "group": ("video",)}
 
 
 def read_index(index: Path) -> Rows:
@@ -30,7 +35,8 @@ def read_index(index: Path) -> Rows:
 
     Text is UTF-8, or UTF-16 or -32 that says so; columns are separated by commas, semicolons, tabs or ``|``, and may have any
     spelling of `COLUMN_WORDS`. Labels are real/fake or any spelling of `LABEL_WORDS`; in a column that is called label also
-    0/1 (0 = real), which elsewhere mean one thing as often as the other. A row without group is a group of its own; a row
+    0/1 (0 = real), which elsewhere mean one thing as often as the other; or yes/no in a column that is called is_fake or
+    is_real. A column of videos is the group where none names persons. A row without group is a group of its own; a row
     without source comes from the index's folder name.
 
     Raises:
@@ -50,9 +56,11 @@ def read_index(index: Path) -> Rows:
         split = _split(split_word, where)
         full = index.parent / path
         if not full.is_file():
-            raise DataError(
-                f"{where}: {path} does not exist{_near_file(full)}", hint="paths are relative to the index's folder"
+            address = "://" in cells[0]
+            hint = (
+                "an index names files: download them first" if address else "paths are relative to the index's folder"
             )
+            raise DataError(f"{where}: {cells[0] if address else path} does not exist{_near_file(full)}", hint=hint)
         builder.add(path, label, group or None, source or default_source, split)
     rows = builder.build()
     _refuse_duplicates(rows, index, unit)
@@ -60,11 +68,10 @@ def read_index(index: Path) -> Rows:
 
 
 def _existing(folder: Path, path: str) -> str:
-    """The path, with slashes where backslashes of Windows name no file here."""
+    """The path, with slashes for backslashes of Windows, and accents joined or apart, where only so there is a file."""
     slashed = path.replace("\\", "/")
-    if slashed != path and not (folder / path).is_file() and (folder / slashed).is_file():
-        path = slashed
-    return os.path.normpath(path)
+    spellings = path, slashed, *(unicodedata.normalize(form, slashed) for form in ("NFC", "NFD"))
+    return os.path.normpath(next((other for other in spellings if (folder / other).is_file()), path))
 
 
 def _label(word: str, where: str) -> int:
@@ -118,14 +125,15 @@ def _read_text(index: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
             for line, record in table:
                 if not any(record):
                     continue
+                while len(record) > len(table.header) and not record[-1].strip():
+                    record.pop()  # spreadsheets end rows with delimiters
                 if len(record) != len(table.header):
                     raise DataError(
                         f"{index}, line {line}: {len(record)} cells where the header has {len(table.header)}",
                         hint=f"put a path that holds a '{table.delimiter}' in double quotes",
                     )
-                cells = tuple(record[place].strip(" \t") if place >= 0 else "" for place in places)
-                _refuse_number(cells[1], table.header[places[1]], f"{index}, line {line}")
-                yield line, cells
+                path, label, *rest = (record[place].strip(" \t") if place >= 0 else "" for place in places)
+                yield line, (path, _plain(label, table.header[places[1]], f"{index}, line {line}"), *rest)
     except UnicodeError as error:
         reason = getattr(error, "reason", error)
         raise DataError(f"{index} is not UTF-8 text: {reason}", hint="save the index as UTF-8") from None
@@ -135,17 +143,43 @@ def _read_text(index: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
         raise DataError(f"cannot read {index}: {error.strerror}") from None
 
 
-def _refuse_number(label: str, column: str, where: str) -> None:
-    """Raise DataError for a number in a column of labels that is not called so: data sets disagree about what 1 is."""
-    if label in _DIGITS and column.strip().lower() != "label":
+def _plain(label: str, column: str, where: str) -> str:
+    """A label, as real or fake where its column asks for yes or no.
+
+    Raises DataError for a number or a yes in a column that does not say which is which: data sets disagree about 1.
+    """
+    asks, truth = column_of(column), _TRUTH.get(label.lower())
+    if asks == "label":
+        number = label in _DIGITS and column.strip().lower() == "label"
+        if truth is None or number:
+            return label
         raise DataError(
             f"{where}: '{label}' in the column '{column}' may be real or fake",
-            hint="write real and fake, or call the column label, where 0 is real and 1 is fake",
+            hint="write real and fake, or call the column is_fake; in one called label 0 is real and 1 is fake",
         )
+    if truth is None:
+        raise DataError(
+            f"{where}: '{label}' in the column '{column}' is neither yes nor no", hint="write yes and no, or 1 and 0"
+        )
+    return "fake" if truth == (asks == "fake") else "real"
+
+
+def names_pictures(path: Path) -> bool:
+    """Whether a file is a table whose header names the columns of an index."""
+    try:
+        if path.suffix.lower() == ".parquet":
+            import pyarrow.parquet as pq
+
+            return _is_header(pq.read_schema(path).names)
+        with open_table(path, _is_header) as table:
+            return _is_header(table.header)
+    except (pa.ArrowException, OSError, UnicodeError, csv.Error):
+        return False
 
 
 def _is_header(cells: Sequence[str]) -> bool:
-    return {"path", "label"} <= {column_of(cell) for cell in cells}
+    columns = {column_of(cell) for cell in cells}
+    return "path" in columns and not columns.isdisjoint({"label", *_INSTEAD["label"]})
 
 
 def _read_parquet(index: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
@@ -161,9 +195,8 @@ def _read_parquet(index: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
                 columns = [batch.column(header[p]).cast(pa.string()).to_pylist() if p >= 0 else None for p in places]
                 for i in range(batch.num_rows):
                     number += 1
-                    cells = tuple((column[i] or "").strip(" \t") if column else "" for column in columns)
-                    _refuse_number(cells[1], header[places[1]], f"{index}, row {number}")
-                    yield number, cells
+                    path, label, *rest = ((column[i] or "").strip(" \t") if column else "" for column in columns)
+                    yield number, (path, _plain(label, header[places[1]], f"{index}, row {number}"), *rest)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"cannot read {index}: {str(error).splitlines()[0]}") from None
 
@@ -174,7 +207,8 @@ def _places(header: list[str], index: Path) -> list[int]:
     places = []
     for name in COLUMNS:
         found = [place for place, other in enumerate(names) if other == name]
-        found = found or [place for place, other in enumerate(names) if column_of(other) == name]
+        for words in ((name,), _INSTEAD.get(name, ())):
+            found = found or [place for place, other in enumerate(names) if column_of(other) in words]
         if len(found) > 1:
             several = " and ".join(f"'{header[place]}'" for place in found)
             raise DataError(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from facetell.errors import DataError, UsageError, near_miss
 from facetell.faceset.rows import RowBuilder, Rows, Skipped
-from facetell.ingest.index import read_index
+from facetell.ingest.index import SUFFIXES, names_pictures, read_index
 from facetell.ingest.spellings import LABEL_WORDS, SPLIT_WORDS, label_of, split_of
 from facetell.names import is_text
 
@@ -19,6 +19,9 @@ __all__ = ["SUBFOLDERS", "find_rows", "names_in", "walk"]
 SUBFOLDERS = ("group", "source")
 """What a sub-folder below a label folder can mean."""
 
+_TABLES = (*SUFFIXES, ".json", ".jsonl", ".gz", ".zip", ".xlsx", ".xls", ".ods", ".feather", ".arrow")
+"""Ends of names of tables; an index in one that is not read is refused."""
+
 _LITTER = frozenset({"thumbs.db", "desktop.ini", ".ds_store", "__macosx", ".directory", "ehthumbs.db"})
 
 
@@ -26,7 +29,7 @@ def find_rows(source: Path, *, subfolders: str = "group") -> Rows:
     """List the pictures of ``source`` with their label, group, source and split.
 
     ``source`` is an index (``.csv``, ``.tsv`` or ``.parquet`` with ``path,label[,group,source,split]``), a folder that holds an
-    ``index.csv`` (it is used, as it says more than folders can, or refused, never passed over), or a folder
+    ``index.csv`` or the like (it is used, as it says more than folders can, or refused, never passed over), or a folder
     ``[split/]LABEL[/sub/folders]/picture`` (``LABEL/split/`` is understood as well).
 
     In a folder, the sub-folder below the label names the **group**: frames in ``real/vid1/`` and ``fake/vid1/`` share
@@ -48,17 +51,36 @@ def find_rows(source: Path, *, subfolders: str = "group") -> Rows:
         nearby = [entry.name for entry in source.parent.iterdir()] if source.parent.is_dir() else []
         raise DataError(f"{source} does not exist{near_miss(source.name, nearby)}")
     if source.is_file():
-        if source.suffix.lower() not in (".csv", ".tsv", ".parquet"):
+        if source.suffix.lower() not in SUFFIXES:
             raise DataError(
                 f"{source} is neither a folder nor an index", hint="give a folder, a .csv, .tsv or .parquet index"
             )
         return read_index(source)
     if (source / "faceset.json").is_file():
         raise DataError(f"{source} is a face set already", hint="use it as it is, or give the folder of pictures")
-    index = source / "index.csv"
-    if index.is_file():
-        return read_index(index)
-    return _read_folder(source, subfolders)
+    index = _index_in(source)
+    return read_index(index) if index else _read_folder(source, subfolders)
+
+
+def _index_in(folder: Path) -> Path | None:
+    """The index that lies in a folder. Raises DataError for what looks like one and cannot be used, as it would say more
+    than the folders."""
+    files = sorted(file for file in folder.iterdir() if not file.name.startswith(".") and file.is_file())
+    found = [file for file in files if file.name.lower().split(".")[0] == "index" and file.suffix.lower() in _TABLES]
+    if len(found) > 1:
+        names = " and ".join(file.name for file in found)
+        raise DataError(f"{folder} holds {names}", hint="give the one that holds, in place of the folder")
+    if found and found[0].suffix.lower() not in SUFFIXES:
+        raise DataError(f"{found[0]} is not an index that can be read", hint="save it as .csv, .tsv or .parquet")
+    if found:
+        return found[0]
+    for file in files:
+        if file.suffix.lower() in SUFFIXES and names_pictures(file):
+            raise DataError(
+                f"{folder} holds {file.name}, which names pictures and labels: is it the index?",
+                hint=f"give {file}, or move it away if the folders say it all",
+            )
+    return None
 
 
 def _read_folder(root: Path, subfolders: str) -> Rows:

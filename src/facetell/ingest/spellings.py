@@ -42,10 +42,14 @@ COLUMN_WORDS = {
     **dict.fromkeys(
         ("group", "groupid", "person", "personid", "identity", "identityid", "subject", "subjectid"), "group"
     ),
+    **dict.fromkeys(("video", "videoid", "videoname", "clip", "clipid"), "video"),
+    **dict.fromkeys(("isfake", "fake"), "fake"),
+    **dict.fromkeys(("isreal", "real"), "real"),
     **dict.fromkeys(("source", "generator", "dataset"), "source"),
     **dict.fromkeys(("split", "subset", "partition"), "split"),
 }
-"""Spellings of an index's columns, without case and punctuation."""
+"""Spellings of an index's columns, without case and punctuation; ``video`` is a group where no column says more, ``fake`` and
+``real`` are labels as yes or no."""
 
 _DECORATION = ("images", "image", "imgs", "pictures", "faces", "face", "frames", "crops")
 

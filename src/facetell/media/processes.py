@@ -4,6 +4,7 @@ input, a thread, a daemon, a worker of another pool.
 A server, begun once for each process that needs one, imports what they need and forks them. It begins as a fresh Python:
 nothing of the caller's script runs again and no lock of its threads is copied, which a plain fork would do. It needs no
 shared memory, no named socket and no temporary file. Where the caller ends, however that is, the server ends them all.
+Windows has no such copies of a process: there `NoProcessError` says so.
 """
 
 from __future__ import annotations
@@ -94,6 +95,8 @@ class _Server:
     """The caller's end of a server."""
 
     def __init__(self) -> None:
+        if not hasattr(os, "fork"):
+            raise NoProcessError("this system does not copy processes")
         try:
             ours, theirs = socket.socketpair()
             with theirs:
@@ -158,7 +161,8 @@ class _Keeper:
 
 
 atexit.register(_Keeper.close)
-os.register_at_fork(after_in_child=_Keeper.forked)
+if hasattr(os, "fork"):
+    os.register_at_fork(after_in_child=_Keeper.forked)
 
 
 def _begin(channel: int) -> int:

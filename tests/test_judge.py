@@ -302,6 +302,20 @@ def test_a_picture_on_its_side_is_judged_as_its_twin(
         assert image.size == (240, 160)
 
 
+def test_a_clip_on_its_side_is_judged_as_its_twin(found: facetell.Detector, tmp_path: Path) -> None:
+    frames_ = [np.zeros((160, 240, 3), np.uint8)] * 2 + walk(64, 8, 240, 160)
+    upright = found.detect(save_clip(tmp_path / "up.mkv", frames_, codec="ffv1", options={}), frames=All())
+    clip = save_clip(tmp_path / "side.mkv", [np.rot90(each).copy() for each in frames_], codec="ffv1", options={})
+    verdict = found.detect(clip, frames=All())
+    assert (upright.turned, verdict.turned, verdict.frames) == (0, 90, upright.frames)
+    assert "turned by 90°" in (verdict.note or "")
+    assert [face.frame for face in verdict.faces] == [face.frame for face in upright.faces]
+    assert verdict.logit == pytest.approx(upright.logit, abs=0.05)
+    assert len(annotate(verdict, tmp_path / "drawn")) >= 2
+    nobody = found.detect(save_clip(tmp_path / "nobody.mp4", [background(k, 240, 160) for k in range(5)]))
+    assert (nobody.status, nobody.turned, nobody.frames) == ("no_face", 0, 5)
+
+
 def test_without_the_extra_pictures_are_crops(
     ready: facetell.Detector, inbox: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -124,7 +124,7 @@ class Verdict:
     ``threshold``: scores from here on are called fake; ``operating_point``: its name; ``unsure``: the band (low,
     high), None where the detector has none; ``prevalence``: share of fakes the scores are meant for, None as in its
     calibration data; ``reason``: why there is no decision, or what is missing; ``kind``: picture or video; ``turned``: by how
-    many degrees a picture was turned clockwise before its faces stood upright (boxes are of the turned picture); ``note``:
+    many degrees a picture or video was turned clockwise before faces stood upright (boxes are of the turned one); ``note``:
     what was chosen of the file; ``frames``: looked at; ``seconds``: length of a video or animation; ``window``: its seconds
     (from, to) that decide; ``streams``: what was looked at of it; ``detector``: the identity of the one that judged, ""
     for one that was never written. From `facetell.detect` alone: ``settings``, a hash of all that decides a verdict

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ from facetell.faces.face import Face, FaceDetector
 from facetell.faces.load import NAMES, load_face_detector
 from facetell.faces.quality import FaceRule, judge
 from facetell.faces.scenes import Scenes
-from facetell.faces.turns import right_way_up
+from facetell.faces.turns import TURNS, right_way_up, turned, upright_score
 from facetell.media.frame import Frame
 from facetell.media.frame_choice import Choice, Spread
-from facetell.media.frames import Frames, frames
+from facetell.media.frames import frames
 from facetell.media.kind import Kind, kind_of
 from facetell.media.limits import Limits, read_bytes
 from facetell.pixels.decode import read_picture
@@ -30,6 +30,11 @@ from facetell.threads import ordered
 __all__ = ["FaceFinder", "Finding", "FoundFace", "Reading", "Shot", "Stream"]
 
 CROP_SIZE = 512
+HELD = 64
+"""Shots of a video without an upright face after which it is looked at turned."""
+TRIED = 8
+"""Frames of a video that are looked at turned."""
+_NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
 FILLS = 0.6
 """Share of a crop's longer side that a face fills at least, with the usual margin around it."""
 
@@ -87,7 +92,7 @@ class Shot:
     """One picture, or one chosen frame of a video: number, time in s (None for a picture), pixels, faces, number of its
     scene, video stream (None for a picture).
 
-    ``turned``: by how many degrees a picture was turned clockwise, since its faces did not stand upright.
+    ``turned``: by how many degrees it was turned clockwise, since the faces of the picture or video did not stand upright.
     """
 
     index: int
@@ -179,27 +184,52 @@ class FaceFinder:
 
     def shot(self, pixels: NDArray[np.uint8]) -> Shot:
         """A picture, uint8 (H, W, 3) RGB, with its faces, turned if that is how they stand upright."""
-        turned, faces, degrees = right_way_up(self.look, pixels)
-        return Shot(0, None, turned, faces, turned=degrees)
+        upright, faces, turn = right_way_up(self.look, pixels)
+        return Shot(0, None, upright, faces, turned=turn)
 
     def _picture(self, path: Path, reading: Reading) -> Iterator[Shot]:
         picture = read_picture(read_bytes(path, MAX_BYTES))
         shot = self.shot(picture.pixels)
-        turned = f"turned by {shot.turned}° clockwise, so that a face stands upright" if shot.turned else ""
-        reading.note = "; ".join(filter(None, (picture.note, turned)))
+        reading.note = _also(picture.note, shot.turned)
         reading.missing = picture.truncated
         yield shot
 
     def _video(self, path: Path, reading: Reading) -> Iterator[Shot]:
+        """Its shots. Where none of the first shows a face that can be used and stands upright, some are looked at turned."""
+        shots = self._shots(path, reading, 0)
+        held: list[Shot] = []
+        for shot in shots:
+            held.append(replace(shot, pixels=_NO_PIXELS))
+            if len(held) == HELD or upright_score(shot.faces):
+                break
+        turn = 0 if any(upright_score(shot.faces) for shot in held) else self._turn(path)
+        if turn:
+            shots.close()
+            yield from self._shots(path, reading, turn)
+        else:
+            yield from held
+            yield from shots
+
+    def _turn(self, path: Path) -> int:
+        """By how much a video has to be turned so that faces stand upright in it; 0 if none would."""
+        scores = dict.fromkeys(TURNS, 0.0)
+        for frame in frames(path, Spread(TRIED), self.limits, threads=self.threads):
+            for turn in TURNS:
+                scores[turn] += upright_score(self.look(turned(frame.pixels, turn)))
+        return max(TURNS, key=lambda turn: scores[turn])
+
+    def _shots(self, path: Path, reading: Reading, turn: int) -> Generator[Shot, None, None]:
         video = frames(path, self.choice, self.limits, threads=self.threads)
+        upright = video if not turn else (replace(frame, pixels=turned(frame.pixels, turn)) for frame in video)
         scene = Scenes()
-        for frame, faces in self._looked_at(video):
-            yield Shot(frame.index, frame.time, frame.pixels, faces, scene(frame.pixels), frame.stream)
-        reading.missing, reading.note = video.missing, video.note
+        for frame, faces in self._looked_at(upright):
+            number = scene(frame.pixels)
+            yield Shot(frame.index, frame.time, frame.pixels, faces, number, frame.stream, turn)
+        reading.missing, reading.note = video.missing, _also(video.note, turn)
         reading.seconds = max(account.seconds for account in video.accounts)
         reading.streams = [Stream(one.stream, one.given, one.seconds) for one in video.accounts]
 
-    def _looked_at(self, video: Frames) -> Iterator[tuple[Frame, list[FoundFace]]]:
+    def _looked_at(self, video: Iterable[Frame]) -> Iterator[tuple[Frame, list[FoundFace]]]:
         """Frames in order with their faces, some looked at while the next ones are decoded.
 
         A thread takes a whole frame: two threads within one frame wait for each other at every layer, and on a busy
@@ -209,3 +239,9 @@ class FaceFinder:
             yield from ((frame, self.look(frame.pixels)) for frame in video)
         else:
             yield from ordered(lambda frame: (frame, self.look(frame.pixels)), video, self.threads, "facetell-faces")
+
+
+def _also(note: str, turn: int) -> str:
+    """A note with the turn of a picture or video, if there was one."""
+    said = f"turned by {turn}° clockwise, so that a face stands upright" if turn else ""
+    return "; ".join(filter(None, (note, said)))

@@ -15,7 +15,7 @@ from facetell.faces.face import Face
 if TYPE_CHECKING:
     from facetell.faces.finding import FoundFace
 
-__all__ = ["TURNS", "is_upright", "right_way_up"]
+__all__ = ["TURNS", "is_upright", "right_way_up", "turned", "upright_score"]
 
 TURNS = (0, 90, 180, 270)
 """By how many degrees a picture is turned clockwise before it is looked at."""
@@ -31,6 +31,11 @@ def is_upright(face: Face) -> bool:
     return abs(math.degrees(cmath.phase(down / 1j))) <= UPRIGHT if down else True
 
 
+def turned(pixels: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
+    """A picture (H, W, 3), turned clockwise by one of `TURNS`."""
+    return np.ascontiguousarray(np.rot90(pixels, -turn // 90)) if turn else pixels
+
+
 def right_way_up(
     look: Callable[[NDArray[np.uint8]], list[FoundFace]], pixels: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint8], list[FoundFace], int]:
@@ -39,18 +44,18 @@ def right_way_up(
     Only where no face that can be used stands upright are other turns tried; where none of them helps, it stays as it is.
     """
     faces = look(pixels)
-    best = _upright_score(faces)
+    best = upright_score(faces)
     result = pixels, faces, 0
     if best == 0:
         for turn in TURNS[1:]:
-            turned = np.ascontiguousarray(np.rot90(pixels, -turn // 90))
-            seen = look(turned)
-            score = _upright_score(seen)
+            other = turned(pixels, turn)
+            seen = look(other)
+            score = upright_score(seen)
             if score > best:
-                best, result = score, (turned, seen, turn)
+                best, result = score, (other, seen, turn)
     return result
 
 
-def _upright_score(faces: list[FoundFace]) -> float:
+def upright_score(faces: list[FoundFace]) -> float:
     """Score of the surest face that can be used and stands upright, 0 without one."""
     return max((found.face.score for found in faces if found.reason is None and is_upright(found.face)), default=0.0)

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from facetell.detector.verdict import FaceVerdict, Verdict
 from facetell.errors import MediaError, MissingExtraError
+from facetell.faces.turns import turned
 from facetell.files import whole_file
 from facetell.media.walk import DRAWN
 from facetell.names import shortened
@@ -63,7 +64,7 @@ def annotate(verdict: Verdict, folder: Path) -> list[Path]:
 
 
 def _picture(verdict: Verdict, out: Path) -> Path:
-    pixels = np.rot90(read_picture(Path(verdict.path).read_bytes()).pixels, -verdict.turned // 90)
+    pixels = turned(read_picture(Path(verdict.path).read_bytes()).pixels, verdict.turned)
     return _save(_draw(pixels, verdict.faces, verdict, CLIP_SIDE * 2), out)
 
 
@@ -97,12 +98,12 @@ def _video(verdict: Verdict, strip_out: Path, clip_out: Path) -> list[Path]:
             elif frame.time > seen + patience:
                 current = []
             if frame.index in wanted:
-                thumb = _draw(frame.pixels, current, verdict, THUMB)
+                thumb = _draw(turned(frame.pixels, verdict.turned), current, verdict, THUMB)
                 ImageDraw.Draw(thumb).text((4, thumb.height - 16), f"{frame.time:.2f} s", fill="white", font=_font(12))
                 thumbs.append(thumb)
             if frame.stream != shown:  # the clip is of the stream that a player shows
                 continue
-            yield frame, _draw(frame.pixels, current, verdict, CLIP_SIDE)
+            yield frame, _draw(turned(frame.pixels, verdict.turned), current, verdict, CLIP_SIDE)
 
     _write_clip(drawn(), clip_out)
     return [clip_out, _save(_strip(thumbs), strip_out)] if thumbs else [clip_out]

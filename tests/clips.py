@@ -41,6 +41,7 @@ def clip(
     pixel_format: str = "yuv420p",
     size: tuple[int, int] = (WIDTH, HEIGHT),
     rotation: int | None = None,
+    aspect: Fraction | None = None,
     options: dict[str, str] | None = None,
     noise: bool = False,
     black: bool = False,
@@ -48,7 +49,8 @@ def clip(
 ) -> Path:
     """Write a clip; ``stamps`` are its frames' times in ms, else there are ``count`` frames at 10 a second.
 
-    ``rotation`` is counter-clockwise; ``options`` are the container's; ``noise`` makes every packet cost bytes.
+    ``rotation`` is counter-clockwise; ``aspect`` is the width of a pixel over its height;
+    ``options`` are the container's; ``noise`` makes every packet cost bytes.
     """
     base = Fraction(1, 1000) if stamps else Fraction(1, RATE)
     rng = np.random.default_rng(0)
@@ -57,6 +59,8 @@ def clip(
         stream.codec_context.gop_size = 10
         stream.width, stream.height, stream.pix_fmt = *size, pixel_format
         stream.codec_context.time_base = base
+        if aspect is not None:
+            stream.sample_aspect_ratio = aspect
         if rotation is not None:
             stream.set_display_rotation(rotation)
         tone = out.add_stream("aac", rate=8000, layout="mono") if sound else None

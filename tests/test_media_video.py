@@ -152,6 +152,24 @@ def test_upright_by_the_display_matrix(tmp_path: Path, rotation: int) -> None:
     assert np.abs(pixels.astype(int) - expected).mean() < 6
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+@pytest.mark.parametrize(
+    ("aspect", "rotation"), [("2", None), ("64/45", None), ("8/9", None), ("2", 90), ("1/9", None)]
+)
+def test_pixels_that_are_not_square(tmp_path: Path, suffix: str, aspect: str, rotation: int | None) -> None:
+    """The picture that a player shows is as wide as its display aspect ratio says, which ffmpeg computes; 1/9 is a mistake."""
+    if rotation is not None and suffix != ".mp4":
+        pytest.skip("only this container carries the turn")
+    path = clip(tmp_path / f"clip{suffix}", count=12, aspect=Fraction(aspect), rotation=rotation)
+    with av.open(str(path)) as file:
+        shape = file.streams.video[0].display_aspect_ratio
+    width = round(HEIGHT * shape) if Fraction(aspect) > Fraction(1, 4) else WIDTH
+    expected = np.rot90(numbered(5, width, HEIGHT), (rotation or 0) // 90)
+    found, _ = read(path)
+    assert found[5].pixels.shape == expected.shape
+    assert np.abs(found[5].pixels.astype(int) - expected).mean() < 4
+
+
 def test_mirrored(tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     with av.open(str(path), "w") as out:

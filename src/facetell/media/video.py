@@ -37,7 +37,7 @@ from facetell.media.container import (
 from facetell.media.frame import Account, Frame
 from facetell.media.frame_choice import Choice
 from facetell.media.limits import Limits
-from facetell.pixels.decode import upright
+from facetell.pixels.decode import resize, upright
 from facetell.pixels.light import coding, to_srgb
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["read_video"]
 
 _UNSAID = 2  # H.273: unspecified
+_ODD_PIXELS = (Fraction(1, 4), Fraction(4))  # width over height of a pixel; what is beyond is a mistake
 _SLACK = Fraction(1, 4)  # s; headers and streams differ by less even in whole files
 
 
@@ -183,19 +184,22 @@ def _shown(
 
 
 class _Converter:
-    """Decoded frames of any pixel format, size and colour to upright sRGB."""
+    """Decoded frames of any pixel format, size, shape of pixels and colour to upright sRGB of square pixels."""
 
     def __init__(self, stream: VideoStream, limits: Limits) -> None:
         from av.video.reformatter import Colorspace, VideoReformatter
 
         self._limits = limits
         self._codec = stream.codec_context
+        aspect = stream.sample_aspect_ratio or Fraction(1)  # 0: unknown; the container's word goes before the stream's
+        self._aspect = aspect if _ODD_PIXELS[0] <= aspect <= _ODD_PIXELS[1] else Fraction(1)
         self._unsaid = {True: Colorspace.ITU709, False: Colorspace.ITU601}
         self._reformatter: VideoReformatter = VideoReformatter()  # shared: it keeps its tables while nothing changes
 
     def __call__(self, image: VideoFrame) -> NDArray[np.uint8]:
         """uint8 (H, W, 3) in C order."""
-        check_size(image.width, image.height, self._limits)
+        width = round(image.width * self._aspect)
+        check_size(max(width, image.width), image.height, self._limits)
         colour = coding(int(self._codec.color_primaries), int(self._codec.color_trc), video=True)
         # Players take what says nothing for HD from a size that TV before HD did not have.
         space = self._unsaid[image.width >= 1280 or image.height > 576] if image.colorspace == _UNSAID else None
@@ -203,6 +207,7 @@ class _Converter:
             depth = "rgb48le" if colour else "rgb24"
             pixels = self._reformatter.reformat(image, format=depth, src_colorspace=space).to_ndarray()
         shown = to_srgb(pixels, colour) if colour else pixels.astype(np.uint8, copy=False)
+        shown = resize(shown, image.height, width)
         return np.ascontiguousarray(upright(shown, orientation_of(image)))
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import builtins
 import contextlib
 import io
+import struct
 from typing import Any
 
 import numpy as np
 import pytest
 from conftest import picture_bytes
+from numpy.typing import NDArray
 from PIL import Image
 
 from facetell.errors import ImageError, MediaError
@@ -196,3 +198,44 @@ def test_nothing_is_printed(heic: bytes, capfd: pytest.CaptureFixture[str]) -> N
         with contextlib.suppress(ImageError):
             read_picture(data)
     assert capfd.readouterr() == ("", "")
+
+
+def tiff(values: NDArray[Any], apart: bool) -> bytes:
+    """A TIFF of (H, W, C) samples without compression, by TIFF 6.0: 12 bytes a field, channels together or ``apart``."""
+    height, width, channels = values.shape
+    float_ = values.dtype.kind == "f"
+    data = np.ascontiguousarray(values.transpose(2, 0, 1) if apart else values).tobytes()
+    plane = len(data) // channels
+    fields = {
+        256: [width], 257: [height], 258: [values.dtype.itemsize * 8] * channels, 259: [1], 262: [2 if channels > 2 else 1],
+        273: [8 + plane * i for i in range(channels)] if apart else [8], 277: [channels], 278: [height],
+        279: [plane] * channels if apart else [len(data)], 284: [2 if apart else 1], 339: [3 if float_ else 1] * channels,
+    } | ({338: [2]} if channels == 2 else {})  # fmt: skip
+    body, more = b"", b""
+    start = 8 + len(data) + 2 + 12 * len(fields) + 4
+    for tag, numbers in sorted(fields.items()):
+        packed = struct.pack(f"<{len(numbers)}I", *numbers)
+        where = packed if len(numbers) == 1 else struct.pack("<I", start + len(more))
+        more += b"" if len(numbers) == 1 else packed
+        body += struct.pack("<HHI", tag, 4, len(numbers)) + where
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(fields)) + body + bytes(4) + more
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("channels", [2, 3])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint32, np.float32])
+def test_tiff_gives_its_samples_or_says_what_it_cannot_read(kind: type, channels: int, apart: bool) -> None:
+    """Never the bytes of a channel as those of another, and no whole file is called damaged."""
+    plain = np.random.default_rng(0).integers(0, 256, (6, 8, channels), dtype=np.uint8)
+    plain[..., 1] = 255 if channels == 2 else plain[..., 1]
+    values = (plain * {np.uint8: 1.0, np.uint16: 257.0, np.uint32: 16_843_009.0, np.float32: 1 / 255}[kind]).astype(
+        kind
+    )
+    data = tiff(values, apart)
+    if (kind == np.uint8 and not (apart and channels == 2)) or (kind == np.uint16 and channels == 3 and not apart):
+        shown = plain if channels == 3 else plain[..., :1].repeat(3, axis=2)
+        np.testing.assert_array_equal(read_picture(data).pixels, shown)
+    else:
+        with pytest.raises(ImageError, match="next: save it as PNG") as caught:
+            read_picture(data)
+        assert caught.value.reason == "unsupported"

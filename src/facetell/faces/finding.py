@@ -170,7 +170,10 @@ class FaceFinder:
         """
         kind = kind_of(path)
         if kind is None:
-            raise MediaError("neither a picture nor a video in a format we read", reason="unsupported")
+            raise MediaError(
+                "neither a picture nor a video in a format we read; next: save it as PNG, JPEG or MP4",
+                reason="unsupported",
+            )
         return Reading(kind, partial(self._picture if kind == "picture" else self._video, path))
 
     def look(self, pixels: NDArray[np.uint8]) -> list[FoundFace]:

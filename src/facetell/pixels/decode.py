@@ -321,7 +321,7 @@ def _to_rgb(image: Image.Image, colour: Colour) -> tuple[Image.Image, str]:
     if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM", None)):
         image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
     elif mode in ("I", "F"):
-        raise ImageError(f"32-bit pixels ({mode}) have no fixed range", reason="unsupported")
+        raise ImageError(f"32-bit pixels ({mode}) have no fixed range; next: save it as PNG", reason="unsupported")
     elif mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
     elif mode not in ("L", "CMYK"):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import struct
 from dataclasses import dataclass, field
+from typing import cast
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from facetell.errors import ImageError
 from facetell.pixels.colour import Colour, colour_of, colour_of_png
@@ -40,6 +41,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"mif2", b"msf1")  # ISO/IEC 23008-12
 AVIF_BRANDS = (b"avif", b"avis")
 
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_SAMPLES = "a TIFF of 32 bits, of channels apart in 16, or of 16 with alpha, is not read; next: save it as PNG"
 _CLIP = "the clip that is stored behind the photo was not looked at"
 
 
@@ -106,6 +109,8 @@ def open_source(data: bytes) -> tuple[Image.Image, Source]:
     except ImageError:
         raise
     except (UnidentifiedImageError, SyntaxError):
+        if data.startswith(_TIFF):
+            _check_samples(data)
         if _starts_like_a_picture(data):
             raise ImageError("truncated or corrupt header", reason="unreadable") from None
         raise ImageError("not a picture in a format we read", reason="unsupported") from None
@@ -114,9 +119,29 @@ def open_source(data: bytes) -> tuple[Image.Image, Source]:
     except Exception as error:  # Pillow's readers raise many kinds on hostile bytes, and none may end the process
         raise unreadable(error) from None
     check_size(*image.size)
+    if image.format == "TIFF" and _is_misread(image):
+        raise ImageError(_SAMPLES, reason="unsupported")
     if image.format != "PNG":
         source.colour = colour_of(image, data)
     return image, source
+
+
+def _check_samples(data: bytes) -> None:
+    """Raise ``ImageError`` for a TIFF that Pillow understands but for the kind of its samples."""
+    try:
+        TiffImagePlugin.TiffImageFile(io.BytesIO(data))
+    except Exception as error:  # see open_source
+        if "unknown pixel mode" in str(error):
+            raise ImageError(_SAMPLES, reason="unsupported") from None
+
+
+def _is_misread(image: Image.Image) -> bool:
+    """Whether Pillow would take the bytes of a TIFF for others: channels apart, of 16 bits without compression, or two."""
+    tags = cast("TiffImagePlugin.TiffImageFile", image).tag_v2
+    if tags.get(TiffImagePlugin.PLANAR_CONFIGURATION, 1) != 2:
+        return False
+    deep = max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))) > 8 and tags.get(TiffImagePlugin.COMPRESSION, 1) == 1
+    return deep or tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1) == 2
 
 
 def _opened(data: bytes) -> Image.Image:

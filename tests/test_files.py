@@ -11,6 +11,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -138,6 +140,26 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a task needs 1000000.0 GB in .* are free"):
         check_space(tmp_path, 10**15, "a task", "another disk")
     assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("write", [whole_file, whole_folder])
+def test_a_pipe_or_device_stays_what_it_is(
+    write: Callable[[Path], AbstractContextManager[Path]], tmp_path: Path
+) -> None:
+    """Renamed onto it, a file would take the place of /dev/null."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "link"):
+        with pytest.raises(DataError, match="device or a pipe"), write(tmp_path / name):
+            pass
+    assert (tmp_path / "pipe").is_fifo()
+    assert names(tmp_path) == ["link", "pipe"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a folder in which nobody can make a file")
+def test_where_there_can_be_no_file_nobody_waits() -> None:
+    with pytest.raises(DataError, match=r"cannot write /proc/self/x"), locked(Path("/proc/self/x")):
+        pass
 
 
 def test_the_hash_is_that_of_the_bytes(tmp_path: Path) -> None:

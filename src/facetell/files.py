@@ -122,6 +122,8 @@ def _replacing(path: Path, hint: str | None) -> Iterator[tuple[Path, Path]]:
     """A place beside ``path`` to write to, and where that belongs; locked meanwhile, and without litter afterwards."""
     with locked(path, hint=hint):
         target = _resolved(path)
+        if target.exists() and not (target.is_file() or target.is_dir()):  # /dev/null would become a file
+            raise DataError(f"cannot write {path}: it is a device or a pipe", hint=hint or "give the name of a file")
         partial = _beside(target, "partial")
         try:
             yield partial, target
@@ -211,6 +213,7 @@ def _held(target: Path, seconds: float) -> Iterator[None]:
     file = _beside(target, "lock")
     lock = FileLock(file, is_singleton=True)
     outermost = not lock.is_locked
+    file.touch()  # where there can be no file, filelock would wait for ever
     lock.acquire(timeout=seconds)
     try:
         if outermost:

@@ -26,6 +26,7 @@ from facetell.media.frame_choice import All, Spread
 from facetell.media.frames import Frames, frames
 from facetell.media.kind import kind_of
 from facetell.media.limits import Limits
+from facetell.pixels.decode import read_picture
 
 needs_media()
 
@@ -72,6 +73,10 @@ def test_one_frame_is_a_picture(kind: str, tmp_path: Path) -> None:
 def test_the_picture_for_viewers_without_animation_is_no_frame_of_it(tmp_path: Path) -> None:
     _, greys, _ = seen(tmp_path / "a.png", film("PNG", default_image=True, duration=100))
     assert greys == GREYS[1:]
+    picture = read_picture(film("PNG", GREYS[:2], default_image=True, duration=100))
+    assert (set(picture.pixels.flat), picture.note) == ({GREYS[1]}, ""), (
+        "a browser shows the one frame, and never the other"
+    )
 
 
 def test_frames_lie_on_those_before(tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ class Film:
     def __init__(self, data: bytes) -> None:
         self._image, self._source = open_source(data)
         self._orientation = _still_to_turn(self._image, self._source)
-        self._first = int(bool(self._image.info.get("default_image")))  # a PNG's picture for who shows no animation
+        self._first = _before(self._image)
         self.notes = [note for note in self._source.notes if note != NO_END]
         self.cut = self._source.cut
         self.frames = getattr(self._image, "n_frames", 1) - self._first if self._image.format == "PNG" else None
@@ -166,6 +166,11 @@ class Film:
         except Exception as error:
             raise unreadable(error) from None
         return _owned(upright(np.asarray(shown), self._orientation)).copy()
+
+
+def _before(image: Image.Image) -> int:
+    """How many frames come before those that are shown: a PNG's picture for who shows no animation."""
+    return int(bool(image.info.get("default_image")))
 
 
 def _whole_rows(data: bytes) -> tuple[Image.Image, float] | None:
@@ -247,7 +252,7 @@ def as_pixels(picture: Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _info(image: Image.Image, source: Source) -> ImageInfo:
     orientation = _orientation(image, source)
     try:
-        frames = int(getattr(image, "n_frames", 1))
+        frames = int(getattr(image, "n_frames", 1)) - _before(image)
     except Exception:  # a broken later frame: the first is what counts
         frames = 1
     turned = _still_to_turn(image, source) in (5, 6, 7, 8)
@@ -288,7 +293,7 @@ def _loaded(image: Image.Image) -> Image.Image:
     """Decode the first frame."""
     try:
         if image.format != "HEIF":  # opens at its main picture, which need not be the first
-            image.seek(0)
+            image.seek(_before(image))
         image.load()
         return image
     except ImageError:

@@ -214,6 +214,12 @@ def test_bombs_are_refused_by_their_header(side: int, monkeypatch: pytest.Monkey
     assert reason(png(side, side, b"")) == "unsupported"
 
 
+@pytest.mark.parametrize("size", [(8192, 6144), (9248, 6936)])
+def test_photos_of_phones_are_within_the_limit(size: tuple[int, int]) -> None:
+    """Sensors of 50 and of 64 megapixels."""
+    assert (probe(png(*size, b"")).width, probe(png(*size, b"")).height) == size
+
+
 def test_largest_picture_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("facetell.pixels.opening.MAX_PIXELS", 12)
     assert decode(png(4, 3, (b"\0" + b"\7" * 12) * 3)).shape == (3, 4, 3)

@@ -29,8 +29,9 @@ __all__ = [
     "unreadable",
 ]
 
-MAX_PIXELS = 50_000_000
-"""Largest picture decoded, in pixels (150 MB of RGB); a header that claims more is refused before decoding."""
+MAX_PIXELS = 65_000_000
+"""Largest picture decoded, in pixels (195 MB of RGB): phones take 64 million. A header that claims more is refused before
+decoding."""
 
 MAX_BYTES = 64 * 2**20
 """Largest file decoded, in bytes."""
@@ -115,7 +116,9 @@ def open_source(data: bytes) -> tuple[Image.Image, Source]:
             raise ImageError("truncated or corrupt header", reason="unreadable") from None
         raise ImageError("not a picture in a format we read", reason="unsupported") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise ImageError(f"more than {MAX_PIXELS:,} pixels, the limit", reason="unsupported") from None
+        raise ImageError(
+            f"more than {MAX_PIXELS:,} pixels, the limit; next: make it smaller", reason="unsupported"
+        ) from None
     except Exception as error:  # Pillow's readers raise many kinds on hostile bytes, and none may end the process
         raise unreadable(error) from None
     check_size(*image.size)
@@ -153,7 +156,10 @@ def _opened(data: bytes) -> Image.Image:
 def check_size(width: int, height: int) -> None:
     """Refuse a picture above the limit, or without a pixel. Raises ``ImageError``."""
     if width * height > MAX_PIXELS:
-        raise ImageError(f"{width}x{height} is more than {MAX_PIXELS:,} pixels, the limit", reason="unsupported")
+        raise ImageError(
+            f"{width}x{height} is more than {MAX_PIXELS:,} pixels, the limit; next: make it smaller",
+            reason="unsupported",
+        )
     if width < 1 or height < 1:
         raise ImageError(f"a picture of {width}x{height} pixels", reason="unreadable")
 

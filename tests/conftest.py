@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,6 +46,15 @@ def tiny_folder(root: Path, per_label: int = 10, size: tuple[int, int] = (24, 20
         for i in range(per_label):
             write_picture(root / name / f"{i:05d}{suffix}", seed=1 + 2 * i + label, size=size)
     return root
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before() -> Iterator[None]:
+    """What a test judges in this process, as a worker with all its threads would, sets torch's threads for the next test."""
+    yield
+    torch, threads = sys.modules.get("torch"), os.environ.get("OMP_NUM_THREADS")
+    if torch is not None and threads and torch.get_num_threads() != int(threads):
+        torch.set_num_threads(int(threads))
 
 
 @pytest.fixture

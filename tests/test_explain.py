@@ -171,7 +171,7 @@ def test_without_the_extra_nothing_is_begun(world, tmp_path, capsys, monkeypatch
     ("arguments", "code", "words"),
     [
         (("faces", "--split", "nowhere"), 3, "no split 'nowhere'"),
-        (("faces", "--limit", "0"), 2, "limit is 0"),
+        (("faces", "--limit", "0"), 2, "0 is not in the range"),
         (("faces", "inbox"), 2, "explained alone"),
         (("inbox/broken.png",), 3, "no file has a face to explain"),
         (("nothing.png",), 3, "no file has a face to explain"),

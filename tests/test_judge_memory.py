@@ -22,6 +22,7 @@ class Reading:
     """A video of 5 batches with a face in each frame; counts the crops that are alive."""
 
     kind, shots, missing, note, seconds = "video", 5 * BATCH, "", "", 1.0
+    streams = ()
 
     def __init__(self) -> None:
         self.alive: weakref.WeakSet[Any] = weakref.WeakSet()

@@ -66,6 +66,7 @@ class LogHandler(logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
+        self.stream = sys.stderr  # as it is now: a notebook or a test may have another one than when this was made
         tqdm = sys.modules.get("tqdm.std")  # there has been no bar yet without it
         if tqdm is None:
             super().emit(record)

@@ -31,7 +31,7 @@ from facetell.evaluation.thresholds import check_rule, too_few_warning
 from facetell.faceset.samples import Samples, check_split, samples_of
 from facetell.faceset.table import FaceSet, FaceSetLike
 from facetell.files import alone
-from facetell.ingest.several import open_several
+from facetell.ingest.several import listed, open_several
 from facetell.methods import get_method
 from facetell.methods.building import arrays_of
 from facetell.methods.method import Method, Start, Task
@@ -97,10 +97,8 @@ def fit(
     chosen = get_method(method)
     if chosen.fit is None:
         raise UsageError(f"{method} is made by `facetell adapt`, not fitted", hint="see `facetell methods`")
-    several = not isinstance(faceset, (FaceSet, str, Path)) and len(faceset) > 1
-    balanced = (
-        {"balance": "sources"} if several and "balance" in {each.name for each in fields(chosen.settings)} else {}
-    )
+    balances = len(listed(faceset)) > 1 and "balance" in {each.name for each in fields(chosen.settings)}
+    balanced = {"balance": "sources"} if balances else {}
     user = {**balanced, **_preset(chosen, preset), **(read_toml(Path(config)) if config else {}), **(settings or {})}
     resolved: Any = resolve(chosen.settings, user)
     start, origin, inherited = read_start(resolved.pretrained)

@@ -90,9 +90,8 @@ def main(arguments: list[str] | None = None) -> None:
     # torch's threads spin for long when they wait, which starves them where others use the machine: 9 images/s instead
     # of 130 was seen. A short spin is as fast on an idle one. Must be set before torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    if (cores := usable_cores()) < (
-        os.cpu_count() or 1
-    ):  # of a share of the cores that a container allows, torch knows nothing
+    cores = usable_cores()
+    if cores < (os.cpu_count() or 1):  # torch knows nothing of a container's share of the cores
         os.environ.setdefault("OMP_NUM_THREADS", str(cores))
     tune_allocator()
     handler = LogHandler()

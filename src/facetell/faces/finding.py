@@ -201,11 +201,11 @@ class FaceFinder:
         """Its shots. Where none of the first shows a face that can be used and stands upright, some are looked at turned."""
         shots = self._shots(path, reading, 0)
         held: list[Shot] = []
-        for shot in shots:
+        upright = 0.0
+        while not upright and len(held) < HELD and (shot := next(shots, None)):
             held.append(replace(shot, pixels=_NO_PIXELS))
-            if len(held) == HELD or upright_score(shot.faces):
-                break
-        turn = 0 if any(upright_score(shot.faces) for shot in held) else self._turn(path)
+            upright = upright_score(shot.faces)
+        turn = 0 if upright else self._turn(path)
         if turn:
             shots.close()
             yield from self._shots(path, reading, turn)

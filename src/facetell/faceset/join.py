@@ -21,7 +21,7 @@ from facetell.faceset.table import SCHEMA, FaceSet
 from facetell.faceset.writing import Slices, described, write_faceset
 from facetell.labels import LABELS
 
-__all__ = ["Part", "join", "join_whole"]
+__all__ = ["Part", "join", "join_whole", "parts_of"]
 
 _COLUMNS = [name for name in SCHEMA.names if name != "image"]
 
@@ -107,11 +107,14 @@ def join_whole(out: Path, facesets: Sequence[FaceSet]) -> FaceSet:
     info = {
         "crop": crops[0],
         "made": next((made for faces in facesets if (made := faces.info.get("made"))), None),
-        "joined": [
-            {"name": faces.path.name, "fingerprint": faces.fingerprint, "rows": len(faces)} for faces in facesets
-        ],
+        "joined": parts_of(facesets),
     }
     return join(out, parts, info)
+
+
+def parts_of(facesets: Sequence[FaceSet]) -> list[dict[str, Any]]:
+    """What ``faceset.json`` of a joined face set says of those that it was made of, in their order."""
+    return [{"name": faces.path.name, "fingerprint": faces.fingerprint, "rows": len(faces)} for faces in facesets]
 
 
 def _cut(crop: dict[str, Any] | None) -> dict[str, Any]:

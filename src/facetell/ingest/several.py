@@ -8,14 +8,14 @@ from pathlib import Path
 
 from facetell.errors import UsageError
 from facetell.faceset.cache import ELSEWHERE, facesets_dir, prune
-from facetell.faceset.join import join_whole
+from facetell.faceset.join import join_whole, parts_of
 from facetell.faceset.table import FaceSet, FaceSetLike
 from facetell.faceset.writing import another_faceset, existing_faceset
 from facetell.files import alone, locked
 from facetell.ingest.prepare import open_or_prepare
 from facetell.progress import ShowProgress
 
-__all__ = ["join", "open_several"]
+__all__ = ["join", "listed", "open_several"]
 
 
 @alone("out")
@@ -38,9 +38,7 @@ def join(
     out, opened = Path(out), _opened(facesets, progress)
     existing = existing_faceset(out, overwrite=overwrite)
     if existing is not None:
-        if existing.info.get("joined") == [
-            {"name": f.path.name, "fingerprint": f.fingerprint, "rows": len(f)} for f in opened
-        ]:
+        if existing.info.get("joined") == parts_of(opened):
             return existing
         if not overwrite:
             raise another_faceset(out)
@@ -51,11 +49,10 @@ def join(
 
 def open_several(facesets: FaceSetLike | Sequence[FaceSetLike], *, progress: ShowProgress = None) -> FaceSet:
     """Open one face set, or several as one that is kept in the cache. Arguments and errors are those of `join`."""
-    if isinstance(facesets, (FaceSet, str, Path)):
-        return open_or_prepare(facesets, progress=progress)
-    if len(facesets) == 1:
-        return open_or_prepare(facesets[0], progress=progress)
-    opened = _opened(facesets, progress)
+    given = listed(facesets)
+    if len(given) == 1:
+        return open_or_prepare(given[0], progress=progress)
+    opened = _opened(given, progress)
     key = hashlib.sha256(repr([(faces.path.name, faces.fingerprint) for faces in opened]).encode()).hexdigest()
     out = facesets_dir() / f"{'+'.join(faces.path.name[:20] for faces in opened)[:60]}-{key[:24]}"
     with locked(out, hint=ELSEWHERE):
@@ -64,6 +61,11 @@ def open_several(facesets: FaceSetLike | Sequence[FaceSetLike], *, progress: Sho
             kept = join_whole(out, opened)
             prune(keep=out)
         return kept
+
+
+def listed(facesets: FaceSetLike | Sequence[FaceSetLike]) -> Sequence[FaceSetLike]:
+    """One face set, or several, as several."""
+    return [facesets] if isinstance(facesets, FaceSet | str | Path) else facesets
 
 
 def _opened(facesets: Sequence[FaceSetLike], progress: ShowProgress) -> list[FaceSet]:

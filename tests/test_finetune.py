@@ -18,7 +18,7 @@ import facetell
 from facetell.errors import SettingsError, UsageError
 from facetell.faceset.table import FaceSet
 from facetell.methods import get_method
-from facetell.methods.finetune import Classifier, FinetuneSettings, _begin
+from facetell.methods.finetune import Classifier, FinetuneSettings, begin
 from facetell.networks.backbones import NAMED, build_backbone, default_head
 from facetell.progress import Step
 from facetell.settings import resolve
@@ -81,7 +81,7 @@ def test_blocks_of_cffn_are_the_stages_of_both_streams() -> None:
 
 def test_dropout_is_still_only_where_nothing_before_it_learns() -> None:
     backbone = build_backbone("shallownetv3", 64)
-    backbone.freeze(but=1)
+    backbone.freeze(backbone.blocks()[-1])
     backbone.train()
     assert [m.training for m in backbone.modules() if isinstance(m, nn.Dropout)] == [False] * 7 + [True]
     backbone.thaw()
@@ -105,7 +105,7 @@ def test_layer_decay_is_timms(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     backbone = build_backbone("resnet50", 64)
     network = Classifier(backbone, default_head(backbone, 64))
-    optimizer = build_optimizer(Recipe(), _begin(network, "all", 0.7))
+    optimizer = build_optimizer(Recipe(), begin(network, "all", FinetuneSettings(layer_decay=0.7)).groups)
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     found = {
         names[id(parameter)].replace("backbone.body.model.", "").replace("head.dense", "fc"): group["factor"]
@@ -213,11 +213,17 @@ def test_each_step_begins_with_what_the_one_before_kept(faces: FaceSet, tmp_path
         ("all,,head", "'' is none of"),
         ("", "'' is none of"),
         ("hed", "did you mean 'head'"),
+        ("lorra", "did you mean 'lora'"),
     ],
 )
 def test_a_bad_chain_is_said(train: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         resolve(FinetuneSettings, {"train": train})
+
+
+def test_a_rank_that_nothing_has_is_said() -> None:
+    with pytest.raises(SettingsError, match="nothing has a rank"):
+        resolve(FinetuneSettings, {"train": "all,head", "rank": 4})
 
 
 def test_the_resnet50_papers_network() -> None:

@@ -15,7 +15,6 @@ from torch import nn
 
 from facetell.adaptation.selection import interpolated
 from facetell.adaptation.strategies import STRATEGIES, get_strategy
-from facetell.adaptation.strategies.lora import LowRank
 from facetell.adaptation.task import Model
 from facetell.errors import UsageError
 from facetell.methods import get_method
@@ -158,15 +157,6 @@ def test_lora_adds_thin_matrices_and_merges_them(which: str, request: pytest.Fix
     ranks = [int(torch.linalg.matrix_rank((after[name] - before[name]).flatten(1), rtol=1e-3)) for name in layers]
     assert max(ranks) <= 8
     assert max(min(before[name].flatten(1).shape) for name in layers) > 30  # a full one would have shown
-
-
-def test_a_low_rank_product_begins_as_nothing() -> None:
-    weight = torch.randn(12, 5, 3, 3)
-    product = LowRank(weight, 4)
-    assert torch.equal(product(weight), weight)
-    product.up.data.normal_()
-    by_hand = weight + torch.einsum("or,ri->oi", product.up, product.down).reshape(12, 5, 3, 3)
-    torch.testing.assert_close(product(weight), by_hand)
 
 
 @pytest.mark.parametrize("name", ["norms", "lora", "full", "linear-probe", "fdftnet", "classical"])

@@ -7,19 +7,24 @@ from dataclasses import dataclass
 from functools import partial
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from facetell.errors import SettingsError, near_miss
 from facetell.methods.method import Method, Task
 from facetell.methods.pretrained import start_backbone
 from facetell.networks.backbones import Backbone, build_backbone, default_head
+from facetell.networks.tuning import Attached, low_rank, norm_parameters, residual_svd
 from facetell.settings import setting
 from facetell.training.fabric import make_fabric
+from facetell.training.loop import Objective
 from facetell.training.recipe import FEW_SHOT, PAPER, Recipe, parameter_groups
-from facetell.training.steps import Groups, train_steps
+from facetell.training.steps import Groups, Learning, train_steps
 
-__all__ = ["METHOD", "Classifier", "FinetuneSettings"]
+__all__ = ["METHOD", "Classifier", "FinetuneSettings", "begin"]
 
-LEARNING = ("all", "last-block", "head")
+LEARNING = ("all", "last-block", "head", "norms", "lora", "svd")
+RANKS = {"lora": 8, "svd": 1}
+"""Of rank 0: that of ``adapt``, and the paper's."""
 RESNET50: dict[str, object] = {
     "backbone": "resnet50.tv_in1k",
     "size": 299,
@@ -47,7 +52,10 @@ class FinetuneSettings(Recipe):
     )
     pretrained: str = setting("library", "what the backbone starts from: library, none, FILE.safetensors or a detector")
     size: int = setting(64, "side of the input in pixels", low=16, high=1024)
-    train: str = setting("all", "what learns: all, last-block, head; or steps such as all,last-block,head")
+    train: str = setting(
+        "all", "what learns: all, last-block, head, norms, lora, svd; or steps such as all,last-block,head"
+    )
+    rank: int = setting(0, "rank of what lora and svd learn in each matrix; 0 = 8 for lora, 1 for svd", low=0)
     layer_decay: float = setting(
         1.0, "factor on the learning rate for each block, counted from the head; 1 = off", low=0.01, high=1
     )
@@ -63,6 +71,10 @@ class FinetuneSettings(Recipe):
                     f"train = {self.train!r}: '{part}' is none of {', '.join(LEARNING)}{near_miss(part, LEARNING)}",
                     hint="one of them, or several with commas between: each begins where the one before ended",
                 )
+        if self.rank and not set(RANKS) & set(self.steps):
+            raise SettingsError(
+                f"rank = {self.rank}: with train = {self.train!r} nothing has a rank", hint="train=lora or train=svd"
+            )
 
     @property
     def steps(self) -> list[str]:
@@ -97,24 +109,43 @@ def build(settings: FinetuneSettings) -> Classifier:
 def fit(settings: FinetuneSettings, task: Task) -> Classifier:
     """Train on ``task.training``; the epoch, of each step if there are several, is chosen on ``task.validation``."""
     network = _assemble(settings, start_backbone(settings.backbone, settings.size, settings.pretrained, task.start))
-    steps: list[Callable[[], Groups]] = [
-        partial(_begin, network, part, settings.layer_decay) for part in settings.steps
-    ]
+    steps: list[Callable[[], Learning]] = [partial(begin, network, part, settings) for part in settings.steps]
     train_steps(network, task, settings, steps=steps, fabric=make_fabric(settings.precision, task.device))
     return network
 
 
-def _begin(network: Classifier, part: str, decay: float) -> Groups:
-    """Let ``part`` of the network learn; the head at the full rate, a block at ``decay`` times that of its follower."""
+def begin(network: Classifier, part: str, settings: FinetuneSettings) -> Learning:
+    """Let ``part`` of the network learn; the head at the full rate, a block at ``layer_decay`` times that of its follower."""
+    backbone = network.backbone
+    attached: Attached | None = None
     if part == "all":
-        network.backbone.thaw()
+        backbone.thaw()
+    elif part == "norms":
+        backbone.freeze(norm_parameters(backbone))
+    elif part in RANKS:
+        attach = low_rank if part == "lora" else residual_svd
+        attached = attach(backbone, settings.rank or RANKS[part])
+        backbone.freeze(attached.parameters)
     else:
-        network.backbone.freeze(but=1 if part == "last-block" else 0)
+        backbone.freeze(backbone.blocks()[-1] if part == "last-block" else ())
+    groups = _groups(network, settings.layer_decay)
+    if attached is None:
+        return Learning(groups)
+    objective = Objective(network, partial(_with_penalty, attached)) if part == "svd" else None
+    return Learning(groups, objective, attached.merge)
+
+
+def _groups(network: Classifier, decay: float) -> Groups:
     if decay == 1:
         return parameter_groups((network, 1.0))
     blocks = reversed(network.backbone.blocks())
     groups: Groups = [{"params": block, "factor": decay**depth} for depth, block in enumerate(blocks, 1)]
     return [*parameter_groups((network.head, 1.0)), *groups]
+
+
+def _with_penalty(attached: Attached, logits: Tensor, labels: Tensor) -> Tensor:
+    """Equation 7 of Yan et al. 2025 with both factors 1, as in their code."""
+    return F.binary_cross_entropy_with_logits(logits, labels) + attached.penalty()
 
 
 METHOD = Method(

@@ -7,7 +7,7 @@ the Keras layout), and every other name that ``timm.create_model`` knows, such a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -89,18 +89,18 @@ class Backbone(nn.Module):
         """The body's parameters by block, stem first; see ``blocks_of``."""
         return blocks_of(self.body.model if isinstance(self.body, _TimmMap) else self.body)
 
-    def freeze(self, but: int = 0) -> None:
-        """Stop learning in all blocks but the last ``but``: no gradients, batch norms and dropout in evaluation mode.
+    def freeze(self, but: Sequence[nn.Parameter] = ()) -> None:
+        """Stop all parameters ``but`` these from learning: they get no gradients. Batch norms and dropout are in evaluation
+        mode where nothing learns, see ``frozen_parts``.
 
         Replaces what an earlier call froze.
         """
         self.thaw()
-        learning = [parameter for block in self.blocks()[-but:] for parameter in block] if but else []
-        learns = {id(parameter) for parameter in learning}
+        learns = {id(parameter) for parameter in but}
         self._frozen_parameters = [p for p in self.parameters() if p.requires_grad and id(p) not in learns]
         for parameter in self._frozen_parameters:
             parameter.requires_grad_(False)
-        self._frozen_parts = frozen_parts(self, learning)
+        self._frozen_parts = frozen_parts(self, but)
         self.train(self.training)
 
     def thaw(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -35,7 +35,7 @@ from facetell.training.run import EpochResult, Run, State
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["Batches", "Phase", "augmented", "judged", "predict", "seed_epoch", "train", "train_phase"]
+__all__ = ["Batches", "Objective", "Phase", "augmented", "judged", "predict", "seed_epoch", "train", "train_phase"]
 
 PREDICTED = 256
 """Images whose logits are computed at a time."""
@@ -50,6 +50,15 @@ class Batches:
 
     labels: npt.NDArray[np.int8]
     images: Iterator[tuple[Tensor, Tensor | None]]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What the optimiser lowers: ``loss`` of ``module``'s answer for images (B, 3, S, S), in single precision, and of
+    labels (B,) of 0.0, 1.0. ``module`` holds what learns of a network."""
+
+    module: nn.Module
+    loss: Callable[[Tensor, Tensor], Tensor] = F.binary_cross_entropy_with_logits
 
 
 class Phase(ABC):
@@ -103,18 +112,24 @@ class Phase(ABC):
 
 
 def train(
-    network: nn.Module, run: Run, recipe: Recipe, *, groups: list[dict[str, object]], fabric: Fabric
+    network: nn.Module,
+    run: Run,
+    recipe: Recipe,
+    *,
+    groups: list[dict[str, object]],
+    fabric: Fabric,
+    objective: Objective | None = None,
 ) -> list[EpochResult]:
-    """Train ``network`` in place with cross-entropy and leave in it the weights that ``recipe.select`` keeps.
+    """Train ``network`` in place and leave in it the weights that ``recipe.select`` keeps.
 
-    ``groups`` are the parameter groups for ``build_optimizer``. Raises ``DataError`` when a class is missing and
-    ``FacetellError`` when the loss is no longer finite.
+    ``groups`` are the parameter groups for ``build_optimizer``; without an ``objective`` it is cross-entropy of the
+    logits. Raises ``DataError`` when a class is missing and ``FacetellError`` when the loss is no longer finite.
     """
     run.check()
     state = State(network, run, recipe, recipe.averaging)
     for part in (state.kept, network):
         channels_last(part.to(fabric.device))
-    train_phase(_CrossEntropy(state, recipe, groups, fabric))
+    train_phase(_Epochs(state, recipe, groups, fabric, objective or Objective(network)))
     network.load_state_dict(state.best)
     return state.history
 
@@ -181,10 +196,12 @@ def _train_epoch(phase: Phase, epoch: int) -> tuple[float, float]:
     return float(cast(Tensor, fabric.all_reduce(total / seen, reduce_op="mean"))), images_per_s
 
 
-class _CrossEntropy(Phase):
+class _Epochs(Phase):
     """All epochs of a `Recipe`. Batches of an epoch are about equally large."""
 
-    def __init__(self, state: State, recipe: Recipe, groups: list[dict[str, object]], fabric: Fabric) -> None:
+    def __init__(
+        self, state: State, recipe: Recipe, groups: list[dict[str, object]], fabric: Fabric, objective: Objective
+    ) -> None:
         # SqueezeNet has no norms: without a limit 6e-4 lost its ImageNet knowledge within the warm-up on one kind of
         # processor (validation AUROC .818 after 28 epochs on DFDC, .871 with it) and not on another.
         self.recipe, self.select, self.clip = recipe, recipe.select, recipe.clip
@@ -193,8 +210,9 @@ class _CrossEntropy(Phase):
         per_process = self.passes * math.ceil(images / fabric.world_size)
         self.steps_per_epoch = math.ceil(per_process / recipe.batch_size)
         self.batch_size = math.ceil(per_process / self.steps_per_epoch)
+        self.objective = objective
         super().__init__(
-            state, fabric, state.network, build_optimizer(recipe, groups), (0, recipe.epochs, recipe.epochs)
+            state, fabric, objective.module, build_optimizer(recipe, groups), (0, recipe.epochs, recipe.epochs)
         )
         self.maps = MapsOfRun.of(state.network, state.run, recipe, self.passes * recipe.epochs, fabric)
 
@@ -228,7 +246,7 @@ class _CrossEntropy(Phase):
         return self.recipe.lr * learning_rate_factor(step, steps, self.recipe.warmup)
 
     def loss(self, answer: Tensor, labels: Tensor) -> Tensor:
-        return F.binary_cross_entropy_with_logits(answer, labels)
+        return self.objective.loss(answer, labels)
 
     def judge(self, epoch: int) -> dict[str, float]:
         maps = self.maps.validation if self.maps else None

@@ -28,7 +28,7 @@ from facetell.errors import BundleError, DataError, UsageError
 from facetell.faceset.table import FaceSet
 from facetell.files import sha256_of
 from facetell.ingest.prepare import prepare
-from facetell.networks.backbones import build_backbone
+from facetell.networks.backbones import Backbone, build_backbone
 from facetell.networks.depth import DepthVectors
 from facetell.pixels.decode import decode_resized
 from facetell.reporting.pictures import contact_sheet
@@ -104,6 +104,17 @@ def test_every_group_gives_one_face_before_any_a_second() -> None:
     assert len(set(groups[few].tolist())) == 21
 
 
+class Judging(nn.Module):
+    """A network that uses its backbone twice, as experts do: on the image, and then on its mirror image."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return (self.backbone(images) - 2 * self.backbone(images.flip(3))).amax(dim=(1, 2, 3))
+
+
 @pytest.mark.slow
 def test_vectors_at_depths_are_means_of_blocks() -> None:
     backbone = build_backbone("squeezenet1_1", 64).eval()
@@ -116,11 +127,51 @@ def test_vectors_at_depths_are_means_of_blocks() -> None:
             x = child(x)
             if type(child).__name__ == "Fire":
                 means.append(x.mean(dim=(2, 3)))
-        vectors = DepthVectors(backbone, 64)(images)
-    torch.testing.assert_close(vectors, torch.cat(means, dim=1))
+        found, logits = DepthVectors(Judging(backbone), 64)(images), Judging(backbone)(images)
+    torch.testing.assert_close(found, torch.cat([logits.unsqueeze(1), *means], dim=1))
     other = build_backbone("deit_tiny_patch16_224", 32).eval()  # tokens; seven of its blocks, and the class token
     with torch.no_grad():
-        assert DepthVectors(other, 32)(torch.rand(2, 3, 32, 32)).shape == (2, 8 * 192)
+        found = DepthVectors(Judging(other), 32)(pictures := torch.rand(2, 3, 32, 32))
+        assert found.shape == (2, 1 + 8 * 192)
+        torch.testing.assert_close(found[:, -192:], other.vector(pictures))
+
+
+@pytest.mark.slow
+def test_a_new_kind_is_unsure(made: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of 60 known groups 5% are three, so a face farther than all of them has p = 1/61."""
+    counts = {}
+    for name in ("old", "new"):
+        out = tmp_path / f"{name}.jsonl"
+        with pytest.raises(SystemExit, match="0"):
+            main(
+                [
+                    "detect",
+                    str(made["detector"]),
+                    str(made[name]),
+                    "--faces",
+                    "crops",
+                    "--unlike",
+                    "0.05",
+                    "-o",
+                    str(out),
+                ]
+            )
+        verdicts = [json.loads(line) for line in out.read_text().splitlines()]
+        unlike = [line["faces"][0]["p_known"] <= 0.05 for line in verdicts]
+        assert unlike == [line["decision"] == "unsure" for line in verdicts]
+        counts[name] = sum(unlike) / len(unlike)
+        plain = next(facetell.detect(made["detector"], [verdicts[0]["path"]], faces="crops"))
+        assert (plain.unlike, plain.faces[0].p_known) == (None, None)  # 1% of 60 groups is none
+    assert counts["old"] <= 0.15
+    assert counts["new"] >= 0.3
+    with pytest.raises(SystemExit, match="2"):
+        main(["detect", str(made["detector"]), str(made["new"]), "--unlike", "0.001"])
+    assert "knows faces of 60 groups" in capsys.readouterr().err
+    report = facetell.evaluate(
+        facetell.Detector.load(made["detector"], "cpu", unlike=0.05), made["faces"], tmp_path / "r"
+    )
+    assert [row["unlike"]["hits"] <= 0.15 * row["n"] for row in report.sources] == [True] * len(report.sources)
+    assert "| recall | FPR | unlike |\n| ---" in (tmp_path / "r" / "report.md").read_text()
 
 
 @pytest.mark.slow

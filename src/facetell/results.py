@@ -77,7 +77,8 @@ class EvaluateResult(Result):
     ``counts``: n, n_real, n_fake, groups. ``metrics``: by name. ``confusion``: tn, fp, fn, tp. ``operating_points``: name,
     rule, value and rates of each. ``thresholds``: crossing, youden, difference, agree
     (:mod:`facetell.evaluation.densities`). ``calibration``: before and after. ``sources``: a fake source is measured
-    against all real faces, a real source alone, the worst first. ``over_sources``: mean AUROC of the fake ones and mean FPR
+    against all real faces, a real source alone, the worst first, and how many of it are unlike all that the detector knows
+    where ``unlike`` of the known faces are called so. ``over_sources``: mean AUROC of the fake ones and mean FPR
     of the real ones, each counted once, and n. ``mistakes``: the worst. ``context``: where the numbers come from.
     """
 
@@ -94,6 +95,7 @@ class EvaluateResult(Result):
     calibration: Numbers | None
     prevalence: Numbers | None
     unsure: Numbers | None
+    unlike: float | None
     mistakes: Sequence[Numbers]
     sources: Sequence[Numbers]
     over_sources: Mapping[str, Numbers]

@@ -20,6 +20,9 @@ class StandIn:
         steps = np.abs(np.diff(pixels, axis=2)).mean(axis=(1, 2, 3))
         return np.column_stack([steps, pixels.mean(axis=(1, 2)), pixels.std(axis=(1, 2))])
 
+    def logits_and_vectors(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        return self.logits(crops), self.vectors(crops)
+
     def logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         return (self.slope * self.vectors(crops)[:, 0] + self.offset).astype(np.float32)
 

@@ -16,7 +16,7 @@ from facetell.detector.bundle import REPLAY, hash_of_tensors, write_bundle
 from facetell.detector.calibration import calibration_of
 from facetell.detector.card import model_card
 from facetell.detector.detector import Detector
-from facetell.detector.known_faces import embedding_reference
+from facetell.detector.known_faces import embedding_reference, groups_of
 from facetell.detector.lineage import Lineage, history_of
 from facetell.detector.measure import Sample, measure_calibration
 from facetell.detector.replay_buffer import learned_by_adapt, write_replay_buffer
@@ -70,6 +70,7 @@ def write_adapted(
             embedding=hash_of_tensors(embedding) if embedding else None,
         )
         description["calibration"] = calibration.as_dict()
+        metrics["known"] = groups_of(embedding)
         face = calibration.deciders()[0]
         metrics["validation"] = summary(validation.labels, face.scores(validation.logits), face.threshold)
     fresh = Detector(TorchRuntime(found.network.cpu(), found.settings.size), description)

@@ -34,6 +34,7 @@ def detect(
     *,
     at: str | None = None,
     prevalence: float | None = None,
+    unlike: float | None = None,
     faces: str = "auto",
     frames: str = "32",
     face_model: str | None = None,
@@ -45,10 +46,12 @@ def detect(
     """Judge files, one ``Verdict`` each, in order; a file that is broken, or breaks its reader, costs one verdict.
 
     Args:
-        detector: a detector bundle, its name, or a loaded detector, whose operating point and prevalence hold then.
+        detector: a detector bundle, its name, or a loaded detector, whose operating point, prevalence and ``unlike`` hold.
         paths: files, folders (searched to the bottom, hidden files left out), and patterns such as ``inbox/*.mp4``.
         at: which of the detector's operating points decides, by default its own; ``facetell.threshold`` makes them.
         prevalence: share of fakes, in (0, 1), that the scores are meant for; decisions stay, see `Detector.load`.
+        unlike: share of known faces, in [0, 1), that are called unlike all the detector knows and so unsure, see
+            `Detector.load`; 0: none.
         faces: ``find`` looks for faces in pictures, ``crops`` takes each as one face crop, ``auto`` does as fits the
             detector, see `Judge`. Videos are always searched.
         frames: of a video: ``32`` (spread over time), ``2s`` (one every two seconds) or ``all``.
@@ -68,7 +71,9 @@ def detect(
     path = bundle_path(detector)
     if isinstance(detector, Detector):
         at, prevalence = at or detector.operating_point, prevalence or detector.prevalence
-    how = Judging(str(path), device, at or DEFAULT, prevalence, faces, choice, face_model)
+        if unlike is None and detector.known is not None:
+            unlike = detector.unlike or 0.0
+    how = Judging(str(path), device, at or DEFAULT, prevalence, faces, choice, face_model, unlike)
     identity, settings = identity_of(path), how.settings()
     few = isinstance(choice, Spread) and annotate is None  # a clip with boxes has all frames
     work = partial(_judge, annotated=None if annotate is None else _made(Path(annotate)))

@@ -39,9 +39,10 @@ def predictions(
     split: str,
     *,
     progress: Progress = silent,
+    known: bool = False,
 ) -> dict[str, npt.NDArray[Any]]:
-    """The columns of `Detector.predict`."""
-    return predict(detector, faces, split, progress).columns
+    """The columns of `Detector.predict`; ``known``: see `facetell.detector.predictions.predict`."""
+    return predict(detector, faces, split, progress, known=known).columns
 
 
 def evaluate(
@@ -63,7 +64,8 @@ def evaluate(
     are: this split has its own mix. ``seed`` draws the bootstrap intervals.
 
     Faces that the detector has learned from, or others of their groups, are left out, and the report says how many;
-    where they are half of the split or more, ``UsageError`` is raised.
+    where they are half of the split or more, ``UsageError`` is raised. Faces that `detect` would call unsure because they
+    are unlike all that the detector knows are counted, source by source, and no other number leaves them out.
     """
     if prevalence is not None:
         check_prevalence(prevalence)
@@ -79,7 +81,8 @@ def evaluate(
     faces = open_or_prepare(faceset, progress=tell)
     check_split(faces, split, "evaluate on")
     keep, said = measurable(detector, faces, split)
-    table = {name: column[keep] for name, column in predictions(detector, faces, split, progress=tell).items()}
+    columns = predictions(detector, faces, split, progress=tell, known=True)
+    table = {name: column[keep] for name, column in columns.items()}
     description = detector.description
     context = {
         "detector": name,
@@ -114,6 +117,7 @@ def evaluate(
         threshold_rule=rule,
         band=decider.band if decider else None,
         prevalence=prevalence,
+        unlike=detector.unlike,
         points=plain(calibration.face.points) if calibration else None,
         illustrate=lambda rows: pictures_of(detector, faces, split, rows),
         context=context,

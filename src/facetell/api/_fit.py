@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from facetell.api._audit import training_shortcuts
-from facetell.detector.bundle import hash_of_tensors, is_bundle, read_lineage, write_bundle
+from facetell.detector.bundle import hash_of_tensors, is_bundle, read_description, read_lineage, write_bundle
 from facetell.detector.calibration import DEFAULT
 from facetell.detector.card import model_card
 from facetell.detector.detector import Detector
-from facetell.detector.known_faces import embedding_reference
+from facetell.detector.known_faces import embedding_reference, groups_of, read_embedding
 from facetell.detector.lineage import Lineage
 from facetell.detector.measure import RULE, Sample, measure_calibration
 from facetell.detector.runtimes.torch import TorchRuntime
@@ -177,7 +177,11 @@ def fit(
         },
     }
     detector = Detector(TorchRuntime(network.cpu(), resolved.size, method=chosen), description, lineage=lineage)
-    metrics = {"validation": summary(measured_on.labels, detector.scores(logits), point.value), "seed": seed}
+    metrics = {
+        "validation": summary(measured_on.labels, detector.scores(logits), point.value),
+        "known": groups_of(embedding),
+        "seed": seed,
+    }
 
     def draw(inside: Path) -> dict[str, Any]:
         if (inside / POINTS).exists():
@@ -198,7 +202,8 @@ def fit(
             draw,
             lineage=lineage,
         )
-        detector = Detector(detector.runtime, detector.description, lineage=lineage, path=out)
+        known = read_embedding(out, read_description(out)) if embedding else None
+        detector = Detector(detector.runtime, detector.description, known=known, lineage=lineage, path=out)
         shutil.rmtree(folder)
     fabric.barrier()
     return detector

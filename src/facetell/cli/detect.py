@@ -35,6 +35,10 @@ UNJUDGED = 6
 @options.path_option("--annotate", "Folder for pictures: boxes, strips, clips, plots.")
 @options.value_option("--at", "default", "Operating point that decides.", metavar="NAME")
 @click.option("--prevalence", type=float, help="Share of fakes the scores are meant for.  [default: as calibrated on]")
+@click.option(
+    "--unlike", type=float, metavar="RATE",
+    help="Call faces unsure that are unlike all the detector knows; RATE of the known ones are. 0: none.  [default: 0.01]",
+)  # fmt: skip
 @options.choice_option(
     "--faces",
     ("auto", "find", "crops"),
@@ -54,6 +58,7 @@ def command(
     out: Path | None,
     at: str,
     prevalence: float | None,
+    unlike: float | None,
     annotate: Path | None,
     faces: str,
     frames: str,
@@ -64,7 +69,8 @@ def command(
 
     PATH is a file, a folder (searched to the bottom), a pattern, or - for a list of paths on standard input, one a
     line. Every file gets a line: a verdict, or why there is none; the exit code is 6 if some have none. The score is
-    the calibrated probability of fake. A detector with an unsure band (facetell threshold) says unsure within it.
+    the calibrated probability of fake. A detector with an unsure band (facetell threshold) says unsure within it, and every
+    detector of faces unlike all it knows (--unlike).
 
     \b
     Example:
@@ -95,12 +101,12 @@ def command(
     file = ctx.with_resource(closing(VerdictFile(out))) if out else None
     left = files
     if file:
-        said = Judging(str(located(detector)), "", at, prevalence, faces, choice, face_model).settings()
+        said = Judging(str(located(detector)), "", at, prevalence, faces, choice, face_model, unlike).settings()
         left = [path for path in files if not file.holds(path, said, annotate)]
     unjudged = shown = 0
     with Bars() as progress:
         verdicts = detect(
-            detector, left, at=at, prevalence=prevalence, annotate=annotate, faces=faces, frames=frames,
+            detector, left, at=at, prevalence=prevalence, unlike=unlike, annotate=annotate, faces=faces, frames=frames,
             face_model=face_model, **given,
             progress=progress if out or not sys.stdout.isatty() else None,
         )  # fmt: skip

@@ -50,6 +50,9 @@ def print_report(report: dict[str, Any], out: Path) -> None:
     )
     for name, found in metrics.items():
         click.echo(f"  {name:<20}{_number(found['value'])}   {_number(found['low'])} to {_number(found['high'])}")
+    if report["unlike"] is not None:
+        hits = sum(row["unlike"]["hits"] for row in report["sources"])
+        click.echo(f"  {hits:,} faces are unlike all the detector knows: unsure for `detect`, counted above")
     print_warnings(report["warnings"])
     click.echo(f"report: {out / 'report.md'}")
 

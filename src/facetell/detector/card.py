@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from facetell.detector.calibration import DEFAULT, calibration_of
+from facetell.detector.known_faces import UNLIKE
 from facetell.detector.lineage import history_of
 from facetell.detector.shortcut_warnings import shortcut_warnings
 
@@ -35,7 +36,7 @@ It takes face crops at {settings["size"]}×{settings["size"]} pixels and gives t
 - **Fitted on**: split *{data["split"]}* of {data["name"]} ({data["images"]:,} images{shots}; sources: \
 {", ".join(data["sources"])}; fingerprint `{data["fingerprint"][:16]}`), seed {description["seed"]}
 {_calibrated(description)}\
-{warned}{_made(data.get("made"))}{learned}
+{_knows(metrics.get("known"))}{warned}{_made(data.get("made"))}{learned}
 Operating points, calibrations and an *unsure* band set later with `facetell threshold` and `facetell calibrate` are in
 `detector.json`; `facetell verify` lists them.
 {table if measured else ""}
@@ -67,6 +68,16 @@ def _calibrated(description: dict[str, Any]) -> str:
         f"({face.on.n:,} images), never on test\n"
         f"- **Temperature when made**: {face.curve.temperature:.4f}\n"
         f"- **Threshold when made**: {point.value:.4f} (rule: {point.rule}); a score from there on is called fake\n"
+    )
+
+
+def _knows(groups: int | None) -> str:
+    """A line on faces unlike all it knows, where ``groups`` of known faces are enough to say what that is."""
+    if not groups or UNLIKE * (groups + 1) < 1:
+        return ""
+    return (
+        f"- **Faces unlike all it knows** are unsure, whatever their score: it keeps validation faces of {groups} groups, and "
+        f"calls {UNLIKE:.0%} of the faces like those unlike them, too (`facetell detect --unlike`)\n"
     )
 
 

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from facetell.detector.bundle import Tensors, identity_of, located, read_bundle, read_lineage, steadily
+from facetell.detector.bundle import EMBEDDING, Tensors, identity_of, located, read_bundle, read_lineage, steadily
 from facetell.detector.calibration import DEFAULT, calibration_of, deciders_of, uncalibrated
 from facetell.detector.decider import Decider
 from facetell.detector.judge import Judge
+from facetell.detector.known_faces import Embedding, check_unlike, read_embedding
 from facetell.detector.lineage import Lineage
 from facetell.detector.predictions import BATCH, Predictions, predict
 from facetell.detector.replay_buffer import open_replay_buffer
-from facetell.detector.runtimes import Runtime, load_runtime
+from facetell.detector.runtimes import Embeds, Runtime, load_runtime
 from facetell.detector.verdict import Verdict
 from facetell.errors import BundleError, DataError, UsageError
 from facetell.faceset.table import FaceSet
@@ -51,9 +52,12 @@ class Detector:
         *,
         at: str = DEFAULT,
         prevalence: float | None = None,
+        unlike: float | None = None,
+        known: Embedding | None = None,
         lineage: Lineage | None = None,
         path: Path | None = None,
     ) -> None:
+        check_unlike(unlike)
         self.runtime = runtime
         self.description = description
         self.size: int = description["input"]["size"]
@@ -65,6 +69,15 @@ class Detector:
         """What tells it from others, in verdicts: first hex digits of the SHA-256 of ``detector.json``."""
         self.calibration = calibration_of(description)
         """Of these weights; None for a detector that gives logits and no decision."""
+        self.known = known if isinstance(runtime, Embeds) else None
+        """The faces it knows, None where it keeps none."""
+        if self.known is None and unlike:
+            raise UsageError(
+                "the detector keeps no known faces, so none is unlike them",
+                hint="it takes a detector fitted with 50 validation faces or more",
+            )
+        self.unlike = self.known.unlike(unlike) if self.known else None
+        """Share of known faces that are called unlike all it knows, None where none is."""
         self.lineage = lineage or Lineage()
         """What it has learned from."""
         self._deciders = deciders_of(description, at, prevalence)
@@ -78,6 +91,7 @@ class Detector:
         *,
         at: str = DEFAULT,
         prevalence: float | None = None,
+        unlike: float | None = None,
         threads: int | None = None,
     ) -> Detector:
         """Read a bundle.
@@ -87,15 +101,18 @@ class Detector:
             device: ``auto``, ``cpu`` or ``cuda``.
             at: which of its operating points decides (``facetell threshold`` makes them).
             prevalence: share of fakes, in (0, 1), that scores and threshold are moved to; the decisions stay.
+            unlike: share of known faces, in [0, 1), that are called unlike all it knows, and so unsure; 0: none. By default
+                0.01 where it keeps enough known faces.
             threads: of the whole process, for one that does nothing else; None leaves them as they are.
 
         Raises:
             BundleError: with the reason for anything that is not exactly as it was written.
-            UsageError: it has no such operating point, or is uncalibrated and ``at`` or ``prevalence`` are given.
+            UsageError: it has no such operating point, is uncalibrated and ``at`` or ``prevalence`` are given, or knows too
+                few faces for ``unlike``.
         """
         check_counts(threads=threads)
         path = located(path)
-        return steadily(path, lambda: cls._open(path, device, at, prevalence, threads)[0])
+        return steadily(path, lambda: cls._open(path, device, at, prevalence, unlike, threads)[0])
 
     @classmethod
     def _open(
@@ -104,13 +121,25 @@ class Detector:
         device: str,
         at: str = DEFAULT,
         prevalence: float | None = None,
+        unlike: float | None = None,
         threads: int | None = None,
     ) -> tuple[Detector, Tensors]:
         description, weights, selftest = read_bundle(path)
         try:
             runtime = load_runtime(path, description, weights, device, threads)
             lineage = read_lineage(path, description)
-            return cls(runtime, description, at=at, prevalence=prevalence, lineage=lineage, path=path), selftest
+            known = read_embedding(path, description) if EMBEDDING in description["files"] else None
+            detector = cls(
+                runtime,
+                description,
+                at=at,
+                prevalence=prevalence,
+                unlike=unlike,
+                known=known,
+                lineage=lineage,
+                path=path,
+            )
+            return detector, selftest
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"{path}: detector.json is damaged: {error!r}") from error
 
@@ -178,6 +207,19 @@ class Detector:
                 hint="Detector.detect takes pictures of any size",
             )
         return self.runtime.logits(images)
+
+    def logits_and_deviations(
+        self, images: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+        """Logits (N,) as above, and how far (N,) each face lies from those it knows, NaN where it does not ask."""
+        if self.known is None or self.unlike is None or not isinstance(self.runtime, Embeds):
+            return self.logits(images), np.full(len(images), np.nan)
+        logits, vectors = self.runtime.logits_and_vectors(images)
+        return logits, self.known.deviation(vectors)
+
+    def p_known(self, deviations: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """How rare (N,) such deviations (N,) are among known faces: the share that lies as far. NaN where it does not ask."""
+        return deviations if self.known is None or self.unlike is None else self.known.p(deviations)
 
     def scores(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Calibrated probabilities of fake for the logits of faces, at the detector's prevalence."""

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from facetell.detector.pooling import PooledTrack, pool
+from facetell.detector.pooling import Pooled, PooledTrack, pool
 from facetell.detector.verdict import FaceVerdict, StreamVerdict, TrackVerdict, Verdict, status_of
 from facetell.errors import MediaError, MissingExtraError, UsageError
+from facetell.evaluation.out_of_distribution import discoveries
 from facetell.media.limits import read_bytes
 from facetell.pixels.decode import decode, read_picture, resize
 from facetell.pixels.encode import encode
@@ -37,6 +38,9 @@ UNCALIBRATED = (
     "the detector is uncalibrated, so its logit says neither fake nor real; next: facetell calibrate DETECTOR FACESET"
 )
 _SCORED = np.zeros((0, 0, 3), dtype=np.uint8)
+
+Judged = tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]
+"""Logits and deviations (N,), see `Detector.logits_and_deviations`."""
 
 
 @dataclass
@@ -153,19 +157,18 @@ class Judge:
     def _read(self, path: str, reading: Reading) -> Verdict:
         """Judge a file shot by shot: crops wait in small batches, pixels of frames are let go."""
         sightings: list[_Sighting] = []
-        logits: list[npt.NDArray[np.float32]] = []
-        turned = 0
+        judged: list[Judged] = []
+        turned = scored = 0
         for shot in reading:
             turned = shot.turned
             sightings.extend(self._of_picture(shot) if reading.kind == "picture" else self._of_frame(shot))
-            waiting = len(sightings) - sum(map(len, logits))
-            if waiting >= BATCH:
-                logits.append(self._logits(sightings[-waiting:]))
-        waiting = len(sightings) - sum(map(len, logits))
-        if waiting:
-            logits.append(self._logits(sightings[-waiting:]))
-        done = np.concatenate(logits) if logits else np.zeros(0, dtype=np.float32)
-        verdict = self._as_shown(self._sum_up(path, sightings, reading.kind, reading.shots, done), turned)
+            if len(sightings) - scored >= BATCH:
+                judged.append(self._judged(sightings[scored:]))
+                scored = len(sightings)
+        judged.append(self._judged(sightings[scored:]))
+        logits, deviations = (np.concatenate(parts) for parts in zip(*judged, strict=True))
+        verdict = self._sum_up(path, sightings, reading.kind, reading.shots, (logits, deviations))
+        verdict = self._as_shown(verdict, turned)
         streams = [StreamVerdict(each.stream, each.frames, each.seconds) for each in reading.streams]
         return replace(_told(verdict, reading.missing, reading.note, reading.seconds), streams=streams)
 
@@ -194,14 +197,16 @@ class Judge:
     def _whole(self, pixels: npt.NDArray[np.uint8]) -> _Sighting:
         return _Sighting(None, None, None, None, None, resize(pixels, self.detector.size))
 
-    def _logits(self, sightings: list[_Sighting]) -> npt.NDArray[np.float32]:
+    def _judged(self, sightings: list[_Sighting]) -> Judged:
+        if not sightings:
+            return np.zeros(0, np.float32), np.zeros(0)
         crops = np.stack([sighting.crop for sighting in sightings])
-        logits = self.detector.logits(crops)
+        judged = self.detector.logits_and_deviations(crops)
         if self._kept is not None:
             self._kept.append(crops)
         for sighting in sightings:
             sighting.crop = _SCORED  # not a slice of the crop: that would keep all its pixels in memory
-        return logits
+        return judged
 
     def _sum_up(
         self,
@@ -209,15 +214,15 @@ class Judge:
         sightings: list[_Sighting],
         kind: str,
         frames: int,
-        logits: npt.NDArray[np.float32] | None = None,
+        judged: Judged | None = None,
     ) -> Verdict:
-        if logits is None:
-            logits = self._logits(sightings) if sightings else np.zeros(0, dtype=np.float32)
+        logits, deviations = self._judged(sightings) if judged is None else judged
         detector = self.detector
         tracks = _tracks(sightings)
         known = detector.calibration is not None
         scores = detector.scores(logits).tolist() if known else [None] * len(logits)
-        faces = [_face(*each) for each in zip(sightings, tracks.tolist(), logits.tolist(), scores, strict=True)]
+        rare = detector.p_known(deviations).tolist()
+        faces = [_face(*each) for each in zip(sightings, tracks.tolist(), logits.tolist(), scores, rare, strict=True)]
         used = np.array([face.used for face in faces], dtype=np.bool_)
         if not used.any():
             status, reason = _silence([face.reason or "" for face in faces])
@@ -227,12 +232,12 @@ class Judge:
         decider = (detector.video_decider if kind == "video" else detector.decider) if known else None
         of_tracks = decider is not None and decider.of_tracks
         logit = pooled.logit(decider.real if decider else None, of_tracks=of_tracks)
+        means = np.array([deviations[tracks == track.number].mean() for track in pooled.tracks])
         people = [
-            _track(
-                track, [face for face in faces if face.track == track.number and face.used], seen[track.faces], decider
-            )
-            for track in pooled.tracks
-        ]
+            _track(track, [face for face in faces if face.track == track.number and face.used], seen[track.faces], decider,
+                   p, detector.unlike)
+            for track, p in zip(pooled.tracks, detector.p_known(means).tolist(), strict=True)
+        ]  # fmt: skip
         window = next(one.window for one in people if one.track == pooled.deciding.number)
         if decider is None:
             return Verdict(
@@ -246,7 +251,7 @@ class Judge:
                 faces=faces,
                 tracks=people,
             )
-        decision = decider.decision(logit)
+        decision, why = _decided(pooled, people, decider, detector.unlike)
         return Verdict(
             path,
             status=decision,
@@ -258,7 +263,8 @@ class Judge:
             operating_point=detector.operating_point,
             unsure=decider.shown_band,
             prevalence=detector.prevalence,
-            reason="the score is in the unsure band" if decision == "unsure" else None,
+            unlike=detector.unlike,
+            reason=why,
             kind=kind,
             frames=frames,
             window=window,
@@ -267,7 +273,30 @@ class Judge:
         )
 
 
-def _face(sighting: _Sighting, track: int, logit: float, score: float | None) -> FaceVerdict:
+def _decided(
+    pooled: Pooled, people: list[TrackVerdict], decider: Decider, rate: float | None
+) -> tuple[str, str | None]:
+    """The decision on a file by its tracks, and the reason for an unsure one.
+
+    A track unlike all known faces has no say: the file is fake where another one makes it so, and else unsure, since that
+    one may be fake. A file of known faces is called unsure for this at most at ``rate``, however many they are.
+    """
+    counting = [person for person, track in zip(people, pooled.tracks, strict=True) if track.counts]
+    p = [np.nan if person.p_known is None else person.p_known for person in counting]
+    found = np.zeros(len(p), bool) if rate is None else discoveries(p, rate)
+    unlike = [person.track for person, yes in zip(counting, found.tolist(), strict=True) if yes]
+    decision = "unsure"
+    if len(unlike) < len(counting):
+        decision = decider.decision(pooled.logit(decider.real, of_tracks=decider.of_tracks, but=unlike))
+    if rate is None or not unlike:
+        return decision, "the score is in the unsure band" if decision == "unsure" else None
+    if decision == "fake":
+        return decision, None
+    faces = f"{len(unlike)} of {len(counting)} faces are" if len(counting) > 1 else "the face is"
+    return "unsure", f"{faces} unlike all the detector knows ({100 * rate:.3g}% of known faces are called so)"
+
+
+def _face(sighting: _Sighting, track: int, logit: float, score: float | None, p_known: float) -> FaceVerdict:
     face = sighting.face
     return FaceVerdict(
         frame=sighting.frame,
@@ -282,18 +311,29 @@ def _face(sighting: _Sighting, track: int, logit: float, score: float | None) ->
         used=sighting.reason is None,
         reason=sighting.reason,
         stream=sighting.stream,
+        p_known=None if np.isnan(p_known) else p_known,
     )
 
 
 def _track(
-    track: PooledTrack, faces: list[FaceVerdict], seen: npt.NDArray[np.float64], decider: Decider | None
+    track: PooledTrack,
+    faces: list[FaceVerdict],
+    seen: npt.NDArray[np.float64],
+    decider: Decider | None,
+    p_known: float,
+    unlike: float | None,
 ) -> TrackVerdict:
     """``seen``: the times (F,) of the faces that the track's logit is the mean of, NaN in a picture."""
     times = [face.time for face in faces if face.time is not None]
     start, end = (min(times), max(times)) if times else (None, None)
     window = (float(seen.min()), float(seen.max())) if times else None
     score, decision = (decider.score(track.logit), decider.decision(track.logit)) if decider else (None, None)
-    return TrackVerdict(track.number, len(faces), start, end, window, track.logit, score, decision, faces[0].stream)
+    rare = None if np.isnan(p_known) else p_known
+    if decision and rare is not None and unlike is not None and rare <= unlike:
+        decision = "unsure"
+    return TrackVerdict(
+        track.number, len(faces), start, end, window, track.logit, score, decision, faces[0].stream, rare
+    )
 
 
 def _tracks(sightings: list[_Sighting]) -> npt.NDArray[np.int64]:

@@ -9,6 +9,7 @@ from: here length tells most. What was measured is on the page about `watch`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,14 @@ from safetensors.numpy import load_file
 
 from facetell.detector.bundle import EMBEDDING
 from facetell.detector.runtimes import Embeds
-from facetell.errors import BundleError, UsageError
+from facetell.errors import BundleError, SettingsError, UsageError
+from facetell.evaluation.out_of_distribution import conformal_p, deviation, held_out_deviation, standard
 from facetell.faceset.samples import Samples
 
-__all__ = ["Embedding", "embedding_reference", "read_embedding"]
+__all__ = ["UNLIKE", "Embedding", "check_unlike", "embedding_reference", "groups_of", "read_embedding"]
+
+UNLIKE = 0.01
+"""Share of known faces that are called unlike all a detector knows, unless another is asked for."""
 
 FACES = 500
 DIMENSIONS = 32
@@ -48,6 +53,42 @@ class Embedding:
     """(N,): 0 real, 1 fake."""
     groups: NDArray[np.int64]
     """(N,): the faces of a group have the same number, which says nothing else."""
+    weights: Floats | None = None
+    """(D,) see `facetell.evaluation.out_of_distribution.standard`; None in a detector of before."""
+    deviations: Floats | None = None
+    """(N,) how far each of them lies from the others."""
+
+    def deviation(self, vectors: NDArray[np.floating[Any]]) -> Floats:
+        """How far (M,) vectors (M, D) lie from the known faces. Raises ``BundleError`` for those of another backbone."""
+        if vectors.shape[1] != len(self.mean):
+            raise BundleError("the detector's known faces are of another backbone", hint="copy the detector again")
+        assert self.weights is not None
+        return deviation(vectors, self.mean, self.weights)
+
+    def p(self, deviations: NDArray[np.floating[Any]]) -> Floats:
+        """P-values (M,) of deviations (M,), see `facetell.evaluation.out_of_distribution.conformal_p`."""
+        assert self.deviations is not None
+        return conformal_p(deviations, self.deviations, self.groups)
+
+    def unlike(self, asked: float | None) -> float | None:
+        """The share of known faces that shall be called unlike all of them: what is ``asked`` for, else `UNLIKE`.
+
+        None where no face is to be called so, or none can be: with G groups no share is below 1 / (G + 1).
+        Raises ``UsageError`` where what is asked for cannot be.
+        """
+        if asked == 0 or (self.weights is None and asked is None):
+            return None
+        groups = len(np.unique(self.groups))
+        if self.weights is not None and (asked or UNLIKE) * (groups + 1) >= 1:
+            return asked or UNLIKE
+        if asked is None:
+            return None
+        raise UsageError(
+            f"the detector knows faces of {groups} groups: too few to say what {asked:g} of them are unlike"
+            if self.weights is not None
+            else "the detector keeps nothing by which a face could be called unlike those it knows",
+            hint=f"--unlike {1 / groups:.2g} or more" if self.weights is not None else "fit it again",
+        )
 
     def project(self, vectors: NDArray[np.floating[Any]]) -> Floats:
         """Points (M, d) of vectors (M, D)."""
@@ -62,7 +103,8 @@ def embedding_reference(runtime: Embeds, samples: Samples, seed: int) -> dict[st
     rows = _drawn(samples.labels, samples.groups, seed)
     if len(rows) < LEAST:
         return {}
-    vectors = np.concatenate([runtime.vectors(crops) for crops in samples.images.batches(samples.rows[rows], BATCH)])
+    batches = samples.images.batches(samples.rows[rows], BATCH)
+    vectors = np.concatenate([runtime.logits_and_vectors(crops)[1] for crops in batches])
     mean = vectors.mean(axis=0)
     _, spread, axes = np.linalg.svd(vectors - mean, full_matrices=False)
     varied = int((spread > 1e-6 * max(float(spread[0]), 1e-12)).sum())
@@ -77,7 +119,20 @@ def embedding_reference(runtime: Embeds, samples: Samples, seed: int) -> dict[st
         "points": ((vectors - mean) @ basis).astype(np.float32),
         "labels": samples.labels[rows].astype(np.int32),
         "groups": groups.astype(np.int32),
+        "weights": standard(vectors)[1].astype(np.float32),
+        "deviations": held_out_deviation(vectors, groups).astype(np.float32),
     }
+
+
+def groups_of(embedding: Mapping[str, NDArray[Any]]) -> int:
+    """Of how many groups the faces are that `embedding_reference` keeps."""
+    return len(np.unique(embedding["groups"])) if embedding else 0
+
+
+def check_unlike(unlike: float | None) -> None:
+    """Raise ``SettingsError`` for what is no share of known faces."""
+    if unlike is not None and not 0 <= unlike < 1:
+        raise SettingsError(f"a share of known faces lies between 0 and 1, got {unlike:g}", hint="for example 0.01")
 
 
 def read_embedding(path: Path, description: dict[str, Any]) -> Embedding:
@@ -94,9 +149,10 @@ def read_embedding(path: Path, description: dict[str, Any]) -> Embedding:
         tensors = load_file(path / EMBEDDING)
         mean, basis, points = (tensors[name].astype(np.float64) for name in ("mean", "basis", "points"))
         labels, groups = (tensors[name].astype(np.int64) for name in ("labels", "groups"))
+        more = [tensors[name].astype(np.float64) if name in tensors else None for name in ("weights", "deviations")]
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{path / EMBEDDING} cannot be read: {error!r}") from error
-    found = Embedding(mean, basis, points, labels, groups)
+    found = Embedding(mean, basis, points, labels, groups, *more)
     if not _fits(found):
         raise BundleError(f"{path / EMBEDDING} is damaged: its tensors do not fit together")
     return found
@@ -112,7 +168,14 @@ def _fits(found: Embedding) -> bool:
         and len(found.points) == len(found.groups) == n >= LEAST
         and all(bool(np.isfinite(each).all()) for each in (found.mean, found.basis, found.points))
         and bool(np.isin(found.labels, (0, 1)).all())
+        and (found.weights is None) == (found.deviations is None)
+        and (found.weights is None or _fits_too(found.weights, len(found.mean)))
+        and (found.deviations is None or _fits_too(found.deviations, n))
     )
+
+
+def _fits_too(values: Floats, length: int) -> bool:
+    return values.shape == (length,) and bool((np.isfinite(values) & (values >= 0)).all())
 
 
 def _drawn(labels: NDArray[np.int8], groups: NDArray[np.int64], seed: int) -> NDArray[np.int64]:

@@ -108,7 +108,7 @@ def look_at(
 
 def _embed(path: Path, runtime: Embeds, known: Embedding, crops: list[Crops]) -> npt.NDArray[np.float64]:
     """Points (B, d) of B crops (size, size, 3)."""
-    vectors = runtime.vectors(np.stack(crops))
+    vectors = runtime.logits_and_vectors(np.stack(crops))[1]
     if vectors.shape[1] != len(known.mean):
         raise BundleError(f"{path}: the points of its known faces are of another backbone")
     return known.project(vectors)

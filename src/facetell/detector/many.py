@@ -18,6 +18,7 @@ from facetell.detector.bundle import identity_of, read_description
 from facetell.detector.calibration import deciders_of
 from facetell.detector.detector import Detector
 from facetell.detector.judge import Judge
+from facetell.detector.known_faces import check_unlike
 from facetell.detector.runtimes import home_of
 from facetell.detector.verdict import Verdict, status_of
 from facetell.files import sha256_of
@@ -35,9 +36,9 @@ Crops = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Judging:
-    """How to judge: the detector's bundle and device, its operating point and prevalence, and how faces are looked for.
+    """How to judge: the detector's bundle and device, what it decides by, and how faces are looked for.
 
-    The last three are as of `Judge`.
+    ``at``, ``prevalence`` and ``unlike`` are as of `Detector.load`, ``faces``, ``frames`` and ``face_model`` as of `Judge`.
     """
 
     detector: str
@@ -47,6 +48,7 @@ class Judging:
     faces: str = "auto"
     frames: Choice | None = None
     face_model: str | None = None
+    unlike: float | None = None
 
     def settings(self) -> str:
         """A hash of all that decides a verdict beside the file: what a verdict says as its ``settings``."""
@@ -58,6 +60,7 @@ class Judging:
             identity_of(Path(self.detector)),
             self.at,
             self.prevalence,
+            self.unlike,
             self.faces,
             str(self.frames),
         )
@@ -83,6 +86,7 @@ def judge_files(
     """
     description = read_description(Path(how.detector))
     deciders_of(description, how.at, how.prevalence)
+    check_unlike(how.unlike)
     cores = usable_cores()
     workers = max(1, min(workers or cores, len(files)))
 
@@ -154,6 +158,8 @@ def _work(work: Callable[[Judge, Path], Any], path: str) -> Any:
     if _Worker.judge is None:
         how, threads = _Worker.how, _Worker.threads
         tune_allocator()
-        detector = Detector.load(how.detector, how.device, at=how.at, prevalence=how.prevalence, threads=threads)
+        detector = Detector.load(
+            how.detector, how.device, at=how.at, prevalence=how.prevalence, unlike=how.unlike, threads=threads
+        )
         _Worker.judge = Judge(detector, faces=how.faces, frames=how.frames, model=how.face_model, threads=threads)
     return work(_Worker.judge, Path(path))

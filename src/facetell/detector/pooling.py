@@ -14,6 +14,7 @@ of a real track overlap and go together, and over all correlations within and be
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,12 +67,13 @@ class Pooled:
         """How many tests the file is, if one is a track, or else a face."""
         return sum(STRETCHED if track.stretched and not of_tracks else 1 for track in self.tracks if track.counts)
 
-    def logit(self, real: Sketch | None, *, of_tracks: bool = False) -> float:
+    def logit(self, real: Sketch | None, *, of_tracks: bool = False, but: Collection[int] = ()) -> float:
         """The file's: the largest of those that count, corrected for their number.
 
         ``real``: the logits of real faces, or of the tracks of real files (``of_tracks``); without it, the largest as it is.
+        ``but``: numbers of tracks that have no say; at least one that counts must have it.
         """
-        largest = self.deciding.logit
+        largest = max(track.logit for track in self.tracks if track.counts and track.number not in but)
         return largest if real is None else corrected(largest, self.parts(of_tracks=of_tracks), real)
 
 

@@ -45,18 +45,40 @@ class Predictions:
         return pandas.DataFrame(self.columns)
 
 
-def predict(detector: Detector, faces: FaceSet, split: str, progress: Progress = silent) -> Predictions:
+def predict(
+    detector: Detector, faces: FaceSet, split: str, progress: Progress = silent, *, known: bool = False
+) -> Predictions:
     """Score a split. The score of an uncalibrated detector is the sigmoid of the logit: it ranks, and is no probability.
+
+    ``known``: also say how rare each face is among those the detector knows, where it can tell.
 
     Raises ``DataError`` for a split that is not there, or a picture that does not decode.
     """
     check_split(faces, split, "judge")
     samples = samples_of(faces, split, detector.size, progress)
-    logits = _logits(detector, samples, progress)
+    if known and detector.unlike is not None:
+        logits, p_known = _judged(detector, samples, progress)
+    else:
+        logits, p_known = _logits(detector, samples, progress), np.full(len(samples), np.nan)
     table = faces.columns(["path", "label", "group", "source", "split", "sha256"], split)
     columns = {name: table[name].to_numpy() for name in table.column_names}
     curve = detector.decider.curve if detector.calibration else Curve(1.0)
-    return Predictions({"row": samples.rows, **columns, "logit": logits, "score": curve.scores(logits)})
+    scores = curve.scores(logits)
+    return Predictions({"row": samples.rows, **columns, "logit": logits, "score": scores, "p_known": p_known})
+
+
+def _judged(
+    detector: Detector, samples: Samples, progress: Progress
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+    """Logits (N,) and p-values (N,) of one pass, crop by crop: cached vectors are others than those of known faces."""
+    logits, deviations = np.empty(len(samples), np.float32), np.empty(len(samples))
+    done = 0
+    for crops in samples.images.batches(samples.rows, BATCH):
+        part = slice(done, done + len(crops))
+        logits[part], deviations[part] = detector.logits_and_deviations(crops)
+        done += len(crops)
+        progress(Step("scoring", done, len(samples), "faces"))
+    return logits, detector.p_known(deviations)
 
 
 def _logits(detector: Detector, samples: Samples, progress: Progress) -> npt.NDArray[np.float32]:

@@ -137,7 +137,7 @@ def _of_lines(path: Path, description: dict[str, Any], identity: str) -> Batch:
             if verdict["decision"] is None:
                 continue
             decisions[verdict["decision"]] += 1
-            banded |= verdict["unsure"] is not None
+            banded |= verdict["unsure"] is not None or verdict["decision"] == "unsure"
             kind, score = "video", verdict["score"]
             if verdict["kind"] == "picture":
                 kind, score = "face", verdict["tracks"][0]["score"]

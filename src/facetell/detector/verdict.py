@@ -38,7 +38,8 @@ class FaceVerdict:
     ``landmarks`` (five x, y) in pixels of the frame as shown, None where the whole picture was taken as a crop;
     ``face_score`` the face detector's certainty and ``quality`` 0..1; ``used``: whether it counts for its ``track`` and
     the file, else ``reason`` says why not; ``logit``: of the network, higher = more fake; ``score``: calibrated
-    probability of fake, None from a detector that is uncalibrated.
+    probability of fake, None from a detector that is uncalibrated; ``p_known``: the share of faces like those the detector
+    knows that lie as far from them as this one, None where it cannot tell.
     """
 
     frame: int | None
@@ -53,13 +54,14 @@ class FaceVerdict:
     used: bool = True
     reason: str | None = None
     stream: int | None = None
+    p_known: float | None = None
 
 
 @dataclass(frozen=True)
 class TrackVerdict:
     """One person over the frames of a video, or one face of a picture: how many faces count, from when to when (s), and its
     own logit, score and decision, which know of no other track; ``window``: the seconds (from, to) whose mean its logit is,
-    the whole track or its most fake stretch, None in a picture."""
+    the whole track or its most fake stretch, None in a picture; ``p_known``: as of a face, for the mean over its faces."""
 
     track: int
     faces: int
@@ -70,6 +72,7 @@ class TrackVerdict:
     score: float | None
     decision: str | None
     stream: int | None = None
+    p_known: float | None = None
 
 
 @dataclass(frozen=True)
@@ -118,12 +121,14 @@ class FileStamp:
 class Verdict:
     """What is said of one file.
 
-    ``status``: one of `STATUSES`. ``decision``: ``fake``, ``real``, or ``unsure`` where the detector has an unsure band,
-    None if nothing was judged; ``logit``: of the most fake track, higher = more fake, corrected for ``corrected_for`` tracks
-    that count (faces of a picture), None without a calibration; ``score``: calibrated probability of fake, 0 to 1;
+    ``status``: one of `STATUSES`. ``decision``: ``fake``, ``real``, or ``unsure`` in the detector's unsure band and for faces
+    unlike all it knows, None if nothing was judged; ``logit``: of the most fake track, higher = more fake, corrected for
+    ``corrected_for`` tracks that count (faces of a picture), None without a calibration; ``score``: calibrated probability
+    of fake, 0 to 1;
     ``threshold``: scores from here on are called fake; ``operating_point``: its name; ``unsure``: the band (low,
     high), None where the detector has none; ``prevalence``: share of fakes the scores are meant for, None as in its
-    calibration data; ``reason``: why there is no decision, or what is missing; ``kind``: picture or video; ``turned``: by how
+    calibration data; ``unlike``: share of known faces that are called unlike all of them, None where none is;
+    ``reason``: why there is no decision, or what is missing; ``kind``: picture or video; ``turned``: by how
     many degrees a picture or video was turned clockwise before faces stood upright (boxes are of the turned one); ``note``:
     what was chosen of the file; ``frames``: looked at; ``seconds``: length of a video or animation; ``window``: its seconds
     (from, to) that decide; ``streams``: what was looked at of it; ``detector``: the identity of the one that judged, ""
@@ -141,6 +146,7 @@ class Verdict:
     operating_point: str | None = None
     unsure: tuple[float, ...] | None = None
     prevalence: float | None = None
+    unlike: float | None = None
     reason: str | None = None
     kind: str | None = None
     turned: int = 0
@@ -161,10 +167,13 @@ class Verdict:
         """Whether there is a decision."""
         return self.decision is not None
 
-    def word(self, score: float | None) -> str | None:
-        """What a face or track of this ``score`` is called alone: ``fake``, ``real``, ``unsure``; None if nothing was judged."""
+    def word(self, face: FaceVerdict) -> str | None:
+        """What a face is called alone: ``fake``, ``real``, ``unsure``; None if nothing was judged."""
+        score = face.score
         if self.threshold is None or score is None:
             return None
+        if self.unlike is not None and face.p_known is not None and face.p_known <= self.unlike:
+            return "unsure"
         if self.unsure is not None and self.unsure[0] < self.unsure[1] and self.unsure[0] <= score <= self.unsure[1]:
             return "unsure"
         return "fake" if score >= self.threshold else "real"

@@ -24,9 +24,12 @@ PREDICTION_COLUMNS: dict[str, str] = {
     "sha256": "str",
     "logit": "float32",
     "score": "float64",
+    "p_known": "float64",
 }
 """Columns and their types, in order. ``row``: place in the face set; ``score``: calibrated probability of fake, as exact as
-`detect` compares it with a threshold: rounded, faces beside the threshold would get another decision here than there."""
+`detect` compares it with a threshold: rounded, faces beside the threshold would get another decision here than there.
+``p_known``: the share of known faces that lie as far from the others as this one, NaN where nobody asked, as in a table
+without this column."""
 
 Columns = dict[str, NDArray[Any]]
 
@@ -37,6 +40,7 @@ def checked_predictions(columns: Mapping[str, Any], where: str = "predictions") 
     Raises :class:`~facetell.errors.DataError`, naming ``where``, for a missing or unknown column, unequal lengths, a
     label other than 0 and 1, a logit that is not finite, or a score outside [0, 1].
     """
+    columns = {**columns, "p_known": columns.get("p_known", np.full(np.shape(columns.get("row", ())), np.nan))}
     missing = [name for name in PREDICTION_COLUMNS if name not in columns]
     unknown = [name for name in columns if name not in PREDICTION_COLUMNS]
     if missing or unknown:

@@ -81,9 +81,16 @@ class Backbone(nn.Module):
     def vector(self, images: Tensor) -> Tensor:
         """The vector (N, D) that the library's own classifier would see: pooled, with the norm or token it reads."""
         x = (images - self.mean) / self.std
-        if isinstance(self.body, _TimmMap):
-            return self.body.vector(x)
-        return self.body(x).mean(dim=(2, 3))
+        return self.pooled(self.body.features_of(x) if isinstance(self.body, _TimmMap) else self.body(x))
+
+    def pooled(self, features: Tensor) -> Tensor:
+        """The same from what `end` gives."""
+        return self.body.pooled(features) if isinstance(self.body, _TimmMap) else features.mean(dim=(2, 3))
+
+    @property
+    def end(self) -> nn.Module:
+        """The part whose output is all that `vector` and the forward pass are made of."""
+        return self.body.features if isinstance(self.body, _TimmMap) else self.body
 
     def blocks(self) -> list[list[nn.Parameter]]:
         """The body's parameters by block, stem first; see ``blocks_of``."""
@@ -228,18 +235,24 @@ class _TimmMap(nn.Module):
         self.model: Any = model
         self.prefix = int(getattr(model, "num_prefix_tokens", 0))
         self.channels_last = getattr(model, "output_fmt", "NCHW") == "NHWC"
+        self.features = nn.Identity()
+        """Passes the model's features on: what can be hooked, for ``forward_features`` is no module."""
+
+    def features_of(self, x: Tensor) -> Tensor:
+        features: Tensor = self.features(self.model.forward_features(x))
+        return features
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.model.forward_features(x)
+        y = self.features_of(x)
         if y.ndim == 3:  # tokens (N, prefix + h·w, C)
             grid = y[:, self.prefix :]
             side = int(grid.shape[1] ** 0.5)
             return grid.transpose(1, 2).reshape(len(y), y.shape[2], side, side)
         return y.permute(0, 3, 1, 2) if self.channels_last else y
 
-    def vector(self, x: Tensor) -> Tensor:
+    def pooled(self, features: Tensor) -> Tensor:
         """What the model gives its classifier: DeiT's class token, ConvNeXt's normed mean, Inception's mean."""
-        return self.model.forward_head(self.model.forward_features(x), pre_logits=True)
+        return self.model.forward_head(features, pre_logits=True)
 
 
 def _from_timm(name: str, size: int, library_weights: bool) -> Backbone:

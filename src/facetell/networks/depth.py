@@ -6,7 +6,6 @@ blocks keep more of what a picture looks like, and of how it was made.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -25,23 +24,41 @@ SHALLOW = 0.85
 
 
 class DepthVectors(nn.Module):
-    """Images (N, 3, S, S) in [0, 1] to vectors (N, D) in single precision: means of blocks' maps, and the own vector.
+    """Images (N, 3, S, S) in [0, 1] to (N, 1 + D) in single precision: a network's logits, and from the same pass vectors.
 
-    A block is a child of the body with parameters, or where that is a sequence one of its children; the stem is left out,
-    and so is the last block, whose map `Backbone.vector` is made of. Only blocks count that are used once and give a
-    map (N, C, h, h) or (N, h, h, C), or tokens (N, T, C).
+    ``network`` has a `Backbone`. A vector is the means of blocks' maps, and the backbone's own vector. A block is a child
+    of the body with parameters, or where that is a sequence one of its children; the stem is left out, and so is the last
+    block, whose map `Backbone.vector` is made of. Only blocks count that the backbone uses once and that give a map
+    (N, C, h, h) or (N, h, h, C), or tokens (N, T, C). Where the network uses its backbone again, as on the mirror image,
+    the first time counts.
     """
 
-    def __init__(self, backbone: Backbone, size: int) -> None:
+    def __init__(self, network: nn.Module, size: int) -> None:
         super().__init__()
-        self.backbone = backbone
-        inner = _used_once(backbone, size)[1:-1]
+        self.network = network
+        inner = _used_once(self._backbone, size)[1:-1]
         chosen = torch.linspace(0, len(inner) - 1, min(MOST, len(inner))).round().long().tolist()
         self.names = [inner[place] for place in chosen]
 
+    @property
+    def _backbone(self) -> Backbone:
+        backbone = self.network.backbone
+        assert isinstance(backbone, Backbone)
+        return backbone
+
     def forward(self, images: Tensor) -> Tensor:  # noqa: D102
-        means, end = _read(self.backbone, self.names, images, lambda output: _map(output).mean(dim=(2, 3)))
-        return torch.cat([mean.float() for mean in (*means, end)], dim=1)
+        backbone = self._backbone
+        found: dict[str, Tensor] = {}
+
+        def keep(name: str, _module: nn.Module, _inputs: object, output: Tensor) -> None:
+            if name not in found:
+                found[name] = (_map(output).mean(dim=(2, 3)) if name else backbone.pooled(output)).float()
+
+        # Anew in each pass: a copy of the module has hooks of its own.
+        parts = [(name, backbone.get_submodule(name)) for name in self.names]
+        with hooked((part, partial(keep, name)) for name, part in [*parts, ("", backbone.end)]):
+            logits = self.network(images)
+        return torch.cat([logits.float().unsqueeze(1), *found.values()], dim=1)
 
 
 class DepthStatistics(nn.Module):
@@ -70,7 +87,14 @@ class DepthStatistics(nn.Module):
             return (self._of(images) + self._of(images.flip(3))) / 2
 
     def _of(self, images: Tensor) -> Tensor:
-        found, _ = _read(self.backbone, self.names, images, lambda output: statistics(_map(output)))
+        found: list[Tensor] = []
+
+        def keep(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+            found.append(statistics(_map(output)))
+
+        # Anew in each pass: a copy of the module has hooks of its own.
+        with hooked((self.backbone.get_submodule(name), keep) for name in self.names):
+            self.backbone(images)
         return torch.cat(found, dim=1)
 
     @property
@@ -122,21 +146,6 @@ def _used_once(backbone: Backbone, size: int) -> list[str]:
         backbone.vector(torch.zeros(1, 3, size, size, device=backbone.mean.device))
         backbone.train(was_training)
     return [name for name in names if uses[name] == 1]
-
-
-def _read(
-    backbone: Backbone, names: list[str], images: Tensor, what: Callable[[Tensor], Tensor]
-) -> tuple[list[Tensor], Tensor]:
-    """What is read of the named blocks' outputs, in the order in which they are computed, and the backbone's vector."""
-    found: list[Tensor] = []
-
-    def keep(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-        found.append(what(output))
-
-    # Anew in each pass: a copy of the module has hooks of its own.
-    with hooked((backbone.get_submodule(name), keep) for name in names):
-        end = backbone.vector(images)
-    return found, end
 
 
 def _blocks(backbone: Backbone) -> list[str]:

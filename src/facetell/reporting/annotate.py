@@ -118,7 +118,7 @@ def _draw(pixels: npt.NDArray[np.uint8], faces: list[FaceVerdict], verdict: Verd
     draw = ImageDraw.Draw(image)
     line = max(2, round(max(image.size) / 320))
     for face in faces:
-        word = verdict.word(face.score) if face.used else None
+        word = verdict.word(face) if face.used else None
         colour = _COLOURS[word]
         left, top, width, height = face.box or (0, 0, pixels.shape[1], pixels.shape[0])
         box = [left * scale, top * scale, (left + width) * scale, (top + height) * scale]

@@ -27,6 +27,7 @@ from facetell.evaluation.bootstrap import Intervals, grouped_bootstrap
 from facetell.evaluation.conformal import Band
 from facetell.evaluation.metrics import SUMMARY_KEYS, confusion, summary
 from facetell.evaluation.predictions import checked_predictions, write_predictions
+from facetell.evaluation.rates import effective_share, rate_interval
 from facetell.evaluation.score_curves import calibrated
 from facetell.files import whole_folder
 from facetell.reporting import plots
@@ -100,7 +101,9 @@ def measure(
     return metrics, intervals
 
 
-def _sources(table: Columns, threshold: float | None, repetitions: int, seed: int) -> list[dict[str, Any]]:
+def _sources(
+    table: Columns, threshold: float | None, unlike: float | None, repetitions: int, seed: int
+) -> list[dict[str, Any]]:
     """A row for each source, fakes before reals, the worst first."""
     rows: list[dict[str, Any]] = []
     fake = table["label"] == 1
@@ -117,10 +120,18 @@ def _sources(table: Columns, threshold: float | None, repetitions: int, seed: in
                     "groups": int(np.unique(table["group"][own].astype(str)).size),
                     "compared_with": int(compared.sum() - own.sum()),
                     "omitted": intervals.omitted,
+                    "unlike": None if unlike is None else _rate(table["p_known"][own] <= unlike, table["group"][own]),
                     "metrics": {key: metrics[key] for key in keys},
                 }
             )
     return sorted(rows, key=lambda row: (row["label"], _badness(row)))
+
+
+def _rate(hits: NDArray[np.bool_], groups: NDArray[Any]) -> dict[str, Any]:
+    """The share of hits (N,) with its exact interval, in which dependent ones of ``groups`` (N,) count as fewer."""
+    share = effective_share(hits.astype(np.float64), groups)
+    low, high = rate_interval(hits.sum() * share, hits.size * share, LEVEL)
+    return {"value": float(hits.mean()), "low": low, "high": high, "hits": int(hits.sum())}
 
 
 def _badness(row: dict[str, Any]) -> float:
@@ -206,6 +217,7 @@ def write_report(
     context: dict[str, object],
     band: Band | None = None,
     prevalence: float | None = None,
+    unlike: float | None = None,
     points: Mapping[str, Mapping[str, Any]] | None = None,
     illustrate: Callable[[list[int]], list[Image.Image]] | None = None,
     repetitions: int = 1000,
@@ -217,8 +229,9 @@ def write_report(
     score) and ``threshold_rule`` come from validation data; without a threshold there is what the ranking says alone.
     ``context`` says where the numbers come from (detector, method, face set, split, versions ...) and is written as given;
     its list ``warnings`` is shown on top. ``band``: the detector's unsure band; ``prevalence``: share of fakes to say what a
-    verdict is worth at; ``points``: the detector's operating points (name → value, rule); ``illustrate`` gives a picture
-    for each of some rows of ``predictions``.
+    verdict is worth at; ``unlike``: share of known faces that the detector calls unlike all of them; ``points``: the
+    detector's operating points (name → value, rule); ``illustrate`` gives a picture for each of some rows of
+    ``predictions``.
 
     Keys of the result: see `facetell.results.EvaluateResult`. In ``sources`` a fake source is measured against all real
     faces, a real source alone (its FPR, and accuracy = 1 - FPR); a source with both labels has a row for each.
@@ -243,7 +256,7 @@ def write_report(
             **decision_sections(table, metrics, threshold, band, prevalence, repetitions, seed),
             "mistakes": _mistakes(table, threshold),
         }
-    sources = _sources(table, threshold, repetitions, seed)
+    sources = _sources(table, threshold, unlike, repetitions, seed)
     report: dict[str, Any] = {
         "format": REPORT_FORMAT,
         "version": REPORT_VERSION,
@@ -253,6 +266,7 @@ def write_report(
         "counts": counts_of(table["label"], table["group"]),
         "metrics": metrics,
         **decided,
+        "unlike": unlike,
         "sources": sources,
         "over_sources": _over(sources),
         "bootstrap": {

@@ -45,8 +45,9 @@ class Runtime(Protocol):
 class Embeds(Protocol):
     """A runtime whose network has a backbone that can be looked into."""
 
-    def vectors(self, crops: Crops) -> npt.NDArray[np.float64]:
-        """Vectors (N, D) of crops (N, size, size, 3): what the backbone makes of them at several depths."""
+    def logits_and_vectors(self, crops: Crops) -> tuple[Logits, npt.NDArray[np.float64]]:
+        """Logits (N,) of crops (N, size, size, 3), and from the same pass vectors (N, D): what the backbone makes of them at
+        several depths."""
 
 
 @runtime_checkable

@@ -53,11 +53,10 @@ class TorchRuntime:
 
     @cached_property
     def _embedder(self) -> nn.Module:
-        backbone = getattr(self.network, "backbone", None)
-        if not isinstance(backbone, Backbone):
+        if not isinstance(getattr(self.network, "backbone", None), Backbone):
             raise UsageError("the detector's network has no backbone of its own to look into")
         with torch.inference_mode(False):
-            return fast_inference(DepthVectors(backbone, self.size), self.size)
+            return fast_inference(DepthVectors(self.network, self.size), self.size)
 
     def logits(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Logits (N,) of crops (N, size, size, 3)."""
@@ -73,11 +72,13 @@ class TorchRuntime:
         return logit.float()
 
     @torch.inference_mode()
-    def vectors(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        """Vectors (N, D) of crops (N, size, size, 3), see `DepthVectors`."""
+    def logits_and_vectors(
+        self, crops: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+        """Logits (N,) and vectors (N, D) of crops (N, size, size, 3), see `DepthVectors`."""
         images = torch.from_numpy(crops).permute(0, 3, 1, 2).to(self.device).float().div_(255)
-        vectors: npt.NDArray[np.float64] = self._embedder(images).double().cpu().numpy()
-        return vectors
+        found: npt.NDArray[np.float32] = self._embedder(images).cpu().numpy()
+        return found[:, 0], found[:, 1:].astype(np.float64)
 
     def logits_of(
         self, images: DecodedImages, rows: npt.NDArray[np.int64], progress: Progress

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -13,9 +14,11 @@ from facetell.errors import SettingsError, near_miss
 from facetell.methods.method import Method, Task
 from facetell.methods.pretrained import start_backbone
 from facetell.networks.backbones import Backbone, build_backbone, default_head
+from facetell.networks.heads import PooledLinear
 from facetell.networks.tuning import Attached, low_rank, norm_parameters, residual_svd
 from facetell.settings import setting
 from facetell.training.fabric import make_fabric
+from facetell.training.hypersphere import alignment, uniformity
 from facetell.training.loop import Objective
 from facetell.training.recipe import FEW_SHOT, PAPER, Recipe, parameter_groups
 from facetell.training.steps import Groups, Learning, train_steps
@@ -60,8 +63,13 @@ class FinetuneSettings(Recipe):
         1.0, "factor on the learning rate for each block, counted from the head; 1 = off", low=0.01, high=1
     )
     head: str = setting(
-        "pooled", "one neuron on the map's mean, or on every place of it", choices=("pooled", "flatten")
+        "pooled",
+        "one neuron on the map's mean, on every place of it, or on the vector that the library's classifier reads",
+        choices=("pooled", "flatten", "vector"),
     )
+    normalise: bool = setting(False, "true: what the neuron reads is scaled to length 1")
+    alignment: float = setting(0.0, "weight of the alignment loss of normalised features (GenD: 0.1)", low=0)
+    uniformity: float = setting(0.0, "weight of their uniformity loss (GenD: 0.5)", low=0)
     dropout: float = setting(0.0, "dropout before the last layer", low=0, high=0.9)
 
     def __post_init__(self) -> None:
@@ -75,6 +83,15 @@ class FinetuneSettings(Recipe):
             raise SettingsError(
                 f"rank = {self.rank}: with train = {self.train!r} nothing has a rank", hint="train=lora or train=svd"
             )
+        if self.normalise and self.head == "flatten":
+            raise SettingsError("every place of the map is not scaled to length 1", hint="head=pooled or head=vector")
+        if self.on_sphere and not self.normalise:
+            raise SettingsError("alignment and uniformity are of features of length 1", hint="add normalise=true")
+
+    @property
+    def on_sphere(self) -> bool:
+        """Whether there is a loss on normalised features."""
+        return self.alignment > 0 or self.uniformity > 0
 
     @property
     def steps(self) -> list[str]:
@@ -97,8 +114,10 @@ class Classifier(nn.Module):
 
 
 def _assemble(settings: FinetuneSettings, backbone: Backbone) -> Classifier:
+    backbone.ends_in_vector = settings.head == "vector"
     flatten = settings.head == "flatten"
-    return Classifier(backbone, default_head(backbone, settings.size, settings.dropout, flatten=flatten))
+    head = default_head(backbone, settings.size, settings.dropout, flatten=flatten, normalise=settings.normalise)
+    return Classifier(backbone, head)
 
 
 def build(settings: FinetuneSettings) -> Classifier:
@@ -128,11 +147,10 @@ def begin(network: Classifier, part: str, settings: FinetuneSettings) -> Learnin
         backbone.freeze(attached.parameters)
     else:
         backbone.freeze(backbone.blocks()[-1] if part == "last-block" else ())
-    groups = _groups(network, settings.layer_decay)
-    if attached is None:
-        return Learning(groups)
-    objective = Objective(network, partial(_with_penalty, attached)) if part == "svd" else None
-    return Learning(groups, objective, attached.merge)
+    module = _LogitsAndFeatures(network) if settings.on_sphere else network
+    objective = Objective(module, partial(_loss, settings, attached if part == "svd" else None))
+    finish = attached.merge if attached else lambda: None
+    return Learning(_groups(network, settings.layer_decay), objective, finish)
 
 
 def _groups(network: Classifier, decay: float) -> Groups:
@@ -143,9 +161,60 @@ def _groups(network: Classifier, decay: float) -> Groups:
     return [*parameter_groups((network.head, 1.0)), *groups]
 
 
-def _with_penalty(attached: Attached, logits: Tensor, labels: Tensor) -> Tensor:
-    """Equation 7 of Yan et al. 2025 with both factors 1, as in their code."""
-    return F.binary_cross_entropy_with_logits(logits, labels) + attached.penalty()
+class _LogitsAndFeatures(nn.Module):
+    """Images to (N, 1 + D): logits, and beside them the features that they are made of, for losses on both."""
+
+    def __init__(self, network: Classifier) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        head = self.network.head
+        assert isinstance(head, PooledLinear)
+        features = head.features(self.network.backbone(images))
+        return torch.cat([head.logits(features)[:, None], features], dim=1)
+
+
+def _loss(settings: FinetuneSettings, decomposed: Attached | None, answer: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy, and what is asked for beside it; Effort's penalty has the factor 1 of its code (eq. 7)."""
+    logits = answer[:, 0] if settings.on_sphere else answer
+    loss = F.binary_cross_entropy_with_logits(logits, labels)
+    if settings.on_sphere:
+        features = answer[:, 1:]
+        loss = loss + settings.alignment * alignment(features, labels) + settings.uniformity * uniformity(features)
+    return loss if decomposed is None else loss + decomposed.penalty()
+
+
+CLIP: dict[str, object] = {
+    "backbone": "vit_large_patch14_clip_224.openai",
+    "size": 224,
+    "head": "vector",
+    "averaging": 0.0,
+}
+GEND: dict[str, object] = {
+    **CLIP,
+    "train": "norms",
+    "normalise": True,
+    "alignment": 0.1,
+    "uniformity": 0.5,
+    "lr": 3e-4,
+    "weight_decay": 0.0,
+    "warmup": 0.0,
+    "clip": 0.0,
+    "epochs": 10,
+    "batch_size": 512,
+}
+"""Yermakov et al. 2025: CLIP's norms, features of length 1, AdamW at 3e-4 without decay on a cosine."""
+EFFORT: dict[str, object] = {
+    **CLIP,
+    "train": "svd",
+    "lr": 2e-4,
+    "weight_decay": 5e-4,
+    "clip": 0.0,
+    "epochs": 10,
+    "batch_size": 32,
+}
+"""Yan et al. 2025: rank 1 of each matrix of CLIP's attention, at 2e-4."""
 
 
 METHOD = Method(
@@ -159,5 +228,7 @@ METHOD = Method(
         "paper": PAPER,
         "resnet50": RESNET50,
         "progressive": {**RESNET50, "train": "all,last-block,head"},
+        "gend": GEND,
+        "effort": EFFORT,
     },
 )

@@ -7,6 +7,7 @@ the Keras layout), and every other name that ``timm.create_model`` knows, such a
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -43,7 +44,8 @@ NAMED = ("squeezenet1_0", "squeezenet1_1", "resnetv2_50", "xception", *_OWN)
 class Backbone(nn.Module):
     """A body with its own normalisation: images (N, 3, S, S) in [0, 1] to the last feature map (N, C, h, w).
 
-    ``mean`` and ``std`` are buffers, so they travel with the weights.
+    ``mean`` and ``std`` are buffers, so they travel with the weights. Where ``ends_in_vector`` is set, the map has one
+    place: `vector`.
     """
 
     mean: Tensor
@@ -53,6 +55,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.name = name
         self.body = body
+        self.ends_in_vector = False
         for key, values in zip(("mean", "std"), normalisation, strict=True):
             self.register_buffer(key, torch.tensor(values).view(1, 3, 1, 1))
         self._frozen_parameters: list[nn.Parameter] = []
@@ -62,6 +65,8 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> Tensor:  # noqa: D102
         if self._given is not None:
             return self._given
+        if self.ends_in_vector:
+            return self.vector(images)[:, :, None, None]
         return self.body((images - self.mean) / self.std)
 
     @contextmanager
@@ -182,7 +187,8 @@ def build_backbone(name: str, size: int, *, library_weights: bool = False) -> Ba
 def load_library_tensors(backbone: Backbone, tensors: Mapping[str, Tensor]) -> None:
     """Load weights that carry the library's own tensor names (torchvision's or timm's); its classifier is left out.
 
-    All of them may begin with ``module.``, as torch's wrappers for several devices write them.
+    All of them may begin with ``module.``, as torch's wrappers for several devices write them. Position grids of another
+    size are resampled, as timm does.
 
     Raises ``DataError`` naming what is missing, unexpected or misshapen: a half-loaded backbone would be a random one.
     """
@@ -197,24 +203,44 @@ def load_library_tensors(backbone: Backbone, tensors: Mapping[str, Tensor]) -> N
         body = body.model
         heads = body.pretrained_cfg["classifier"]
         classifier = tuple(f"{head}." for head in ((heads,) if isinstance(heads, str) else heads or ()))
-    own = {name: tensor for name, tensor in tensors.items() if not name.startswith(classifier)}
+    own: Mapping[str, Tensor] = {name: tensor for name, tensor in tensors.items() if not name.startswith(classifier)}
+    if isinstance(backbone.body, _TimmMap) and misfit(body, own):
+        own = _resampled(own, body)
     wrong = misfit(body, own, prefix)
     if wrong:
         raise DataError(f"the weights do not fit {backbone.name}: {wrong}")
     body.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in own.items()})
 
 
-def default_head(backbone: Backbone, size: int, dropout: float = 0.0, *, flatten: bool = False) -> nn.Module:
+def _resampled(tensors: Mapping[str, Tensor], model: nn.Module) -> Mapping[str, Tensor]:
+    """The tensors as timm reads them from a file for ``model``; as they are if that changes more than positions."""
+    convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    if convert is None:
+        return tensors
+    try:
+        found: dict[str, Tensor] = convert(dict(tensors), model)
+    except (RuntimeError, ValueError, LookupError, AttributeError, AssertionError):  # it expects a file of its own kind
+        return tensors
+    fits = all(
+        tensors[name].shape == tensor.shape or "pos" in name for name, tensor in found.items() if name in tensors
+    )
+    return found if fits else tensors
+
+
+def default_head(
+    backbone: Backbone, size: int, dropout: float = 0.0, *, flatten: bool = False, normalise: bool = False
+) -> nn.Module:
     """The classifier that goes with a backbone: its own for ShallowNetV3, else pool and one neuron.
 
-    With ``flatten``, one neuron on every place of the map, for any backbone.
+    With ``flatten``, one neuron on every place of the map, and with ``normalise`` one on the pooled map at length 1, for
+    any backbone.
     """
     channels, height, width = backbone.map_shape(size)
     if flatten:
         return FlatLinear(channels * height * width, dropout)
-    if backbone.name == "shallownetv3":
+    if backbone.name == "shallownetv3" and not normalise and not backbone.ends_in_vector:
         return shallownet_head(height * width)
-    return PooledLinear(channels, dropout)
+    return PooledLinear(channels, dropout, normalise=normalise)
 
 
 def _squeezenet(name: str, library_weights: bool) -> Backbone:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 __all__ = ["FlatLinear", "PooledLinear", "TwoWay", "zero_neuron"]
 
@@ -32,15 +33,25 @@ def zero_neuron(features: int) -> nn.Linear:
 
 
 class PooledLinear(nn.Module):
-    """Global average pool → dropout → one neuron: (N, C, H, W) to (N,)."""
+    """Global average pool → dropout → one neuron: (N, C, H, W) to (N,). ``normalise``: features of length 1."""
 
-    def __init__(self, channels: int, dropout: float = 0.0) -> None:
+    def __init__(self, channels: int, dropout: float = 0.0, *, normalise: bool = False) -> None:
         super().__init__()
+        self.normalise = normalise
         self.dropout = nn.Dropout(dropout)
         self.dense = zero_neuron(channels)
 
+    def features(self, x: Tensor) -> Tensor:
+        """What the neuron reads (N, C) of a map (N, C, H, W), before dropout."""
+        pooled = x.mean(dim=(2, 3))
+        return F.normalize(pooled.float(), dim=1) if self.normalise else pooled
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Features (N, C) to logits (N,)."""
+        return self.dense(self.dropout(features)).squeeze(1)
+
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        return self.dense(self.dropout(x.mean(dim=(2, 3)))).squeeze(1)
+        return self.logits(self.features(x))
 
 
 class FlatLinear(nn.Module):

@@ -8,7 +8,6 @@ import logging
 import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -97,8 +96,7 @@ def fit(
     chosen = get_method(method)
     if chosen.fit is None:
         raise UsageError(f"{method} is made by `facetell adapt`, not fitted", hint="see `facetell methods`")
-    balances = len(listed(faceset)) > 1 and "balance" in {each.name for each in fields(chosen.settings)}
-    balanced = {"balance": "sources"} if balances else {}
+    balanced = chosen.for_several if len(listed(faceset)) > 1 else {}
     user = {**balanced, **_preset(chosen, preset), **(read_toml(Path(config)) if config else {}), **(settings or {})}
     resolved: Any = resolve(chosen.settings, user)
     start, origin, inherited = read_start(resolved.pretrained)

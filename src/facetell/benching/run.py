@@ -19,6 +19,7 @@ from facetell.errors import DataError, FacetellError, UsageError
 from facetell.faceset.table import INFO_FILE, FaceSet
 from facetell.files import sha256_of
 from facetell.ingest.prepare import prepare
+from facetell.ingest.several import join
 from facetell.media.processes import Process, start_process
 from facetell.progress import Progress, ShowProgress, Step, callback
 from facetell.results import BenchResult
@@ -107,6 +108,7 @@ class _Queue:
         self.jobs: dict[Cell, Job] = {}
         self.reasons: dict[Cell, str] = {}
         self.keys: dict[Cell, str] = {}
+        self.joined: dict[str, FaceSet] = {}
         for cell in plan.cells:
             try:
                 self._add(cell)
@@ -153,10 +155,17 @@ class _Queue:
         return next(cells.glob(f"*-{self.keys[cell]}"), cells / f"{slug}-{self.keys[cell]}")
 
     def _opened(self, name: str) -> FaceSet:
-        found = self.facesets[name]
-        if isinstance(found, str):
-            raise DataError(found)
-        return found
+        """A face set, or several (``a+b``) as one that is kept beside those that were prepared here."""
+        found = [self.facesets[part] for part in name.split("+")]
+        for one in found:
+            if isinstance(one, str):
+                raise DataError(one)
+        whole = [one for one in found if isinstance(one, FaceSet)]
+        if len(whole) == 1:
+            return whole[0]
+        if name not in self.joined:
+            self.joined[name] = join(whole, self.out / "facesets" / name, overwrite=True)
+        return self.joined[name]
 
     def run(self, progress: Progress) -> None:
         """Do all jobs that are not done, each as soon as the one it starts from is."""

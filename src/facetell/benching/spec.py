@@ -30,6 +30,8 @@
     where = { backbone = "xception" }
     source = "Table 5"
     auroc = 0.9937
+
+``faceset`` and ``test`` name one face set, or several that are joined: ``swaps + gans``.
 """
 
 from __future__ import annotations
@@ -184,7 +186,7 @@ def _cells(
     for values in itertools.product(*axes.values()):
         chosen = dict(zip(axes, values, strict=True))
         plain = {key: chosen.get(key, row.get(key)) for key in AXES}
-        faceset = str(plain["faceset"])
+        faceset = _several(str(plain["faceset"]))
         tests = tuple(_test(text, sources) for text in _list(row.get("test", faceset)))
         settings: dict[str, object] = {}
         if method is not None:
@@ -192,7 +194,9 @@ def _cells(
             if preset is not None and preset not in method.presets:
                 raise SettingsError(f"{method.name} has no preset '{preset}'{near_miss(str(preset), method.presets)}")
             layer = {**row["settings"], **{key: value for key, value in chosen.items() if key not in AXES}}
-            settings = as_dict(resolve(method.settings, method.presets[preset] if preset else {}, layer))
+            several = method.for_several if "+" in faceset else {}
+            preset_layer = method.presets[preset] if preset else {}
+            settings = as_dict(resolve(method.settings, {**several, **preset_layer}, layer))
             _test(faceset, sources)
         split = plain["split"] or "train"
         if split not in SPLITS:
@@ -252,11 +256,19 @@ def _paper_row(entry: Mapping[str, Any], cells: Sequence[Cell], where: str) -> P
 
 
 def _test(text: str, sources: Mapping[str, Source]) -> tuple[str, str]:
-    """Read ``name`` or ``name:split``."""
-    name, _, split = text.partition(":")
-    if name not in sources:
-        raise SettingsError(f"unknown face set '{name}'{near_miss(name, sources)}", hint="add it under [facesets]")
-    return name, split or "test"
+    """Read ``name`` or ``name:split``; the name may be several, ``name + name``."""
+    names, _, split = text.partition(":")
+    for name in (parts := _several(names).split("+")):
+        if name not in sources:
+            raise SettingsError(f"unknown face set '{name}'{near_miss(name, sources)}", hint="add it under [facesets]")
+        if parts.count(name) > 1:
+            raise SettingsError(f"'{names}' has {name} twice", hint="name every face set once")
+    return _several(names), split or "test"
+
+
+def _several(names: str) -> str:
+    """Names of face sets with nothing but ``+`` between them."""
+    return "+".join(name.strip() for name in names.split("+"))
 
 
 def _list(value: Any) -> list[Any]:

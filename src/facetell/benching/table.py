@@ -89,6 +89,7 @@ def _measured(spec: Spec, line: _Line, jobs: Mapping[Cell, Job], reasons: Mappin
     for name in METRICS:
         values = [report["metrics"][name]["value"] for report in reports]
         found[name] = None if None in values else _mean(values)
+    found["sources"] = _sources(reports)
     ends = [[report["metrics"]["auroc"][end] for report in reports] for end in ("low", "high")]
     found["interval"] = [None if None in each else statistics.mean(each) for each in ends]
     for name in ("fit_seconds", "measure_seconds"):
@@ -114,6 +115,39 @@ def _mean(values: Sequence[float]) -> dict[str, Any]:
     """Mean and standard deviation over seeds; one seed has no spread."""
     spread = statistics.stdev(values) if len(values) > 1 else None
     return {"mean": statistics.mean(values), "sd": spread, "each": list(values)}
+
+
+def _sources(reports: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """AUROC of each fake source and FPR of each real one, over seeds; fakes first, the worst source of a label first.
+
+    Empty where there is one fake source alone: it is the table's own row.
+    """
+    values: dict[tuple[str, str], list[float | None]] = {}
+    for report in reports:
+        for row in report["sources"]:
+            name = "auroc" if row["label"] == "fake" else "fpr"
+            values.setdefault((name, row["source"]), []).append(row["metrics"][name]["value"])
+    found = [
+        {"metric": metric, "source": source, **_mean([value for value in each if value is not None])}
+        for (metric, source), each in values.items()
+        if None not in each
+    ]
+    if sum(one["metric"] == "auroc" for one in found) < 2:
+        return []
+    return sorted(found, key=lambda one: (one["metric"], one["mean"] if one["metric"] == "auroc" else -one["mean"]))
+
+
+def _over_sources(line: Mapping[str, Any], metric: str) -> float | None:
+    """The mean over sources, each counted once."""
+    means = [one["mean"] for one in line.get("sources", ()) if one["metric"] == metric]
+    return statistics.mean(means) if means else None
+
+
+def _worst_first(line: Mapping[str, Any], metric: str) -> str:
+    """The mean over sources, and each."""
+    mean = _over_sources(line, metric)
+    each = (f"{one['source']} {one['mean']:.3f}" for one in line.get("sources", ()) if one["metric"] == metric)
+    return "" if mean is None else f"{mean:.3f}: {', '.join(each)}"
 
 
 def _paper(rows: Sequence[PaperRow], cell: Cell) -> dict[str, Any] | None:
@@ -180,6 +214,8 @@ def _table(lines: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
             **{axis: str(line["axes"].get(axis, "")) for axis in axes},
             **{TITLES.get(name, name): _metric(line, name) for name in metrics},
             "interval": _interval(line.get("interval", ())),
+            "AUROC over sources": _worst_first(line, "auroc"),
+            "FPR over sources": _worst_first(line, "fpr"),
             "against the control": _control_cell(line),
             "fit": _minutes(line.get("fit_seconds")),
             "memory": _mebibytes(line.get("peak_bytes")),
@@ -242,6 +278,10 @@ def _csv_row(line: Mapping[str, Any]) -> dict[str, Any]:
     for name in METRICS:
         if line.get(name):
             row |= {name: line[name]["mean"], f"{name}_sd": line[name]["sd"]}
+    for metric in ("auroc", "fpr"):
+        if (mean := _over_sources(line, metric)) is not None:
+            row[f"{metric}_over_sources"] = mean
+    row |= {f"{one['metric']}_{one['source']}": one["mean"] for one in line.get("sources", ())}
     row |= {f"paper_{key}": value for key, value in (line["paper"] or {}).items()}
     row |= {f"control_{key}": value for key, value in (line.get("control") or {}).items()}
     row |= {key: line[key] for key in ("fit_seconds", "measure_seconds", "peak_bytes", "gpu_peak_bytes") if key in line}

@@ -44,6 +44,11 @@ class FeaturesSettings:
     select: str = setting("f1", "what the best of the grid is best at, mean over the folds", choices=("f1", "auroc"))
     folds: int = setting(5, "parts of the cross-validation; a group is never on both sides", low=2, high=50)
     standardise: bool = setting(True, "each feature with mean 0 and deviation 1 (logistic and SVC; trees do not care)")
+    balance: str = setting(
+        "none",
+        "sources: every generator and data set weighs as much as the others of its label, in the scores too",
+        choices=("none", "sources"),
+    )
     precision: str = setting(
         "32-true", "arithmetic of the extraction; detectors judge in 32-true", choices=("32-true", "auto", "bf16-mixed")
     )
@@ -74,7 +79,13 @@ def fit(settings: FeaturesSettings, task: Task) -> FeatureClassifier:
     fabric = make_fabric(settings.precision, task.device)
     vectors = extract(network.backbone.to(fabric.device), task.training, fabric, task.progress)
     search = Search(
-        CLASSIFIERS[settings.classifier], vectors, task.training.labels, folds, task.seed, settings.standardise
+        CLASSIFIERS[settings.classifier],
+        vectors,
+        task.training.labels,
+        folds,
+        task.seed,
+        settings.standardise,
+        task.training.sources if settings.balance == "sources" else None,
     )
 
     def keep(candidates: list[Candidate]) -> None:

@@ -7,7 +7,7 @@ logit per image (N,) out, higher = more fake.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,3 +61,9 @@ class Method:
     fit: Callable[[Any, Task], nn.Module] | None
     presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     predict: Callable[[nn.Module, Samples, Fabric, Progress], npt.NDArray[np.float32]] | None = None
+
+    @property
+    def for_several(self) -> dict[str, object]:
+        """Settings with which it learns from several face sets, unless others are given: every source counts alike."""
+        balances = "balance" in {each.name for each in fields(self.settings)}
+        return {"balance": "sources"} if balances else {}

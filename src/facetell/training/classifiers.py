@@ -19,7 +19,7 @@ from facetell.errors import MissingExtraError, SettingsError, near_miss
 from facetell.networks.classical import Boosted, Forest, Kernel, Linear
 from facetell.networks.tensors import take_sizes
 
-__all__ = ["CLASSIFIERS", "Classifier", "balanced_weights", "fit_head", "read_grid"]
+__all__ = ["CLASSIFIERS", "Classifier", "balanced_weights", "fit_head", "read_grid", "source_weights"]
 
 Point = Mapping[str, Any]
 """One value for each parameter of a grid."""
@@ -82,6 +82,16 @@ def balanced_weights(labels: NDArray[np.int8]) -> NDArray[np.float64]:
     """Weights (N,) with mean 1 under which both classes weigh the same: scikit-learn's ``balanced``."""
     counts = np.bincount(labels, minlength=2)
     return (len(labels) / (2.0 * counts))[labels]
+
+
+def source_weights(labels: NDArray[np.int8], sources: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Weights (N,) under which the sources (N,) of a label weigh the same, with mean 1 in each label."""
+    weights = np.empty(len(labels))
+    for label in np.unique(labels):
+        own = labels == label
+        _, members, counts = np.unique(sources[own], return_inverse=True, return_counts=True)
+        weights[own] = (own.sum() / len(counts) / counts)[members]
+    return weights
 
 
 def read_grid(text: str, name: str) -> dict[str, tuple[Any, ...]]:

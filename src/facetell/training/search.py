@@ -20,7 +20,7 @@ from facetell.faceset.samples import Samples
 from facetell.files import write_csv
 from facetell.labels import LABELS
 from facetell.progress import Progress, Step, silent
-from facetell.training.classifiers import Classifier, Point, fit_head
+from facetell.training.classifiers import Classifier, Point, fit_head, source_weights
 
 __all__ = ["Candidate", "Search", "best_of", "folds_of", "write_candidates"]
 
@@ -73,6 +73,8 @@ class Search:
     folds: Sequence[Fold]
     seed: int
     standardise: bool
+    sources: NDArray[np.int64] | None = None
+    """(N,) of the rows, where those of a label shall weigh the same, in fitting and in the scores."""
 
     def run(
         self, grid: dict[str, tuple[Any, ...]], then: Callable[[list[Candidate]], None], progress: Progress = silent
@@ -86,9 +88,8 @@ class Search:
             for learned, held in self.folds:
                 with torch.inference_mode():
                     logits = self.fit(point, learned)(torch.from_numpy(self.vectors[held])).numpy()
-                truth = self.labels[held]
-                f1.append(confusion(truth, logits, 0.0).f1)
-                area.append(auroc(truth, logits))
+                for scores, score in zip((f1, area), self._scores(held, logits), strict=True):
+                    scores.append(score)
                 done = (number - 1) * len(self.folds) + len(f1)
                 note = f"candidate {number}/{len(points)}"
                 progress(Step("choosing", done, steps, "fits", note, {"AUROC": float(np.mean(area))}))
@@ -98,14 +99,28 @@ class Search:
             then(found)
         return found
 
+    def _weights(self, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        return None if self.sources is None else source_weights(self.labels[rows], self.sources[rows])
+
+    def _scores(self, rows: NDArray[np.int64], logits: NDArray[np.float32]) -> tuple[float, float]:
+        """F1 and AUROC on some rows."""
+        truth, weights = self.labels[rows], self._weights(rows)
+        if weights is None:
+            return confusion(truth, logits, 0.0).f1, auroc(truth, logits)
+        from sklearn.metrics import f1_score, roc_auc_score  # the metrics of reports take no weights
+
+        called = logits >= 0
+        return float(f1_score(truth, called, sample_weight=weights)), float(
+            roc_auc_score(truth, logits, sample_weight=weights)
+        )
+
     def fit(self, point: Point, rows: NDArray[np.int64]) -> torch.nn.Module:
         """The head of one point of a grid, fitted on some rows."""
         with warnings.catch_warnings():
             # A point that has not converged within its steps is measured, and competes, as it is.
             warnings.filterwarnings("ignore", message=".*converge", category=UserWarning)
-            return fit_head(
-                self.classifier, self.vectors[rows], self.labels[rows], point, self.seed, self.standardise
-            )  # fmt: skip
+            labels, weights = self.labels[rows], self._weights(rows)
+            return fit_head(self.classifier, self.vectors[rows], labels, point, self.seed, self.standardise, weights)
 
 
 def best_of(candidates: Sequence[Candidate], select: str) -> Candidate:

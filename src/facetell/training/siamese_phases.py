@@ -73,6 +73,11 @@ class PhasesRecipe:
     triplets: str = setting("all", "valid triplets of a batch, or the hardest of each anchor", choices=("all", "hard"))
     l2: float = setting(1e-3, "L2 penalty on the weights of the classifier's dense layer", low=0)
     balanced: bool = setting(True, "as many real as fake images in every batch")
+    balance: str = setting(
+        "none",
+        "sources: every generator and data set as often as the others of its label, and as many reals as fakes",
+        choices=("none", "sources"),
+    )
     flip: bool = setting(True, "mirror half of the images")
     translate: float = setting(2.0, "shift by up to this many pixels (at 64×64), border repeated", low=0)
     zoom: float = setting(0.15, "scale each axis by 1 ± this", low=0, high=0.9)
@@ -145,8 +150,9 @@ class _SiamesePhase(Phase):
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         training, seed, rank, world = self.run.training, self.run.seed, self.fabric.global_rank, self.fabric.world_size
-        if self.recipe.balanced:
-            return balanced_order(training.labels, seed, epoch, rank, world)
+        sources = training.sources if self.recipe.balance == "sources" else None
+        if self.recipe.balanced or sources is not None:
+            return balanced_order(training.labels, seed, epoch, rank, world, sources)
         return epoch_order(len(training), seed, epoch, rank, world)
 
     def batches(self, epoch: int, generator: torch.Generator) -> Batches:

@@ -14,7 +14,7 @@ from conftest import tiny_folder
 
 import facetell
 from facetell.cli.main import main
-from facetell.faceset.cache import prune
+from facetell.faceset.cache import facesets_dir, prune
 from facetell.faceset.decoded import decoded
 from facetell.faceset.table import FaceSet
 from facetell.ingest.prepare import open_or_prepare
@@ -98,3 +98,32 @@ def test_it_is_listed_and_cleared(
     assert "2 removed" in run("--clear")
     assert [path.name for path in folder.iterdir() if path.is_file()] == ["mine.txt"]
     assert list((folder / "facesets").iterdir()) == []
+
+
+MAKES = """
+import sys, time
+from pathlib import Path
+from facetell.faceset.kept import kept
+from facetell.faceset.table import FaceSet
+from facetell.ingest.prepare import prepare
+
+def make(out):
+    with open(sys.argv[2], "a") as log:
+        log.write("made\\n")
+    time.sleep(0.5)
+    return prepare(Path(sys.argv[1]), out)
+
+print(kept("mine", make).fingerprint)
+"""
+
+
+def test_two_processes_that_need_a_face_set_make_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACETELL_CACHE", str(tmp_path / "cache"))
+    tiny_folder(tmp_path / "faces")
+    log = tmp_path / "log"
+    command = [sys.executable, "-c", MAKES, str(tmp_path / "faces"), str(log)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate()[0] for process in both]
+    assert said[0] == said[1] != ""
+    assert log.read_text() == "made\n"
+    assert [path.name for path in facesets_dir().iterdir() if path.is_dir() and path.name[0] != "."] == ["mine"]

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from facetell.adaptation.task import SPLIT, AdaptOptions
 from facetell.blending.face_set import blend
 from facetell.errors import DataError, LeakError, UsageError
-from facetell.faceset.cache import ELSEWHERE, facesets_dir, prune
+from facetell.faceset.cache import facesets_dir
 from facetell.faceset.join import Part, join
+from facetell.faceset.kept import kept
 from facetell.faceset.rows import RowBuilder
 from facetell.faceset.table import INFO_FILE, FaceSet
-from facetell.files import locked, write_csv
+from facetell.files import write_csv
 from facetell.ingest.prepare import prepare
 from facetell.ingest.sources import walk
 from facetell.labels import FAKE, LABELS, REAL
@@ -124,14 +125,8 @@ def joined(parts: Mapping[int, Part], shots: int | None, seed: int) -> FaceSet:
     key = hashlib.sha256()
     for part in chosen:
         key.update(part.faces.fingerprint.encode() + part.rows.tobytes())
-    out = facesets_dir() / f"adapt-{key.hexdigest()[:24]}"
-    kept = FaceSet.open_if_whole(out)
-    if kept is not None:
-        return kept
     crop = next((part.faces.info.get("crop") for part in chosen), None)
-    made = join(out, chosen, {"seed": seed, "crop": crop})
-    prune(keep=out)
-    return made
+    return kept(f"adapt-{key.hexdigest()[:24]}", lambda out: join(out, chosen, {"seed": seed, "crop": crop}))
 
 
 def _with_made_fakes(reals: Part, shots: int | None, seed: int) -> dict[int, Part]:
@@ -152,8 +147,8 @@ def _drawn(rows: NDArray[np.int64], label: int, shots: int | None, seed: int) ->
 
 
 def _refuse_contradiction(new: FaceSet, replay: FaceSet) -> None:
-    kept = replay.columns(["sha256", "label"])
-    labels = dict(zip(kept["sha256"].to_pylist(), kept["label"].to_pylist(), strict=True))
+    old = replay.columns(["sha256", "label"])
+    labels = dict(zip(old["sha256"].to_pylist(), old["label"].to_pylist(), strict=True))
     for row in new.columns(["sha256", "label", "path"]).to_pylist():
         label = row["label"]
         if labels.get(row["sha256"], label) != label:
@@ -181,16 +176,15 @@ def _prepared(where: Path, label: int, progress: Progress) -> tuple[FaceSet, Cou
         lines.append([str(root / relative), LABELS[label], "" if group == "." else group, where.name, SPLIT])
     if not lines:
         raise DataError(f"{where} holds no file", hint="give a folder of pictures, photos or videos")
-    out = facesets_dir() / f"{LABELS[label]}-{key.hexdigest()[:24]}"
     names = Counter(skip.reason for skip in builder.skipped)
-    with locked(out, hint=ELSEWHERE):  # the one before may have made it
-        faces = FaceSet.open_if_whole(out)
-        if faces is None:
-            index = out.with_name(f"{out.name}.csv")
-            write_csv(index, ["path", "label", "group", "source", "split"], lines)
-            try:
-                faces = prepare(index, out, split=SPLIT, one_label=True, overwrite=True, progress=progress)
-            finally:
-                index.unlink()
-            prune(keep=out)
+
+    def make(out: Path) -> FaceSet:
+        index = out.with_name(f"{out.name}.csv")
+        write_csv(index, ["path", "label", "group", "source", "split"], lines)
+        try:
+            return prepare(index, out, split=SPLIT, one_label=True, overwrite=True, progress=progress)
+        finally:
+            index.unlink()
+
+    faces = kept(f"{LABELS[label]}-{key.hexdigest()[:24]}", make)
     return faces, names + Counter(faces.info["skipped"])

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facetell.errors import MediaError, UsageError, near_miss
-from facetell.faceset.cache import ELSEWHERE, facesets_dir, prune
+from facetell.faceset.kept import kept
 from facetell.faceset.rows import Rows
 from facetell.faceset.splits import SPLITS
 from facetell.faceset.table import INFO_FILE, FaceSet, FaceSetLike
@@ -171,15 +171,8 @@ def open_or_prepare(
         stamp = (rows.path(row), status.st_size, times, int(rows.splits[row]))
         key.update(repr((*stamp, *said)).encode())
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", source.resolve().name)[:40]
-    out = facesets_dir() / f"{name}-{key.hexdigest()[:24]}"
-    kept = FaceSet.open_if_whole(out)
-    if kept is not None:
-        return kept
-    with locked(out, hint=ELSEWHERE):
-        kept = FaceSet.open_if_whole(out)
-        if kept is None:
-            kept = prepare(
-                source, out, seed=seed, subfolders=subfolders, split=split, progress=progress, overwrite=True
-            )
-            prune(keep=out)
-        return kept
+
+    def make(out: Path) -> FaceSet:
+        return prepare(source, out, seed=seed, subfolders=subfolders, split=split, progress=progress, overwrite=True)
+
+    return kept(f"{name}-{key.hexdigest()[:24]}", make)

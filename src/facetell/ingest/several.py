@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from facetell.errors import UsageError
-from facetell.faceset.cache import ELSEWHERE, facesets_dir, prune
 from facetell.faceset.join import join_whole, parts_of
+from facetell.faceset.kept import kept
 from facetell.faceset.table import FaceSet, FaceSetLike
 from facetell.faceset.writing import another_faceset, existing_faceset
-from facetell.files import alone, locked
+from facetell.files import alone
 from facetell.ingest.prepare import open_or_prepare
 from facetell.progress import ShowProgress
 
@@ -54,13 +54,8 @@ def open_several(facesets: FaceSetLike | Sequence[FaceSetLike], *, progress: Sho
         return open_or_prepare(given[0], progress=progress)
     opened = _opened(given, progress)
     key = hashlib.sha256(repr([(faces.path.name, faces.fingerprint) for faces in opened]).encode()).hexdigest()
-    out = facesets_dir() / f"{'+'.join(faces.path.name[:20] for faces in opened)[:60]}-{key[:24]}"
-    with locked(out, hint=ELSEWHERE):
-        kept = FaceSet.open_if_whole(out)
-        if kept is None:
-            kept = join_whole(out, opened)
-            prune(keep=out)
-        return kept
+    names = "+".join(faces.path.name[:20] for faces in opened)[:60]
+    return kept(f"{names}-{key[:24]}", lambda out: join_whole(out, opened))
 
 
 def listed(facesets: FaceSetLike | Sequence[FaceSetLike]) -> Sequence[FaceSetLike]:

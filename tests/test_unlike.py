@@ -149,7 +149,7 @@ def photo(monkeypatch: pytest.MonkeyPatch, *faces: tuple[float, int], **options:
 
 @pytest.mark.parametrize(("faces", "said", "reason"), [
     ([(-3, 100), (-4, 100)], "real", None),
-    ([(-3, 100), (9, 200)], "unsure", "1 of 2 faces are unlike"),  # nobody has judged that one: it may be the fake
+    ([(-3, 100), (9, 200)], "unsure", "1 of 2 faces is unlike"),  # nobody has judged that one: it may be the fake
     ([(9, 100), (9, 200)], "fake", None),  # the other one is fake, whatever this one is
     ([(9, 200)] * 40, "unsure", "40 of 40 faces are unlike"),  # though no single p-value would do among 40
     ([(-3, 100)] * 39 + [(9, 200)], "fake", None),  # among 40 one as far is no wonder with 500 known faces

@@ -292,8 +292,9 @@ def _decided(
         return decision, "the score is in the unsure band" if decision == "unsure" else None
     if decision == "fake":
         return decision, None
-    faces = f"{len(unlike)} of {len(counting)} faces are" if len(counting) > 1 else "the face is"
-    return "unsure", f"{faces} unlike all the detector knows ({100 * rate:.3g}% of known faces are called so)"
+    verb = "is" if len(unlike) == 1 else "are"
+    faces = f"{len(unlike)} of {len(counting)} faces" if len(counting) > 1 else "the face"
+    return "unsure", f"{faces} {verb} unlike all the detector knows ({100 * rate:.3g}% of known faces are called so)"
 
 
 def _face(sighting: _Sighting, track: int, logit: float, score: float | None, p_known: float) -> FaceVerdict:

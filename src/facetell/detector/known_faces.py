@@ -84,7 +84,7 @@ class Embedding:
         if asked is None:
             return None
         raise UsageError(
-            f"the detector knows faces of {groups} groups: too few to say what {asked:g} of them are unlike"
+            f"the detector knows faces of {groups} groups: too few to call {asked:g} of them unlike the others"
             if self.weights is not None
             else "the detector keeps nothing by which a face could be called unlike those it knows",
             hint=f"--unlike {1 / groups:.2g} or more" if self.weights is not None else "fit it again",

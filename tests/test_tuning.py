@@ -51,7 +51,7 @@ def test_residual_components_begin_as_the_weight_and_leave_the_others(shape: tup
 
 
 def slow_penalty(weight: NDArray[np.float64], residual: ResidualSVD, rank: int) -> float:
-    """Equations 5 and 6 of Yan et al. 2025 for one matrix, element by element."""
+    """Both terms of Yan et al. 2025 for one matrix, element by element."""
     up, values, down = np.linalg.svd(weight, full_matrices=False)
     signs = np.sign(
         np.sum(up[:, :-rank] * residual.kept_up[0].numpy(), axis=0)

@@ -176,7 +176,7 @@ class _LogitsAndFeatures(nn.Module):
 
 
 def _loss(settings: FinetuneSettings, decomposed: Attached | None, answer: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy, and what is asked for beside it; Effort's penalty has the factor 1 of its code (eq. 7)."""
+    """Cross-entropy, and what is asked for beside it; Effort's penalty has the factor 1 of its code."""
     logits = answer[:, 0] if settings.on_sphere else answer
     loss = F.binary_cross_entropy_with_logits(logits, labels)
     if settings.on_sphere:

@@ -44,7 +44,7 @@ class LowRank(nn.Module):
 
 
 class ResidualSVD(nn.Module):
-    """A weight of which the ``rank`` smallest singular components learn (Effort: Yan et al. 2025, section 3).
+    """A weight of which the ``rank`` smallest singular components learn (Effort: Yan et al. 2025).
 
     ``parts``: matrices that lie one below the other in the weight (out, …) and are decomposed each for itself, as a
     transformer's query, key and value.
@@ -71,9 +71,9 @@ class ResidualSVD(nn.Module):
         return weight + (self._residual() - self.first).view_as(weight)
 
     def penalty(self, weight: Tensor) -> Tensor:
-        """What the paper adds to the loss for this weight, summed over its matrices.
+        """What Effort adds to the loss for this weight, summed over its matrices.
 
-        Equation 5 keeps all singular vectors orthonormal, ‖ÛᵀÛ - I‖² + ‖V̂ᵀV̂ - I‖²; equation 6 the sum of squared singular
+        One term keeps all singular vectors orthonormal, ‖ÛᵀÛ - I‖² + ‖V̂ᵀV̂ - I‖²; the other the sum of squared singular
         values, |‖Ŵ‖² - ‖W‖²|; all norms are Frobenius'.
         """
         lengths = self._matrices(self(weight)).square().sum((1, 2)) - self._matrices(weight).square().sum((1, 2))

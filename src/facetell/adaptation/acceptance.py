@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from facetell.adaptation.operating_points import AtPoint
 from facetell.adaptation.transplants import TRANSPLANTS, transplanted
 from facetell.evaluation.choice_gain import Gain
 from facetell.evaluation.comparison import delong
 from facetell.evaluation.metrics import auroc
-from facetell.evaluation.rates import effective_share
+from facetell.evaluation.rates import effective_share, rate_interval
 from facetell.faceset.table import FaceSet
 from facetell.pixels.decode import decode_resized
 
-__all__ = ["AcceptanceCheck", "gain_check", "label_check", "old_check", "shortcut_checks"]
+__all__ = ["AcceptanceCheck", "gain_check", "label_check", "old_check", "point_check", "shortcut_checks"]
 
 KNOWN = 0.95
 """AUROC of the old detector from which on it knows a kind already."""
@@ -128,6 +129,42 @@ def label_check(labels: NDArray[np.int8], groups: NDArray[Any], before: Floats) 
         {"auroc": area, "high": high},
         f"the old detector ranks the new labels with AUROC {area:.3f}" + ("" if passed else exchanged),
     )
+
+
+def point_check(name: str, at: AtPoint) -> AcceptanceCheck:
+    """The operating point ``name`` must not call more than twice the stated share of new reals fake, nor of old ones.
+
+    It is refused where the measured share is above twice the stated one (of new reals: or twice what so few can promise),
+    and its one-sided 95% lower bound is still above the stated one. Fakes found are measured, and refuse nothing.
+    """
+    (fpr, low, high), (recall, least, most), (old, old_low, old_high) = (at.rate(which) for which in range(3))
+    passed = (fpr <= 2 * at.promised or low <= at.promised, old <= 2 * at.stated or old_low <= at.stated)
+    says = (
+        f"at its point {name}, chosen without the faces that are judged here, {recall:.0%} of {at.n[1]:,} new fakes are found "
+        f"({least:.0%} to {most:.0%}), and called fake {fpr:.1%} of {at.n[0]:,} new reals (at most {high:.1%}) and {old:.1%} "
+        f"of {at.n[2]:,} old ones (at most {old_high:.1%}); stated are {at.stated:.1%}"
+    )
+    if not all(passed):
+        says += (
+            f": the {' and the '.join(kind for kind, fine in zip(('new', 'old'), passed, strict=True) if not fine)} "
+        )
+        says += "reals exceed twice that, by more than chance"
+    elif high > 2 * at.stated:
+        says += f"; {_enough(lambda n: rate_interval(fpr * n, n, 0.9)[1] <= 2 * at.stated, 'reals')} show at most twice that"
+    if least <= fpr:
+        says += f"; {_enough(lambda n: rate_interval(recall * n, n, 0.9)[0] > fpr, 'fakes')} show that more of them are found"
+    numbers = {
+        "stated": at.stated, "promised": at.promised, "n_real": at.n[0], "n_fake": at.n[1], "n_old": at.n[2],
+        "fpr": fpr, "fpr_low": low, "fpr_high": high, "recall": recall, "recall_low": least, "recall_high": most,
+        "old_fpr": old, "old_fpr_low": old_low, "old_fpr_high": old_high,
+    }  # fmt: skip
+    return AcceptanceCheck(all(passed), numbers, says)
+
+
+def _enough(shown: Callable[[int], bool], what: str) -> str:
+    """About how many faces would show something, at the rates found here."""
+    least = next((n for n in (*range(1, 1000), *range(1000, 100_000, 500)) if shown(n)), None)
+    return f"about {least:,} {what} like these would" if least else f"no number of {what} like these would"
 
 
 def shortcut_checks(

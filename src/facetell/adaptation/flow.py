@@ -14,16 +14,26 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from facetell.adaptation.acceptance import AcceptanceCheck, Score, gain_check, label_check, old_check, shortcut_checks
+from facetell.adaptation.acceptance import (
+    AcceptanceCheck,
+    Score,
+    gain_check,
+    label_check,
+    old_check,
+    point_check,
+    shortcut_checks,
+)
 from facetell.adaptation.buffer import divided
 from facetell.adaptation.new_faces import LEAST, NewFaces, new_faces
-from facetell.adaptation.result import AdaptResult, Tried
+from facetell.adaptation.operating_points import cross_fitted
+from facetell.adaptation.result import AdaptResult, AtThreshold, Tried
 from facetell.adaptation.second_backbone import find_second_backbone
 from facetell.adaptation.selection import FEW, FOLDS, Trial, allowed, cross_validate, held_out_models, untouched
 from facetell.adaptation.strategies import STRATEGIES, get_strategy
 from facetell.adaptation.task import SPLIT, AdaptOptions, AdaptTask, Model, Strategy
-from facetell.adaptation.writing import write_adapted
+from facetell.adaptation.writing import calibrated, write_adapted
 from facetell.detector.bundle import DESCRIPTION, steadily
+from facetell.detector.calibration import DEFAULT
 from facetell.detector.detector import Detector
 from facetell.detector.replay_buffer import open_replay_buffer
 from facetell.detector.runtimes.torch import torch_runtime
@@ -64,7 +74,12 @@ def adapt_detector(path: Path, out: Path, asked: AdaptOptions) -> AdaptResult:
         choice = allowed(trials, asked.margin)
         best = max(choice, key=lambda trial: trial.auroc(task.new.labels))
         found = best.candidate.learn(task)
-        checks = _checks(task, found, trials, asked.margin) | _shortcuts(task, found, best, new.faces, asked.progress)
+        checks = _checks(task, found, trials, asked.margin)
+        measured = calibrated(loaded, task, found, new.faces, best.held_out[0])
+        if measured:
+            points = cross_fitted(measured.scale, measured.old, measured.new, asked.seed)
+            checks |= {f"at {name}": point_check(name, at) for name, at in points.items()}
+        checks |= _shortcuts(task, found, best, new.faces, asked.progress)
     trusted = {"labels"} if asked.trust_labels else set()
     result = AdaptResult(
         when=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -79,6 +94,7 @@ def adapt_detector(path: Path, out: Path, asked: AdaptOptions) -> AdaptResult:
         before=auroc(task.new.labels, task.predict(task.model, task.new)),
         checks=checks,
         refused=tuple(check.says for name, check in checks.items() if not check.passed and name not in trusted),
+        at_threshold=_at_threshold(checks),
         sentences=(*new.sentences, *_seen(loaded, new, task, best), *_sentences(path, task)),
     )
     if result.refused:
@@ -87,8 +103,8 @@ def adapt_detector(path: Path, out: Path, asked: AdaptOptions) -> AdaptResult:
             result.as_dict(),
             hint="look at the pictures and their labels, add more of them, or see what else may be learned: --strategy",
         )
-    held_out = best.held_out.mean(axis=0).astype(np.float32)
-    return replace(write_adapted(out, loaded, task, found, new.faces, held_out, result), path=out)
+    write_adapted(out, loaded, task, found, new.faces, measured, result)
+    return replace(result, path=out)
 
 
 def _loaded(path: Path) -> tuple[Detector, FaceSet | None]:
@@ -187,6 +203,13 @@ def _scorer(network: nn.Module, task: AdaptTask) -> Score:
         return logits
 
     return score
+
+
+def _at_threshold(checks: dict[str, AcceptanceCheck]) -> AtThreshold | None:
+    if f"at {DEFAULT}" not in checks:
+        return None
+    found = checks[f"at {DEFAULT}"].numbers
+    return AtThreshold(found["recall"], found["fpr"], int(found["n_real"]), int(found["n_fake"]))
 
 
 def _tried(trial: Trial, task: AdaptTask, margin: float) -> Tried:

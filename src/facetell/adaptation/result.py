@@ -28,7 +28,7 @@ class Tried:
 
 @dataclass(frozen=True)
 class AtThreshold:
-    """Held-out new faces at the new threshold: part of the fakes found, of the reals called fake, and how many they are."""
+    """Held-out new faces at thresholds that others chose: part of the fakes found, of the reals called fake, and how many."""
 
     recall: float
     fpr: float
@@ -41,9 +41,10 @@ class AdaptResult:
     """What was tried, measured and chosen.
 
     ``parent`` is the old detector's name and identity, ``new`` the new faces' fingerprint and counts. ``before`` is the old
-    detector's AUROC on them. ``checks`` are the acceptance checks by name: ``new``, ``old``, ``labels`` and one for each
-    kind of shortcut; ``refused`` holds what those said that refused the new detector. ``unfit`` says why a strategy was not
-    tried, ``sentences`` what else should be known. ``at_threshold`` is None where the new detector is uncalibrated.
+    detector's AUROC on them. ``checks`` are the acceptance checks by name: ``new``, ``old``, ``labels``, one for each operating
+    point (``at default``) and for each kind of shortcut; ``refused`` holds what those said that refused the new detector.
+    ``unfit`` says why a strategy was not tried, ``sentences`` what else should be known. ``at_threshold`` is None where the
+    new detector is uncalibrated.
     """
 
     when: str

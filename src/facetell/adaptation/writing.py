@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +10,64 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facetell.adaptation.buffer import with_new_faces
-from facetell.adaptation.result import AdaptResult, AtThreshold
+from facetell.adaptation.operating_points import OLD, Carried, held_scale
+from facetell.adaptation.result import AdaptResult
 from facetell.adaptation.task import SPLIT, AdaptTask, Model
 from facetell.detector.bundle import REPLAY, hash_of_tensors, write_bundle
-from facetell.detector.calibration import calibration_of
+from facetell.detector.calibration import DEFAULT, Calibration, Scale, calibration_of
 from facetell.detector.card import model_card
 from facetell.detector.detector import Detector
 from facetell.detector.known_faces import embedding_reference, groups_of
 from facetell.detector.lineage import Lineage, history_of
-from facetell.detector.measure import Sample, measure_calibration
+from facetell.detector.measure import RULE, Sample
 from facetell.detector.replay_buffer import learned_by_adapt, write_replay_buffer
 from facetell.detector.runtimes.torch import TorchRuntime
-from facetell.evaluation.metrics import confusion, summary
+from facetell.evaluation.metrics import summary
 from facetell.faceset.samples import samples_of
 from facetell.faceset.table import FaceSet
 from facetell.methods.building import arrays_of
 from facetell.settings import as_dict
 
-__all__ = ["write_adapted"]
+__all__ = ["Calibrated", "calibrated", "write_adapted"]
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """The scale of a new network, and what it was measured on: its logits of old faces, held-out ones of new faces."""
+
+    scale: Scale
+    old: Sample
+    new: Sample
+
+
+def calibrated(
+    loaded: Detector, task: AdaptTask, found: Model, new: FaceSet, held_out: NDArray[np.float64]
+) -> Calibrated | None:
+    """Choose curve, operating points and unsure band of a new network; None without a replay buffer.
+
+    Curve and rules are of old validation faces; ``held_out`` (N,) are logits of the new faces by models that have not seen
+    their group, and move the points so that they hold there too.
+    """
+    if task.replay is None:
+        return None
+    faces, parent = task.replay.faces, calibration_of(loaded.description)
+    every = samples_of(faces, "validation", found.settings.size)
+    old = Sample.of(faces, "validation", task.predict(found, every), ~learned_by_adapt(faces, "validation"))
+    old = replace(old, faceset=REPLAY)  # its folder's name tells people nothing
+    fresh = Sample.of(new, SPLIT, held_out.astype(np.float32))
+    rules = {name: point.rule for name, point in parent.face.points.items()} if parent else {DEFAULT: RULE}
+    scale = held_scale(old.scale(rules), old, fresh, parent.face if parent else None, _carried(loaded, found, parent))
+    return Calibrated(scale, old, fresh)
+
+
+def _carried(loaded: Detector, found: Model, parent: Calibration | None) -> Carried:
+    """What operating points need in domains of earlier adapts, where one more expert left the logits there as they were."""
+    if parent is None or not (found.method == loaded.description["method"] == "experts"):
+        return {}
+    return {
+        name: {domain: held for domain, held in point.domains.items() if domain != OLD}
+        for name, point in parent.face.points.items()
+    }
 
 
 def write_adapted(
@@ -36,13 +76,10 @@ def write_adapted(
     task: AdaptTask,
     found: Model,
     new: FaceSet,
-    held_out: NDArray[np.float32],
+    measured: Calibrated | None,
     result: AdaptResult,
-) -> AdaptResult:
-    """Write the old description with what has changed, and the replay buffer with the new faces.
-
-    ``held_out`` (N,) are logits of the new faces. Returns ``result`` with how the detector does on these at its threshold.
-    """
+) -> None:
+    """Write the old description with what has changed, and the replay buffer with the new faces."""
     parent = loaded.description
     description = {key: value for key, value in parent.items() if key not in ("format", "version", "files")}
     description |= {
@@ -55,29 +92,17 @@ def write_adapted(
     metrics: dict[str, Any] = {"seed": task.seed, "new": result.checks["new"].as_dict(), "validation": {}}
     embedding = None
     if task.replay:
-        faces = task.replay.faces
-        every = samples_of(faces, "validation", found.settings.size)
+        every = samples_of(task.replay.faces, "validation", found.settings.size)
         runtime = TorchRuntime(found.network, every.images.size, task.fabric.device)
         embedding = embedding_reference(runtime, every, task.seed)
-        logits = task.predict(found, every)
-        validation = Sample.of(faces, "validation", logits, ~learned_by_adapt(faces, "validation"))
-        validation = replace(validation, faceset=REPLAY)  # its folder's name tells people nothing
-        old = calibration_of(parent)
-        calibration = measure_calibration(
-            hash_of_tensors(arrays_of(found.network)),
-            validation,
-            rules={name: point.rule for name, point in old.face.points.items()} if old else None,
-            embedding=hash_of_tensors(embedding) if embedding else None,
-        )
+    if measured:
+        scale, known = measured.scale, hash_of_tensors(embedding) if embedding else None
+        calibration = Calibration(hash_of_tensors(arrays_of(found.network)), known, scale, None)
         description["calibration"] = calibration.as_dict()
         metrics["known"] = groups_of(embedding)
         face = calibration.deciders()[0]
-        metrics["validation"] = summary(validation.labels, face.scores(validation.logits), face.threshold)
+        metrics["validation"] = summary(measured.old.labels, face.scores(measured.old.logits), face.threshold)
     fresh = Detector(TorchRuntime(found.network.cpu(), found.settings.size), description)
-    if fresh.calibration:
-        labels = new.labels(SPLIT)
-        rates, fakes = confusion(labels, fresh.scores(held_out), fresh.decider.threshold), int(labels.sum())
-        result = replace(result, at_threshold=AtThreshold(rates.recall, rates.fpr, len(labels) - fakes, fakes))
     lineage = {**parent.get("lineage", {}), "history": [*history_of(parent), result.as_dict()]}
     description["lineage"] = lineage | ({"start": found.settings.pretrained} if found.method == "experts" else {})
 
@@ -93,7 +118,6 @@ def write_adapted(
     if found.method == "experts" and task.second:
         learned = learned.joined(task.second.lineage)
     write_bundle(out, description, weights, selftest, metrics, card, {}, embedding, fill, lineage=learned)
-    return result
 
 
 def _learned(lineage: Lineage, task: AdaptTask, new: FaceSet) -> Lineage:

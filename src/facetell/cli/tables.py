@@ -166,8 +166,8 @@ def print_adaptation(record: dict[str, Any], out: Path | None) -> None:
     if out is not None:
         rates = record.get("at_threshold")
         click.echo(
-            f"at its threshold it finds {rates['recall']:.0%} of the new fakes that were held out and calls "
-            f"{rates['fpr']:.0%} of the new reals fake"
+            f"at its threshold it finds {rates['recall']:.0%} of new fakes and calls {rates['fpr']:.0%} of new reals fake, "
+            "measured on faces that chose neither network nor threshold"
             if rates
             else f"it is uncalibrated: it gives logits and no decision; next: facetell calibrate {out} FACESET"
         )
@@ -193,8 +193,8 @@ def print_history(history: dict[str, Any]) -> None:
             fall = "" if each["fall"] is None else f", old falls by {each['fall']:.4f}"
             click.echo(f"     tried {each['candidate']}: new AUROC {each['auroc']:.3f}{fall}")
         click.echo(f"   chose {event['chosen']}: {event['why']}")
-        for check in (new, event["checks"].get("old")):
-            if check:
+        for name, check in event["checks"].items():
+            if name in ("new", "old") or name.startswith("at "):
                 click.echo(f"   checked: {check['says']}")
         for sentence in event["sentences"]:
             click.echo(f"   note: {sentence}")

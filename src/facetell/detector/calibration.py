@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -20,6 +20,7 @@ from facetell.evaluation.score_curves import Curve, prior_shift
 __all__ = [
     "DEFAULT",
     "Calibration",
+    "Held",
     "MeasuredOn",
     "OperatingPoint",
     "Reference",
@@ -59,17 +60,37 @@ class MeasuredOn:
 
 
 @dataclass(frozen=True)
+class Held:
+    """What an operating point does in one domain: the kinds of reals and fakes that came together.
+
+    ``stated``: the share of reals that it may call fake, which holds in this domain by itself from ``logit`` on. ``fpr`` and
+    ``recall`` are measured at the written threshold; ``fpr_high`` is the one-sided 95% upper bound (Clopper-Pearson over
+    groups).
+    """
+
+    stated: float
+    logit: float
+    fpr: float
+    fpr_high: float
+    recall: float
+    n_real: int
+    n_fake: int
+
+
+@dataclass(frozen=True)
 class OperatingPoint:
     """A threshold, the rule that chose it, and the rates measured on the faces that chose it.
 
     ``value``: scores from here on are called fake; above 1 none is. ``rates``: see
-    :func:`~facetell.evaluation.rates.operating_rates`.
+    :func:`~facetell.evaluation.rates.operating_rates`. ``domains``: where ``adapt`` chose it, what it does in each of them:
+    ``old``, and those of new faces by the first 16 hex digits of their fingerprint.
     """
 
     value: float
     rule: str
     on: MeasuredOn
     rates: dict[str, dict[str, float | None]]
+    domains: dict[str, Held] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _demand(0 <= self.value <= np.nextafter(1, 2), "a threshold is no score")
@@ -239,7 +260,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, Sketch):
         return value.as_dict()
     if is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
     if isinstance(value, dict):
         return {name: plain(each) for name, each in value.items()}
     return [plain(each) for each in value] if isinstance(value, tuple) else value
@@ -256,9 +277,11 @@ def _strict(kind: Any, value: Any, name: str) -> Any:
         except (KeyError, TypeError) as error:
             raise ValueError(f"{name}: {error!r}") from None
     if is_dataclass(kind):
-        hints = {field.name: get_type_hints(kind)[field.name] for field in fields(kind)}
-        _demand(isinstance(value, Mapping) and value.keys() == hints.keys(), f"{name} has not the entries {[*hints]}")
-        return kind(**{key: _strict(hint, value[key], f"{name}.{key}") for key, hint in hints.items()})  # type: ignore[operator]
+        hints = {each.name: get_type_hints(kind)[each.name] for each in fields(kind)}
+        needed = {each.name for each in fields(kind) if each.default_factory is MISSING}  # the others came later
+        fits = isinstance(value, Mapping) and needed <= value.keys() <= hints.keys()
+        _demand(fits, f"{name} has not the entries {[*hints]}")
+        return kind(**{key: _strict(hints[key], value[key], f"{name}.{key}") for key in value})  # type: ignore[operator]
     if get_origin(kind) is dict:
         _demand(isinstance(value, Mapping), f"{name} is not a table")
         return {key: _strict(arguments[1], each, f"{name}.{key}") for key, each in value.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from facetell.detector.calibration import DEFAULT, calibration_of
+from facetell.detector.calibration import DEFAULT, OperatingPoint, calibration_of
 from facetell.detector.known_faces import UNLIKE
 from facetell.detector.lineage import history_of
 from facetell.detector.shortcut_warnings import shortcut_warnings
@@ -68,7 +68,18 @@ def _calibrated(description: dict[str, Any]) -> str:
         f"({face.on.n:,} images), never on test\n"
         f"- **Temperature when made**: {face.curve.temperature:.4f}\n"
         f"- **Threshold when made**: {point.value:.4f} (rule: {point.rule}); a score from there on is called fake\n"
-    )
+    ) + "".join(f"- **Point {name}**: {_held(each)}\n" for name, each in face.points.items() if each.domains)
+
+
+def _held(point: OperatingPoint) -> str:
+    """What an operating point does in each domain, and what is stated."""
+    found = [
+        f"{'old' if domain == 'old' else f'new (`{domain}`)'} reals called fake {held.fpr:.1%} of {held.n_real:,} "
+        f"(at most {held.fpr_high:.1%}), fakes found {held.recall:.0%} of {held.n_fake:,}"
+        for domain, held in point.domains.items()
+    ]
+    stated = next(iter(point.domains.values())).stated
+    return f"rule {point.rule}, {stated:.1%} of the reals in each domain may be called fake; {'; '.join(found)}"
 
 
 def _knows(groups: int | None) -> str:

@@ -20,7 +20,7 @@ from facetell.errors import DataError, SettingsError
 from facetell.evaluation.bootstrap import group_members
 from facetell.evaluation.metrics import checked
 
-__all__ = ["Band", "fit_band", "upper_bound"]
+__all__ = ["Band", "fit_band", "most_of", "upper_bound"]
 
 _ROUNDING = 1e-9
 
@@ -73,6 +73,20 @@ def upper_bound(values: ArrayLike, groups: ArrayLike, coverage: float) -> float:
     order = np.argsort(v, kind="stable")
     reached = np.cumsum(weights[order]) >= coverage - _ROUNDING
     return float(v[order[int(np.argmax(reached))]])
+
+
+def most_of(values: ArrayLike, groups: ArrayLike, rate: float) -> float:
+    """Return the least of ``values`` (N,) that a value of a new group exceeds with probability at most ``rate``.
+
+    The greatest where there are too few ``groups`` (N,) for that: then one more than it is exceeded in one of
+    (groups + 1) cases, and no order statistic promises less. Minus infinity for a rate of 1.
+    """
+    if rate >= 1:
+        return -math.inf
+    n_groups, _ = group_members(groups, len(np.asarray(values)))
+    if rate * (n_groups + 1) < 1 - _ROUNDING:
+        return float(np.max(values))
+    return upper_bound(values, groups, 1 - rate)
 
 
 def fit_band(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, coverage: float) -> Band:

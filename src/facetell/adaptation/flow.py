@@ -24,18 +24,20 @@ from facetell.adaptation.acceptance import (
     shortcut_checks,
 )
 from facetell.adaptation.buffer import divided
+from facetell.adaptation.kept_vectors import divided_vectors
 from facetell.adaptation.new_faces import LEAST, NewFaces, new_faces
 from facetell.adaptation.operating_points import cross_fitted
 from facetell.adaptation.result import AdaptResult, AtThreshold, Tried
 from facetell.adaptation.second_backbone import find_second_backbone
 from facetell.adaptation.selection import FEW, FOLDS, Trial, allowed, cross_validate, held_out_models, untouched
 from facetell.adaptation.strategies import STRATEGIES, get_strategy
-from facetell.adaptation.task import SPLIT, AdaptOptions, AdaptTask, Model, Strategy
+from facetell.adaptation.task import SPLIT, AdaptOptions, AdaptTask, Model, ReplayBuffer, Strategy
 from facetell.adaptation.writing import calibrated, write_adapted
 from facetell.detector.bundle import DESCRIPTION, steadily
 from facetell.detector.calibration import DEFAULT
 from facetell.detector.detector import Detector
 from facetell.detector.replay_buffer import open_replay_buffer
+from facetell.detector.replay_vectors import ReplayVectors
 from facetell.detector.runtimes.torch import torch_runtime
 from facetell.errors import AcceptanceError, DataError, UsageError
 from facetell.evaluation.choice_gain import gain_of_choice
@@ -45,11 +47,15 @@ from facetell.faceset.table import FaceSet
 from facetell.files import sha256_of
 from facetell.labels import FAKE, LABELS, REAL
 from facetell.methods import get_method
+from facetell.networks.mixture import MixtureOfExperts
 from facetell.progress import Progress, Step
 from facetell.settings import resolve
 from facetell.training.fabric import make_fabric
 
 __all__ = ["adapt_detector", "model_of", "task_of"]
+
+SCORED = 32
+"""Faces that the check for shortcuts judges at a time."""
 
 
 def adapt_detector(path: Path, out: Path, asked: AdaptOptions) -> AdaptResult:
@@ -107,7 +113,7 @@ def adapt_detector(path: Path, out: Path, asked: AdaptOptions) -> AdaptResult:
     return replace(result, path=out)
 
 
-def _loaded(path: Path) -> tuple[Detector, FaceSet | None]:
+def _loaded(path: Path) -> tuple[Detector, FaceSet | ReplayVectors | None]:
     """A detector and its replay buffer."""
     loaded = Detector.load(path, "cpu")
     return loaded, open_replay_buffer(path, loaded.description)
@@ -119,20 +125,27 @@ def model_of(loaded: Detector) -> Model:
     return Model(method.name, resolve(method.settings, loaded.description["settings"]), torch_runtime(loaded).network)
 
 
-def task_of(model: Model, new: NewFaces, buffer: FaceSet | None, asked: AdaptOptions, folder: Path) -> AdaptTask:
+def task_of(
+    model: Model, new: NewFaces, buffer: FaceSet | ReplayVectors | None, asked: AdaptOptions, folder: Path
+) -> AdaptTask:
     """What the strategies are given; feature maps are kept in ``folder``."""
     fabric = make_fabric(device=asked.device)
     model.network.to(fabric.device)
     samples = samples_of(new.faces, SPLIT, model.settings.size)
-    replay = divided(buffer, model, new, asked.seed, fabric) if buffer else None
+    second = None
+    if asked.strategy in ("auto", "expert"):
+        second = find_second_backbone(model, asked.backbone, asked.pretrained, asked.size)
+    replay: ReplayBuffer | None = None
+    if isinstance(buffer, ReplayVectors):
+        replay = divided_vectors(buffer, second, model.settings.size, new.faces, asked.seed, fabric)
+    elif buffer:
+        replay = divided(buffer, model, new, asked.seed, fabric)
     task = AdaptTask.of(model, samples, replay, asked.seed, fabric, folder)
-    if asked.strategy not in ("auto", "expert"):
-        return task
-    second = find_second_backbone(model, asked.backbone, asked.pretrained, asked.size)
     if second and replay:
         second.show(samples, new.faces, SPLIT)
-        second.show(replay.learn, replay.faces, "train")
-        second.show(replay.check, replay.faces, "validation")
+        if isinstance(buffer, FaceSet):
+            second.show(replay.learn, buffer, "train")
+            second.show(replay.check, buffer, "validation")
     return replace(task, second=second)
 
 
@@ -164,15 +177,14 @@ def _usable(strategies: list[Strategy], task: AdaptTask, asked: str) -> tuple[li
 
 def _checks(task: AdaptTask, found: Model, trials: list[Trial], margin: float) -> dict[str, AcceptanceCheck]:
     """The acceptance checks of what the model says of new and old faces, by name."""
-    labels, groups, size = task.new.labels, task.new.groups, found.settings.size
+    labels, groups = task.new.labels, task.new.groups
     before = task.predict(task.model, task.new).astype(np.float64)
     held_out = np.stack([trial.held_out for trial in allowed(trials, margin)], axis=1)
     gain = gain_of_choice(labels, groups, before, held_out, task.seed, untouched=untouched(task, trials))
     checks = {"new": gain_check(labels, gain)}
     if task.replay:
         old = task.replay.check
-        mine = task.second.samples(old) if task.second and size != task.model.settings.size else old
-        was, now = (task.predict(*pair).astype(np.float64) for pair in ((task.model, old), (found, mine)))
+        was, now = (task.predict(model, old).astype(np.float64) for model in (task.model, found))
         checks["old"] = old_check(old.labels, old.groups, was, now, margin, task.replay.check_seen)
     checks["labels"] = label_check(labels, groups, before)
     return checks
@@ -194,12 +206,17 @@ def _shortcuts(
 
 def _scorer(network: nn.Module, task: AdaptTask) -> Score:
     network = network.to(task.fabric.device).eval()
+    quick = task.second.reader if task.second and isinstance(network, MixtureOfExperts) else None
 
     @torch.no_grad()
     def score(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(task.fabric.device).float().div_(255)
         with task.fabric.autocast():
-            logits: NDArray[np.float32] = network(images).float().cpu().numpy()
+            if quick and isinstance(network, MixtureOfExperts):
+                parts = [network.mix(network.old(part), quick(part)) for part in torch.split(images, SCORED)]
+            else:
+                parts = [network(part).float() for part in torch.split(images, SCORED)]
+        logits: NDArray[np.float32] = torch.cat(parts).cpu().numpy()
         return logits
 
     return score

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from facetell.adaptation.task import SPLIT, AdaptOptions
 from facetell.blending.face_set import blend
+from facetell.detector.replay_vectors import ReplayVectors
 from facetell.errors import DataError, LeakError, UsageError
 from facetell.faceset.cache import facesets_dir
 from facetell.faceset.join import Part, join
@@ -43,7 +44,7 @@ class NewFaces:
     sentences: tuple[str, ...]
 
 
-def new_faces(asked: AdaptOptions, replay: FaceSet | None) -> NewFaces:
+def new_faces(asked: AdaptOptions, replay: FaceSet | ReplayVectors | None) -> NewFaces:
     """Gather the new faces that were asked for; reals that are missing come from ``replay``, fakes are made from reals.
 
     Raises UsageError where there are no reals, DataError where a place holds no face of its label, and LeakError for a
@@ -54,12 +55,17 @@ def new_faces(asked: AdaptOptions, replay: FaceSet | None) -> NewFaces:
             "there are no reals to tell fakes from, and the detector keeps no replay buffer to borrow some from",
             hint="give a folder of real faces from where the fakes were found: --real FOLDER",
         )
+    if asked.real is None and isinstance(replay, ReplayVectors):
+        raise UsageError(
+            "there are no reals to tell fakes from: the detector keeps vectors of old faces, and no picture to lend",
+            hint="give a folder of real faces from where the fakes were found: --real FOLDER",
+        )
     parts, lent, sentences = dict[int, Part](), frozenset[str](), list[str]()
     if asked.fake is not None:
         parts[FAKE] = of_label(asked.fake, FAKE, asked.progress, sentences)
     if asked.real is not None:
         parts[REAL] = of_label(asked.real, REAL, asked.progress, sentences)
-    elif replay is not None:
+    elif isinstance(replay, FaceSet):
         rows = np.flatnonzero(replay.labels("train") == REAL) + replay.rows("train").start
         most = min(max(len(parts[FAKE].rows) if parts else REALS, LEAST), len(rows) // 2)  # the rest is learned from
         drawn = np.sort(np.random.default_rng(asked.seed).permutation(rows)[:most])
@@ -146,12 +152,17 @@ def _drawn(rows: NDArray[np.int64], label: int, shots: int | None, seed: int) ->
     return np.sort(drawn)
 
 
-def _refuse_contradiction(new: FaceSet, replay: FaceSet) -> None:
-    old = replay.columns(["sha256", "label"])
-    labels = dict(zip(old["sha256"].to_pylist(), old["label"].to_pylist(), strict=True))
-    for row in new.columns(["sha256", "label", "path"]).to_pylist():
+def _refuse_contradiction(new: FaceSet, replay: FaceSet | ReplayVectors) -> None:
+    table = new.columns(["sha256", "label", "path"])
+    if isinstance(replay, ReplayVectors):
+        known = replay.labels_of(new).tolist()
+    else:
+        old = replay.columns(["sha256", "label"])
+        labels = dict(zip(old["sha256"].to_pylist(), old["label"].to_pylist(), strict=True))
+        known = [labels.get(each, -1) for each in table["sha256"].to_pylist()]
+    for row, other in zip(table.to_pylist(), known, strict=True):
         label = row["label"]
-        if labels.get(row["sha256"], label) != label:
+        if other == 1 - label:
             raise LeakError(
                 f"{row['path']} is given as {LABELS[label]}, and is {LABELS[1 - label]} in the detector's replay buffer",
                 hint="look at the picture; if the replay buffer is wrong, fill it anew: facetell remember",

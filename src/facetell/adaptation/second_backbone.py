@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from facetell.adaptation.model import Model
 from facetell.detector.bundle import is_bundle, read_lineage
@@ -19,9 +21,11 @@ from facetell.faceset.samples import Samples
 from facetell.faceset.table import FaceSet
 from facetell.methods.method import Start
 from facetell.methods.pretrained import read_start, start_backbone
+from facetell.networks.acceleration import fast_inference
 from facetell.networks.depth import DepthStatistics
-from facetell.networks.mixture import MixtureOfExperts
+from facetell.networks.mixture import AtSize, MixtureOfExperts
 from facetell.progress import Progress, Step, silent
+from facetell.training.loop import predict
 from facetell.training.vectors import extract
 
 if TYPE_CHECKING:
@@ -45,6 +49,47 @@ class SecondBackbone:
     lineage: Lineage = field(default_factory=Lineage)
     _views: dict[Path, DecodedImages] = field(default_factory=dict)
     _read: dict[Path, NDArray[np.float32]] = field(default_factory=dict)
+    _logits: dict[Path, NDArray[np.float32]] = field(default_factory=dict)
+    _old: AtSize | None = None
+
+    def old(self, model: Model) -> AtSize:
+        """The frozen network that experts on this backbone correct: the mixture's own, or a copy of the model's, made once."""
+        if self.owns(model):
+            own: Any = model.network
+            frozen: AtSize = own.old
+            return frozen
+        if self._old is None:
+            self._old = AtSize(model.copy(learns=False), model.settings.size).eval()
+        return self._old
+
+    def owns(self, model: Model) -> bool:
+        """Whether the model is a mixture whose experts read this very backbone."""
+        return isinstance(model.network, MixtureOfExperts) and model.network.statistics is self.statistics
+
+    def keep(self, images: DecodedImages, vectors: NDArray[np.float32], logits: NDArray[np.float32]) -> None:
+        """Give what is known of faces without pictures: statistics (N, D), and logits (N,) of the old network."""
+        self._read[images.path], self._logits[images.path] = vectors, logits
+
+    def old_logits(self, old: AtSize, samples: Samples, fabric: Fabric) -> NDArray[np.float32]:
+        """Logits (N,) of the old network, computed once for all faces of a split. ``old`` is that of `old`."""
+        path = samples.images.path
+        if path not in self._logits:
+            self._logits[path] = predict(old, self._whole(path), fabric)
+        return self._logits[path][samples.rows]
+
+    @torch.no_grad()
+    def judge(self, network: MixtureOfExperts, samples: Samples, fabric: Fabric) -> NDArray[np.float32]:
+        """Logits (N,) as a mixture on this backbone gives them, from what was read once."""
+        seen = self.old_logits(network.old, samples, fabric), self.vectors(samples, fabric)
+        logits: NDArray[np.float32] = (
+            network.mix(*(torch.from_numpy(each).to(fabric.device) for each in seen)).cpu().numpy()
+        )
+        return logits
+
+    @cached_property
+    def reader(self) -> nn.Module:
+        """The statistics as a quicker network that gives the same."""
+        return fast_inference(self.statistics, self.size)
 
     def show(self, samples: Samples, faces: FaceSet, split: str) -> None:
         """Decode a split of ``faces`` at this size; ``samples`` are of it, at the detector's own size."""
@@ -75,10 +120,12 @@ class SecondBackbone:
             before += len(images)
 
     def _read_all(self, path: Path, fabric: Fabric, progress: Progress) -> None:
+        self._read[path] = extract(self.statistics, self._whole(path), fabric, progress)
+
+    def _whole(self, path: Path) -> Samples:
         images = self._views[path]
         every = np.arange(len(images))
-        whole = Samples(images, every, np.zeros(len(every), np.int8), every)
-        self._read[path] = extract(self.statistics, whole, fabric, progress)
+        return Samples(images, every, np.zeros(len(every), np.int8), every)
 
 
 def find_second_backbone(

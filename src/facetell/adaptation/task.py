@@ -13,8 +13,10 @@ from torch import nn
 
 from facetell.adaptation.model import Model
 from facetell.adaptation.second_backbone import SecondBackbone
+from facetell.detector.replay_vectors import ReplayVectors
 from facetell.faceset.samples import Samples
 from facetell.faceset.table import FaceSet
+from facetell.networks.mixture import MixtureOfExperts
 from facetell.progress import Progress, silent
 from facetell.training.feature_maps import FeatureMaps, Views
 from facetell.training.loop import predict
@@ -59,12 +61,17 @@ class ReplayBuffer:
     learned from these two now, but from ``check_seen`` of ``check`` by an earlier ``adapt``. All come from ``faces``.
     """
 
-    faces: FaceSet
+    faces: FaceSet | ReplayVectors
     learn: Samples
     logits: NDArray[np.float32]
     choose: Samples
     check: Samples
     check_seen: int = 0
+
+    @property
+    def pictures(self) -> bool:
+        """Whether old faces can be looked at, and not only judged by what experts read of them."""
+        return isinstance(self.faces, FaceSet)
 
 
 @dataclass(frozen=True)
@@ -88,11 +95,13 @@ class AdaptTask:
         cls, model: Model, new: Samples, replay: ReplayBuffer | None, seed: int, fabric: Fabric, folder: Path
     ) -> AdaptTask:
         """A task without a second backbone; feature maps are kept in ``folder``."""
-        parts = [new, *([replay.learn] if replay else [])]
-        maps = [
-            FeatureMaps(model.backbone, part.images, part.rows, Views(AUGMENTATION, seed, VIEWS), fabric, folder)
-            for part in parts
-        ]
+        maps = list[FeatureMaps]()
+        if model.method != "experts":  # whose network nothing changes
+            parts = [new, *([replay.learn] if replay else [])]
+            maps = [
+                FeatureMaps(model.backbone, part.images, part.rows, Views(AUGMENTATION, seed, VIEWS), fabric, folder)
+                for part in parts
+            ]
         return cls(model, new, replay, None, tuple(maps), seed, fabric)
 
     def subset(self, positions: NDArray[np.int64]) -> AdaptTask:
@@ -100,7 +109,9 @@ class AdaptTask:
         return replace(self, new=self.new.subset(positions))
 
     def predict(self, model: Model, samples: Samples) -> NDArray[np.float32]:
-        """Logits (N,) of faces at the size that the model takes."""
+        """Logits (N,) of faces at the size that the model takes; a mixture's from what its experts read once."""
+        if self.second and isinstance(model.network, MixtureOfExperts) and self.second.owns(model):
+            return self.second.judge(model.network, samples, self.fabric)
         return predict(model.network, samples, self.fabric)
 
 

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 
 from facetell.adaptation.buffer import with_new_faces
+from facetell.adaptation.kept_vectors import validation_vectors, with_new_vectors
 from facetell.adaptation.operating_points import OLD, Carried, held_scale
 from facetell.adaptation.result import AdaptResult
 from facetell.adaptation.task import SPLIT, AdaptTask, Model
-from facetell.detector.bundle import REPLAY, hash_of_tensors, write_bundle
+from facetell.detector.bundle import EMBEDDING, REPLAY, hash_of_tensors, write_bundle
 from facetell.detector.calibration import DEFAULT, Calibration, Scale, calibration_of
 from facetell.detector.card import model_card
 from facetell.detector.detector import Detector
@@ -21,6 +23,7 @@ from facetell.detector.known_faces import embedding_reference, groups_of
 from facetell.detector.lineage import Lineage, history_of
 from facetell.detector.measure import RULE, Sample
 from facetell.detector.replay_buffer import learned_by_adapt, write_replay_buffer
+from facetell.detector.replay_vectors import ReplayVectors
 from facetell.detector.runtimes.torch import TorchRuntime
 from facetell.evaluation.metrics import summary
 from facetell.faceset.samples import samples_of
@@ -50,10 +53,15 @@ def calibrated(
     """
     if task.replay is None:
         return None
-    faces, parent = task.replay.faces, calibration_of(loaded.description)
-    every = samples_of(faces, "validation", found.settings.size)
-    old = Sample.of(faces, "validation", task.predict(found, every), ~learned_by_adapt(faces, "validation"))
-    old = replace(old, faceset=REPLAY)  # its folder's name tells people nothing
+    faces, parent, size = task.replay.faces, calibration_of(loaded.description), task.model.settings.size
+    if isinstance(faces, ReplayVectors):
+        mine = validation_vectors(faces, size)
+        groups, print_ = mine.groups.astype(str), loaded.description["replay"]["fingerprint"]
+        old = Sample(mine.labels, task.predict(found, mine), groups, REPLAY, print_, "validation")
+    else:
+        logits = task.predict(found, samples_of(faces, "validation", size))
+        old = Sample.of(faces, "validation", logits, ~learned_by_adapt(faces, "validation"))
+        old = replace(old, faceset=REPLAY)  # its folder's name tells people nothing
     fresh = Sample.of(new, SPLIT, held_out.astype(np.float32))
     rules = {name: point.rule for name, point in parent.face.points.items()} if parent else {DEFAULT: RULE}
     scale = held_scale(old.scale(rules), old, fresh, parent.face if parent else None, _carried(loaded, found, parent))
@@ -91,10 +99,12 @@ def write_adapted(
     }
     metrics: dict[str, Any] = {"seed": task.seed, "new": result.checks["new"].as_dict(), "validation": {}}
     embedding = None
-    if task.replay:
+    if task.replay and isinstance(task.replay.faces, FaceSet):
         every = samples_of(task.replay.faces, "validation", found.settings.size)
         runtime = TorchRuntime(found.network, every.images.size, task.fabric.device)
         embedding = embedding_reference(runtime, every, task.seed)
+    elif task.replay and loaded.path and EMBEDDING in parent["files"]:  # of the same backbone, so it stays as it is
+        embedding = load_file(loaded.path / EMBEDDING)
     if measured:
         scale, known = measured.scale, hash_of_tensors(embedding) if embedding else None
         calibration = Calibration(hash_of_tensors(arrays_of(found.network)), known, scale, None)
@@ -110,6 +120,8 @@ def write_adapted(
         if task.replay is None:
             return {}
         old = task.replay.faces
+        if isinstance(old, ReplayVectors):
+            return {"replay": with_new_vectors(old, new, task).write(folder)}
         parts, info = with_new_faces(old, new, task.seed), {"seed": task.seed, "crop": old.info.get("crop")}
         return {"replay": write_replay_buffer(folder, parts, info)}
 
@@ -126,5 +138,9 @@ def _learned(lineage: Lineage, task: AdaptTask, new: FaceSet) -> Lineage:
     if task.replay is None:
         return lineage
     faces = task.replay.faces
+    if isinstance(faces, ReplayVectors):
+        train, held = faces.rows("train"), faces.rows("validation")
+        chosen = faces.pictures[held[faces.adapted[held] == 0]]
+        return lineage.with_hashes(faces.pictures[train], faces.groups[train], chosen)
     calibrated_on = np.asarray(faces.rows("validation"))[~learned_by_adapt(faces, "validation")]
     return lineage.with_learned(faces, np.asarray(faces.rows("train"))).with_chosen(faces, calibrated_on)

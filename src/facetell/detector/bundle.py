@@ -66,7 +66,7 @@ SELFTEST = "selftest.safetensors"
 EMBEDDING = "embedding.safetensors"
 METRICS = "metrics.json"
 REPLAY = "replay"
-"""The folder of the replay buffer, where there is one, or what its name begins with."""
+"""The folder, or file of vectors, of the replay buffer, where there is one, or what its name begins with."""
 CARD = "README.md"
 REQUIRED = {
     "runtime": str,
@@ -207,10 +207,12 @@ def _clear_unnamed(path: Path, description: dict[str, Any]) -> None:
     replay = description.get("replay")
     named = {*description["files"], replay.get("folder", REPLAY) if isinstance(replay, dict) else None}
     for left in path.iterdir():
-        if left.name not in named and _is_lineage(left.name):
-            left.unlink(missing_ok=True)
-        elif left.name not in named and _is_replay(left.name):
+        if left.name in named or not (_is_lineage(left.name) or _is_replay(left.name)):
+            continue
+        if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def update_calibration(
@@ -280,7 +282,7 @@ def _is_lineage(name: str) -> bool:
 
 
 def _is_replay(name: str) -> bool:
-    return re.fullmatch(r"replay(-[0-9a-f]{16})?", name) is not None
+    return re.fullmatch(r"replay(-[0-9a-f]{16}(\.safetensors)?)?", name) is not None
 
 
 def read_description(path: Path) -> dict[str, Any]:

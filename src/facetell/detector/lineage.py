@@ -24,7 +24,7 @@ from safetensors.numpy import load_file
 from facetell.errors import BundleError, UsageError
 from facetell.faceset.table import FaceSet
 
-__all__ = ["LINEAGE", "Lineage", "Seen", "history_of"]
+__all__ = ["LINEAGE", "SALT", "Lineage", "Seen", "hashed", "history_of"]
 
 LINEAGE = "lineage.safetensors"
 SALT = 16
@@ -93,8 +93,14 @@ class Lineage:
     def _with(self, faces: FaceSet, rows: NDArray[np.int64], kinds: Iterable[str]) -> Lineage:
         own = self.parts[0]
         table = faces.columns(["sha256", "source", "group"]).take(rows)
-        more: Any = {kind: np.union1d(getattr(own, kind), _hashed(own.salt, kind, table)) for kind in kinds}
+        more: Any = {kind: np.union1d(getattr(own, kind), hashed(own.salt, kind, table)) for kind in kinds}
         return Lineage((replace(own, **more), *self.parts[1:]))
+
+    def with_hashes(self, learned: Hashes, groups: Hashes, chosen: Hashes) -> Lineage:
+        """The same, having also learned from pictures and groups, and been chosen on pictures, whose hashes are its own."""
+        own = self.parts[0]
+        more = own.merged(_Part(own.salt, *(np.unique(each) for each in (learned, groups, chosen))))
+        return Lineage((more, *self.parts[1:]))
 
     def seen(self, faces: FaceSet, split: str) -> Seen:
         """Which faces of a split it has learned from or was chosen on."""
@@ -102,7 +108,7 @@ class Lineage:
         marks = {kind: np.zeros(len(table), bool) for kind in _KINDS}
         for part in self.parts:
             for kind, mark in marks.items():
-                mark |= np.isin(_hashed(part.salt, kind, table), getattr(part, kind))
+                mark |= np.isin(hashed(part.salt, kind, table), getattr(part, kind))
         codes = table["group"].dictionary_encode().combine_chunks().indices.to_numpy()
         learned, chosen = (
             np.bincount(codes, marks[kind], int(codes.max(initial=-1)) + 1)[codes] > 0 for kind in ("learned", "chosen")
@@ -163,8 +169,8 @@ class Lineage:
         return cls(tuple(parts))
 
 
-def _hashed(salt: bytes, kind: str, table: Any) -> Hashes:
-    """Hashes (N,) of the rows' groups, or of their pictures."""
+def hashed(salt: bytes, kind: str, table: Any) -> Hashes:
+    """Hashes (N,) of the groups of a table's rows (``kind``: ``groups``), or of their pictures."""
     if kind == "groups":
         pairs = zip(table["source"].to_pylist(), table["group"].to_pylist(), strict=True)
         items = [f"{source}\0{group}" for source, group in pairs]

@@ -1,4 +1,4 @@
-"""The replay buffer of a detector: a small face set in its folder, which its description knows by fingerprint."""
+"""The replay buffer of a detector: a small face set in its folder, or vectors, which its description knows by fingerprint."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from facetell.detector.bundle import REPLAY
+from facetell.detector.replay_vectors import ReplayVectors, read_replay_vectors
 from facetell.errors import BundleError, DataError
 from facetell.faceset.join import Part, join
 from facetell.faceset.table import FaceSet
@@ -22,8 +23,8 @@ ADAPTED = "adapted/"
 """Begins the names of groups that came by ``adapt``, which learned from all their faces, those of *validation* too."""
 
 
-def open_replay_buffer(path: Path, description: dict[str, Any]) -> FaceSet | None:
-    """The replay buffer of the detector at ``path``, or None where it keeps none.
+def open_replay_buffer(path: Path, description: dict[str, Any]) -> FaceSet | ReplayVectors | None:
+    """The replay buffer of the detector at ``path``, pictures or vectors, or None where it keeps none.
 
     Raises ``BundleError`` for one that is missing or is not the one the detector was given.
     """
@@ -31,6 +32,8 @@ def open_replay_buffer(path: Path, description: dict[str, Any]) -> FaceSet | Non
     if listed is None:
         return None
     again = f"give it again: facetell remember {path} FACESET; or remove it: facetell remember {path} --forget"
+    if isinstance(listed, dict) and "vectors" in listed:
+        return read_replay_vectors(path, listed, again)
     folder = str(listed.get("folder", REPLAY)) if isinstance(listed, dict) else REPLAY
     try:
         faces = FaceSet.open(path / Path(folder).name)

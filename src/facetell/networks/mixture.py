@@ -87,10 +87,19 @@ class MixtureOfExperts(nn.Module):
         """The second backbone."""
         return self.statistics.backbone
 
+    @classmethod
+    def beside(cls, old: AtSize, statistics: DepthStatistics) -> MixtureOfExperts:
+        """An old network and one expert that has learned nothing yet; the two frozen parts are shared, not copied."""
+        made = cls.__new__(cls)
+        nn.Module.__init__(made)
+        made.old, made.statistics = old, statistics
+        made.experts = nn.ModuleList([Expert(statistics.length)])
+        return made
+
     def with_expert(self) -> MixtureOfExperts:
-        """A copy with one expert more, which has learned nothing yet."""
-        grown = copy.deepcopy(self)
-        grown.experts.append(Expert(self.statistics.length))
+        """The same with one expert more, which has learned nothing yet; the frozen parts are shared, not copied."""
+        grown = self.beside(self.old, self.statistics)
+        grown.experts = nn.ModuleList([*copy.deepcopy(self.experts), Expert(self.statistics.length)])
         return grown
 
     def forward(self, images: Tensor) -> Tensor:  # noqa: D102

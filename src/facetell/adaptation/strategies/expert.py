@@ -7,7 +7,6 @@ few faces, logistic regression learns more than training does (docs/results.md).
 
 from __future__ import annotations
 
-import copy
 import json
 from dataclasses import replace
 from typing import Any
@@ -23,7 +22,6 @@ from facetell.faceset.samples import Samples
 from facetell.methods import get_method
 from facetell.networks.mixture import MixtureOfExperts, Probe
 from facetell.settings import as_dict, resolve
-from facetell.training.loop import predict
 
 __all__ = ["STRATEGY"]
 
@@ -56,8 +54,9 @@ def _with_expert(task: AdaptTask) -> Model:
     model, second, device = task.model, task.second, task.fabric.device
     assert second is not None
     old = model.settings
-    if isinstance(model.network, MixtureOfExperts) and model.network.statistics is second.statistics:
-        grown = model.network.with_expert()
+    if second.owns(model):
+        own: Any = model.network
+        grown = own.with_expert()
         return Model(model.method, replace(old, experts=old.experts + 1), grown.to(device).eval())
     given = {
         "backbone": second.name,
@@ -67,7 +66,7 @@ def _with_expert(task: AdaptTask) -> Model:
         "old_settings": json.dumps(as_dict(old)),
     }
     settings: Any = resolve(get_method("experts").settings, given)
-    network = MixtureOfExperts(model.copy(), old.size, copy.deepcopy(second.statistics.backbone), second.size)
+    network = MixtureOfExperts.beside(second.old(model), second.statistics)
     return Model("experts", settings, network.to(device).eval())
 
 
@@ -131,16 +130,11 @@ def _even(truth: NDArray[np.bool_]) -> Floats:
     return np.where(truth, 0.5 / share, 0.5 / (1 - share))
 
 
-@torch.no_grad()
 def _judge(found: Model, samples: Samples, task: AdaptTask) -> NDArray[np.float32]:
     """Logits (N,) as the network gives them at its own size, from statistics that are computed once."""
     network: Any = found.network
     assert task.second is not None
-    old = predict(network.old, task.second.samples(samples), task.fabric)
-    vectors = task.second.vectors(samples, task.fabric)
-    seen = (torch.from_numpy(each).to(task.fabric.device) for each in (old, vectors))
-    logits: NDArray[np.float32] = network.mix(*seen).cpu().numpy()
-    return logits
+    return task.second.judge(network, samples, task.fabric)
 
 
 def _obstacle(task: AdaptTask) -> str | None:
@@ -148,6 +142,11 @@ def _obstacle(task: AdaptTask) -> str | None:
         return "without a replay buffer a gate cannot learn which faces are old: facetell remember DETECTOR FACESET"
     if task.second is None:
         return "there is no pretrained second backbone: give one with --pretrained FILE.safetensors"
+    if not task.replay.pictures and not task.second.owns(task.model):
+        return (
+            "the replay buffer keeps no pictures that another second backbone could read: leave out --backbone, --pretrained "
+            "and --size, or keep some first: facetell remember DETECTOR FACESET"
+        )
     return None
 
 

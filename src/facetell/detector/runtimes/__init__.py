@@ -20,7 +20,7 @@ from facetell.errors import BundleError, near_miss
 from facetell.faceset.decoded import DecodedImages
 from facetell.progress import Progress
 
-__all__ = ["RUNTIMES", "Embeds", "ReadsCache", "Runtime", "home_of", "load_runtime"]
+__all__ = ["RUNTIMES", "Embeds", "ReadsCache", "ReadsForExperts", "Runtime", "home_of", "load_runtime"]
 
 RUNTIMES = {"torch": "facetell.detector.runtimes.torch"}
 """Names of runtimes, and the module that holds each."""
@@ -48,6 +48,14 @@ class Embeds(Protocol):
     def logits_and_vectors(self, crops: Crops) -> tuple[Logits, npt.NDArray[np.float64]]:
         """Logits (N,) of crops (N, size, size, 3), and from the same pass vectors (N, D): what the backbone makes of them at
         several depths."""
+
+
+@runtime_checkable
+class ReadsForExperts(Protocol):
+    """A runtime whose network may be a mixture of experts that can be added to."""
+
+    def read_for_experts(self, crops: Crops) -> tuple[Logits, npt.NDArray[np.float32]]:
+        """Of crops (N, size, size, 3) the logits (N,) of the oldest network and the statistics (N, D) that experts read."""
 
 
 @runtime_checkable

@@ -21,6 +21,7 @@ from facetell.methods.method import Method
 from facetell.networks.acceleration import fast_inference
 from facetell.networks.backbones import Backbone
 from facetell.networks.depth import DepthVectors
+from facetell.networks.mixture import MixtureOfExperts
 from facetell.progress import Progress, Step
 from facetell.training.batches import iterate
 from facetell.training.fabric import device_of, make_fabric
@@ -29,9 +30,11 @@ __all__ = ["TorchRuntime", "load", "torch_runtime"]
 
 BATCH = 256
 
+Logits = npt.NDArray[np.float32]
+
 
 class TorchRuntime:
-    """Implements `Runtime`, `Embeds` and `ReadsCache`.
+    """Implements `Runtime`, `Embeds`, `ReadsForExperts` and `ReadsCache`.
 
     ``network`` is moved to ``device``, stays as it is otherwise, and is in evaluation mode from now on; logits come from a
     quicker copy of it. ``method``: the one it is of, which may know a shorter way to many logits.
@@ -79,6 +82,24 @@ class TorchRuntime:
         images = torch.from_numpy(crops).permute(0, 3, 1, 2).to(self.device).float().div_(255)
         found: npt.NDArray[np.float32] = self._embedder(images).cpu().numpy()
         return found[:, 0], found[:, 1:].astype(np.float64)
+
+    @torch.inference_mode()
+    def read_for_experts(self, crops: npt.NDArray[np.uint8]) -> tuple[Logits, Logits]:
+        """See `ReadsForExperts`. Raises ``UsageError`` for a network without experts."""
+        network = self.network
+        if not isinstance(network, MixtureOfExperts):
+            raise UsageError(
+                "the detector has no experts, which alone can learn from vectors of old faces",
+                hint="keep pictures, without --vectors; facetell adapt makes a detector with experts of it",
+            )
+        images = torch.from_numpy(crops).permute(0, 3, 1, 2).to(self.device).float().div_(255)
+        return network.old(images).float().cpu().numpy(), self._reader(images).cpu().numpy()
+
+    @cached_property
+    def _reader(self) -> nn.Module:
+        network: Any = self.network
+        with torch.inference_mode(False):
+            return fast_inference(network.statistics, self.size)
 
     def logits_of(
         self, images: DecodedImages, rows: npt.NDArray[np.int64], progress: Progress

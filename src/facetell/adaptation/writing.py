@@ -19,7 +19,7 @@ from facetell.detector.bundle import EMBEDDING, REPLAY, hash_of_tensors, write_b
 from facetell.detector.calibration import DEFAULT, Calibration, Scale, calibration_of
 from facetell.detector.card import model_card
 from facetell.detector.detector import Detector
-from facetell.detector.known_faces import embedding_reference, groups_of
+from facetell.detector.known_faces import also_known, embedding_reference, groups_of
 from facetell.detector.lineage import Lineage, history_of
 from facetell.detector.measure import RULE, Sample
 from facetell.detector.replay_buffer import learned_by_adapt, write_replay_buffer
@@ -98,13 +98,15 @@ def write_adapted(
         "calibration": None,  # that of the old weights means nothing for the new
     }
     metrics: dict[str, Any] = {"seed": task.seed, "new": result.checks["new"].as_dict(), "validation": {}}
-    embedding = None
-    if task.replay and isinstance(task.replay.faces, FaceSet):
-        every = samples_of(task.replay.faces, "validation", found.settings.size)
-        runtime = TorchRuntime(found.network, every.images.size, task.fabric.device)
-        embedding = embedding_reference(runtime, every, task.seed)
-    elif task.replay and loaded.path and EMBEDDING in parent["files"]:  # of the same backbone, so it stays as it is
-        embedding = load_file(loaded.path / EMBEDDING)
+    embedding = dict[str, NDArray[Any]]()
+    if task.replay:
+        runtime = TorchRuntime(found.network, found.settings.size, task.fabric.device)
+        if isinstance(task.replay.faces, FaceSet):
+            every = samples_of(task.replay.faces, "validation", found.settings.size)
+            embedding = embedding_reference(runtime, every, task.seed)
+        elif loaded.path and EMBEDDING in parent["files"]:  # of the same backbone, so what was kept still says it
+            embedding = load_file(loaded.path / EMBEDDING)
+        embedding = also_known(embedding, runtime, samples_of(new, SPLIT, found.settings.size), task.seed)
     if measured:
         scale, known = measured.scale, hash_of_tensors(embedding) if embedding else None
         calibration = Calibration(hash_of_tensors(arrays_of(found.network)), known, scale, None)

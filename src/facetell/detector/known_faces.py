@@ -25,7 +25,7 @@ from facetell.errors import BundleError, SettingsError, UsageError
 from facetell.evaluation.out_of_distribution import conformal_p, deviation, held_out_deviation, standard
 from facetell.faceset.samples import Samples
 
-__all__ = ["UNLIKE", "Embedding", "check_unlike", "embedding_reference", "groups_of", "read_embedding"]
+__all__ = ["UNLIKE", "Embedding", "also_known", "check_unlike", "embedding_reference", "groups_of", "read_embedding"]
 
 UNLIKE = 0.01
 """Share of known faces that are called unlike all a detector knows, unless another is asked for."""
@@ -121,6 +121,32 @@ def embedding_reference(runtime: Embeds, samples: Samples, seed: int) -> dict[st
         "groups": groups.astype(np.int32),
         "weights": standard(vectors)[1].astype(np.float32),
         "deviations": held_out_deviation(vectors, groups).astype(np.float32),
+    }
+
+
+def also_known(
+    embedding: dict[str, NDArray[Any]], runtime: Embeds, samples: Samples, seed: int
+) -> dict[str, NDArray[Any]]:
+    """The tensors of an embedding with more faces, of a kind that came later: at most 500, as `embedding_reference` draws.
+
+    Mean, basis and weights stay: how far a face lies from all is measured as before, and more lie far out now.
+    """
+    if "deviations" not in embedding:
+        return embedding
+    rows = _drawn(samples.labels, samples.groups, seed)
+    vectors = np.concatenate(
+        [runtime.logits_and_vectors(crops)[1] for crops in samples.images.batches(samples.rows[rows], BATCH)]
+    )
+    mean, basis, weights = (embedding[name].astype(np.float64) for name in ("mean", "basis", "weights"))
+    _, groups = np.unique(samples.groups[rows], return_inverse=True)
+    more = {
+        "points": (vectors - mean) @ basis,
+        "labels": samples.labels[rows],
+        "groups": groups + embedding["groups"].max() + 1,
+        "deviations": deviation(vectors, mean, weights),
+    }
+    return embedding | {
+        name: np.concatenate([embedding[name], each.astype(embedding[name].dtype)]) for name, each in more.items()
     }
 
 

@@ -331,3 +331,12 @@ def test_what_a_second_backbone_learned_from_is_said_and_kept(
     assert len(lineage.parts) == 2
     assert lineage.parts[1].salt == theirs.parts[0].salt
     assert lineage.seen(FaceSet.open(made.faces), "train").learned.all()
+
+
+def test_an_overconfident_network_gets_an_expert_in_its_own_unit(given: School) -> None:
+    """One whose temperature is 3 has logits three times too large: those of the expert are made as large."""
+    task = given.task()
+    plain, large = learned(given, task).experts[0], learned(given, dataclasses.replace(task, unit=3.0)).experts[0]
+    torch.testing.assert_close(large.head.dense.weight, 3 * plain.head.dense.weight)
+    torch.testing.assert_close(large.head.dense.bias, 3 * plain.head.dense.bias)
+    torch.testing.assert_close(large.gate.dense.weight, plain.gate.dense.weight)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from facetell.adaptation.selection import Candidate, cross_validate, held_out_models, untouched
+from facetell.adaptation.selection import Candidate, Trial, cross_validate, held_out_models, untouched
 from facetell.evaluation.bootstrap import draw_groups
 from facetell.evaluation.choice_gain import assign_folds, gain_of_choice
 from facetell.evaluation.metrics import auroc
@@ -198,6 +198,7 @@ def strategy(name: str, scores: np.ndarray) -> Any:
     return SimpleNamespace(
         name=name,
         interpolates=False,
+        light=False,
         learn=lambda task: task.new.places,
         judge=lambda _model, samples, _task: scores[samples.places],
     )
@@ -259,7 +260,9 @@ def test_few_videos_of_many_frames_run_no_race() -> None:
 def test_shortcuts_are_asked_of_models_that_have_not_seen_the_faces() -> None:
     task, (first, _) = videos(1)
     seen = []
-    for learned, held in held_out_models(cast("Any", task), Candidate(strategy("first", first))):
+    for learned, held in held_out_models(
+        cast("Any", task), Trial(Candidate(strategy("first", first)), np.zeros((1, 1)))
+    ):
         assert not set(task.new.groups[learned].tolist()) & set(task.new.groups[held].tolist())  # type: ignore[index]
         assert len(learned) + len(held) == len(first)  # type: ignore[arg-type]
         seen += held.tolist()

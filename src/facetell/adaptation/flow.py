@@ -73,6 +73,8 @@ def adapt_detector(path: Path, out: Path, asked: AdaptOptions) -> AdaptResult:
     _check_enough(samples_of(new.faces, SPLIT, loaded.size))
     with tempfile.TemporaryDirectory(prefix="facetell-") as folder:
         task = task_of(model_of(loaded), new, buffer, asked, Path(folder))
+        if loaded.calibration:
+            task = replace(task, unit=loaded.calibration.face.curve.temperature)
         usable, unfit = _usable(strategies, task, asked.strategy)
         if task.second and "expert" not in unfit:
             task.second.read(task.fabric, asked.progress)
@@ -196,7 +198,7 @@ def _shortcuts(
     """The checks for shortcuts, by models that the same strategy makes without the faces that it is checked on."""
 
     def judges() -> Iterator[tuple[Score, NDArray[np.int64]]]:
-        for done, (model, held) in enumerate(held_out_models(task, best.candidate)):
+        for done, (model, held) in enumerate(held_out_models(task, best)):
             progress(Step("checking shortcuts", done, FOLDS, "fits", best.candidate.name))
             yield _scorer(model.network, task), held
         progress(Step("checking shortcuts", FOLDS, FOLDS, "fits", best.candidate.name))

@@ -67,6 +67,8 @@ class Trial:
     """(repeats, N) logits of the new faces, each by a network that has not seen its group; NaN where none was made."""
     falls: list[float] = field(default_factory=list)
     """How far the AUROC on old faces fell, in each fold."""
+    models: list[tuple[Model, NDArray[np.int64]]] = field(default_factory=list)
+    """Those of the first repetition with the places that they have not learned from, where they are light."""
 
     @property
     def finished(self) -> bool:
@@ -120,6 +122,8 @@ def cross_validate(
                 for trial in (trial for trial in trials if trial.candidate.strategy is strategy):
                     learner = interpolated(task.model, found, trial.candidate.share)
                     trial.held_out[repeat, held] = strategy.judge(learner, task.new.subset(held), task)
+                    if repeat == 0 and strategy.light:
+                        trial.models.append((learner, held))
                     if old and repeat == 0:
                         trial.falls.append(before - auroc(old.labels, strategy.judge(learner, old, task)))
             if repeat == part == 0 and _groups(labels[held], groups[held]) >= ENOUGH:
@@ -127,11 +131,14 @@ def cross_validate(
     return trials
 
 
-def held_out_models(task: AdaptTask, candidate: Candidate) -> Iterator[tuple[Model, NDArray[np.int64]]]:
-    """The models that ``candidate`` makes of all folds but one, each with the places of the faces it has not learned from."""
+def held_out_models(task: AdaptTask, trial: Trial) -> Iterator[tuple[Model, NDArray[np.int64]]]:
+    """The models that a candidate makes of all folds but one, each with the places of the faces it has not learned from."""
+    if len(trial.models) == FOLDS:
+        yield from trial.models
+        return
     fold = assign_folds(task.new.labels, task.new.groups, FOLDS, task.seed)
     for part in range(FOLDS):
-        yield candidate.learn(task.subset(np.flatnonzero(fold != part))), np.flatnonzero(fold == part)
+        yield trial.candidate.learn(task.subset(np.flatnonzero(fold != part))), np.flatnonzero(fold == part)
 
 
 def untouched(task: AdaptTask, trials: list[Trial]) -> NDArray[np.bool_]:

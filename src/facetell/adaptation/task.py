@@ -89,6 +89,8 @@ class AdaptTask:
     maps: tuple[FeatureMaps, ...]
     seed: int
     fabric: Fabric
+    unit: float = 1.0
+    """How many units of the old network's logits are one of log-odds: its temperature."""
 
     @classmethod
     def of(
@@ -126,7 +128,8 @@ class Strategy:
 
     ``obstacle`` says in words why it cannot work on a task, or None. ``learn`` gives the model that has learned.
     ``interpolates``: its network has the old network's tensors, so the mean of both is a network too (WiSE-FT: Wortsman et
-    al. 2022). ``judge`` gives the logits (N,) of faces while candidates are compared.
+    al. 2022). ``judge`` gives the logits (N,) of faces while candidates are compared. ``light``: its models share what is
+    large, so many can be kept.
     """
 
     name: str
@@ -134,6 +137,7 @@ class Strategy:
     obstacle: Callable[[AdaptTask], str | None]
     learn: Callable[[AdaptTask], Model]
     interpolates: bool = True
+    light: bool = False
     judge: Callable[[Model, Samples, AdaptTask], NDArray[np.float32]] = judge
 
 

@@ -35,7 +35,11 @@ MOST = 1000
 
 
 def learn(task: AdaptTask) -> Model:
-    """Fit the expert's head to tell new fakes from new reals, and its gate to tell both from old faces."""
+    """Fit the expert's head to tell new fakes from new reals, and its gate to tell both from old faces.
+
+    The head's logits are comparable with the old network's: calibrated in their own domain, and in that one's unit. One whose
+    logits are three times too large would else drown those of the expert at every threshold.
+    """
     assert task.second is not None
     assert task.replay is not None
     new, old = (_drawn(samples, task.seed) for samples in (task.new, task.replay.learn))
@@ -45,6 +49,8 @@ def learn(task: AdaptTask) -> Model:
     expert = network.experts[-1]
     products = _fit(expert.head, fresh, new.labels == 1)
     _calibrate(expert.head, products, new, task.seed)
+    for parameter in expert.head.dense.parameters():  # from log-odds to what the old network takes for one of them
+        parameter.data.mul_(task.unit)
     _fit(expert.gate, np.concatenate([seen, fresh]), np.repeat([False, True], [len(old), len(new)]))
     return found
 
@@ -151,5 +157,11 @@ def _obstacle(task: AdaptTask) -> str | None:
 
 
 STRATEGY = Strategy(
-    "expert", "an expert on a second backbone; the network stays", _obstacle, learn, interpolates=False, judge=_judge
+    "expert",
+    "an expert on a second backbone; the network stays",
+    _obstacle,
+    learn,
+    interpolates=False,
+    light=True,
+    judge=_judge,
 )

@@ -249,8 +249,8 @@ def test_one_monday_after_another(
     description = read_bundle(tmp_path / "once")[0]
     assert description["input"]["size"] == description["settings"]["size"] == 48
     assert facetell.verify(tmp_path / "once").method == "experts"
-    more = fill(tmp_path / "more", "real", 24, 5)
-    run("adapt", tmp_path / "once", "--fake", made["flat"], "--real", more, *real[2:], "-o", tmp_path / "twice")
+    more, barred = fill(tmp_path / "more", "real", 24, 5), fill(tmp_path / "barred", "barred", 24, 6)
+    run("adapt", tmp_path / "once", "--fake", barred, "--real", more, *real[2:], "-o", tmp_path / "twice")
     assert [event["what"] for event in facetell.history(tmp_path / "twice").adapted] == ["adapt", "adapt"]
     loaded = facetell.Detector.load(tmp_path / "twice", "cpu")
     assert loaded.description["settings"]["experts"] == 2

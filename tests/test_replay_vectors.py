@@ -109,8 +109,8 @@ def test_a_monday_without_the_old_faces(
     """Learned as with their pictures (where the first Monday's faces are among the old ones, too)."""
     monkeypatch.setattr(acceptance, "CLOSES", 2.0)
     monkeypatch.setenv("FACETELL_CACHE", str(tmp_path / "cache"))
-    more = fill(tmp_path / "more", "real", 24, 5)
-    found = facetell.adapt(once, tmp_path / "twice", fake=made["flat"], real=more, **EXPERT)
+    more, barred = fill(tmp_path / "more", "real", 24, 5), fill(tmp_path / "barred", "barred", 24, 6)
+    found = facetell.adapt(once, tmp_path / "twice", fake=barred, real=more, **EXPERT)
     assert found.checks["old"].numbers["n"] == 40
     assert found.tried[0].fall is not None
     assert facetell.verify(tmp_path / "twice").replay == 160 + 48
@@ -118,7 +118,7 @@ def test_a_monday_without_the_old_faces(
     grown = opened(tmp_path / "twice")
     np.testing.assert_array_equal(grown.vectors(np.arange(160)), old.vectors(np.arange(160)))
     assert grown.adapted.sum() == 48
-    assert set(grown.names) == {*old.names, "more", "flat"}
+    assert set(grown.names) == {*old.names, "more", "barred"}
     calibration = calibration_of(read_description(tmp_path / "twice"))
     assert calibration is not None
     assert calibration.face.on.n == 80
@@ -129,7 +129,7 @@ def test_a_monday_without_the_old_faces(
         assert len(after[name]) == len(before[name]) + 48  # the new faces are known now, too
         np.testing.assert_array_equal(after[name][:-48], before[name])
 
-    pictures = facetell.adapt(once.with_name("pictures"), tmp_path / "beside", fake=made["flat"], real=more, **EXPERT)
+    pictures = facetell.adapt(once.with_name("pictures"), tmp_path / "beside", fake=barred, real=more, **EXPERT)
     mine, theirs = (each.checks["new"].numbers["after"] for each in (found, pictures))
     assert mine == pytest.approx(theirs, abs=0.05)
     for command in (["history", tmp_path / "twice"], ["verify", tmp_path / "twice"]):

@@ -30,6 +30,17 @@ OWN = {
         "lr_step": 1.0,
         "colour": 0.0,
     },
+    "depth": {
+        "backbone": "squeezenet1_1",
+        "pretrained": "none",
+        "size": 32,
+        "width": 32,
+        "dropout": 0.0,
+        "views": 1,
+        "epochs": 12,
+        "batch_size": 16,
+        "lr": 3e-3,
+    },
     "features": {"backbone": "squeezenet1_1", "pretrained": "none", "size": 32, "grid": "C=0.01,1"},
 }
 """The same for methods with settings of their own."""
@@ -41,8 +52,8 @@ def tiny(method: str, **change: object) -> dict[str, object]:
     return {**OWN.get(method, TINY), **{name: value for name, value in change.items() if name in known}}
 
 
-UNTRAINED = ("features",)
-"""Methods without epochs."""
+UNTRAINED = ("depth", "features")
+"""Methods that keep no checkpoints: what takes long lies in the cache."""
 
 
 def toy_picture(rng: np.random.Generator, fake: bool, side: int = 32) -> Image.Image:

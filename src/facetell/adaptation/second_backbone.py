@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,11 +20,11 @@ from facetell.errors import FacetellError, UsageError
 from facetell.faceset.decoded import DecodedImages, decoded
 from facetell.faceset.samples import Samples
 from facetell.faceset.table import FaceSet
-from facetell.methods.method import Start
 from facetell.methods.pretrained import read_start, start_backbone
 from facetell.networks.acceleration import fast_inference
 from facetell.networks.depth import DepthStatistics
 from facetell.networks.mixture import AtSize, MixtureOfExperts
+from facetell.networks.perceptron import DepthClassifier
 from facetell.progress import Progress, Step, silent
 from facetell.training.loop import predict
 from facetell.training.vectors import extract
@@ -66,6 +67,10 @@ class SecondBackbone:
         """Whether the model is a mixture whose experts read this very backbone."""
         return isinstance(model.network, MixtureOfExperts) and model.network.statistics is self.statistics
 
+    def shares(self, model: Model) -> bool:
+        """Whether the model is a head on this very backbone, which experts can then read with it."""
+        return isinstance(model.network, DepthClassifier) and model.network.statistics is self.statistics
+
     def keep(self, images: DecodedImages, vectors: NDArray[np.float32], logits: NDArray[np.float32]) -> None:
         """Give what is known of faces without pictures: statistics (N, D), and logits (N,) of the old network."""
         self._read[images.path], self._logits[images.path] = vectors, logits
@@ -74,8 +79,19 @@ class SecondBackbone:
         """Logits (N,) of the old network, computed once for all faces of a split. ``old`` is that of `old`."""
         path = samples.images.path
         if path not in self._logits:
-            self._logits[path] = predict(old, self._whole(path), fabric)
+            self._logits[path] = self._old_logits(old, path, fabric)
         return self._logits[path][samples.rows]
+
+    @torch.no_grad()
+    def _old_logits(self, old: AtSize, path: Path, fabric: Fabric) -> NDArray[np.float32]:
+        if not isinstance(old.network, DepthClassifier) or old.size != self.size:
+            return predict(old, self._whole(path), fabric)
+        if path not in self._read:  # of a head on this backbone, one pass serves both
+            self._read_all(path, fabric, silent)
+        logits: NDArray[np.float32] = (
+            old.network.head(torch.from_numpy(self._read[path]).to(fabric.device)).cpu().numpy()
+        )
+        return logits
 
     @torch.no_grad()
     def judge(self, network: MixtureOfExperts, samples: Samples, fabric: Fabric) -> NDArray[np.float32]:
@@ -133,7 +149,8 @@ def find_second_backbone(
 ) -> SecondBackbone | None:
     """The second backbone that was asked for; where nothing was asked, the model's own kind, or None where that fails.
 
-    The model's own kind is the second backbone that a mixture of experts has, or one like the model's backbone with the
+    The model's own kind is the second backbone that a mixture of experts has, the only one of a detector of the method depth, or
+    one like the model's backbone with the
     weights that one was pretrained with. A mixture's own backbone is found again whenever it is the one asked for.
 
     Raises what reading ``pretrained`` raises, and UsageError for a size below the model's or random weights.
@@ -160,9 +177,10 @@ def _like_its_own(model: Model, name: str | None, size: int | None) -> SecondBac
     if isinstance(model.network, MixtureOfExperts) and name in (None, own.backbone):
         statistics = model.network.statistics
         if size not in (None, own.size):
-            start = Start("detector", statistics.backbone.state_dict())
-            statistics = DepthStatistics(start_backbone(own.backbone, size, "none", start), size)
+            statistics = DepthStatistics(copy.deepcopy(statistics.backbone), size)
         return SecondBackbone(own.backbone, own.pretrained, size or own.size, statistics)
+    if isinstance(model.network, DepthClassifier) and name in (None, own.backbone) and size in (None, own.size):
+        return SecondBackbone(own.backbone, own.pretrained, own.size, model.network.statistics)
     pretrained = "library" if name else str(getattr(own, "pretrained", "none"))
     if pretrained == "none" or pretrained.startswith("detector "):  # whose backbone has forgotten what others need
         if size:

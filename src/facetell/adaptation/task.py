@@ -152,8 +152,12 @@ def norms_of(network: nn.Module) -> list[nn.Module]:
 
 
 def has_experts(task: AdaptTask) -> str | None:
-    """Why a strategy that changes a network cannot change a mixture of experts."""
-    return "the detector is a mixture of experts, which only takes one more" if task.model.method == "experts" else None
+    """Why a strategy that changes a network cannot change a mixture of experts, or one that has a place for them."""
+    if task.model.method == "experts":
+        return "the detector is a mixture of experts, which only takes one more"
+    if task.model.method == "depth":
+        return "the detector reads a frozen backbone at every depth, where an expert learns more"
+    return None
 
 
 def no_head(task: AdaptTask) -> str | None:

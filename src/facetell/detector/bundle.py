@@ -33,6 +33,7 @@ from facetell.errors import BundleError, UsageError, near_miss
 from facetell.files import clear_leftovers, locked, sha256_of, whole_file, whole_folder, write_error
 
 __all__ = [
+    "BOX",
     "DESCRIPTION",
     "EMBEDDING",
     "FORMAT",
@@ -68,6 +69,8 @@ METRICS = "metrics.json"
 REPLAY = "replay"
 """The folder, or file of vectors, of the replay buffer, where there is one, or what its name begins with."""
 CARD = "README.md"
+BOX = Path(__file__).parents[1] / "box"
+"""The folder of detectors that come with facetell, known by name: `starter`."""
 REQUIRED = {
     "runtime": str,
     "method": str,
@@ -91,10 +94,11 @@ def detectors_folder() -> Path:
 
 
 def located(detector: str | Path) -> Path:
-    """The path of a detector: ``detector`` itself, or where it is the name of one in `detectors_folder`, that."""
+    """The path of a detector: ``detector`` itself, or where it is the name of one in `detectors_folder` or `BOX`, that."""
     path = Path(detector)
-    named = detectors_folder() / path
-    return named if len(path.parts) == 1 and not path.exists() and is_bundle(named) else path
+    if len(path.parts) != 1 or path.exists():
+        return path
+    return next((named for named in (detectors_folder() / path, BOX / path) if is_bundle(named)), path)
 
 
 def identity_of(path: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from facetell.detector.bundle import DESCRIPTION, located
+from facetell.detector.bundle import BOX, DESCRIPTION, located
 from facetell.detector.detector import Detector
 from facetell.errors import UsageError
 
@@ -31,6 +31,14 @@ def loaded(detector: DetectorLike, device: str = "auto") -> tuple[str, Detector]
 
 
 def description_file(detector: DetectorLike) -> Path | None:
-    """What to lock for a change of a detector's bundle; None where there is no folder to change."""
+    """What to lock for a change of a detector's bundle; None where there is no folder to change.
+
+    Raises ``UsageError`` for one that comes with facetell: it stays as it was measured.
+    """
     path = bundle_path(detector)
+    if path.parent == BOX:
+        raise UsageError(
+            f"{path.name} comes with facetell and stays as it is",
+            hint=f"copy it first: python -c \"import shutil; shutil.copytree(r'{path}', 'mine')\"",
+        )
     return path / DESCRIPTION if path.is_dir() else None

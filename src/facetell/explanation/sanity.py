@@ -26,7 +26,7 @@ LEVELS = ("head", "all")
 LIMIT = 0.5
 """Mean rank correlation from which on a map is not to be believed."""
 
-_BODY = ("backbone.", "ftt.", "statistics.", "old.")
+_BODY = ("backbone.", "ftt.", "statistics.", "second.", "old.")
 _KEPT = ("mean", "std", "scale", "running_mean", "running_var", "centre", "spread")
 """Statistics of the data, which are no weights."""
 

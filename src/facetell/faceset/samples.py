@@ -21,7 +21,7 @@ class Samples:
     """Decoded images, the rows of them to use, and for each of these rows a label (0 real, 1 fake) and a group's number.
 
     The rows of a group (a person, a source video) belong on one side of every cross-validation. ``sources``: the number of
-    each row's generator or data set, where it is known.
+    each row's generator or data set, where it is known, and ``source_names`` what these are called.
     """
 
     images: DecodedImages
@@ -29,6 +29,7 @@ class Samples:
     labels: NDArray[np.int8]
     groups: NDArray[np.int64]
     sources: NDArray[np.int64] | None = None
+    source_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -36,7 +37,9 @@ class Samples:
     def subset(self, which: NDArray[np.int64] | NDArray[np.bool_]) -> Samples:
         """Those at some positions, or where a mask (N,) is true."""
         sources = None if self.sources is None else self.sources[which]
-        return Samples(self.images, self.rows[which], self.labels[which], self.groups[which], sources)
+        return Samples(
+            self.images, self.rows[which], self.labels[which], self.groups[which], sources, self.source_names
+        )
 
 
 def check_split(faceset: FaceSet, split: str, purpose: str) -> None:
@@ -54,20 +57,20 @@ def samples_of(
     """The decoded images of a split with their labels, groups and sources; ``shots`` per class, drawn by ``seed``, or all."""
     labels = faces.labels(split)
     rows = np.arange(len(labels)) if shots is None else draw_shots(labels, shots, seed)
-    groups, sources = (_codes(faces, column, split)[rows] for column in ("group", "source"))
-    return Samples(decoded(faces, split, size, progress), rows, labels[rows], groups, sources)
+    (groups, _), (sources, names) = (_codes(faces, column, split) for column in ("group", "source"))
+    return Samples(decoded(faces, split, size, progress), rows, labels[rows], groups[rows], sources[rows], names)
 
 
 def group_codes(faces: FaceSet, split: str | None = None) -> NDArray[np.int64]:
     """Codes (N,) of the groups of a split, or of all rows, in the order in which they come."""
-    return _codes(faces, "group", split)
+    return _codes(faces, "group", split)[0]
 
 
-def _codes(faces: FaceSet, column: str, split: str | None) -> NDArray[np.int64]:
-    codes: NDArray[np.int32] = (
-        faces.columns([column], split)[column].combine_chunks().dictionary_encode().indices.to_numpy()
-    )
-    return codes.astype(np.int64)
+def _codes(faces: FaceSet, column: str, split: str | None) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Codes (N,) of a column's values, and these in the order of their codes."""
+    encoded = faces.columns([column], split)[column].combine_chunks().dictionary_encode()
+    codes: NDArray[np.int32] = encoded.indices.to_numpy()
+    return codes.astype(np.int64), tuple(map(str, encoded.dictionary.to_pylist()))
 
 
 def draw_shots(labels: ArrayLike, shots: int, seed: int) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ from facetell.methods.method import Method
 __all__ = ["METHODS", "get_method"]
 
 METHODS = {
+    "depth": "facetell.methods.depth",
     "fdftnet": "facetell.methods.fdftnet",
     "features": "facetell.methods.features",
     "finetune": "facetell.methods.finetune",

@@ -26,6 +26,7 @@ class ExpertsSettings:
         64, "side of the input in pixels; the older detector gets it at its own size", low=16, high=1024
     )
     experts: int = setting(1, "kinds of fakes learned on the second backbone", low=1, high=1000)
+    shared: bool = setting(False, "the older detector is of the method depth, and the experts read its own backbone")
     old_method: str = setting("finetune", "method of the older detector")
     old_settings: str = setting("{}", "its settings, as JSON")
 
@@ -43,7 +44,9 @@ def build(settings: ExpertsSettings) -> MixtureOfExperts:
             f"the older detector takes crops of {old.size} pixels a side, more than {settings.size}",
             hint=f"give at least {old.size}",
         )
-    backbone = build_backbone(settings.backbone, settings.size)
+    if settings.shared and (settings.old_method, old.size) != ("depth", settings.size):
+        raise SettingsError("only a detector of the method depth shares its backbone, at its own size")
+    backbone = None if settings.shared else build_backbone(settings.backbone, settings.size)
     return MixtureOfExperts(method.build(old), old.size, backbone, settings.size, settings.experts)
 
 

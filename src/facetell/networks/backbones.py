@@ -61,6 +61,8 @@ class Backbone(nn.Module):
         self._frozen_parameters: list[nn.Parameter] = []
         self._frozen_parts: list[nn.Module] = []
         self._given: Tensor | None = None
+        self.kept_blocks: list[str] = []
+        """Names of its blocks, from the stem on, where the ones behind them were taken out."""
 
     def forward(self, images: Tensor) -> Tensor:  # noqa: D102
         if self._given is not None:

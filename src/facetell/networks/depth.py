@@ -19,8 +19,9 @@ __all__ = ["DepthStatistics", "DepthVectors"]
 
 MOST = 7
 """Blocks beside the end, at most: spread over the depth."""
-SHALLOW = 0.85
-"""Part of the blocks that `DepthStatistics` reads, from the stem on: the last ones tell what is in a picture."""
+SHALLOW = 0.75
+"""Part of the blocks that `DepthStatistics` reads, from the stem on: the last ones tell what is in a picture. Of
+EfficientNet-Lite2 the rest brought nothing (AUROC on StyleGAN .961 with it and without), and is half of the weights."""
 
 
 class DepthVectors(nn.Module):
@@ -64,15 +65,19 @@ class DepthVectors(nn.Module):
 class DepthStatistics(nn.Module):
     """Images (N, 3, S, S) in [0, 1] to vectors (N, D) in single precision: `statistics` of every block's map.
 
-    Means over the image and its mirror image, which is as real or as fake. Blocks as in `DepthVectors`, the first 85% of
-    them without the stem. The backbone does not learn. Raises ``SettingsError`` where there are no such blocks.
+    Blocks as in `DepthVectors`, the first 75% of them without the stem. Those behind them are taken out of the backbone, where
+    it still works without; a backbone that was cut so is read as it is. It does not learn. Raises ``SettingsError`` where
+    there are no such blocks.
     """
 
     def __init__(self, backbone: Backbone, size: int) -> None:
         super().__init__()
         self.backbone = backbone.eval().requires_grad_(False)
-        inner = _used_once(backbone, size)[1:]
-        self.names = inner[: max(round(SHALLOW * len(inner)), 1)]
+        if not backbone.kept_blocks:
+            inner = _used_once(backbone, size)[1:]
+            backbone.kept_blocks = inner[: max(round(SHALLOW * len(inner)), 1)]
+            _cut(backbone, inner[len(backbone.kept_blocks) :], size)
+        self.names = backbone.kept_blocks
         if not self.names:
             raise SettingsError(
                 f"{backbone.name} has no blocks whose maps could be read",
@@ -83,19 +88,15 @@ class DepthStatistics(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:  # noqa: D102
         with torch.autocast(images.device.type, enabled=False):  # differences of maps do not bear half the digits
-            # One after the other: `fast_inference` folds no norm into what is used twice, so every map stays what it is.
-            return (self._of(images) + self._of(images.flip(3))) / 2
+            found: list[Tensor] = []
 
-    def _of(self, images: Tensor) -> Tensor:
-        found: list[Tensor] = []
+            def keep(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+                found.append(statistics(_map(output)))
 
-        def keep(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-            found.append(statistics(_map(output)))
-
-        # Anew in each pass: a copy of the module has hooks of its own.
-        with hooked((self.backbone.get_submodule(name), keep) for name in self.names):
-            self.backbone(images)
-        return torch.cat(found, dim=1)
+            # Anew in each pass: a copy of the module has hooks of its own.
+            with hooked((self.backbone.get_submodule(name), keep) for name in self.names):
+                self.backbone(images)
+            return torch.cat(found, dim=1)
 
     @property
     def name(self) -> str:
@@ -108,28 +109,26 @@ class DepthStatistics(nn.Module):
 
 
 def statistics(maps: Tensor) -> Tensor:
-    """Five numbers (N, 5·C) of each channel of maps (N, C, h, w).
+    """Mean and standard deviation (N, 2·C) of each channel of maps (N, C, h, w).
 
-    Mean, standard deviation, the cube root of the third central moment, maximum, and the standard deviation of the
-    differences between neighbours in a row.
+    The third moment, the maximum and differences of neighbours were tried beside them, and brought nothing.
     """
     grid = maps.permute(0, 2, 3, 1)  # as the numbers lie in memory, which makes it several times as quick
     mean = grid.mean(dim=(1, 2), keepdim=True)
-    centred = grid - mean
-    squares = centred.square()
-    third = (squares * centred).mean(dim=(1, 2))
-    steps = centred.diff(dim=2) if grid.shape[2] > 1 else torch.zeros_like(centred)
-    ripple = (steps.square().mean(dim=(1, 2)) - steps.mean(dim=(1, 2)).square()).clamp(min=0).sqrt()
-    return torch.cat(
-        [
-            mean.flatten(1),
-            squares.mean(dim=(1, 2)).sqrt(),
-            third.sign() * third.abs().pow(1 / 3),
-            grid.amax(dim=(1, 2)),
-            ripple,
-        ],
-        dim=1,
-    )
+    return torch.cat([mean.flatten(1), (grid - mean).square().mean(dim=(1, 2)).sqrt()], dim=1)
+
+
+def _cut(backbone: Backbone, blocks: list[str], size: int) -> None:
+    """Take ``blocks`` out of the backbone, unless it does not work without them."""
+    taken = {name: backbone.get_submodule(name) for name in blocks}
+    for name in blocks:
+        backbone.set_submodule(name, nn.Identity())
+    try:
+        backbone.map_shape(size)
+        backbone.vector_length(size)
+    except (RuntimeError, ValueError, TypeError, AttributeError, AssertionError):  # what follows needs their map
+        for name, block in taken.items():
+            backbone.set_submodule(name, block)
 
 
 def _used_once(backbone: Backbone, size: int) -> list[str]:
@@ -149,15 +148,18 @@ def _used_once(backbone: Backbone, size: int) -> list[str]:
 
 
 def _blocks(backbone: Backbone) -> list[str]:
-    """Names of the blocks in the backbone, in the order in which they are registered."""
+    """Names of the blocks in the backbone, in the order in which they are registered; sequences are looked into."""
     prefix = "body.model" if hasattr(backbone.body, "model") else "body"
+    return _blocks_in(backbone.get_submodule(prefix), prefix)
+
+
+def _blocks_in(module: nn.Module, prefix: str) -> list[str]:
     names = []
-    for name, child in backbone.get_submodule(prefix).named_children():
+    for name, child in module.named_children():
         if any(True for _ in child.parameters()):
+            full = f"{prefix}.{name}"
             inside = isinstance(child, nn.Sequential | nn.ModuleList) and len(child) > 1
-            names += (
-                [f"{prefix}.{name}.{part}" for part, _ in child.named_children()] if inside else [f"{prefix}.{name}"]
-            )
+            names += _blocks_in(child, full) if inside else [full]
     return names
 
 

@@ -73,37 +73,55 @@ class MixtureOfExperts(nn.Module):
 
     The logit of the old network, which gets the images at its own size, comes first. Each expert in turn then replaces
     it by (1 - g) · logit + g · own, where g in (0, 1) comes from its gate. All experts read the `DepthStatistics` of one
-    frozen second backbone, so one more kind of fake costs two logistic regressions, and nothing older changes.
+    frozen second backbone, so one more kind of fake costs two logistic regressions, and nothing older changes. Where the old
+    network is a head on such statistics itself, they read the same (``backbone`` is None): one pass serves all.
     """
 
-    def __init__(self, old: nn.Module, old_size: int, backbone: Backbone, size: int, experts: int = 1) -> None:
+    def __init__(self, old: nn.Module, old_size: int, backbone: Backbone | None, size: int, experts: int = 1) -> None:
         super().__init__()
         self.old = AtSize(old, old_size).eval()
-        self.statistics = DepthStatistics(backbone, size)
+        self.second = DepthStatistics(backbone, size) if backbone else None
         self.experts = nn.ModuleList(Expert(self.statistics.length) for _ in range(experts))
 
     @property
+    def statistics(self) -> DepthStatistics:
+        """What the experts read."""
+        read = self.second or self.old.network.statistics
+        assert isinstance(read, DepthStatistics)
+        return read
+
+    @property
     def backbone(self) -> Backbone:
-        """The second backbone."""
+        """The second backbone, or the only one."""
         return self.statistics.backbone
 
     @classmethod
-    def beside(cls, old: AtSize, statistics: DepthStatistics) -> MixtureOfExperts:
-        """An old network and one expert that has learned nothing yet; the two frozen parts are shared, not copied."""
+    def beside(cls, old: AtSize, statistics: DepthStatistics | None) -> MixtureOfExperts:
+        """An old network and one expert that has learned nothing yet; the frozen parts are shared, not copied."""
         made = cls.__new__(cls)
         nn.Module.__init__(made)
-        made.old, made.statistics = old, statistics
-        made.experts = nn.ModuleList([Expert(statistics.length)])
+        made.old, made.second = old, statistics
+        made.experts = nn.ModuleList([Expert(made.statistics.length)])
         return made
 
     def with_expert(self) -> MixtureOfExperts:
         """The same with one expert more, which has learned nothing yet; the frozen parts are shared, not copied."""
-        grown = self.beside(self.old, self.statistics)
+        grown = self.beside(self.old, self.second)
         grown.experts = nn.ModuleList([*copy.deepcopy(self.experts), Expert(self.statistics.length)])
         return grown
 
     def forward(self, images: Tensor) -> Tensor:  # noqa: D102
-        return self.mix(self.old(images), self.statistics(images))
+        vectors = self.statistics(images)
+        return self.mix(self.old_logits(images, vectors), vectors)
+
+    def old_logits(self, images: Tensor, vectors: Tensor) -> Tensor:
+        """Logits (N,) of the old network, by a shorter way where it reads the same statistics ``vectors`` (N, D)."""
+        if self.second is not None:
+            return self.old(images)
+        head = self.old.network.head
+        assert isinstance(head, nn.Module)
+        logits: Tensor = head(vectors)
+        return logits
 
     def mix(self, old: Tensor, vectors: Tensor) -> Tensor:
         """Logits (N,) from those of the old network (N,) and the statistics (N, D)."""

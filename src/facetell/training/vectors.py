@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,13 +26,15 @@ from facetell.networks.depth import DepthStatistics
 from facetell.networks.tensors import add_tensors
 from facetell.progress import Progress, Step, silent
 from facetell.training.batches import iterate
+from facetell.training.degraded import degraded
+from facetell.training.onnx_reader import OnnxReader
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 __all__ = ["extract", "keep_vectors", "kept_vectors", "vectors_of"]
 
-VERSION = 1
+VERSION = 2
 """Part of the key: raise it whenever the same pictures and weights give other vectors."""
 BATCH = 64
 
@@ -47,22 +51,24 @@ class _Vectors(nn.Module):
 
 
 def extract(
-    backbone: Backbone | DepthStatistics, samples: Samples, fabric: Fabric, progress: Progress = silent
+    backbone: Backbone | DepthStatistics, samples: Samples, fabric: Fabric, progress: Progress = silent, view: int = 0
 ) -> NDArray[np.float32]:
     """Vectors (N, D) of ``samples`` in order, from the cache or computed now and kept.
+
+    Of view 0, the crops as they are, or of another one: each number is another draw of `degraded`.
 
     The key covers all that decides them: the pictures (the decoded file's name carries the face set's fingerprint,
     split, size and version of the decoding), the rows, the backbone's name and weights, and the precision. Raises
     ``FacetellError`` when a vector is not finite.
     """
     rows, place = np.unique(samples.rows, return_inverse=True)  # the same rows in another order are the same vectors
-    key = _key(backbone, samples.images, rows, str(fabric.strategy.precision.precision))
+    key = _key(backbone, samples.images, rows, str(fabric.strategy.precision.precision), view)
     vectors = kept_vectors(key, len(rows))
     if vectors is None:
         with locked(_path(key), hint=ELSEWHERE):  # another process may be computing the same ones
             vectors = kept_vectors(key, len(rows))
             if vectors is None:
-                vectors = _compute(backbone, samples.images, rows, fabric, progress)
+                vectors = _compute(backbone, samples.images, rows, fabric, progress, view)
                 keep_vectors(key, vectors)
     return vectors[place]
 
@@ -76,8 +82,10 @@ def vectors_of(backbone: Backbone, pixels: NDArray[np.uint8]) -> NDArray[np.floa
     return np.concatenate(made)
 
 
-def _key(backbone: Backbone | DepthStatistics, images: DecodedImages, rows: NDArray[np.int64], precision: str) -> str:
-    pictures = [VERSION, images.path.name, backbone.name, precision]
+def _key(
+    backbone: Backbone | DepthStatistics, images: DecodedImages, rows: NDArray[np.int64], precision: str, view: int
+) -> str:
+    pictures = [VERSION, images.path.name, backbone.name, precision, view]
     digest = hashlib.sha256(json.dumps(pictures).encode())
     digest.update(rows.tobytes())
     add_tensors(digest, backbone.state_dict())
@@ -91,23 +99,47 @@ def _compute(
     rows: NDArray[np.int64],
     fabric: Fabric,
     progress: Progress,
+    view: int,
 ) -> NDArray[np.float32]:
-    reads: nn.Module
-    if isinstance(backbone, DepthStatistics):  # its maps are large
-        reads, length, batch = backbone, backbone.length, min(BATCH, max(BATCH * 128**2 // images.size**2, 8))
-    else:
-        reads, length, batch = _Vectors(backbone), backbone.vector_length(images.size), BATCH
-    network = fast_inference(reads.to(fabric.device), images.size)
+    network, length, batch = _reader(backbone, images.size, fabric)
     vectors = np.empty((len(rows), length), np.float32)
     done = 0
     for pixels, chosen in iterate(images, rows, batch, fabric.device):
-        with fabric.autocast():
-            vectors[done : done + len(chosen)] = network(pixels.float().div_(255)).float().cpu().numpy()
+        if view:
+            pixels = _degraded(pixels, view, chosen)
+        vectors[done : done + len(chosen)] = network(pixels.float().div_(255))
         done += len(chosen)
         progress(Step("features", done, len(rows), "faces"))
     if not np.isfinite(vectors).all():
         raise FacetellError(f"the features of {backbone.name} are not finite", hint="are its weights whole?")
     return vectors
+
+
+def _reader(
+    backbone: Backbone | DepthStatistics, size: int, fabric: Fabric
+) -> tuple[Callable[[Tensor], NDArray[np.float32]], int, int]:
+    """What gives the vectors of images (B, 3, S, S) in [0, 1], the length of these, and the best B."""
+    statistics = isinstance(backbone, DepthStatistics)
+    length = backbone.length if isinstance(backbone, DepthStatistics) else backbone.vector_length(size)
+    if statistics and fabric.device.type == "cpu":
+        with contextlib.suppress(ImportError):
+            return OnnxReader(backbone, size), length, BATCH
+    reads = backbone if isinstance(backbone, DepthStatistics) else _Vectors(backbone)
+    network = fast_inference(reads.to(fabric.device), size)
+
+    def read(images: Tensor) -> NDArray[np.float32]:
+        with fabric.autocast():
+            found: NDArray[np.float32] = network(images).float().cpu().numpy()
+        return found
+
+    return read, length, min(BATCH, max(BATCH * 128**2 // size**2, 4)) if statistics else BATCH  # its maps are large
+
+
+def _degraded(pixels: Tensor, view: int, rows: NDArray[np.int64]) -> Tensor:
+    """Another view of a batch (B, 3, S, S): that of a row is the same whatever the batch."""
+    crops = pixels.permute(0, 2, 3, 1).cpu().numpy()
+    changed = [degraded(crop, np.random.default_rng([view, row])) for crop, row in zip(crops, rows, strict=True)]
+    return torch.from_numpy(np.stack(changed)).permute(0, 3, 1, 2).to(pixels.device)
 
 
 def kept_vectors(key: str, rows: int) -> NDArray[np.float32] | None:

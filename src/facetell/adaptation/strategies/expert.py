@@ -68,11 +68,12 @@ def _with_expert(task: AdaptTask) -> Model:
         "backbone": second.name,
         "pretrained": second.pretrained,
         "size": second.size,
+        "shared": second.shares(model),
         "old_method": model.method,
         "old_settings": json.dumps(as_dict(old)),
     }
     settings: Any = resolve(get_method("experts").settings, given)
-    network = MixtureOfExperts.beside(second.old(model), second.statistics)
+    network = MixtureOfExperts.beside(second.old(model), None if second.shares(model) else second.statistics)
     return Model("experts", settings, network.to(device).eval())
 
 

@@ -22,6 +22,7 @@ from facetell.networks.acceleration import fast_inference
 from facetell.networks.backbones import Backbone
 from facetell.networks.depth import DepthVectors
 from facetell.networks.mixture import MixtureOfExperts
+from facetell.networks.perceptron import DepthClassifier
 from facetell.progress import Progress, Step
 from facetell.training.batches import iterate
 from facetell.training.fabric import device_of, make_fabric
@@ -87,13 +88,15 @@ class TorchRuntime:
     def read_for_experts(self, crops: npt.NDArray[np.uint8]) -> tuple[Logits, Logits]:
         """See `ReadsForExperts`. Raises ``UsageError`` for a network without experts."""
         network = self.network
-        if not isinstance(network, MixtureOfExperts):
+        if not isinstance(network, MixtureOfExperts | DepthClassifier):
             raise UsageError(
                 "the detector has no experts, which alone can learn from vectors of old faces",
                 hint="keep pictures, without --vectors; facetell adapt makes a detector with experts of it",
             )
         images = torch.from_numpy(crops).permute(0, 3, 1, 2).to(self.device).float().div_(255)
-        return network.old(images).float().cpu().numpy(), self._reader(images).cpu().numpy()
+        vectors = self._reader(images)
+        old = network.head(vectors) if isinstance(network, DepthClassifier) else network.old_logits(images, vectors)
+        return old.float().cpu().numpy(), vectors.cpu().numpy()
 
     @cached_property
     def _reader(self) -> nn.Module:

@@ -1,7 +1,7 @@
 """Builds the detector in the box, `starter`, from the shared data, and measures it.
 
     python benchmarks/starter.py DATA WEIGHTS -o FOLDER             # faces, detector, tables: half an hour on two cores
-    python benchmarks/starter.py DATA WEIGHTS -o FOLDER --without stylegan   # what a kind that nobody showed it costs
+    python benchmarks/starter.py DATA WEIGHTS -o FOLDER --without stylegan stylegan-more --dfdc 0.3   # for adapt to learn them
 
 DATA holds a folder for each set of `SETS`, with an index.csv; WEIGHTS is EfficientNet-Lite2's safetensors file. Every picture
 is used as it is, and where it shows more than a face also cut to the face that is found in it: people bring both. Test splits
@@ -67,15 +67,19 @@ def main() -> None:
     parser.add_argument("weights", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--without", nargs="*", default=[], help="sets that it does not learn from")
+    parser.add_argument("--dfdc", type=float, default=1.0, help="share of the groups of DFDC that it learns from")
+    parser.add_argument("--views", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     faces = faces_of(asked.data, asked.out)
     name = "starter" + "".join(f"-{each}" for each in asked.without) + (f"-seed{asked.seed}" if asked.seed else "")
-    learned = without(faces, asked.without, asked.out / f"faces-{name}") if asked.without else faces
+    name += f"-dfdc{asked.dfdc:g}" * (asked.dfdc < 1) + f"-views{asked.views}" * (asked.views != 2)
+    some = asked.without or asked.dfdc < 1
+    learned = without(faces, asked.without, asked.dfdc, asked.out / f"faces-{name}") if some else faces
     detector = asked.out / name
     if not detector.exists():
-        settings = {**SETTINGS, "pretrained": str(asked.weights)}
+        settings = {**SETTINGS, "views": asked.views, "pretrained": str(asked.weights)}
         facetell.fit(
             "depth", learned, detector, settings=settings, seed=asked.seed, threshold="fpr=0.05", progress=True
         )
@@ -109,8 +113,7 @@ def index_of(data: Path, name: str) -> list[list[str]]:
         for row in csv.DictReader(file):
             split = row["split"]
             if split == "finetune":
-                chance = int(hashlib.sha256(row["group"].encode()).hexdigest(), 16) % 100
-                split = "validation" if name == "sd21" and chance < 25 else "train"
+                split = "validation" if name == "sd21" and chance(row["group"]) < 25 else "train"
             if name == "ffpp-c40":  # its test split is one clip
                 split = {"test": "train", "validation": "test"}.get(split, split)
             place, source = str((data / name / row["path"]).resolve()), f"{name}:{row['source']}"
@@ -118,13 +121,20 @@ def index_of(data: Path, name: str) -> list[list[str]]:
     return found
 
 
-def without(faces: FaceSet, names: list[str], out: Path) -> FaceSet:
-    """The faces to learn and choose from without some sets, and without FFHQ's reals where StyleGAN is one of them."""
+def without(faces: FaceSet, names: list[str], dfdc: float, out: Path) -> FaceSet:
+    """The faces to learn and choose from without some sets, and with a share of the groups of DFDC to learn from."""
     parts = []
     for split in ("train", "validation"):
-        sets = sets_of(faces, split)
-        parts.append(Part(faces, np.flatnonzero(~np.isin(sets, names)) + faces.rows(split).start, split))
+        sets, groups = sets_of(faces, split), faces.columns(["group"], split)["group"].to_pylist()
+        drawn = np.array([chance(group) < 100 * dfdc for group in groups]) | (split == "validation")
+        kept = ~np.isin(sets, names) & (drawn | ~np.isin(sets, CLOSE))
+        parts.append(Part(faces, np.flatnonzero(kept) + faces.rows(split).start, split))
     return FaceSet.open_if_whole(out) or join(out, parts, {"crop": faces.info["crop"]})
+
+
+def chance(group: str) -> int:
+    """0 to 99, the same for a group every time."""
+    return int(hashlib.sha256(group.encode()).hexdigest(), 16) % 100
 
 
 def sets_of(faces: FaceSet, split: str) -> NDArray[np.str_]:

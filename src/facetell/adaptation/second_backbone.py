@@ -60,7 +60,8 @@ class SecondBackbone:
             frozen: AtSize = own.old
             return frozen
         if self._old is None:
-            self._old = AtSize(model.copy(learns=False), model.settings.size).eval()
+            network = model.network if self.shares(model) else model.copy(learns=False)
+            self._old = AtSize(network, model.settings.size).eval()
         return self._old
 
     def owns(self, model: Model) -> bool:

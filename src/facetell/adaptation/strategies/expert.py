@@ -149,7 +149,8 @@ def _obstacle(task: AdaptTask) -> str | None:
         return "without a replay buffer a gate cannot learn which faces are old: facetell remember DETECTOR FACESET"
     if task.second is None:
         return "there is no pretrained second backbone: give one with --pretrained FILE.safetensors"
-    if not task.replay.pictures and not task.second.owns(task.model):
+    reads_them = task.second.owns(task.model) or task.second.shares(task.model)
+    if not task.replay.pictures and not reads_them:
         return (
             "the replay buffer keeps no pictures that another second backbone could read: leave out --backbone, --pretrained "
             "and --size, or keep some first: facetell remember DETECTOR FACESET"

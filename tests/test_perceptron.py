@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,15 @@ from toy import tiny
 
 import facetell
 from facetell.faceset.table import FaceSet
-from facetell.networks.perceptron import Perceptron
+from facetell.methods.building import arrays_of, network_of
+from facetell.networks.backbones import build_backbone
+from facetell.networks.depth import DepthStatistics
+from facetell.networks.mixture import AtSize, MixtureOfExperts
+from facetell.networks.perceptron import DepthClassifier, Perceptron
 from facetell.progress import silent
 from facetell.training.degraded import degraded
 from facetell.training.fabric import make_fabric
+from facetell.training.onnx_reader import OnnxReader
 from facetell.training.perceptron import PerceptronPlan, row_weights, train_perceptron
 
 
@@ -140,3 +146,41 @@ def test_views_are_read_once(faces: FaceSet, tmp_path: Path, monkeypatch: pytest
     np.testing.assert_allclose(
         facetell.Detector.load(tmp_path / "one", "cpu").logits(images), first.logits(images), rtol=1e-5
     )
+
+
+def test_an_expert_shares_the_backbone() -> None:
+    """A mixture around a detector of this method has one backbone, and judges as head and expert do on its numbers."""
+    torch.manual_seed(0)
+    network = DepthClassifier(DepthStatistics(build_backbone("squeezenet1_1", 32), 32), 8, 0.0).eval()
+    old = sum(parameter.numel() for parameter in network.parameters())
+    mixture = MixtureOfExperts.beside(AtSize(network, 32), None)
+    expert = mixture.experts[0]
+    assert sum(parameter.numel() for parameter in mixture.parameters()) - old == 2 * (network.statistics.length + 1)
+    for probe in (expert.head, expert.gate):
+        torch.nn.init.normal_(probe.dense.weight, std=0.01)
+    settings = {"backbone": "squeezenet1_1", "size": 32, "width": 8, "pretrained": "none"}
+    given = {"backbone": "squeezenet1_1", "size": 32, "shared": True, "old_method": "depth"}
+    again = network_of(
+        {"method": "experts", "settings": {**given, "old_settings": json.dumps(settings)}}, arrays_of(mixture)
+    ).eval()
+    images = torch.rand(3, 3, 32, 32)
+    with torch.no_grad():
+        vectors = network.statistics(images)
+        part = torch.sigmoid(expert.gate(vectors))
+        expected = (1 - part) * network(images) + part * expert.head(vectors)
+        torch.testing.assert_close(mixture(images), expected)
+        torch.testing.assert_close(again(images), expected)
+    with pytest.raises(facetell.errors.SettingsError, match="shares its backbone"):
+        network_of(
+            {"method": "experts", "settings": {**given, "old_method": "finetune", "old_settings": '{"size": 32}'}}, {}
+        )
+
+
+@pytest.mark.slow
+def test_onnx_runtime_reads_what_torch_reads() -> None:
+    pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    statistics = DepthStatistics(build_backbone("tf_efficientnet_lite2", 64), 64)
+    images = torch.rand(5, 3, 64, 64)
+    with torch.no_grad():
+        np.testing.assert_allclose(OnnxReader(statistics, 64)(images), statistics(images).numpy(), rtol=1e-3, atol=1e-4)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -51,18 +52,17 @@ class DecodedImages:
         shape, self._offset = _read_header(path)
         self._count, self.size = shape[0], shape[1]
         self._fd = os.open(path, os.O_RDONLY)
+        self._closing = weakref.finalize(
+            self, os.close, self._fd
+        )  # unlike __del__, before Python's own end takes os away
 
     def __len__(self) -> int:
         return self._count
 
-    def __del__(self) -> None:
-        if getattr(self, "_fd", -1) >= 0:
-            self.close()
-
     def close(self) -> None:
         """Close the file; closing twice does nothing."""
         if self._fd >= 0:
-            os.close(self._fd)
+            self._closing()
             self._fd = -1
 
     def gather(self, indices: ArrayLike) -> NDArray[np.uint8]:

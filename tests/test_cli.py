@@ -101,7 +101,7 @@ def test_methods_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> None
     code, out, _ = run(capsys, "methods", "--json")
     listed = json.loads(out)
     assert code == 0
-    assert set(listed) == {"fdftnet", "features", "finetune", "siamese"}
+    assert set(listed) == {"depth", "fdftnet", "features", "finetune", "siamese"}
     assert {"ftt_stages", "mb_blocks", "cutout_holes", "cutout_size", "train_backbone"} <= set(
         listed["fdftnet"]["settings"]
     )

@@ -58,7 +58,9 @@ def test_crops_are_let_go_once_they_are_scored() -> None:
         video_decider=decider,
         operating_point="default",
         prevalence=None,
-        logits=lambda crops: np.zeros(len(crops), dtype=np.float32),
+        logits_and_deviations=lambda crops: (np.zeros(len(crops), dtype=np.float32), np.full(len(crops), np.nan)),
+        p_known=lambda deviations: deviations,
+        unlike=None,
         scores=scores,
     )
     reading = Reading()

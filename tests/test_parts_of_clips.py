@@ -27,7 +27,10 @@ def of_brightness() -> Any:
     return SimpleNamespace(
         size=8, description={"input": {"crop": None}}, calibration=decider, decider=decider, video_decider=decider,
         operating_point="default", prevalence=None, identity="",
-        logits=lambda crops: ((crops.mean(axis=(1, 2, 3)) - 120) / 10).astype(np.float32),
+        logits_and_deviations=lambda crops: (
+            ((crops.mean(axis=(1, 2, 3)) - 120) / 10).astype(np.float32), np.full(len(crops), np.nan),
+        ),
+        p_known=lambda deviations: deviations, unlike=None,
         scores=lambda logits: decider.scores(logits),
     )  # fmt: skip
 

@@ -321,7 +321,7 @@ def test_known_faces_that_do_not_fit_are_refused(made: dict[str, Path], tmp_path
 
 
 def test_known_faces_of_another_backbone_are_refused(made: dict[str, Path], tmp_path: Path) -> None:
-    path = damaged(made, tmp_path / "detector", mean=lambda t: t[:-1], basis=lambda t: t[:-1])
+    path = damaged(made, tmp_path / "detector", mean=lambda t: t[:-1], basis=lambda t: t[:-1], weights=lambda t: t[:-1])
     day = judged({**made, "detector": path}, tmp_path / "day.jsonl", made["old"])
     with pytest.raises(BundleError, match="another backbone"):
         facetell.watch(path, [day], look=True)

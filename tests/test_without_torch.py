@@ -191,7 +191,18 @@ print(json.dumps({
     np.testing.assert_allclose(np.sum(said["paths"], axis=1), 1)
     assert said["paths"][0][1] < 0.5 < said["paths"][1][1]
     assert said["none"] == [0, 2]
-    assert said["columns"] == ["row", "path", "label", "group", "source", "split", "sha256", "logit", "score"]
+    assert said["columns"] == [
+        "row",
+        "path",
+        "label",
+        "group",
+        "source",
+        "split",
+        "sha256",
+        "logit",
+        "score",
+        "p_known",
+    ]
     assert said["right"] > 0.95
     assert said["shown"][0].startswith("Detector(none, 32×32 pixels, 2 parameters, fake from ")
     assert said["shown"][1].startswith("<table><tr><th>method</th><td>none</td></tr>")

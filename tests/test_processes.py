@@ -67,6 +67,7 @@ def test_workers_end_with_the_caller(ending: int, tmp_path: Path) -> None:
     caller = subprocess.Popen(
         [sys.executable, "-c", f"import time; {text.strip()}"],
         start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's job in the background ignores it
     )  # fmt: skip
     wait_for(lambda: len(group(caller.pid)) == 4)  # it, the server, two workers
     os.killpg(caller.pid, ending)

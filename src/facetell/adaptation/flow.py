@@ -215,7 +215,10 @@ def _scorer(network: nn.Module, task: AdaptTask) -> Score:
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(task.fabric.device).float().div_(255)
         with task.fabric.autocast():
             if quick and isinstance(network, MixtureOfExperts):
-                parts = [network.mix(network.old(part), quick(part)) for part in torch.split(images, SCORED)]
+                parts = [
+                    network.mix(network.old_logits(part, seen), seen)
+                    for part, seen in ((part, quick(part)) for part in torch.split(images, SCORED))
+                ]
             else:
                 parts = [network(part).float() for part in torch.split(images, SCORED)]
         logits: NDArray[np.float32] = torch.cat(parts).cpu().numpy()

@@ -27,7 +27,7 @@ from facetell.networks.mixture import AtSize, MixtureOfExperts
 from facetell.networks.perceptron import DepthClassifier
 from facetell.progress import Progress, Step, silent
 from facetell.training.loop import predict
-from facetell.training.vectors import extract
+from facetell.training.vectors import extract, logits_from
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -72,6 +72,10 @@ class SecondBackbone:
         """Whether the model is a head on this very backbone, which experts can then read with it."""
         return isinstance(model.network, DepthClassifier) and model.network.statistics is self.statistics
 
+    def knows(self, model: Model) -> bool:
+        """Whether the model's logits follow from these statistics and, of a mixture, its old network's."""
+        return self.owns(model) or self.shares(model)
+
     def keep(self, images: DecodedImages, vectors: NDArray[np.float32], logits: NDArray[np.float32]) -> None:
         """Give what is known of faces without pictures: statistics (N, D), and logits (N,) of the old network."""
         self._read[images.path], self._logits[images.path] = vectors, logits
@@ -83,24 +87,21 @@ class SecondBackbone:
             self._logits[path] = self._old_logits(old, path, fabric)
         return self._logits[path][samples.rows]
 
-    @torch.no_grad()
     def _old_logits(self, old: AtSize, path: Path, fabric: Fabric) -> NDArray[np.float32]:
         if not isinstance(old.network, DepthClassifier) or old.size != self.size:
             return predict(old, self._whole(path), fabric)
         if path not in self._read:  # of a head on this backbone, one pass serves both
             self._read_all(path, fabric, silent)
-        logits: NDArray[np.float32] = (
-            old.network.head(torch.from_numpy(self._read[path]).to(fabric.device)).cpu().numpy()
-        )
-        return logits
+        return logits_from(old.network.head, self._read[path], fabric)
 
     @torch.no_grad()
-    def judge(self, network: MixtureOfExperts, samples: Samples, fabric: Fabric) -> NDArray[np.float32]:
-        """Logits (N,) as a mixture on this backbone gives them, from what was read once."""
-        seen = self.old_logits(network.old, samples, fabric), self.vectors(samples, fabric)
-        logits: NDArray[np.float32] = (
-            network.mix(*(torch.from_numpy(each).to(fabric.device) for each in seen)).cpu().numpy()
-        )
+    def judge(self, model: Model, samples: Samples, fabric: Fabric) -> NDArray[np.float32]:
+        """Logits (N,) as a model that this backbone `knows` gives them, from what was read once."""
+        old = self.old_logits(self.old(model), samples, fabric)
+        if not isinstance(model.network, MixtureOfExperts):
+            return old
+        seen = (torch.from_numpy(each).to(fabric.device) for each in (old, self.vectors(samples, fabric)))
+        logits: NDArray[np.float32] = model.network.mix(*seen).cpu().numpy()
         return logits
 
     @cached_property

@@ -16,7 +16,6 @@ from facetell.adaptation.second_backbone import SecondBackbone
 from facetell.detector.replay_vectors import ReplayVectors
 from facetell.faceset.samples import Samples
 from facetell.faceset.table import FaceSet
-from facetell.networks.mixture import MixtureOfExperts
 from facetell.progress import Progress, silent
 from facetell.training.feature_maps import FeatureMaps, Views
 from facetell.training.loop import predict
@@ -112,10 +111,8 @@ class AdaptTask:
 
     def predict(self, model: Model, samples: Samples) -> NDArray[np.float32]:
         """Logits (N,) of faces at the size that the model takes; a mixture's from what its experts read once."""
-        if self.second and self.second.shares(model):
-            return self.second.old_logits(self.second.old(model), samples, self.fabric)
-        if self.second and isinstance(model.network, MixtureOfExperts) and self.second.owns(model):
-            return self.second.judge(model.network, samples, self.fabric)
+        if self.second and self.second.knows(model):
+            return self.second.judge(model, samples, self.fabric)
         return predict(model.network, samples, self.fabric)
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import nn
 
 from facetell.errors import SettingsError
@@ -27,7 +26,7 @@ from facetell.settings import setting
 from facetell.training.fabric import make_fabric
 from facetell.training.perceptron import PerceptronPlan, row_weights, train_perceptron
 from facetell.training.run import TABLE, write_table
-from facetell.training.vectors import extract
+from facetell.training.vectors import extract, logits_from
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -149,15 +148,12 @@ def _kinds(settings: DepthSettings, samples: Samples) -> npt.NDArray[np.int64]:
     return kinds
 
 
-@torch.no_grad()
 def predict(
     network: nn.Module, samples: Samples, fabric: Fabric, progress: Progress = silent
 ) -> npt.NDArray[np.float32]:
     """Logits (N,) of ``samples`` in order, from statistics that the next head on this backbone finds in the cache."""
     assert isinstance(network, DepthClassifier)
-    vectors = torch.from_numpy(extract(network.statistics, samples, fabric, progress))
-    logits: npt.NDArray[np.float32] = network.head(vectors.to(fabric.device)).cpu().numpy()
-    return logits
+    return logits_from(network.head, extract(network.statistics, samples, fabric, progress), fabric)
 
 
 METHOD = Method(

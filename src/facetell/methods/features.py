@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import nn
 
 from facetell.errors import DataError
@@ -22,7 +21,7 @@ from facetell.training.classifiers import CLASSIFIERS, read_grid
 from facetell.training.fabric import make_fabric
 from facetell.training.run import TABLE
 from facetell.training.search import Candidate, Search, best_of, folds_of, write_candidates
-from facetell.training.vectors import extract
+from facetell.training.vectors import extract, logits_from
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -97,14 +96,12 @@ def fit(settings: FeaturesSettings, task: Task) -> FeatureClassifier:
     return network
 
 
-@torch.no_grad()
 def predict(
     network: nn.Module, samples: Samples, fabric: Fabric, progress: Progress = silent
 ) -> npt.NDArray[np.float32]:
     """Logits (N,) of ``samples`` in order, from features that the next classifier on this backbone finds in the cache."""
     assert isinstance(network, FeatureClassifier)
-    vectors = extract(network.backbone, samples, fabric, progress)
-    return network.head(torch.from_numpy(vectors).to(fabric.device)).cpu().numpy()
+    return logits_from(network.head, extract(network.backbone, samples, fabric, progress), fabric)
 
 
 METHOD = Method(

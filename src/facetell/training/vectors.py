@@ -32,7 +32,7 @@ from facetell.training.onnx_reader import OnnxReader
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["extract", "keep_vectors", "kept_vectors", "vectors_of"]
+__all__ = ["extract", "keep_vectors", "kept_vectors", "logits_from", "vectors_of"]
 
 VERSION = 2
 """Part of the key: raise it whenever the same pictures and weights give other vectors."""
@@ -71,6 +71,13 @@ def extract(
                 vectors = _compute(backbone, samples.images, rows, fabric, progress, view)
                 keep_vectors(key, vectors)
     return vectors[place]
+
+
+@torch.no_grad()
+def logits_from(head: nn.Module, vectors: NDArray[np.float32], fabric: Fabric) -> NDArray[np.float32]:
+    """Logits (N,) of a head on vectors (N, D)."""
+    logits: NDArray[np.float32] = head(torch.from_numpy(vectors).to(fabric.device)).cpu().numpy()
+    return logits
 
 
 @torch.no_grad()
@@ -119,12 +126,14 @@ def _reader(
     backbone: Backbone | DepthStatistics, size: int, fabric: Fabric
 ) -> tuple[Callable[[Tensor], NDArray[np.float32]], int, int]:
     """What gives the vectors of images (B, 3, S, S) in [0, 1], the length of these, and the best B."""
-    statistics = isinstance(backbone, DepthStatistics)
-    length = backbone.length if isinstance(backbone, DepthStatistics) else backbone.vector_length(size)
-    if statistics and fabric.device.type == "cpu":
-        with contextlib.suppress(ImportError):
-            return OnnxReader(backbone, size), length, BATCH
-    reads = backbone if isinstance(backbone, DepthStatistics) else _Vectors(backbone)
+    reads: nn.Module
+    if isinstance(backbone, DepthStatistics):  # its maps are large
+        reads, length, batch = backbone, backbone.length, min(BATCH, max(BATCH * 128**2 // size**2, 4))
+        if fabric.device.type == "cpu":
+            with contextlib.suppress(ImportError):
+                return OnnxReader(backbone, size), length, BATCH
+    else:
+        reads, length, batch = _Vectors(backbone), backbone.vector_length(size), BATCH
     network = fast_inference(reads.to(fabric.device), size)
 
     def read(images: Tensor) -> NDArray[np.float32]:
@@ -132,7 +141,7 @@ def _reader(
             found: NDArray[np.float32] = network(images).float().cpu().numpy()
         return found
 
-    return read, length, min(BATCH, max(BATCH * 128**2 // size**2, 4)) if statistics else BATCH  # its maps are large
+    return read, length, batch
 
 
 def _degraded(pixels: Tensor, view: int, rows: NDArray[np.int64]) -> Tensor:

@@ -137,20 +137,12 @@ def _even(truth: NDArray[np.bool_]) -> Floats:
     return np.where(truth, 0.5 / share, 0.5 / (1 - share))
 
 
-def _judge(found: Model, samples: Samples, task: AdaptTask) -> NDArray[np.float32]:
-    """Logits (N,) as the network gives them at its own size, from statistics that are computed once."""
-    network: Any = found.network
-    assert task.second is not None
-    return task.second.judge(network, samples, task.fabric)
-
-
 def _obstacle(task: AdaptTask) -> str | None:
     if task.replay is None:
         return "without a replay buffer a gate cannot learn which faces are old: facetell remember DETECTOR FACESET"
     if task.second is None:
         return "there is no pretrained second backbone: give one with --pretrained FILE.safetensors"
-    reads_them = task.second.owns(task.model) or task.second.shares(task.model)
-    if not task.replay.pictures and not reads_them:
+    if not task.replay.pictures and not task.second.knows(task.model):
         return (
             "the replay buffer keeps no pictures that another second backbone could read: leave out --backbone, --pretrained "
             "and --size, or keep some first: facetell remember DETECTOR FACESET"
@@ -165,5 +157,4 @@ STRATEGY = Strategy(
     learn,
     interpolates=False,
     light=True,
-    judge=_judge,
 )

@@ -21,7 +21,13 @@ GIVEN: list[int] = []
 def act(item: str | int) -> object:
     match item:
         case "hang":
+            while True:
+                pass
+        case "stuck":
             time.sleep(600)
+        case "held up":
+            time.sleep(2)
+            return "at last"
         case "exit":
             os._exit(7)
         case "segfault":
@@ -75,6 +81,17 @@ def test_every_item_has_its_result_in_order_whatever_the_number_of_workers() -> 
             assert isinstance(result, Failure)
             assert result.reason == ("timeout" if item == "hang" else "crashed")
             assert result.detail
+
+
+@pytest.mark.slow
+def test_who_waits_for_a_busy_machine_is_waited_for_and_not_for_ever() -> None:
+    """Two seconds by the clock and none of a processor; a minute of it was once the end of a plain photo."""
+    began = time.monotonic()
+    held_up, stuck = guarded_map(act, ["held up", "stuck"], 2, seconds=lambda _: 0.7)
+    assert held_up == ("held up", "at last")
+    assert isinstance(stuck[1], Failure)
+    assert stuck[1].reason == "timeout"
+    assert 3.5 <= time.monotonic() - began < 60
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pickle
 import queue
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
@@ -32,7 +33,8 @@ log = logging.getLogger("facetell")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_GRACE = 120.0  # s for a worker to start on two busy cores; beyond it, one that says nothing is taken for dead
+_GRACE = 300.0  # s for a worker to start on two busy cores; beyond it, one that says nothing is taken for dead
+_WAITS = 5  # times as long by the clock may an item take whose worker waits for a busy processor or disk
 _GONE = (EOFError, OSError)
 
 
@@ -63,8 +65,8 @@ def guarded_map(
 ) -> Generator[tuple[Item, Result | Failure], None, None]:
     """Yield (item, result) in the order of ``items``, computed by ``workers`` processes.
 
-    An item that takes longer than ``seconds(item)``, or whose worker dies or runs out of memory, yields a `Failure`. At
-    most twice as many items as workers are under way, so ``items`` may be endless. Closing the generator stops the
+    An item that takes longer than ``seconds(item)`` of the clock and of its worker's processor time, or five times as long
+    by the clock, or whose worker dies or runs out of memory, yields a `Failure`. At most twice as many items as workers are under way, so ``items`` may be endless. Closing the generator stops the
     workers within about three seconds. ``preload`` names modules that workers shall find imported. ``function``,
     ``initializer``, items and results must be picklable; ``initializer`` runs in each new worker, where its exception
     is fatal.
@@ -127,7 +129,7 @@ class _Crew:
         """What a worker makes of an item, or a `Failure`. Raises what it raised."""
         worker = self._sent(item)
         try:
-            if not worker.connection.poll(seconds):
+            if not _answers(worker, seconds):
                 self._fire(worker)
                 return Failure("timeout", f"took longer than {seconds:g} s")
             result = worker.connection.recv()
@@ -162,6 +164,26 @@ class _Crew:
         self._dismissed = True
         for worker in list(self._all):
             self._fire(worker)
+
+
+def _answers(worker: Process, seconds: float) -> bool:
+    """Whether it does before it hangs. Of the clock alone a busy machine takes as much as it likes, from any file."""
+    before, last, left = _processor_seconds(worker.pid), time.monotonic() + _WAITS * seconds, seconds
+    while not worker.connection.poll(left):
+        now = _processor_seconds(worker.pid)
+        if before is None or now is None or now - before >= seconds or time.monotonic() >= last:
+            return False
+        left = max(seconds - (now - before), seconds / 20)
+    return True
+
+
+def _processor_seconds(pid: int) -> float | None:
+    """What a process has used in all its threads; None where the system does not say. Source: proc_pid_stat(5)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _serve(
@@ -233,7 +255,8 @@ def _here(
 
 
 def seconds_for(path: Path, *, few_frames: bool) -> float:
-    """How long a worker may be busy with a file before it is taken for hanging: a minute, and 100 s a megabyte.
+    """How long a worker may be busy with a file before it is taken for hanging: a minute, and 100 s a megabyte (by its
+    processor time; see `guarded_map`).
 
     Ten times as long unless only a ``few_frames`` are looked at: two hours at 100 kbit/s are 90 MB and 216,000 frames,
     whose faces take three hours to find. Far above what any whole file takes, and short for the small files that make

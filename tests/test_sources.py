@@ -284,6 +284,16 @@ def test_videos_are_groups_where_no_column_names_persons(tree: Tree) -> None:
     assert [row[1] for row in rows.values()] == ["p", "p"]
 
 
+def test_a_column_that_may_name_persons_is_not_passed_over(tree: Tree, caplog: pytest.LogCaptureFixture) -> None:
+    root = tree("a.png", "b.png")
+    find_rows(index(root, "path,label,celebrity\na.png,real,p\nb.png,fake,p\n"))
+    assert "unused: 'celebrity'; call one 'group'" in caplog.text
+    caplog.clear()
+    find_rows(index(root, "path,label,celebrity,group\na.png,real,p,1\nb.png,fake,p,1\n"))
+    find_rows(index(root, "path,label\na.png,real\nb.png,fake\n"))
+    assert not caplog.text
+
+
 @pytest.mark.parametrize("name", ["index.tsv", "INDEX.CSV", "index.parquet"])
 def test_an_index_of_another_name_is_read(tree: Tree, name: str) -> None:
     root = tree("real/a.png", "fake/b.png")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,8 @@ from facetell.ingest.delimited import open_table
 from facetell.ingest.spellings import LABEL_WORDS, SPLIT_WORDS, column_of, label_of, split_of
 
 __all__ = ["COLUMNS", "SUFFIXES", "names_pictures", "read_index"]
+
+log = logging.getLogger("facetell")
 
 COLUMNS = ("path", "label", "group", "source", "split")
 """Columns of an index; the first two are required, the cells of the others may be empty."""
@@ -223,7 +226,19 @@ def _places(header: list[str], index: Path) -> list[int]:
         if not found and (misspelt := _misspelt(name, names)):
             raise DataError(f"{index}, line 1: no column '{name}'{misspelt}", hint="rename or remove the column")
         places.append(found[0] if found else -1)
+    _say_unused(header, places, index)
     return places
+
+
+def _say_unused(header: list[str], places: list[int], index: Path) -> None:
+    """Who is in a picture may stand in a column of any name; unread, it lets persons cross splits."""
+    unused = [f"'{name}'" for place, name in enumerate(header) if name.strip() and column_of(name) is None]
+    if unused and places[COLUMNS.index("group")] < 0:
+        log.warning(
+            "%s: no column says who is in a picture, so each is a group of its own; unused: %s; call one 'group' if it says so",
+            index,
+            ", ".join(unused[:8]),
+        )
 
 
 def _misspelt(name: str, names: list[str]) -> str:

@@ -65,11 +65,11 @@ def guarded_map(
 ) -> Generator[tuple[Item, Result | Failure], None, None]:
     """Yield (item, result) in the order of ``items``, computed by ``workers`` processes.
 
-    An item that takes longer than ``seconds(item)`` of the clock and of its worker's processor time, or five times as long
-    by the clock, or whose worker dies or runs out of memory, yields a `Failure`. At most twice as many items as workers are under way, so ``items`` may be endless. Closing the generator stops the
-    workers within about three seconds. ``preload`` names modules that workers shall find imported. ``function``,
-    ``initializer``, items and results must be picklable; ``initializer`` runs in each new worker, where its exception
-    is fatal.
+    An item that takes longer than ``seconds(item)`` of the clock and of its worker's processor time, or five times as
+    long by the clock, or whose worker dies or runs out of memory, yields a `Failure`. At most twice as many items as
+    workers are under way, so ``items`` may be endless. Closing the generator stops the workers within about three
+    seconds. ``preload`` names modules that workers shall find imported. ``function``, ``initializer``, items and results
+    must be picklable; ``initializer`` runs in each new worker, where its exception is fatal.
 
     Results do not depend on ``workers``, unless ``seconds`` is so short that the load of the machine decides. Where no
     process can be started, which is logged, all is done in this one: then nothing guards it.

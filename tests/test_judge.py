@@ -20,6 +20,7 @@ from schema import errors
 
 import facetell
 from facetell.cli.main import main
+from facetell.declared.declared import Claim, Credentials, Declared
 from facetell.detector import many
 from facetell.detector import verdict as verdicts
 from facetell.detector.judge import Judge
@@ -370,6 +371,14 @@ def test_the_schema_has_the_fields_and_types_of_the_classes() -> None:
             else:
                 found = {said["type"]} if isinstance(said["type"], str) else set(said["type"])
             assert found == expected, name
+    declared = SCHEMA["properties"]["declared"]
+    for schema, kind in (
+        (declared, Declared),
+        (declared["properties"]["credentials"], Credentials),
+        (SCHEMA["$defs"]["claim"], Claim),
+    ):
+        assert set(schema["properties"]) == set(schema["required"]) == set(get_type_hints(kind))
+        assert schema["additionalProperties"] is False
 
 
 @pytest.mark.slow

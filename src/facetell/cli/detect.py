@@ -148,6 +148,8 @@ def _show(verdict: Verdict, as_json: bool) -> None:
         about = f" ({len(verdict.tracks)} faces{said}){about}"
     if verdict.note:
         about = f"{about} [{verdict.note}]"
+    if verdict.declared and verdict.declared.brief:
+        about = f"{about} [{verdict.declared.brief}]"
     if verdict.judged:
         word = verdict.status if verdict.status == verdict.decision else f"{verdict.decision} ({verdict.status})"
         click.echo(f"{word:<15}{verdict.score:>6.3f}  {verdict.threshold:>9.3f}  {path}{about}")

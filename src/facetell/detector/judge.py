@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from facetell.declared.reading import declared_by
 from facetell.detector.pooling import Pooled, PooledTrack, pool
 from facetell.detector.verdict import FaceVerdict, StreamVerdict, TrackVerdict, Verdict, status_of
 from facetell.errors import MediaError, MissingExtraError, UsageError
@@ -111,6 +112,9 @@ class Judge:
 
     def file(self, path: Path) -> Verdict:
         """Judge a file. Whatever is wrong with it is in the verdict."""
+        return replace(self._file(path), declared=declared_by(path))
+
+    def _file(self, path: Path) -> Verdict:
         try:
             if self._takes_crops(path):
                 picture = read_picture(read_bytes(path, MAX_BYTES))

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from facetell.declared.declared import Declared
 from facetell.files import sha256_of
 
 __all__ = ["STATUSES", "FaceVerdict", "FileStamp", "TrackVerdict", "Verdict", "status_of"]
@@ -132,8 +133,9 @@ class Verdict:
     many degrees a picture or video was turned clockwise before faces stood upright (boxes are of the turned one); ``note``:
     what was chosen of the file; ``frames``: looked at; ``seconds``: length of a video or animation; ``window``: its seconds
     (from, to) that decide; ``streams``: what was looked at of it; ``detector``: the identity of the one that judged, ""
-    for one that was never written. From `facetell.detect` alone: ``settings``, a hash of all that decides a verdict
-    beside the file; ``file``, what was judged, if it was; ``pictures``, names of those drawn of it.
+    for one that was never written; ``declared``: what the file says of itself, which changes no score. From
+    `facetell.detect` alone: ``settings``, a hash of all that decides a verdict beside the file; ``file``, what was judged,
+    if it was; ``pictures``, names of those drawn of it.
     """
 
     path: str
@@ -158,6 +160,7 @@ class Verdict:
     settings: str = ""
     file: FileStamp | None = None
     pictures: list[str] = field(default_factory=list)
+    declared: Declared | None = None
     faces: list[FaceVerdict] = field(default_factory=list)
     tracks: list[TrackVerdict] = field(default_factory=list)
     streams: list[StreamVerdict] = field(default_factory=list)

@@ -158,12 +158,12 @@ def test_a_sentence_tells_a_map_that_cannot_be_believed(world, tmp_path, monkeyp
     assert any("shows the picture, not the detector" in warning for warning in found.warnings)
 
 
-@pytest.mark.parametrize("module", ["captum.attr", "matplotlib"])
-def test_without_the_extra_nothing_is_begun(world, tmp_path, capsys, monkeypatch, module):
+@pytest.mark.parametrize(("module", "extra"), [("captum.attr", "learn"), ("matplotlib", "report")])
+def test_without_the_extra_nothing_is_begun(world, tmp_path, capsys, monkeypatch, module, extra):
     monkeypatch.setitem(sys.modules, module, None)
     code, _, errors = run(capsys, "explain", world["fdftnet"], world["pictures"], "-o", tmp_path / "out")
     assert code == 5
-    assert "pip install 'facetell[explain]'" in errors
+    assert f"pip install 'facetell[{extra}]'" in errors
     assert not (tmp_path / "out").exists()
 
 

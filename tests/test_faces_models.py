@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from facetell.errors import UsageError
@@ -16,9 +17,6 @@ from facetell.faces.centerface import CenterFace, shipped_model
 from facetell.faces.load import load_face_detector
 from facetell.faces.mtcnn import MTCNN
 from facetell.faces.yunet import OUTPUTS, YuNet
-
-onnx = pytest.importorskip("onnx", reason="needs the extra 'media'")
-pytest.importorskip("onnxruntime", reason="needs the extra 'media'")
 
 
 def constant_model(path: Path, outputs: dict[str, Any], shape: list[int | str]) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 from faceclips import background, needs_media, save_clip, walk, with_head
 
 from facetell.faces.scenes import Scenes
@@ -43,7 +42,6 @@ def test_frames_of_one_colour_have_no_layout() -> None:
 
 def test_two_clips_in_one_are_two_tracks(tmp_path: Path) -> None:
     needs_media()
-    pytest.importorskip("onnxruntime")
     from facetell.faces.finding import FaceFinder
     from facetell.faces.tracks import link_rows
     from facetell.media.frame_choice import All

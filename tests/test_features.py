@@ -208,7 +208,7 @@ def test_a_missing_library_is_said(faces: FaceSet, tmp_path: Path, monkeypatch: 
     with pytest.raises(MissingExtraError, match="xgboost"):
         facetell.fit("features", faces.path, tmp_path / "d", settings={**SMALL, "classifier": "xgboost", "grid": ""})
     monkeypatch.setitem(sys.modules, "sklearn.model_selection", None)
-    with pytest.raises(MissingExtraError, match="features"):
+    with pytest.raises(MissingExtraError, match="learn"):
         facetell.fit("features", faces.path, tmp_path / "d", settings=SMALL)
 
 

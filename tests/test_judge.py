@@ -23,7 +23,6 @@ from facetell.cli.main import main
 from facetell.declared.declared import Claim, Credentials, Declared
 from facetell.detector import many
 from facetell.detector import verdict as verdicts
-from facetell.detector.judge import Judge
 from facetell.detector.verdict import STATUSES, FaceVerdict, FileStamp, TrackVerdict, Verdict
 from facetell.errors import BundleError, UsageError
 from facetell.media.frame_choice import All, Spread
@@ -315,15 +314,6 @@ def test_a_clip_on_its_side_is_judged_as_its_twin(found: facetell.Detector, tmp_
     assert len(annotate(verdict, tmp_path / "drawn")) >= 2
     nobody = found.detect(save_clip(tmp_path / "nobody.mp4", [background(k, 240, 160) for k in range(5)]))
     assert (nobody.status, nobody.turned, nobody.frames) == ("no_face", 0, 5)
-
-
-def test_without_the_extra_pictures_are_crops(
-    ready: facetell.Detector, inbox: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    judge = Judge(ready)
-    assert judge.file(inbox / "photo.png").faces[0].box is None
-    assert "facetell[media]" in caplog.text
 
 
 # --- the command

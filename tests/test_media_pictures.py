@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import io
 import struct
@@ -14,7 +13,7 @@ from conftest import picture_bytes
 from numpy.typing import NDArray
 from PIL import Image
 
-from facetell.errors import ImageError, MediaError
+from facetell.errors import ImageError
 from facetell.pixels.decode import decode, probe, read_picture
 
 SIZE = (60, 240)
@@ -169,21 +168,6 @@ def test_heic_shows_its_main_picture() -> None:
     picture = read_picture(out.getvalue())
     assert picture.note == "main of 2 pictures"
     assert picture.pixels[..., 2].mean() > 200
-
-
-def test_heic_without_the_library_says_what_to_install(heic: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *args: Any) -> Any:
-        if name == "pillow_heif":
-            raise ImportError(name)
-        return real(name, *args)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(MediaError) as caught:
-        read_picture(heic)
-    assert caught.value.reason == "unsupported"
-    assert "facetell[media]" in str(caught.value.hint)
 
 
 def test_nothing_is_printed(heic: bytes, capfd: pytest.CaptureFixture[str]) -> None:

@@ -178,7 +178,6 @@ def test_an_expert_shares_the_backbone() -> None:
 
 @pytest.mark.slow
 def test_onnx_runtime_reads_what_torch_reads() -> None:
-    pytest.importorskip("onnxruntime")
     torch.manual_seed(0)
     statistics = DepthStatistics(build_backbone("tf_efficientnet_lite2", 64), 64)
     images = torch.rand(5, 3, 64, 64)

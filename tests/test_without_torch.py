@@ -1,4 +1,4 @@
-"""Judging with torch, torchvision, timm, Fabric and captum absent: by a runtime that an installed package offers.
+"""Judging with no extra installed, so without torch: by a runtime that an installed package offers.
 
 Each test runs a Python of its own, and its workers too, in which these modules cannot be imported
 (``stand_in/sitecustomize.py``); ``stand_in/stand_in.py`` is the runtime.
@@ -111,7 +111,7 @@ if __name__ == "__main__":
 """,
         )
     )
-    assert not {"torch", "torchvision", "timm", "lightning_fabric", "captum"} & set(found["modules"])
+    assert not {"torch", "torchvision", "timm", "lightning_fabric", "captum", "sklearn"} & set(found["modules"])
     assert found["verified"]["selftest_difference"] == 0
     assert found["chosen"]["face"]["point"]["rule"] == "fpr=0.1"
     judged = [verdict for verdict in found["verdicts"] if verdict["score"] is not None]
@@ -137,6 +137,51 @@ if __name__ == "__main__":
 """,
     ).splitlines()
     assert [json.loads(line)["status"] for line in lines] == ["real", "fake"]
+
+
+LEARNING = {
+    "fit": ["finetune", "faces", "-o", "new"],
+    "adapt": ["detector", "--fake", "pictures", "--real", "pictures", "-o", "new"],
+    "bench": ["small", "--data", "pictures", "-o", "new"],
+    "demo": ["-o", "new"],
+    "blend": ["faces", "-o", "new", "--kind", "generated"],
+    "explain": ["detector", "pictures", "-o", "new"],
+    "methods": [],
+}
+"""Verbs that learn, or look into a network, with arguments that would do elsewhere."""
+
+
+@pytest.mark.slow
+def test_what_learns_says_what_to_install(place: Path) -> None:
+    said = json.loads(
+        python(
+            place,
+            f"""
+import contextlib, io, json
+from facetell.cli.main import main
+
+if __name__ == "__main__":
+    said = {{}}
+    for verb, words in {LEARNING!r}.items():
+        with contextlib.redirect_stderr(io.StringIO()) as stderr, contextlib.suppress(SystemExit):
+            try:
+                main([verb, *words])
+            finally:
+                said[verb] = stderr.getvalue().splitlines()
+    try:
+        import facetell.sklearn
+    except Exception as error:
+        said["sklearn"] = [f"error: {{error.message}}", f"hint: {{error.hint}}"]
+    print(json.dumps(said))
+""",
+        )
+    )
+    assert set(said) == {*LEARNING, "sklearn"}
+    for verb, (error, hint) in said.items():
+        assert error.startswith("error: ")
+        assert error.endswith("needs the optional part 'learn'"), verb
+        assert hint == "hint: pip install 'facetell[learn]'", verb
+    assert not (place / "new").exists()
 
 
 @pytest.mark.slow

@@ -18,8 +18,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 __all__ = [
@@ -33,8 +34,12 @@ __all__ = [
     "MissingExtraError",
     "SettingsError",
     "UsageError",
+    "learning",
     "near_miss",
 ]
+
+_LEARNING = ("torch", "torchvision", "timm", "lightning_fabric", "sklearn", "captum")
+"""Packages that learning needs and judging does not: the extra ``learn``."""
 
 
 class FacetellError(Exception):
@@ -111,6 +116,17 @@ class AcceptanceError(FacetellError):
     def __init__(self, message: str, record: dict[str, Any], *, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.record = record
+
+
+@contextlib.contextmanager
+def learning(what: str) -> Iterator[None]:
+    """Say that ``what`` needs the extra ``learn``, where an import inside fails because one of its packages is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] not in _LEARNING:
+            raise
+        raise MissingExtraError(what, "learn") from None
 
 
 def near_miss(word: str, known: Iterable[str]) -> str:

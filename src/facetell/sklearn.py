@@ -7,25 +7,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
-from facetell.errors import MissingExtraError
+from facetell.errors import learning
 from facetell.evaluation.score_curves import fit_temperature
-from facetell.methods.pretrained import read_start, start_backbone
 from facetell.pixels.decode import as_pixels, decode, resize
-from facetell.training.classifiers import CLASSIFIERS, read_grid
-from facetell.training.search import Search, best_of
-from facetell.training.vectors import vectors_of
 
-try:
+with learning("facetell.sklearn"):
+    import torch
     from sklearn.base import BaseEstimator, ClassifierMixin
     from sklearn.model_selection import StratifiedGroupKFold
     from sklearn.utils import assert_all_finite
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, column_or_1d
-except ImportError:
-    raise MissingExtraError("facetell.sklearn", "features") from None
+
+    from facetell.methods.pretrained import read_start, start_backbone
+    from facetell.training.classifiers import CLASSIFIERS, read_grid
+    from facetell.training.search import Search, best_of
+    from facetell.training.vectors import vectors_of
 
 if TYPE_CHECKING:
     from PIL import Image

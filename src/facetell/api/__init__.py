@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from facetell.errors import learning
+
 if TYPE_CHECKING:
     from facetell.api._adapt import adapt
     from facetell.api._audit import audit
@@ -85,7 +87,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a verb on first use: preparing needs no training code."""
+    """Import a verb on first use: judging needs no training code. Raises ``MissingExtraError`` where that is not installed."""
     if name not in _HOMES:
         raise AttributeError(f"module 'facetell.api' has no attribute '{name}'")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    with learning(f"facetell.{name}"):
+        return getattr(importlib.import_module(_HOMES[name]), name)

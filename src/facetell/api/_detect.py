@@ -64,7 +64,6 @@ def detect(
     Raises:
         BundleError, UsageError: before the first verdict.
         DataError: the folder ``annotate`` cannot be made. A picture in it that cannot be drawn is said in the verdict's note.
-        MissingExtraError: the extra ``media`` is not installed.
     """
     check_counts(workers=workers)
     choice = parse(frames)

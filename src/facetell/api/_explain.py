@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -11,7 +11,7 @@ import torch
 
 from facetell.detector.places import DetectorLike, bundle_path, loaded
 from facetell.detector.runtimes.torch import torch_runtime
-from facetell.errors import MissingExtraError, UsageError
+from facetell.errors import MissingExtraError, UsageError, learning
 from facetell.explanation.explained_faces import faces_of_faceset, faces_of_files, forged_regions
 from facetell.explanation.explainer import Explainer
 from facetell.explanation.pointing import pointing_games
@@ -62,7 +62,7 @@ def explain(
         progress: True shows a bar; a function is called after every few faces.
 
     Raises:
-        MissingExtraError: the extra ``explain`` is not installed, or ``media`` to read photos and videos.
+        MissingExtraError: the extra ``learn`` or ``report`` is not installed.
         UsageError: arguments that do not go together; ``out`` holds something else.
         DataError: no such split, no mask fits, or no file has a face.
     """
@@ -123,8 +123,7 @@ def explain(
 
 def _check_installed() -> None:
     """Before any work is done."""
-    for module, what in (("captum.attr", "Grad-CAM"), ("matplotlib", "pictures of maps")):
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise MissingExtraError(what, "explain") from error
+    with learning("Grad-CAM"):
+        importlib.import_module("captum.attr")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingExtraError("pictures of maps", "report")

@@ -11,7 +11,7 @@ from facetell.api._measurable import measurable
 from facetell.detector.calibration import uncalibrated
 from facetell.detector.corrupted import corrupted_logits, first_crop, median_side
 from facetell.detector.places import DetectorLike, loaded
-from facetell.errors import DataError, MissingExtraError
+from facetell.errors import DataError, UsageError
 from facetell.faceset.samples import check_split
 from facetell.faceset.table import FaceSetLike
 from facetell.ingest.prepare import open_or_prepare
@@ -58,7 +58,6 @@ def stress(
         UsageError: an unknown corruption or operating point; ``out`` holds something else; the detector has learned from
             half of the split or more.
         DataError: no such split, only one label in it, or a picture that does not decode.
-        MissingExtraError: ``only`` asks for ``h264`` and the extra ``media`` is not installed.
     """
     chosen, left_out = _installed(only)
     check_counts(workers=workers)
@@ -108,7 +107,7 @@ def _installed(only: Sequence[str] | None) -> tuple[list[Corruption], list[str]]
     try:
         if any(one.name == "h264" for one in chosen):
             check_codec()
-    except MissingExtraError as error:
+    except UsageError as error:
         if only is not None:
             raise
         return [one for one in chosen if one.name != "h264"], [f"h264 is left out: {error.message} ({error.hint})"]

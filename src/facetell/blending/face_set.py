@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from facetell.blending.pairs import Maker, pair_maker
 from facetell.blending.writing import Order, real_rows, write_pairs
-from facetell.errors import DataError, UsageError, near_miss
+from facetell.errors import DataError, UsageError, learning, near_miss
 from facetell.faceset.table import FaceSet
 from facetell.faceset.writing import another_faceset, existing_faceset
 from facetell.files import locked
@@ -66,6 +66,7 @@ def blend(
         UsageError: an unknown kind, a number out of range, or ``out`` and ``faceset`` inside each other.
         DataError: fewer than 10 real faces outside the test split, a picture that does not decode, ``out`` is something
             else, the disk is full.
+        MissingExtraError: ``generated`` or ``both`` without the extra ``learn``.
     """
     faceset, out = Path(faceset), Path(out)
     _check(kind, draws, seed, size)
@@ -127,7 +128,8 @@ def _makers(order: Order, faces: FaceSet, rows: NDArray[np.int64], progress: Pro
         if kind == "self-blended":
             makers[kind] = pair_maker(None)
         else:
-            from facetell.blending.generators import fit_generators
+            with learning("blend with generated fakes"):
+                from facetell.blending.generators import fit_generators
 
             makers[kind] = pair_maker(fit_generators(faces, rows, order.size, order.seed, progress))
     return makers

@@ -296,7 +296,6 @@ class Detector:
 
         Raises:
             UsageError: an array that is no picture.
-            MissingExtraError: faces must be found and the extra ``media`` is not installed.
         """
         options = (faces, frames, face_model)
         if self._judge is None or self._judge[0] != options:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from facetell.declared.reading import declared_by
 from facetell.detector.pooling import Pooled, PooledTrack, pool
 from facetell.detector.verdict import FaceVerdict, StreamVerdict, TrackVerdict, Verdict, status_of
-from facetell.errors import MediaError, MissingExtraError, UsageError
+from facetell.errors import MediaError, UsageError
 from facetell.evaluation.out_of_distribution import discoveries
 from facetell.media.limits import read_bytes
 from facetell.pixels.decode import decode, read_picture, resize
@@ -92,7 +92,7 @@ class Judge:
     def finder(self) -> FaceFinder:
         """Finds faces as the detector's training faces were found.
 
-        Raises ``MissingExtraError``, and ``UsageError`` where another face detector would find them.
+        Raises ``UsageError`` where another face detector would find them.
         """
         if self._finder is None:
             from facetell.faces.finding import FaceFinder, Finding
@@ -144,19 +144,7 @@ class Judge:
         return self._as_shown(self._sum_up(name, self._of_picture(shot), "picture", 1), shot.turned)
 
     def _takes_crops(self, path: Path | None) -> bool:
-        if self.faces == "crops":
-            return path is None or not _is_video(path)
-        if self.faces == "find" or self.record is not None:
-            return False
-        try:
-            self.finder  # noqa: B018  asked for its error
-        except MissingExtraError:
-            if path is not None and _is_video(path):
-                raise
-            log.warning("pictures are taken as face crops: looking for faces needs pip install 'facetell[media]'")
-            self.faces = "crops"
-            return True
-        return False
+        return self.faces == "crops" and (path is None or not _is_video(path))
 
     def _read(self, path: str, reading: Reading) -> Verdict:
         """Judge a file shot by shot: crops wait in small batches, pixels of frames are let go."""

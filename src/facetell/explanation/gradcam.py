@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from facetell.errors import MissingExtraError
+from facetell.errors import learning
 from facetell.explanation.gradcam_places import Place, tapped
 
 __all__ = ["explains_by_gradient", "grad_cam"]
@@ -21,10 +21,8 @@ def grad_cam(network: nn.Module, place: Place, images: Tensor) -> Tensor:
 
     Raises ``MissingExtraError`` without captum.
     """
-    try:
+    with learning("Grad-CAM"):
         from captum.attr import LayerGradCam
-    except ImportError as error:
-        raise MissingExtraError("Grad-CAM", "explain") from error
     total = torch.zeros(len(images), place.side, place.side, device=images.device)
     for name in place.modules:
         with tapped(network.get_submodule(name)) as tap:

@@ -42,7 +42,7 @@ def draw_maps(rows: Sequence[Row], kinds: Mapping[str, Kind], title: str, path: 
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingExtraError("pictures of maps", "explain") from error
+        raise MissingExtraError("pictures of maps", "report") from error
     columns = 1 + len(kinds)
     lines = [row.caption.count("\n") + 1 if row.caption else 0 for row in rows]
     size = (_CELL * columns, sum(_CELL + _LINE * number for number in lines) + _REST)

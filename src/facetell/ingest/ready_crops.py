@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facetell.errors import DataError, ImageError, MissingExtraError
+from facetell.errors import DataError, ImageError
 from facetell.faces.finding import FaceFinder, Shot
 from facetell.faceset.rows import Rows, Skipped
 from facetell.ingest.assemble import Crops
@@ -65,14 +65,8 @@ def look_at_all(rows: Rows, progress: Progress) -> Crops:
 
 
 def warn_of_photos(rows: Rows, crops: Crops) -> None:
-    """Look for faces in a sample of the crops, spread over them, and warn where over a quarter of it are no crops of one face.
-
-    Without the extra ``media`` nothing can be looked at.
-    """
-    try:
-        finder = FaceFinder()
-    except MissingExtraError:
-        return
+    """Look for faces in a sample of the crops, spread over them, and warn where over a quarter of it are no crops of one face."""
+    finder = FaceFinder()
     usable = np.flatnonzero(crops.usable)
     sample = usable[np.unique(np.linspace(0, len(usable) - 1, min(SAMPLE, len(usable))).round().astype(int))]
     pictures = [decode(_read(rows.full_path(int(row)))) for row in sample]

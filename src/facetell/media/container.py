@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from facetell.errors import MediaError, MissingExtraError
+from facetell.errors import MediaError
 from facetell.media.kind import VIDEO_FORMATS, kind_of
 from facetell.media.limits import Limits, file_size
 
@@ -127,12 +127,9 @@ def opened(path: Path, limits: Limits, number: int = 0) -> Iterator[tuple[InputC
 
     Raises:
         MediaError: see `facetell.media.frames.frames`.
-        MissingExtraError: PyAV is not installed.
     """
-    try:
-        import av
-    except ImportError:
-        raise MissingExtraError("reading videos", "media") from None
+    import av
+
     size = file_size(path)
     if size > limits.max_bytes:
         raise MediaError(f"the file has {size:,} bytes; {limits.max_bytes:,} is the limit", reason="too_large")

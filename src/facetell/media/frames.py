@@ -28,7 +28,6 @@ def frames(path: Path, choice: Choice, limits: Limits | None = None, *, threads:
     Raises:
         MediaError: in the iteration: ``missing``, ``empty``, ``unsupported`` (no video in it, or none we read),
             ``unreadable`` (damaged, or no frame can be decoded), ``too_large``, ``too_long`` or ``timeout``.
-        MissingExtraError: likewise: PyAV is not installed.
     """
     return Frames(path, choice, limits or Limits(), threads)
 

@@ -63,7 +63,6 @@ def read_video(
 
     Raises:
         MediaError: see `facetell.media.frames.frames`.
-        MissingExtraError: PyAV is not installed.
     """
     with opened(path, limits, number) as (container, stream):
         scan = _scan(container, stream, limits, deadline)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from facetell.errors import MissingExtraError, UsageError, near_miss
+from facetell.errors import UsageError, near_miss
 from facetell.pixels.decode import decode
 from facetell.pixels.encode import encode
 
@@ -71,13 +71,15 @@ def choose(only: Sequence[str] | None) -> list[Corruption]:
 
 
 def check_codec() -> None:
-    """Raise ``MissingExtraError`` unless H.264 can be encoded, for ``h264``."""
-    try:
-        import av
+    """Raise ``UsageError`` unless H.264 can be encoded, for ``h264``."""
+    import av
 
+    try:
         av.Codec("libx264", "w")
-    except (ImportError, ValueError) as error:  # av's own UnknownCodecError is a ValueError
-        raise MissingExtraError("H.264", "media") from error
+    except ValueError:  # av's own UnknownCodecError
+        raise UsageError(
+            "PyAV was built without libx264 here, so H.264 cannot be made", hint="pip install --force-reinstall av"
+        ) from None
 
 
 def _resized(pixels: Pixels, height: float, width: float, filtering: Image.Resampling) -> Pixels:

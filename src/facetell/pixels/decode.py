@@ -9,7 +9,7 @@ Type is told by content, never by the file's extension. What comes out is always
 - transparency is laid on **black**, the colour that masked faces and padding have almost everywhere.
 
 Pillow decodes and resizes everything, in training and in use, on every machine with the same pixels. HEIC needs
-pillow-heif (the extra 'media'), which is imported when the first such picture comes. Pillow warns of odd metadata, which
+pillow-heif, which is imported when the first such picture comes. Pillow warns of odd metadata, which
 does not change pixels; whoever runs a process decides whether that is shown (the command and its workers do not).
 
 A picture is whole if all its pixels are there: what is damaged, missing or too large around them (text, metadata, a

@@ -170,12 +170,8 @@ def _is_heif(data: bytes) -> bool:
 
 def _open_heif(data: bytes) -> Image.Image:
     """Open without registering the format with Pillow, whose formats are the whole process's."""
-    try:
-        from pillow_heif import HeifImageFile
-    except ImportError:
-        # Not MissingExtraError: one such photo among thousands shall cost one line, not the run.
-        hint = "pip install 'facetell[media]'"
-        raise ImageError("HEIC needs the optional part 'media'", reason="unsupported", hint=hint) from None
+    from pillow_heif import HeifImageFile
+
     return HeifImageFile(io.BytesIO(data))  # type: ignore[no-untyped-call]
 
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from facetell.errors import MissingExtraError, SettingsError, near_miss
+from facetell.errors import MissingExtraError, SettingsError, learning, near_miss
 from facetell.networks.classical import Boosted, Forest, Kernel, Linear
 from facetell.networks.tensors import take_sizes
 
@@ -172,10 +172,8 @@ def _xgboost(point: Point, seed: int, features: int) -> Any:
 def _sklearn(module: str) -> Any:
     import importlib
 
-    try:
+    with learning("fitting features"):
         return importlib.import_module(f"sklearn.{module}")
-    except ImportError:
-        raise MissingExtraError("fitting features", "features") from None
 
 
 def _linear_tensors(fitted: Any) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from facetell.errors import DataError, MissingExtraError
+from facetell.errors import DataError, learning
 from facetell.evaluation.metrics import auroc, confusion
 from facetell.faceset.samples import Samples
 from facetell.files import write_csv
@@ -52,10 +52,8 @@ def folds_of(samples: Samples, folds: int, seed: int) -> list[Fold]:
     )
     if min(groups.values()) < folds:
         raise few
-    try:
+    with learning("fitting features"):
         from sklearn.model_selection import StratifiedGroupKFold
-    except ImportError:
-        raise MissingExtraError("fitting features", "features") from None
     dealer = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     dealt = [(learned, held) for learned, held in dealer.split(samples.rows, samples.labels, samples.groups)]
     if any(len(np.unique(samples.labels[side])) < 2 for fold in dealt for side in fold):

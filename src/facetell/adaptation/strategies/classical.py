@@ -38,7 +38,7 @@ def learn(task: AdaptTask) -> Model:
 
 def _obstacle(task: AdaptTask) -> str | None:
     if importlib.util.find_spec("sklearn") is None:
-        return "scikit-learn is missing: pip install 'facetell[features]'"
+        return "scikit-learn is missing: pip install 'facetell[learn]'"
     return has_experts(task)
 
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from facetell.errors import BundleError, near_miss
+from facetell.errors import BundleError, learning, near_miss
 from facetell.faceset.decoded import DecodedImages
 from facetell.progress import Progress
 
@@ -92,9 +92,11 @@ def load_runtime(
     ``path`` is where both were read, for messages. ``threads``: of the whole process, which must be the caller's own;
     None leaves them as they are.
 
-    Raises ``BundleError`` for weights that do not fit the description, ``SettingsError`` for an unknown device.
+    Raises ``BundleError`` for weights that do not fit the description, ``SettingsError`` for an unknown device,
+    ``MissingExtraError`` where the runtime is torch and that is not installed.
     """
-    runtime: Runtime = importlib.import_module(home_of(description["runtime"])).load(
-        path, description, weights, device, threads
-    )
+    name = description["runtime"]
+    with learning(f"the runtime '{name}'"):
+        module = importlib.import_module(home_of(name))
+    runtime: Runtime = module.load(path, description, weights, device, threads)
     return runtime

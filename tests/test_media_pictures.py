@@ -98,6 +98,19 @@ def test_palette_rows_are_told_from_background_of_the_same_colour() -> None:
     assert 0.3 < picture.missing < 0.7
 
 
+@pytest.mark.parametrize("lost", [3, 20, 200])
+def test_a_progressive_jpeg_gives_the_rows_that_its_last_scan_reached(lost: int) -> None:
+    """It goes over all rows in every scan, and viewers show it whole: with the last bit of most rows, a little is missing."""
+    data = encode(photo(), "JPEG", progressive=True, quality=90)
+    whole = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    picture = read_picture(data[:-lost])
+    rows = len(picture.pixels)
+    np.testing.assert_array_equal(picture.pixels, whole[:rows])
+    assert picture.missing == pytest.approx(1 - rows / SIZE[1])
+    assert (0 if lost < 10 else 1e-9) <= picture.missing < 0.3
+    assert not picture.missing or picture.reason.startswith("truncated")
+
+
 @pytest.mark.parametrize(
     ("kind", "options"), [("WEBP", {}), ("AVIF", {}), ("GIF", {}), ("JPEG", {"progressive": True})]
 )

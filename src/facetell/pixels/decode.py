@@ -110,8 +110,8 @@ def decode(data: bytes) -> NDArray[np.uint8]:
 def read_picture(data: bytes) -> Picture:
     """Decode a picture; of a truncated one, the rows that are whole.
 
-    Formats that store rows in order have such rows: baseline JPEG, PNG, BMP, PPM, most TIFF and GIF. The
-    others (progressive JPEG, WebP, AVIF, HEIC, JPEG 2000) are unreadable once truncated.
+    Formats that store rows in order have such rows: JPEG (a progressive one in its last scan), PNG, BMP, PPM, most TIFF
+    and GIF. The others (WebP, AVIF, HEIC, JPEG 2000) are unreadable once truncated.
 
     Raises:
         ImageError: as `decode`, but not for a truncated picture with at least one whole row.
@@ -178,7 +178,13 @@ def _whole_rows(data: bytes) -> tuple[Image.Image, float] | None:
 
     Decoded over two different backgrounds, a pixel that was never written shows as a difference.
     """
-    dark, bright = _decode_over(data, 0), _decode_over(data, 255)
+    image, source = open_source(data)
+    dark: Image.Image | None
+    bright: Image.Image | None
+    if image.format in ("JPEG", "MPO") and image.info.get("progressive"):  # its scans go over the same rows again
+        dark, bright = _both_ways(source) or (None, None)
+    else:
+        dark, bright = _decode_over(data, 0), _decode_over(data, 255)
     if dark is None or bright is None:
         return None
     differs = np.asarray(dark) != np.asarray(bright)
@@ -187,9 +193,8 @@ def _whole_rows(data: bytes) -> tuple[Image.Image, float] | None:
     top, bottom = int(gaps[longest]), int(gaps[longest + 1]) - 1
     if bottom <= top:
         return None
-    return _to_rgb(dark, open_source(data)[1].colour)[0].crop((0, top, dark.width, bottom)), (
-        bottom - top
-    ) / dark.height
+    rows = _to_rgb(dark, source.colour)[0].crop((0, top, dark.width, bottom))
+    return rows, rows.height / dark.height
 
 
 def _decode_over(data: bytes, background: int) -> Image.Image | None:
@@ -309,11 +314,19 @@ def _whole_all_the_same(data: bytes, kind: str | None, source: Source) -> Image.
     if kind not in ("JPEG", "MPO"):
         part = _whole_rows(data)
         return part[0] if part and part[1] == 1 else None
+    both = _both_ways(source)
+    if both is None or both[0].tobytes() != both[1].tobytes():
+        return None
+    return _to_rgb(both[0], source.colour)[0]
+
+
+def _both_ways(source: Source) -> tuple[Image.Image, Image.Image] | None:
+    """A JPEG whose last scan may be cut short, decoded with two ends: what differs is missing. None if scans are missing."""
     scans = all_scans(source.data)
     if scans is None:
         return None
     one, other = (_loaded(open_header(scans + ending)) for ending in ENDINGS)
-    return _to_rgb(one, source.colour)[0] if one.tobytes() == other.tobytes() else None
+    return one, other
 
 
 def _to_rgb(image: Image.Image, colour: Colour) -> tuple[Image.Image, str]:

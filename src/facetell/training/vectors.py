@@ -25,6 +25,7 @@ from facetell.networks.backbones import Backbone
 from facetell.networks.depth import DepthStatistics
 from facetell.networks.tensors import add_tensors
 from facetell.progress import Progress, Step, silent
+from facetell.threads import ordered
 from facetell.training.batches import iterate
 from facetell.training.degraded import degraded
 from facetell.training.onnx_reader import OnnxReader
@@ -128,8 +129,9 @@ def _reader(
     """What gives the vectors of images (B, 3, S, S) in [0, 1], the length of these, and the best B."""
     reads: nn.Module
     if isinstance(backbone, DepthStatistics):  # its maps are large
-        reads, length, batch = backbone, backbone.length, min(BATCH, max(BATCH * 128**2 // size**2, 4))
+        reads, length, batch = backbone, backbone.length, BATCH
         if fabric.device.type == "cpu":
+            batch = min(BATCH, max(BATCH * 128**2 // size**2, 4))
             with contextlib.suppress(ImportError):
                 return OnnxReader(backbone, size), length, BATCH
     else:
@@ -147,7 +149,9 @@ def _reader(
 def _degraded(pixels: Tensor, view: int, rows: NDArray[np.int64]) -> Tensor:
     """Another view of a batch (B, 3, S, S): that of a row is the same whatever the batch."""
     crops = pixels.permute(0, 2, 3, 1).cpu().numpy()
-    changed = [degraded(crop, np.random.default_rng([view, row])) for crop, row in zip(crops, rows, strict=True)]
+    changed = list(
+        ordered(lambda place: degraded(crops[place], np.random.default_rng([view, rows[place]])), range(len(rows)))
+    )
     return torch.from_numpy(np.stack(changed)).permute(0, 3, 1, 2).to(pixels.device)
 
 

@@ -45,6 +45,7 @@ def documented() -> list[str]:
 
 
 NOT_RUN = {
+    "facetell serve": "serves until it is told to end; tests/test_serve.py starts it",
     "facetell bench ": "fits a grid on real data for minutes; tests/test_bench.py runs one on drawn faces",
     "facetell demo": "minutes; tests/test_demo.py runs it",
     "FaceForensics++": "a data set as it is downloaded; tests/test_layouts.py reads drawn ones of its shape",

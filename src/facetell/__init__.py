@@ -2,9 +2,9 @@
 
 The verbs of the command are functions here, with the same names and arguments: ``prepare``, ``inspect``, ``join``, ``blend``,
 ``fit``, ``threshold``, ``calibrate``, ``evaluate``, ``report``, ``audit``, ``bench``, ``compare``, ``detect``,
-``explain``, ``stress``, ``watch``, ``remember``, ``adapt``, ``history``, ``verify``, ``sources``, ``cache``, ``demo``;
-``methods`` is ``list_methods`` (the package ``facetell.methods`` holds them). ``Detector`` and ``FaceSet`` are the two
-things they work on. Everything is imported on first use.
+``explain``, ``stress``, ``watch``, ``remember``, ``adapt``, ``history``, ``verify``, ``serve``, ``keys``, ``sources``,
+``cache``, ``demo``; ``methods`` is ``list_methods`` (the package ``facetell.methods`` holds them). ``Detector`` and
+``FaceSet`` are the two things they work on. Everything is imported on first use.
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ if TYPE_CHECKING:
         history,
         inspect,
         join,
+        keys,
         list_methods,
         prepare,
         remember,
         report,
+        serve,
         sources,
         stress,
         threshold,
@@ -65,10 +67,12 @@ __all__ = [
     "history",
     "inspect",
     "join",
+    "keys",
     "list_methods",
     "prepare",
     "remember",
     "report",
+    "serve",
     "sources",
     "stress",
     "threshold",

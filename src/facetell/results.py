@@ -25,6 +25,7 @@ __all__ = [
     "HistoryResult",
     "InspectResult",
     "Interval",
+    "KeysResult",
     "Result",
     "StressResult",
     "VerifyResult",
@@ -67,6 +68,16 @@ class CacheResult(Result):
     limit: int
     entries: Sequence[Mapping[str, Any]]
     removed: Sequence[str]
+
+
+@dataclass(frozen=True)
+class KeysResult(Result):
+    """The keys in the file ``path``: name, scopes and when each was made (ISO 8601). ``key``: the one that was made now, None if
+    none was."""
+
+    path: Path
+    key: str | None
+    keys: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from facetell.api._explain import explain
     from facetell.api._fit import fit
     from facetell.api._information import history, inspect, verify
+    from facetell.api._keys import keys
     from facetell.api._methods import list_methods
     from facetell.api._remember import remember
     from facetell.api._report import report
+    from facetell.api._serve import serve
     from facetell.api._sources import sources
     from facetell.api._stress import stress
     from facetell.api._threshold import threshold
@@ -47,10 +49,12 @@ __all__ = [
     "history",
     "inspect",
     "join",
+    "keys",
     "list_methods",
     "prepare",
     "remember",
     "report",
+    "serve",
     "sources",
     "stress",
     "threshold",
@@ -74,11 +78,13 @@ _HOMES = {
     "history": "facetell.api._information",
     "inspect": "facetell.api._information",
     "join": "facetell.ingest.several",
+    "keys": "facetell.api._keys",
     "list_methods": "facetell.api._methods",
     "prepare": "facetell.ingest.prepare",
     "remember": "facetell.api._remember",
     "report": "facetell.api._report",
     "threshold": "facetell.api._threshold",
+    "serve": "facetell.api._serve",
     "sources": "facetell.api._sources",
     "stress": "facetell.api._stress",
     "verify": "facetell.api._information",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterable
 from dataclasses import replace
 from functools import partial
@@ -12,9 +11,9 @@ from typing import TYPE_CHECKING
 from facetell.detector.bundle import identity_of
 from facetell.detector.calibration import DEFAULT
 from facetell.detector.detector import Detector
-from facetell.detector.many import Judging, failed, judge_files
+from facetell.detector.many import Judging, failed, judge_files, judged
 from facetell.detector.places import DetectorLike, bundle_path
-from facetell.detector.verdict import FileStamp, Verdict
+from facetell.detector.verdict import Verdict
 from facetell.errors import DataError
 from facetell.media.frame_choice import Spread, parse
 from facetell.media.walk import find_files
@@ -89,10 +88,7 @@ def detect(
 
 def _judge(judge: Judge, path: Path, annotated: Path | None) -> Verdict:
     """In a worker: the verdict on a file, and its picture in the folder ``annotated``."""
-    before = _status(path)
-    verdict = judge.file(path)
-    if verdict.judged and before is not None:
-        verdict = replace(verdict, file=FileStamp.of(before, path))
+    verdict = judged(judge, path)
     if annotated is not None and verdict.frames:
         from facetell.reporting.annotate import annotate
 
@@ -103,13 +99,6 @@ def _judge(judge: Judge, path: Path, annotated: Path | None) -> Verdict:
             said = f"no picture was drawn: {why}"
             verdict = replace(verdict, note=f"{verdict.note}; {said}" if verdict.note else said)
     return verdict
-
-
-def _status(path: Path) -> os.stat_result | None:
-    try:
-        return path.stat()
-    except (OSError, ValueError):
-        return None
 
 
 def _made(folder: Path) -> Path:

@@ -34,6 +34,8 @@ VERBS = {
     "report": "Put results into one HTML page.",
     "compare": "Say whether detectors differ on the same faces.",
     "detect": "Judge photos, videos and face crops.",
+    "serve": "Serve verdicts over HTTP.",
+    "keys": "List, add and remove the keys to a server.",
     "remember": "Keep a few old faces in a detector, so that adapting costs nothing old.",
     "adapt": "Teach a detector a new kind of fake from a few examples.",
     "history": "Say what a detector was fitted on and has learned since.",

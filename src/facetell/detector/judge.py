@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,6 +85,8 @@ class Judge:
         self.model = model
         self.threads = threads
         self.record: dict[str, Any] | None = detector.description["input"]["crop"]
+        self.looked_at: Callable[[int], None] = lambda shots: None
+        """Told of each shot of a file: how many there were."""
         self._finder: FaceFinder | None = None
         self._kept: list[npt.NDArray[np.uint8]] | None = None
 
@@ -153,6 +155,7 @@ class Judge:
         turned = scored = 0
         for shot in reading:
             turned = shot.turned
+            self.looked_at(reading.shots)
             sightings.extend(self._of_picture(shot) if reading.kind == "picture" else self._of_frame(shot))
             if len(sightings) - scored >= BATCH:
                 judged.append(self._judged(sightings[scored:]))

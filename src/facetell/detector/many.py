@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -20,15 +21,15 @@ from facetell.detector.detector import Detector
 from facetell.detector.judge import Judge
 from facetell.detector.known_faces import check_unlike
 from facetell.detector.runtimes import home_of
-from facetell.detector.verdict import Verdict, status_of
+from facetell.detector.verdict import FileStamp, Verdict, status_of
 from facetell.files import sha256_of
 from facetell.media.frame_choice import Choice, Spread, parse
 from facetell.media.walk import find_files
-from facetell.media.workers import Failure, guarded_map, seconds_for
+from facetell.media.workers import Crew, Failure, guarded_map, seconds_for
 from facetell.progress import Progress, Step, silent
 from facetell.threads import usable_cores
 
-__all__ = ["Judging", "failed", "judge_files", "seen"]
+__all__ = ["Judging", "crew_of", "failed", "judge_files", "judged", "seen"]
 
 Result = TypeVar("Result")
 Crops = npt.NDArray[np.uint8]
@@ -84,9 +85,7 @@ def judge_files(
 
     Raises ``BundleError`` and ``UsageError`` before the first result.
     """
-    description = read_description(Path(how.detector))
-    deciders_of(description, how.at, how.prevalence)
-    check_unlike(how.unlike)
+    description = _checked(how)
     cores = usable_cores()
     workers = max(1, min(workers or cores, len(files)))
 
@@ -94,13 +93,13 @@ def judge_files(
         return seconds_for(Path(path), few_frames=few_frames)
 
     results = guarded_map(
-        partial(_work, work),
+        partial(_work, partial(_of_file, work)),
         map(str, files),
         workers,
         seconds,
         initializer=_keep,
         initargs=(how, max(1, cores // workers)),
-        preload=(__name__, "facetell.faces.finding", home_of(description["runtime"])),
+        preload=_needs(description),
     )
     try:
         for done, (path, result) in enumerate(results, start=1):
@@ -136,6 +135,46 @@ def seen(
         results.close()
 
 
+def crew_of(how: Judging, work: Callable[[Judge, Any], Any], workers: int) -> Crew:
+    """Workers for as long as one likes: each does ``work`` on the items that it is given, with a `Judge` that it has for
+    itself and loads for its first one. ``workers``: how many there will be at a time.
+
+    Raises as `judge_files`.
+    """
+    description = _checked(how)
+    threads = max(1, usable_cores() // workers)
+    return Crew((partial(_work, work), _keep, (how, threads)), _needs(description))
+
+
+def _checked(how: Judging) -> dict[str, Any]:
+    """The detector's description, if it can judge so."""
+    description = read_description(Path(how.detector))
+    deciders_of(description, how.at, how.prevalence)
+    check_unlike(how.unlike)
+    return description
+
+
+def _needs(description: dict[str, Any]) -> tuple[str, ...]:
+    """What every worker imports."""
+    return __name__, "facetell.faces.finding", home_of(description["runtime"])
+
+
+def judged(judge: Judge, path: Path) -> Verdict:
+    """The verdict on a file, with what tells it from its next version."""
+    before = _status(path)
+    verdict = judge.file(path)
+    if verdict.judged and before is not None:
+        verdict = replace(verdict, file=FileStamp.of(before, path))
+    return verdict
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except (OSError, ValueError):
+        return None
+
+
 def failed(path: Path, failure: Failure) -> Verdict:
     """The verdict on a file whose reader came to nothing."""
     return Verdict(str(path), status_of(failure.reason), reason=f"reading it {failure.reason}: {failure.detail}")
@@ -153,8 +192,12 @@ def _keep(how: Judging, threads: int) -> None:
     _Worker.how, _Worker.threads, _Worker.judge = how, threads, None
 
 
-def _work(work: Callable[[Judge, Path], Any], path: str) -> Any:
-    """In a worker; the detector is loaded with the first file, so that an error in it reaches the caller as it is."""
+def _of_file(work: Callable[[Judge, Path], Any], judge: Judge, path: str) -> Any:
+    return work(judge, Path(path))
+
+
+def _work(work: Callable[[Judge, Any], Any], item: Any) -> Any:
+    """In a worker; the detector is loaded with the first item, so that an error in it reaches the caller as it is."""
     if _Worker.judge is None:
         how, threads = _Worker.how, _Worker.threads
         tune_allocator()
@@ -162,4 +205,4 @@ def _work(work: Callable[[Judge, Path], Any], path: str) -> Any:
             how.detector, how.device, at=how.at, prevalence=how.prevalence, unlike=how.unlike, threads=threads
         )
         _Worker.judge = Judge(detector, faces=how.faces, frames=how.frames, model=how.face_model, threads=threads)
-    return work(_Worker.judge, Path(path))
+    return work(_Worker.judge, item)

@@ -26,7 +26,7 @@ from facetell.media.processes import NoProcessError, Process, start_process
 from facetell.pixels import hide_metadata_warnings
 from facetell.threads import ordered
 
-__all__ = ["Failure", "guarded_map", "seconds_for"]
+__all__ = ["Crew", "Failure", "guarded_map", "seconds_for"]
 
 log = logging.getLogger("facetell")
 
@@ -35,14 +35,16 @@ Result = TypeVar("Result")
 
 _GRACE = 300.0  # s for a worker to start on two busy cores; beyond it, one that says nothing is taken for dead
 _WAITS = 5  # times as long by the clock may an item take whose worker waits for a busy processor or disk
+_LOOKS = 0.1  # s between two looks whether an item was given up
 _GONE = (EOFError, OSError)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What became of an item without a result: ``timeout``, or its worker ``crashed``; ``detail`` says how."""
+    """What became of an item without a result: ``timeout``, its worker ``crashed``, or it was ``cancelled``; ``detail`` says
+    how."""
 
-    reason: Literal["timeout", "crashed"]
+    reason: Literal["timeout", "crashed", "cancelled"]
     detail: str
 
 
@@ -82,7 +84,7 @@ def guarded_map(
     first = list(itertools.islice(source, 1))
     if not first:
         return
-    crew = _Crew((function, initializer, initargs), (__name__, function.__module__, *preload))
+    crew = Crew((function, initializer, initargs), (__name__, function.__module__, *preload))
     try:
         crew.hire()
     except NoProcessError as error:
@@ -95,8 +97,12 @@ def guarded_map(
     )
 
 
-class _Crew:
-    """Workers that wait for items, as many as there are threads that have some done."""
+class Crew:
+    """Workers that wait for items, as many as there are threads that have some done.
+
+    ``task``: the function that makes a result of an item, and what `guarded_map` takes as ``initializer`` and
+    ``initargs``; ``preload`` as there.
+    """
 
     def __init__(self, task: tuple[Any, ...], preload: tuple[str, ...]) -> None:
         self._task, self._preload = task, tuple(name for name in preload if name != "__main__")
@@ -125,12 +131,17 @@ class _Crew:
             )
         self._free.put(worker)
 
-    def do(self, item: Any, seconds: float) -> Any:
-        """What a worker makes of an item, or a `Failure`. Raises what it raised."""
+    def do(self, item: Any, seconds: float, cancelled: threading.Event | None = None) -> Any:
+        """What a worker makes of an item, or a `Failure`. Raises what it raised.
+
+        ``cancelled``: once it is set, the worker is ended.
+        """
         worker = self._sent(item)
         try:
-            if not _answers(worker, seconds):
+            if not _answers(worker, seconds, cancelled):
                 self._fire(worker)
+                if cancelled is not None and cancelled.is_set():
+                    return Failure("cancelled", "it was given up")
                 return Failure("timeout", f"took longer than {seconds:g} s")
             result = worker.connection.recv()
         except _GONE:
@@ -166,15 +177,27 @@ class _Crew:
             self._fire(worker)
 
 
-def _answers(worker: Process, seconds: float) -> bool:
+def _answers(worker: Process, seconds: float, cancelled: threading.Event | None) -> bool:
     """Whether it does before it hangs. Of the clock alone a busy machine takes as much as it likes, from any file."""
     before, last, left = _processor_seconds(worker.pid), time.monotonic() + _WAITS * seconds, seconds
-    while not worker.connection.poll(left):
+    while not _has_answer(worker, left, cancelled):
+        if cancelled is not None and cancelled.is_set():
+            return False
         now = _processor_seconds(worker.pid)
         if before is None or now is None or now - before >= seconds or time.monotonic() >= last:
             return False
         left = max(seconds - (now - before), seconds / 20)
     return True
+
+
+def _has_answer(worker: Process, seconds: float, cancelled: threading.Event | None) -> bool:
+    if cancelled is None:
+        return worker.connection.poll(seconds)
+    end = time.monotonic() + seconds
+    while not cancelled.is_set() and (left := end - time.monotonic()) > 0:
+        if worker.connection.poll(min(left, _LOOKS)):
+            return True
+    return False
 
 
 def _processor_seconds(pid: int) -> float | None:

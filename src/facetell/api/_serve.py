@@ -1,0 +1,81 @@
+"""``serve``: a detector behind an address."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from facetell.detector.calibration import DEFAULT
+from facetell.detector.many import Judging
+from facetell.detector.places import DetectorLike, bundle_path
+from facetell.errors import MissingExtraError
+from facetell.media.frame_choice import parse
+from facetell.settings import check_counts
+
+__all__ = ["serve"]
+
+
+def serve(
+    detector: DetectorLike = "starter",
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    keys: str | Path | None = None,
+    at: str | None = None,
+    prevalence: float | None = None,
+    unlike: float | None = None,
+    faces: str = "auto",
+    frames: str = "32",
+    face_model: str | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    max_mb: int = 64,
+    max_seconds: float = 600.0,
+    queue: int = 256,
+    rate: int = 0,
+    certificate: str | Path | None = None,
+    private_key: str | Path | None = None,
+) -> None:
+    """Serve verdicts over HTTP until a signal ends it; see ``docs/serve.md``.
+
+    Args:
+        detector: a detector bundle or its name; SIGHUP and an admin's request read it anew.
+        host: the address to listen on. Others than this machine's own need ``keys``.
+        port: 0 takes a free one, which the log says.
+        keys: a file of `facetell.keys`; every request then needs one.
+        at: as of `facetell.detect`, as are ``prevalence``, ``unlike``, ``faces``, ``frames``, ``face_model``, ``device``.
+        prevalence: see ``at``.
+        unlike: see ``at``.
+        faces: see ``at``.
+        frames: see ``at``.
+        face_model: see ``at``.
+        device: see ``at``.
+        workers: processes that judge; default one per core.
+        max_mb: megabytes of a request.
+        max_seconds: of a video.
+        queue: files that may wait.
+        rate: files a minute for each key; 0: as many as come.
+        certificate: PEM, for TLS.
+        private_key: of the certificate.
+
+    Raises:
+        MissingExtraError: the extra ``serve`` is not installed.
+        BundleError, UsageError: it cannot judge so, or others reach ``host`` and no keys are given.
+    """
+    check_counts(workers=workers, max_mb=max_mb, queue=queue)
+    try:
+        from facetell.serving.run import run
+        from facetell.serving.settings import ServeSettings
+    except ImportError:
+        raise MissingExtraError("serving", "serve") from None
+    path = bundle_path(detector)
+    how = Judging(str(path), device, at or DEFAULT, prevalence, faces, parse(frames), face_model, unlike)
+    settings = ServeSettings(workers=workers, request_bytes=max_mb * 2**20, seconds=max_seconds, queue=queue, rate=rate)
+    run(
+        how,
+        settings,
+        host=host,
+        port=port,
+        keys=None if keys is None else Path(keys),
+        certificate=None if certificate is None else Path(certificate),
+        private_key=None if private_key is None else Path(private_key),
+    )

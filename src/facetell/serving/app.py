@@ -1,0 +1,231 @@
+"""The service: its routes, put together from what the other files do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from facetell.errors import FacetellError, MediaError
+from facetell.media.kind import Kind, kind_of
+from facetell.serving.access import Access
+from facetell.serving.engine import Engine
+from facetell.serving.items import Item, Items
+from facetell.serving.keys import Key
+from facetell.serving.metrics import Metrics
+from facetell.serving.middleware import Around
+from facetell.serving.openapi import ITEMS, PROBLEMS, UPLOAD, describe
+from facetell.serving.pool import Outcome, Task
+from facetell.serving.problems import Problem, as_response, problem_response
+from facetell.serving.settings import ServeSettings
+from facetell.serving.uploads import Upload, receive
+from facetell.serving.work import Order
+
+__all__ = ["service"]
+
+_KIND = "neither a picture nor a video in a format we read"
+_KINDS = "send a JPEG, PNG, WebP, HEIC, AVIF, MP4, MOV or the like"
+
+
+class _Service:
+    """What the routes share."""
+
+    def __init__(self, engine: Engine, access: Access, settings: ServeSettings, folder: Path) -> None:
+        self.engine, self.access, self.settings, self.folder = engine, access, settings, folder
+        self.items = Items(settings.kept, settings.kept_seconds)
+        self.metrics = Metrics(engine, lambda: len(self.items))
+
+    async def judge(self, request: Request) -> Response:
+        """Files to verdicts, or to the numbers of jobs where one is a video."""
+        key = self.access.check(request, "judge")
+        self.access.take(key, 1)
+        uploads = await receive(request, self.folder, self.settings)
+        begun = False
+        try:
+            if len(uploads) > 1:
+                self.access.take(key, len(uploads) - 1)
+            kinds = [await run_in_threadpool(_kind, upload.path) for upload in uploads]
+            items = [self._item(key, upload, kind) for upload, kind in zip(uploads, kinds, strict=True)]
+            if len(items) == 1 and items[0].problem is not None:
+                raise items[0].problem
+            self._begin(items, uploads)
+            begun = True
+        finally:
+            if not begun:
+                for upload in uploads:
+                    upload.remove()
+        request.state.said.update(key=key.name, files=len(items))
+        if "video" in kinds:
+            headers = {"Location": f"/v1/verdicts/{items[0].id}"} if len(items) == 1 else {}
+            return _of_items(items, 202, headers)
+        await asyncio.gather(
+            *(asyncio.wrap_future(item.task.future) for item in items if item.task), return_exceptions=True
+        )
+        if len(items) == 1 and items[0].problem is not None:
+            raise items[0].problem
+        return _of_items(items, 200)
+
+    def _item(self, key: Key, upload: Upload, kind: Kind | None) -> Item:
+        item = Item(key.sha256, upload.name)
+        if kind is None:
+            item.problem = Problem(415, _KIND, _KINDS)
+        else:
+            progress = str(upload.progress) if kind == "video" else None
+            order = Order(str(upload.path), upload.name, kind == "video", self.settings.media, progress)
+            item.task = Task(order)
+        return item
+
+    def _begin(self, items: list[Item], uploads: list[Upload]) -> None:
+        tasks = [item.task for item in items if item.task is not None]
+        item_of = {id(item.task): (item, upload) for item, upload in zip(items, uploads, strict=True) if item.task}
+        generation = self.engine.submit(tasks) if tasks else None
+        for item, upload in zip(items, uploads, strict=True):
+            item.generation = generation
+            self.items.add(item)
+            if item.task is None:
+                upload.remove()
+        for task in tasks:
+            task.future.add_done_callback(partial(self._over, *item_of[id(task)]))
+
+    def _over(self, item: Item, upload: Upload, _: Future[Outcome]) -> None:
+        item.settle()
+        upload.remove()
+        if item.verdict is not None:
+            self.metrics.verdict(item.verdict.status, item.verdict.detector)
+
+
+def service(engine: Engine, access: Access, settings: ServeSettings, folder: Path) -> ASGIApp:
+    """The app that a server of ASGI runs. ``folder``: for uploads, empty."""
+    shared = _Service(engine, access, settings, folder)
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await run_in_threadpool(engine.close)
+
+    app = FastAPI(title="facetell", docs_url=None, redoc_url=None, lifespan=life, separate_input_output_schemas=False)
+    app.add_exception_handler(Problem, problem_response)
+    app.add_exception_handler(HTTPException, _http)
+    _routes(app, shared)
+    describe(app)
+    return Around(app, settings, shared.metrics.request)
+
+
+def _routes(app: FastAPI, shared: _Service) -> None:
+    answers = partial(PROBLEMS, 401, 403)
+
+    @app.post(
+        "/v1/verdicts",
+        response_class=Response,
+        openapi_extra=UPLOAD,
+        responses={
+            200: {"description": "Judged.", "content": ITEMS["items"]},
+            202: {"description": "Accepted: one is a video, ask for it by its id.", "content": ITEMS["items"]},
+            **answers(400, 408, 413, 415, 422, 429, 503),
+        },
+    )
+    async def judge(request: Request) -> Response:
+        """Judge photos, face crops and videos."""
+        return await shared.judge(request)
+
+    @app.get(
+        "/v1/verdicts/{id}",
+        response_class=Response,
+        responses={200: {"description": "How it stands.", "content": ITEMS["item"]}, **answers(404)},
+    )
+    async def verdict(id: str, request: Request) -> Response:  # noqa: A002  its name in the address
+        """Ask for what came of a file."""
+        item = shared.items.find(id, shared.access.check(request, "judge").sha256)
+        return Response(item.as_json(), media_type="application/json")
+
+    @app.delete(
+        "/v1/verdicts/{id}",
+        status_code=204,
+        response_class=Response,
+        responses={204: {"description": "Gone."}, **answers(404)},
+    )
+    async def forget(id: str, request: Request) -> Response:  # noqa: A002
+        """Forget what came of a file, and give it up if it is not judged yet."""
+        shared.items.drop(shared.items.find(id, shared.access.check(request, "judge").sha256))
+        return Response(status_code=204)
+
+    @app.get(
+        "/v1/detectors",
+        response_class=JSONResponse,
+        responses={200: {"description": "In use.", "content": ITEMS["detectors"]}, **answers()},
+    )
+    async def detectors(request: Request) -> Any:
+        """The detector that judges."""
+        shared.access.check(request, "judge")
+        return JSONResponse({"detectors": [shared.engine.current.as_dict(shared.engine.name)]})
+
+    @app.post(
+        "/v1/detectors/reload",
+        response_class=JSONResponse,
+        responses={200: {"description": "In use now.", "content": ITEMS["detectors"]}, **answers(422)},
+    )
+    async def reload(request: Request) -> Any:
+        """Judge with what the detector is on disk now; a bad one is refused, and the old goes on."""
+        shared.access.check(request, "admin")
+        try:
+            fresh = await run_in_threadpool(shared.engine.reload)
+        except FacetellError as error:
+            raise Problem(
+                422, f"the old detector goes on: {error.message}", error.hint or "mend it, then again"
+            ) from None
+        return JSONResponse({"detectors": [fresh.as_dict(shared.engine.name)]})
+
+    @app.get("/metrics", response_class=Response, responses=answers())
+    async def metrics(request: Request) -> Response:
+        """Numbers for Prometheus."""
+        shared.access.check(request, "admin")
+        return Response(shared.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get(
+        "/health", response_class=JSONResponse, responses={200: {"description": "Alive.", "content": ITEMS["state"]}}
+    )
+    async def health() -> Any:
+        """Whether the server is alive."""
+        return JSONResponse({"status": "alive"})
+
+    @app.get(
+        "/ready",
+        response_class=JSONResponse,
+        responses={200: {"description": "Ready.", "content": ITEMS["state"]}, **PROBLEMS(503)},
+    )
+    async def ready() -> Any:
+        """Whether files may be sent."""
+        if shared.engine.current.pool.waiting >= shared.settings.queue:
+            raise Problem(503, "too many files wait", "ask again in a few seconds", retry=5)
+        return JSONResponse({"status": "ready"})
+
+
+def _kind(path: Path) -> Kind | None:
+    try:
+        return kind_of(path)
+    except MediaError:
+        return None
+
+
+def _of_items(items: list[Item], status: int, headers: dict[str, str] | None = None) -> Response:
+    body = b'{"items": [' + b", ".join(item.as_json() for item in items) + b"]}"
+    return Response(body, status, headers, "application/json")
+
+
+async def _http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    hint = "see /openapi.json for what there is" if error.status_code in (404, 405) else "see the documentation"
+    answer = as_response(Problem(error.status_code, str(error.detail), hint))
+    answer.headers.update(error.headers or {})
+    return answer

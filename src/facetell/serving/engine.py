@@ -1,0 +1,143 @@
+"""The detector that a server judges with, and how another takes its place without a request being lost."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from facetell.detector.bundle import identity_of, located, read_description, steadily
+from facetell.detector.many import Judging
+from facetell.errors import FacetellError
+from facetell.serving.pool import Closed, Full, Pool, Task
+from facetell.serving.problems import Problem
+from facetell.serving.settings import ServeSettings
+
+__all__ = ["Engine", "Generation"]
+
+log = logging.getLogger("facetell.serve")
+
+
+@dataclass(frozen=True, eq=False)
+class Generation:
+    """A detector in use: its ``pool``, ``identity``, the ``settings`` of its verdicts, since when (ISO 8601)."""
+
+    pool: Pool
+    identity: str
+    settings: str
+    description: dict[str, Any]
+    since: str
+
+    def as_dict(self, name: str) -> dict[str, Any]:
+        """What a client is told of it."""
+        said, calibration = self.description, self.description.get("calibration") or {}
+        return {
+            "name": name, "identity": self.identity, "settings": self.settings, "since": self.since,
+            "method": said.get("method"), "runtime": said.get("runtime"), "input": said.get("input", {}).get("size"),
+            "calibrated": bool(calibration),
+        }  # fmt: skip
+
+
+class Engine:
+    """Judges with the detector ``how`` names, from a copy of its own in ``folder``: what changes on disk changes nothing
+    until `reload`."""
+
+    def __init__(self, how: Judging, settings: ServeSettings, folder: Path) -> None:
+        self._how, self._settings, self._folder = how, settings, folder
+        self.name = located(how.detector).name
+        self._lock = threading.Lock()
+        self._count = 0
+        self._closed_crashes = 0
+        self.reloads = {"done": 0, "refused": 0}
+        self.current = self._load()
+
+    def _load(self) -> Generation:
+        """A new generation, ready to judge. Raises ``FacetellError`` for a detector that cannot."""
+        source = located(self._how.detector)
+        self._count += 1
+        copy = self._folder / f"detector-{self._count}"
+
+        def copied() -> dict[str, Any]:
+            shutil.rmtree(copy, ignore_errors=True)
+            try:
+                shutil.copytree(source, copy, copy_function=_linked)
+            except (OSError, shutil.Error) as error:
+                read_description(source)  # says it better, where it is no detector
+                raise FacetellError(f"the detector cannot be copied: {error}") from None
+            return read_description(copy)
+
+        try:
+            description = steadily(source, copied)
+            how = replace(self._how, detector=str(copy))
+            settings = self._settings
+            pool = Pool(how, workers=settings.workers, queue=settings.queue, seconds=settings.work_seconds)
+            pool.start()
+        except BaseException:
+            shutil.rmtree(copy, ignore_errors=True)
+            raise
+        return Generation(
+            pool, identity_of(copy), how.settings(), description, datetime.now(UTC).isoformat(timespec="seconds")
+        )
+
+    def submit(self, tasks: list[Task]) -> Generation:
+        """Have files judged, all or none, by the generation it gives. Raises ``Problem``: 503 where too many wait."""
+        while True:
+            generation = self.current
+            try:
+                generation.pool.submit(tasks)
+                return generation
+            except Closed:
+                if generation is self.current:
+                    raise Problem(503, "the server is going down", "send it again in a minute", retry=60) from None
+            except Full:
+                raise Problem(
+                    503, f"{self._settings.queue} files wait already", "send it again in a few seconds", retry=5
+                ) from None
+
+    def reload(self) -> Generation:
+        """Judge with what the detector is now. What has begun ends with the old one, which goes on where the new one is
+        refused. Raises ``FacetellError`` then."""
+        with self._lock:
+            begin = time.monotonic()
+            try:
+                fresh = self._load()
+            except FacetellError:
+                self.reloads["refused"] += 1
+                raise
+            old, self.current = self.current, fresh
+            self.reloads["done"] += 1
+            log.info("detector reloaded", extra={"said": {"identity": fresh.identity, "seconds": _since(begin)}})
+        threading.Thread(target=self._retire, args=(old,), name="facetell-retire", daemon=True).start()
+        return fresh
+
+    def _retire(self, old: Generation) -> None:
+        old.pool.close()
+        self._closed_crashes += old.pool.crashes
+
+    @property
+    def crashes(self) -> int:
+        """How many workers died at a file."""
+        return self._closed_crashes + self.current.pool.crashes
+
+    def close(self) -> None:
+        """Finish what waits, within the time for it, and end all workers."""
+        self.current.pool.close(self._settings.grace_seconds)
+
+
+def _since(begin: float) -> float:
+    return round(time.monotonic() - begin, 3)
+
+
+def _linked(source: str, target: str) -> str:
+    """The file under another name, which costs nothing: facetell writes files anew and changes none in place."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+    return target

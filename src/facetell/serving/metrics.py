@@ -1,0 +1,60 @@
+"""Numbers for Prometheus: requests, verdicts, what waits, what died."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from facetell.serving.engine import Engine
+
+__all__ = ["Metrics"]
+
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class Metrics:
+    """Counts; what ``engine`` and ``kept`` say is asked for as it is read."""
+
+    def __init__(self, engine: Engine, kept: Callable[[], int]) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Histogram(
+            "facetell_request_seconds", "Time of requests", ("method", "route", "status"), buckets=_BUCKETS,
+            registry=self._registry,
+        )  # fmt: skip
+        self._verdicts = Counter(
+            "facetell_verdicts", "Files judged, by status and detector", ("status", "detector"), registry=self._registry
+        )
+        self._registry.register(_Asked(engine, kept))
+
+    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request."""
+        known = method if method in ("GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH") else "other"
+        self._requests.labels(known, route, str(status)).observe(seconds)
+
+    def verdict(self, status: str, detector: str) -> None:
+        """Count a verdict."""
+        self._verdicts.labels(status, detector).inc()
+
+    def text(self) -> bytes:
+        """All of them, as Prometheus reads them."""
+        return generate_latest(self._registry)
+
+
+class _Asked(Collector):
+    def __init__(self, engine: Engine, kept: Callable[[], int]) -> None:
+        self._engine, self._kept = engine, kept
+
+    def collect(self) -> Iterator[Metric]:
+        pool = self._engine.current.pool
+        yield GaugeMetricFamily("facetell_waiting_files", "Files that wait for a worker", pool.waiting)
+        yield GaugeMetricFamily("facetell_busy_workers", "Workers at a file", pool.busy)
+        yield GaugeMetricFamily("facetell_workers", "Workers", pool.workers)
+        yield GaugeMetricFamily("facetell_kept_verdicts", "Verdicts that can be asked for again", self._kept())
+        yield CounterMetricFamily("facetell_worker_crashes", "Workers that died of a file", self._engine.crashes)
+        reloads = CounterMetricFamily("facetell_reloads", "Reloads of the detector", labels=["outcome"])
+        for outcome, count in self._engine.reloads.items():
+            reloads.add_metric([outcome], count)
+        yield reloads

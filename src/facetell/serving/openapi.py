@@ -1,0 +1,118 @@
+"""The description of the service: what FastAPI knows of it, with the schema of a verdict as ``detect --json`` has it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+
+from facetell.detector import verdict
+
+__all__ = ["ITEMS", "PROBLEMS", "UPLOAD", "describe"]
+
+_PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+_WORDS = {
+    400: "The body cannot be read.",
+    401: "The key is missing or unknown.",
+    403: "The key has not the scope.",
+    404: "There is no such verdict, or it is another key's.",
+    408: "No byte came for too long.",
+    413: "More bytes than the limit.",
+    415: "No picture or video in a format that is read, or no multipart/form-data.",
+    422: "No file, too many files, or a file beyond a limit of pixels or seconds.",
+    429: "More files a minute than the key may bring.",
+    503: "Too many files wait, or the server is going down.",
+}
+
+
+def PROBLEMS(*statuses: int) -> dict[int | str, dict[str, Any]]:  # noqa: N802  a table with a choice
+    """What a route may answer beside what it is for."""
+    return {status: {"description": _WORDS[status], "content": _PROBLEM} for status in statuses}
+
+
+def _content(name: str) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+
+
+ITEMS = {
+    "items": _content("Items"),
+    "item": _content("Item"),
+    "detectors": _content("Detectors"),
+    "state": _content("State"),
+}
+"""Contents of answers."""
+
+UPLOAD = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                }
+            }
+        },
+    }
+}
+
+_STATES = ["queued", "running", "done", "failed", "cancelled"]
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "additionalProperties": False, "required": list(properties), "properties": properties}
+
+
+def _schemas() -> dict[str, Any]:
+    text = (Path(verdict.__file__).parent / "verdict.schema.json").read_text("utf-8")
+    said = json.loads(text.replace("#/$defs/", "#/components/schemas/"))
+    said.pop("$schema")
+    parts = said.pop("$defs")
+    word, number = {"type": "string"}, {"type": "integer"}
+    return {
+        **parts,
+        "Verdict": said,
+        "Problem": _object(type=word, title=word, status=number, detail=word, hint=word),
+        "Item": _object(
+            id=word,
+            name={**word, "description": "as the client calls the file"},
+            state={"enum": _STATES},
+            shots={"type": ["integer", "null"], "description": "pictures or frames looked at so far"},
+            verdict={"anyOf": [{"$ref": "#/components/schemas/Verdict"}, {"type": "null"}]},
+            problem={"anyOf": [{"$ref": "#/components/schemas/Problem"}, {"type": "null"}]},
+        ),
+        "Items": _object(items={"type": "array", "items": {"$ref": "#/components/schemas/Item"}}),
+        "Detector": _object(
+            name=word, identity=word, settings=word, since=word, method={"type": ["string", "null"]},
+            runtime={"type": ["string", "null"]}, input={"type": ["integer", "null"]}, calibrated={"type": "boolean"},
+        ),
+        "Detectors": _object(detectors={"type": "array", "items": {"$ref": "#/components/schemas/Detector"}}),
+        "State": _object(status=word),
+    }  # fmt: skip
+
+
+def describe(app: FastAPI) -> None:
+    """Have the app describe itself in full."""
+    made = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            said = made()
+            components = said.setdefault("components", {})
+            schemas = components.setdefault("schemas", {})
+            for unused in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(unused, None)
+            schemas.update(_schemas())
+            components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+            for path, routes in said["paths"].items():
+                for route in routes.values():
+                    if "422" in route["responses"] and "HTTPValidationError" in json.dumps(route["responses"]["422"]):
+                        del route["responses"]["422"]
+                    if path not in ("/health", "/ready", "/openapi.json"):
+                        route["security"] = [{"key": []}]
+        return made()
+
+    app.openapi = openapi  # type: ignore[method-assign]

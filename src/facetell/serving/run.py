@@ -1,0 +1,183 @@
+"""Runs the service: its socket, its signals, its log."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import shutil
+import signal
+import socket
+import ssl
+import tempfile
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from facetell.detector.many import Judging
+from facetell.errors import DataError, FacetellError, UsageError
+from facetell.serving.access import Access, is_loopback
+from facetell.serving.app import service
+from facetell.serving.engine import Engine
+from facetell.serving.settings import ServeSettings
+
+__all__ = ["run"]
+
+log = logging.getLogger("facetell.serve")
+
+_HEADER_BYTES = 16_384
+_CONNECTIONS = 1000
+
+
+def run(
+    how: Judging,
+    settings: ServeSettings,
+    *,
+    host: str,
+    port: int,
+    keys: Path | None,
+    certificate: Path | None = None,
+    private_key: Path | None = None,
+) -> None:
+    """Serve until a signal ends it: SIGTERM or Ctrl-C after what has begun; SIGHUP reloads the detector.
+
+    Raises:
+        UsageError: no keys, and an address that others reach; or half of a certificate.
+        FacetellError: the detector cannot judge, or the address cannot be had.
+    """
+    if keys is None and not is_loopback(host):
+        raise UsageError(
+            f"others reach {host}, and no keys are asked for",
+            hint="facetell keys keys.json --add NAME; then --keys keys.json",
+        )
+    if (certificate is None) != (private_key is None):
+        raise UsageError("TLS needs a certificate and its private key", hint="give --certificate and --private-key")
+    access, line = Access(keys, settings.rate), _bound(host, port)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(
+            signal.SIGTERM, lambda *_: None
+        )  # uvicorn ends well, then raises it again for who was there before
+    folder = Path(tempfile.mkdtemp(prefix="facetell-serve-"))
+    try:
+        config = _config(settings, host, certificate, private_key)
+        engine = Engine(how, settings, folder)
+        try:
+            uploads = folder / "uploads"
+            uploads.mkdir()
+            config.app = service(engine, access, settings, uploads)
+            _Server(config, engine).run(sockets=[line])
+        finally:
+            engine.close()
+    finally:
+        line.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """The address, taken before a detector is loaded for it. Raises ``FacetellError``."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        line = socket.socket(family, kind)
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        line.bind(address)
+    except OSError as error:
+        raise FacetellError(
+            f"{host}:{port} cannot be had: {error.strerror}", hint="another program may have it: give another --port"
+        ) from None
+    return line
+
+
+def _config(settings: ServeSettings, host: str, certificate: Path | None, private_key: Path | None) -> uvicorn.Config:
+    config = uvicorn.Config(
+        "none",  # once the detector is loaded
+        host=host,
+        http=_protocol(settings.idle_seconds),
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=_CONNECTIONS,
+        h11_max_incomplete_event_size=_HEADER_BYTES,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=settings.grace_seconds,
+        ssl_certfile=certificate,
+        ssl_keyfile=private_key,
+    )
+    _log_as_json()
+    if certificate is not None and private_key is not None:
+        try:
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, private_key)
+        except (OSError, ssl.SSLError) as error:
+            raise DataError(f"the certificate cannot be used: {error}", hint="give PEM files") from None
+    return config
+
+
+class _Server(uvicorn.Server):
+    """Reloads on SIGHUP, and says where it listens."""
+
+    def __init__(self, config: uvicorn.Config, engine: Engine) -> None:
+        super().__init__(config)
+        self._engine = engine
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+        port = sockets[0].getsockname()[1]
+        scheme = "https" if self.config.is_ssl else "http"
+        said = {"address": f"{scheme}://{self.config.host}:{port}", "detector": self._engine.current.identity}
+        log.info("listening", extra={"said": said})
+
+    def _reload(self) -> None:
+        asyncio.get_running_loop().run_in_executor(None, self._reloaded)
+
+    def _reloaded(self) -> None:
+        try:
+            self._engine.reload()
+        except FacetellError as error:
+            log.error("the old detector goes on: %s", error.message)
+        except Exception:
+            log.exception("the old detector goes on")
+
+
+def _protocol(seconds: float) -> type[H11Protocol]:
+    """HTTP, where a client that does not come to the end of its headers is given up."""
+
+    class Protocol(H11Protocol):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self.loop.call_later(seconds, self._given_up)
+
+        def _given_up(self) -> None:
+            if self.cycle is None and not self.transport.is_closing():
+                self.transport.close()
+
+    return Protocol
+
+
+class _Line(logging.Formatter):
+    """One JSON object: when, how bad, what, and what was said of it. Never contents of files or names of them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(), "message": record.getMessage(), **getattr(record, "said", {}),
+        }  # fmt: skip
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def _log_as_json() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Line())
+    for name in ("facetell", "uvicorn.error"):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.propagate = False
+        logger.setLevel(logging.INFO if name == "facetell" else logging.WARNING)

@@ -1,0 +1,74 @@
+"""Files of a request, written to a folder of the server's own until they are judged."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from facetell.serving.problems import Problem
+from facetell.serving.settings import ServeSettings
+
+__all__ = ["Upload", "receive"]
+
+_FIELDS = 16
+_NAME = 255
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file that came: ``path`` where it is now, ``name`` as the client calls it, which opens nothing here."""
+
+    path: Path
+    name: str
+
+    def remove(self) -> None:
+        """Away with it, and with what was said of its progress."""
+        self.path.unlink(missing_ok=True)
+        self.progress.unlink(missing_ok=True)
+
+    @property
+    def progress(self) -> Path:
+        """Where its worker says how far it is."""
+        return self.path.with_suffix(".shots")
+
+
+async def receive(request: Request, folder: Path, settings: ServeSettings) -> list[Upload]:
+    """The files of a request of type multipart/form-data, each in ``folder`` under a name of ours.
+
+    Raises:
+        Problem: 400 malformed, 415 of another type, 422 without a file or with too many; 408 and 413 as the body comes.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
+        raise Problem(415, "files come as multipart/form-data", "curl -F file=@photo.jpg URL/v1/verdicts")
+    try:
+        async with request.form(max_files=settings.files, max_fields=_FIELDS) as form:
+            files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+            if not files:
+                raise Problem(422, "the request holds no file", "curl -F file=@photo.jpg URL/v1/verdicts")
+            return await run_in_threadpool(_kept, files, folder)
+    except HTTPException as error:  # Starlette's word for a body that it cannot take apart
+        if "Too many" in str(error.detail):
+            raise Problem(422, f"more than {settings.files} files, the limit", "send several requests") from None
+        raise Problem(400, f"the body cannot be read: {error.detail}", "send it as multipart/form-data") from None
+
+
+def _kept(files: list[UploadFile], folder: Path) -> list[Upload]:
+    uploads: list[Upload] = []
+    try:
+        for file in files:
+            upload = Upload(folder / uuid.uuid4().hex, (file.filename or "file")[:_NAME])
+            uploads.append(upload)
+            with upload.path.open("xb") as kept:
+                shutil.copyfileobj(file.file, kept)
+    except OSError as error:
+        for upload in uploads:
+            upload.remove()
+        raise Problem(503, f"the file cannot be kept: {error.strerror}", "send it again later", retry=60) from None
+    return uploads

@@ -32,7 +32,7 @@ def quality(y: np.ndarray, s: np.ndarray, threshold: float, rule: str) -> float:
     if rule == "eer":
         return -abs(fp / (fp + tn) - fn / (fn + tp))
     name, _, number = rule.partition("=")
-    if name == "fpr":
+    if name in ("fpr", "worst-fpr"):  # one source
         return tp / (tp + fn) if fp <= float(number) * (fp + tn) else -1.0
     if name == "recall":
         return -fp / (fp + tn) if tp >= float(number) * (fn + tp) - 1e-9 else -2.0
@@ -93,6 +93,23 @@ def test_the_false_positive_rate_is_kept_and_used_up() -> None:
     # 3 of 100 is exactly 3 %, whatever 0.03 * 100 is in binary.
     y, s = np.repeat([0, 1], 100), np.append(np.arange(100) / 200, np.full(100, 0.4825))
     assert confusion(y, s, choose_threshold(y, s, "fpr=0.03")).fp == 3
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 10), st.sampled_from("abc")), min_size=2, max_size=40))
+def test_the_rate_holds_in_every_source(rows: list[tuple[int, int, str]]) -> None:
+    y, steps, sources = (np.array(column) for column in zip(*[*rows, (0, 3, "a"), (1, 5, "a")], strict=True))
+    reals = {source: steps[(y == 0) & (sources == source)] for source in "abc"}
+    few = [source for source, scores in reals.items() if len(scores) < 5]  # too few to show a rate of 0.2
+    parts = [scores for source, scores in reals.items() if source not in few]
+    parts.append(np.concatenate([reals[source] for source in few]) if few else np.array([]))
+
+    def worth(threshold: float) -> float:
+        kept = all((part / 10 >= threshold).sum() <= 0.2 * len(part) for part in parts)
+        return float((steps[y == 1] / 10 >= threshold).sum()) if kept else -1.0
+
+    chosen = choose_threshold(y, steps / 10, "worst-fpr=0.2", sources)
+    assert worth(chosen) == max(worth(threshold) for threshold in np.append(np.arange(21) / 20 - 0.025, 1.01))
 
 
 def test_nothing_fits_between_neighbouring_numbers() -> None:

@@ -30,6 +30,8 @@ FOLDS = 3
 ONE_SIDED = 0.9
 """Level of a two-sided interval whose ends are one-sided 95% bounds."""
 OLD = "old"
+RATES = ("fpr", "worst-fpr")
+"""Rules that state the share of reals that may be called fake."""
 
 Carried = Mapping[str, Mapping[str, Held]]
 """Of operating points, by name: what they do in domains of earlier adapts, by name, whose faces are not here."""
@@ -115,7 +117,7 @@ def _stated(point: OperatingPoint) -> float:
     if point.domains:
         return point.domains[OLD].stated
     name, number = check_rule(point.rule)
-    if name == "fpr":
+    if name in RATES:
         return number
     rate = point.rates["fpr"]
     value, n = rate["value"], rate["effective"]
@@ -134,7 +136,7 @@ def _held(
     need = {
         domain: _lower(sample, 1 - number) if least else _upper(sample, stated) for domain, sample in domains.items()
     }
-    if name != "fpr":
+    if name != "fpr":  # of whatever else the rule asks, its own threshold keeps it on old faces
         need[OLD] = own
     furthest: Callable[..., float] = min if least else max
     every = [own, *need.values(), *(held.logit for held in carried.values())]
@@ -183,4 +185,7 @@ def _band(curve: Curve, point: OperatingPoint, old: Sample, new: Sample, coverag
 
 
 def _subset(sample: Sample, rows: NDArray[Any]) -> Sample:
-    return replace(sample, labels=sample.labels[rows], logits=sample.logits[rows], groups=sample.groups[rows])
+    sources = None if sample.sources is None else sample.sources[rows]
+    return replace(
+        sample, labels=sample.labels[rows], logits=sample.logits[rows], groups=sample.groups[rows], sources=sources
+    )

@@ -57,7 +57,7 @@ def calibrated(
     if isinstance(faces, ReplayVectors):
         mine = validation_vectors(faces, size)
         groups, print_ = mine.groups.astype(str), loaded.description["replay"]["fingerprint"]
-        old = Sample(mine.labels, task.predict(found, mine), groups, REPLAY, print_, "validation")
+        old = Sample(mine.labels, task.predict(found, mine), groups, REPLAY, print_, "validation", sources=mine.sources)
     else:
         logits = task.predict(found, samples_of(faces, "validation", size))
         old = Sample.of(faces, "validation", logits, ~learned_by_adapt(faces, "validation"))

@@ -26,8 +26,9 @@ def command(detector: Path, faceset: Path, as_json: bool, **given: Any) -> None:
     """Choose when DETECTOR says fake, and when it is unsure, on a split of a labelled face set.
 
     RULE is balanced_accuracy (or youden, the same), f1, accuracy, eer, fpr=0.01 (most fakes found with at most that share
-    of false alarms), recall=0.95, precision=0.9, or cost=10 (a missed fake costs 10 false alarms). The operating point is
-    stored in the detector with its rates and their 95% intervals; detect and evaluate take it with --at NAME.
+    of false alarms), worst-fpr=0.01 (at most that share in each source of reals), recall=0.95, precision=0.9, or cost=10
+    (a missed fake costs 10 false alarms). The operating point is stored in the detector with its rates and their 95%
+    intervals; detect and evaluate take it with --at NAME.
 
     \b
     Example:

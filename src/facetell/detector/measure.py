@@ -30,9 +30,10 @@ MIN_VIDEOS = 10
 
 @dataclass(frozen=True)
 class Sample:
-    """Labelled logits of faces, or of whole videos: ``labels``, ``logits`` and ``groups``, each (N,).
+    """Labelled logits of faces, or of whole videos: ``labels``, ``logits``, ``groups`` and ``sources``, each (N,).
 
-    ``real``: the logits of the tracks of real videos, by which ``logits`` are corrected; None for faces.
+    ``sources`` are names or numbers, None where they are not known. ``real``: the logits of the tracks of real videos, by
+    which ``logits`` are corrected; None for faces.
     """
 
     labels: npt.NDArray[np.int8]
@@ -42,6 +43,7 @@ class Sample:
     fingerprint: str
     split: str
     real: Sketch | None = None
+    sources: npt.NDArray[np.str_] | npt.NDArray[np.int64] | None = None
 
     @classmethod
     def of(
@@ -52,10 +54,13 @@ class Sample:
         keep: npt.NDArray[np.bool_] | None = None,
     ) -> Sample:
         """The faces of a split with their logits (N,); only those of ``keep`` (N,), if it is given."""
-        table = faces.columns(["label", "group"], split)
+        table = faces.columns(["label", "group", "source"], split)
         labels, groups = table["label"].to_numpy(), table["group"].to_numpy().astype(str)
+        sources = np.array(table["source"].to_pylist(), dtype=str)
         rows = np.ones(len(labels), bool) if keep is None else keep
-        return cls(labels[rows], logits[rows], groups[rows], faces.path.name, faces.fingerprint, split)
+        return cls(
+            labels[rows], logits[rows], groups[rows], faces.path.name, faces.fingerprint, split, sources=sources[rows]
+        )
 
     @classmethod
     def of_videos(
@@ -73,7 +78,7 @@ class Sample:
         enough: only whole videos can tell.
         """
         places = ["frame", "time", "box", "landmarks", "face_score", "scene"]
-        table = faces.columns(["path", "label", "group", *places], split)
+        table = faces.columns(["path", "label", "group", "source", *places], split)
         in_video = pc.is_valid(table["box"]).to_numpy() & pc.is_valid(table["frame"]).to_numpy()  # no box: blended anew
         if keep is not None:
             in_video = in_video & keep
@@ -81,8 +86,9 @@ class Sample:
         paths = rows["path"].dictionary_encode().combine_chunks()
         files = paths.indices.to_numpy()
         labels = np.zeros(len(paths.dictionary), dtype=np.int8)
-        groups = np.empty(len(labels), dtype=object)
+        groups, sources = (np.empty(len(labels), dtype=object) for _ in range(2))
         labels[files], groups[files] = rows["label"].to_numpy(), rows["group"].to_numpy()
+        sources[files] = rows["source"].to_pylist()
         if np.bincount(labels, minlength=2).min() < MIN_VIDEOS:
             return None
         of_rows, files_of = logits[in_video], [np.flatnonzero(files == file) for file in range(len(labels))]
@@ -93,7 +99,9 @@ class Sample:
             known = [(track.logit, groups[file]) for file in of_real for track in pooled[file].tracks if track.counts]
             real = Sketch.of([logit for logit, _ in known], [group for _, group in known])
         of_files = np.array([one.logit(real, of_tracks=True) for one in pooled], dtype=np.float32)
-        return cls(labels, of_files, groups.astype(str), faces.path.name, faces.fingerprint, split, real)
+        return cls(
+            labels, of_files, groups.astype(str), faces.path.name, faces.fingerprint, split, real, sources.astype(str)
+        )
 
     @property
     def on(self) -> MeasuredOn:
@@ -106,7 +114,7 @@ class Sample:
     def point(self, curve: Curve, rule: str) -> OperatingPoint:
         """The operating point that ``rule`` chooses on these, with its rates. Raises as ``choose_threshold`` does."""
         scores = curve.scores(self.logits)
-        value = choose_threshold(self.labels, scores, rule)
+        value = choose_threshold(self.labels, scores, rule, self.sources)
         return OperatingPoint(value, rule, self.on, operating_rates(self.labels, scores, self.groups, value))
 
     def band(self, curve: Curve, coverage: float) -> UnsureBand:

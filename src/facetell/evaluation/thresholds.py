@@ -14,11 +14,12 @@ from facetell.evaluation.metrics import Ranking
 __all__ = ["THRESHOLD_RULES", "candidate_thresholds", "check_rule", "choose_threshold", "too_few_warning"]
 
 THRESHOLD_RULES = (
-    "balanced_accuracy", "youden", "f1", "accuracy", "eer", "fpr=0.01", "recall=0.95", "precision=0.9", "cost=10",
+    "balanced_accuracy", "youden", "f1", "accuracy", "eer", "fpr=0.01", "worst-fpr=0.01", "recall=0.95", "precision=0.9",
+    "cost=10",
 )  # fmt: skip
 """The rules; those with a number take another one as well, see :func:`choose_threshold`."""
 
-_NUMBERED = ("fpr", "recall", "precision", "cost")
+_NUMBERED = ("fpr", "worst-fpr", "recall", "precision", "cost")
 _CENTRE = 0.5
 _ROUNDING = 1e-12
 
@@ -36,8 +37,8 @@ def check_rule(rule: str) -> tuple[str, float]:
                 f"threshold rule {rule!r}: the cost of a missed fake, in false alarms, must be above 0",
                 hint="for example cost=10",
             )
-        if name == "fpr" and not 0 <= number < 1:
-            raise SettingsError(f"threshold rule {rule!r}: the rate must be in [0, 1)", hint="for example fpr=0.01")
+        if name in ("fpr", "worst-fpr") and not 0 <= number < 1:
+            raise SettingsError(f"threshold rule {rule!r}: the rate must be in [0, 1)", hint=f"for example {name}=0.01")
         if name in ("recall", "precision") and not 0 < number <= 1:
             raise SettingsError(f"threshold rule {rule!r}: the rate must be in (0, 1]", hint=f"for example {name}=0.9")
         return name, number
@@ -61,7 +62,9 @@ def candidate_thresholds(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(middle > lower, middle, upper)
 
 
-def choose_threshold(labels: ArrayLike, scores: ArrayLike, rule: str = "balanced_accuracy") -> float:
+def choose_threshold(
+    labels: ArrayLike, scores: ArrayLike, rule: str = "balanced_accuracy", sources: ArrayLike | None = None
+) -> float:
     """Return the threshold (``score >= threshold`` is fake) that ``rule`` prefers on this data.
 
     ``scores`` (N,) are probabilities of fake in [0, 1]. Rules:
@@ -70,6 +73,8 @@ def choose_threshold(labels: ArrayLike, scores: ArrayLike, rule: str = "balanced
     - ``f1``, ``accuracy``: largest of that metric;
     - ``eer``: smallest difference of FPR and FNR, then the largest balanced accuracy;
     - ``fpr=0.01``: largest recall with an FPR of at most 1 %, then the smallest FPR;
+    - ``worst-fpr=0.01``: the same with an FPR of at most 1 % in each of the ``sources`` (N,) of reals. Sources of fewer
+      reals than it takes to show the rate, 1 / 0.01, count together as one;
     - ``recall=0.95``: smallest FPR with a recall of at least 95 %, then the largest recall;
     - ``precision=0.9``: largest recall with a precision of at least 90 %, then the smallest FPR;
     - ``cost=10``: least cost on these faces, in their mix, when a missed fake costs as much as 10 false alarms.
@@ -92,10 +97,15 @@ def choose_threshold(labels: ArrayLike, scores: ArrayLike, rule: str = "balanced
     if ranking.thresholds[0] > 1 or ranking.thresholds[-1] < 0:
         raise DataError("a threshold is chosen on probabilities in [0, 1]", hint="calibrate the logits first")
 
+    cuts = candidate_thresholds(ranking.thresholds)
     balanced = tps * reals - fps * fakes
     goals: list[NDArray[np.int64] | NDArray[np.float64]]
     if name == "fpr":
-        goals = [np.where(fps <= np.floor(number * reals * (1 + _ROUNDING)), tps, -1), -fps]
+        goals = [np.where(fps <= _allowed(number, reals), tps, -1), -fps]
+    elif name == "worst-fpr":
+        parts = _real_sources(np.asarray(labels), np.asarray(scores), sources, number)
+        kept = [len(part) - np.searchsorted(part, cuts) <= _allowed(number, len(part)) for part in parts]
+        goals = [np.where(np.all(kept, axis=0), tps, -1), -fps]
     elif name == "recall":
         goals = [np.where(tps >= np.ceil(number * fakes * (1 - _ROUNDING)), -fps, -reals - 1), tps]
     elif name == "precision":
@@ -110,10 +120,26 @@ def choose_threshold(labels: ArrayLike, scores: ArrayLike, rule: str = "balanced
         goals = [tps - fps]
     else:
         goals = [balanced]
-    cuts = candidate_thresholds(ranking.thresholds)
     # lexsort sorts by its last key first: goals, then nearness to 0.5, then the lower threshold.
     best = np.lexsort([cuts, np.abs(cuts - _CENTRE), *(-goal for goal in reversed(goals))])[0]
     return float(cuts[best])
+
+
+def _allowed(rate: float, reals: int) -> int:
+    """How many of so many reals may be called fake."""
+    return math.floor(rate * reals * (1 + _ROUNDING))
+
+
+def _real_sources(
+    labels: NDArray[np.int8], scores: NDArray[np.float64], sources: ArrayLike | None, rate: float
+) -> list[NDArray[np.float64]]:
+    """The rising scores of the reals of each source; those of sources too small for ``rate`` together, as the last."""
+    reals = np.asarray(scores)[labels == 0]
+    if sources is None:
+        return [np.sort(reals)]
+    _, place, counts = np.unique(np.asarray(sources)[labels == 0], return_inverse=True, return_counts=True)
+    place = np.where(counts[place] * rate * (1 + _ROUNDING) < 1, len(counts), place)
+    return [np.sort(reals[place == part]) for part in np.unique(place)]
 
 
 def _precise(tps: NDArray[np.int64], fps: NDArray[np.int64], rate: float) -> NDArray[np.bool_]:
@@ -137,16 +163,17 @@ def too_few_warning(rule: str, rates: Mapping[str, Mapping[str, float | None]]) 
     independent ones, may be on the wrong side.
     """
     name, number = check_rule(rule)
-    if name not in ("fpr", "recall", "precision"):
+    if name not in ("fpr", "worst-fpr", "recall", "precision"):
         return None
-    rate = rates[name]
+    measured = "fpr" if name == "worst-fpr" else name
+    rate = rates[measured]
     value, low, high, faces = rate["value"], rate["low"], rate["high"], rate["effective"]
-    wrong = number if name == "fpr" else 1 - number
+    wrong = number if measured == "fpr" else 1 - number
     if value is None or faces is None or faces * wrong >= 1 - _ROUNDING:
         return None
     least = f"that takes {math.ceil(1 / wrong - _ROUNDING):,}" if wrong else "no number of them can"
-    promised = f"at most {high:.4g}" if name == "fpr" else f"at least {low:.4g}"
-    kind = {"fpr": "real faces", "recall": "fakes", "precision": "faces called fake"}[name]
+    promised = f"at most {high:.4g}" if measured == "fpr" else f"at least {low:.4g}"
+    kind = {"fpr": "real faces", "recall": "fakes", "precision": "faces called fake"}[measured]
     return (
         f"{faces:.0f} independent {kind} cannot show {rule}, {least}: on them it is {value:.4g}, "
         f"and what can be promised is {promised} (95% interval)"

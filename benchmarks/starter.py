@@ -14,23 +14,26 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
+import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
-import torch
 from numpy.typing import NDArray
+from safetensors.numpy import save_file
 
 import facetell
+from facetell.detector.bundle import DESCRIPTION, MODEL, WEIGHTS, hash_of_tensors, read_bundle
+from facetell.detector.runtimes.onnx_model import read_onnx
+from facetell.detector.weights import read_weights
 from facetell.evaluation.bootstrap import grouped_bootstrap
 from facetell.evaluation.metrics import auroc
 from facetell.faceset.join import Part, join
 from facetell.faceset.samples import samples_of
 from facetell.faceset.table import FaceSet
+from facetell.files import sha256_of
 from facetell.pixels.decode import decode, resize
 from facetell.pixels.encode import encode
-from facetell.training.onnx_reader import OnnxReader
 
 SETS = (
     "dfdc", "dfdc-more", "stylegan", "stylegan-more", "stargan", "pggan", "sd21", "sdxl-flux", "flux", "all-ages",
@@ -107,6 +110,7 @@ def main() -> None:
             facetell.threshold(detector, faces, at=rule)
         facetell.threshold(detector, faces, coverage=0.9)
         facetell.remember(detector, learned, faces=500, vectors=True)
+        store_once(detector)
     table = measured(detector, faces)
     (asked.out / f"{name}.md").write_text(table, encoding="utf-8")
     card = detector / "README.md"
@@ -205,11 +209,20 @@ def measured(path: Path, faces: FaceSet) -> str:
 
 
 def scored(detector: facetell.Detector, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Logits (N,) by ONNX Runtime, which is quicker than torch."""
-    network: Any = detector.runtime.network  # type: ignore[attr-defined]
-    reader = OnnxReader(network, detector.size)
-    parts = [pixels[start : start + 64] for start in range(0, len(pixels), 64)]
-    return np.concatenate([reader(torch.from_numpy(part).permute(0, 3, 1, 2).float().div_(255)) for part in parts])
+    """Logits (N,), some faces at a time."""
+    return np.concatenate([detector.logits(pixels[start : start + 64]) for start in range(0, len(pixels), 64)])
+
+
+def store_once(detector: Path) -> None:
+    """Leave those tensors out of ``weights.safetensors`` that ``model.onnx`` has: in a wheel they need not be there twice."""
+    description = read_bundle(detector)
+    weights, there = read_weights(detector, description), read_onnx((detector / MODEL).read_bytes()).tensors
+    in_model = [name for name, each in weights.items() if name in there and np.array_equal(each, there[name])]
+    description["weights"] = {"sha256": hash_of_tensors(weights), "in_model": in_model}
+    file = detector / WEIGHTS
+    save_file({name: each for name, each in weights.items() if name not in in_model}, file)
+    description["files"][WEIGHTS] = {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
+    (detector / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 
 
 def sent(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -50,7 +50,7 @@ def test_the_new_detector_is_whole(made: Monday, adapted: tuple[Path, AdaptResul
     out, result = adapted
     assert facetell.verify(out).method == "finetune"
     assert [path.name for path in out.parent.iterdir()] == [out.name]  # nothing half-made beside it
-    description = read_bundle(out)[0]
+    description = read_bundle(out)
     replay, old = (open_replay_buffer(path, read_description(path)) for path in (out, made.detector))
     assert replay
     assert old

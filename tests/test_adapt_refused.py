@@ -188,4 +188,4 @@ def test_nothing_of_the_old_detector_changes(made: Monday, tmp_path: Path) -> No
     with pytest.raises(AcceptanceError):
         facetell.adapt(made.detector, tmp_path / "out", fake=made["framed"], real=made["real"], strategy="linear-probe")
     assert {path: path.read_bytes() for path in made.detector.rglob("*") if path.is_file()} == before
-    assert read_bundle(made.detector)[0]["replay"]["faces"] == 160
+    assert read_bundle(made.detector)["replay"]["faces"] == 160

@@ -45,10 +45,11 @@ def replace_tensors(bundle: Path, name: str, change: Callable[[dict[str, torch.T
 def test_a_whole_bundle(bundle: Path) -> None:
     found = facetell.verify(bundle)
     assert found.method == "fdftnet"
-    assert found.selftest_difference == 0.0
+    assert set(found.selftest) == {"onnx", "torch"}
+    assert max(found.selftest.values()) == found.selftest_difference <= 1e-5
     assert {file.name for file in bundle.iterdir()} == {
-        "detector.json", "weights.safetensors", "selftest.safetensors", "metrics.json", "training.csv", "README.md",
-        "lineage.safetensors",
+        "detector.json", "weights.safetensors", "model.onnx", "selftest.safetensors", "metrics.json", "training.csv",
+        "README.md", "lineage.safetensors",
     }  # fmt: skip
     description = json.loads((bundle / "detector.json").read_text())
     assert description["labels"] == {"real": 0, "fake": 1}
@@ -64,7 +65,7 @@ def test_the_card_is_free_to_edit(bundle: Path) -> None:
     facetell.verify(bundle)
 
 
-@pytest.mark.parametrize("name", ["weights.safetensors", "selftest.safetensors", "metrics.json", "training.csv"])
+@pytest.mark.parametrize("name", ["weights.safetensors", "model.onnx", "selftest.safetensors", "training.csv"])
 def test_missing_truncated_and_changed_files(name: str, bundle: Path) -> None:
     whole = (bundle / name).read_bytes()
     flipped = bytearray(whole)
@@ -102,7 +103,9 @@ def test_tensors_must_fit_exactly(
 ) -> None:
     replace_tensors(bundle, "weights.safetensors", change)
     with pytest.raises(BundleError, match=message):
-        facetell.Detector.load(bundle)
+        facetell.Detector.load(bundle, runtime="torch")
+    with pytest.raises(BundleError, match=message):
+        facetell.verify(bundle)
 
 
 @pytest.mark.parametrize(

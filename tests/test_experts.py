@@ -28,6 +28,7 @@ from facetell.cli.main import main
 from facetell.detector.bundle import read_bundle, read_description, write_bundle
 from facetell.detector.lineage import Lineage
 from facetell.detector.replay_buffer import open_replay_buffer
+from facetell.detector.weights import model_bytes, read_selftest, read_weights
 from facetell.errors import FacetellError, SettingsError, UsageError
 from facetell.faceset.samples import Samples
 from facetell.faceset.table import FaceSet
@@ -246,13 +247,13 @@ def test_one_monday_after_another(
     real = ("--real", made["real"], "--margin", 0.5, "--strategy", "expert")
     second = ("--backbone", "squeezenet1_1", "--pretrained", general, "--size", 48)
     run("adapt", made.detector, "--fake", made["smooth"], *real, *second, "-o", tmp_path / "once")
-    description = read_bundle(tmp_path / "once")[0]
+    description = read_bundle(tmp_path / "once")
     assert description["input"]["size"] == description["settings"]["size"] == 48
     assert facetell.verify(tmp_path / "once").method == "experts"
     more, barred = fill(tmp_path / "more", "real", 24, 5), fill(tmp_path / "barred", "barred", 24, 6)
     run("adapt", tmp_path / "once", "--fake", barred, "--real", more, *real[2:], "-o", tmp_path / "twice")
     assert [event["what"] for event in facetell.history(tmp_path / "twice").adapted] == ["adapt", "adapt"]
-    loaded = facetell.Detector.load(tmp_path / "twice", "cpu")
+    loaded = facetell.Detector.load(tmp_path / "twice", "cpu", runtime="torch")
     assert loaded.description["settings"]["experts"] == 2
     assert loaded.description["lineage"]["start"] == "the weights general.safetensors"
     for name, weights, size in (
@@ -316,11 +317,22 @@ def test_what_a_second_backbone_learned_from_is_said_and_kept(
 ) -> None:
     monkeypatch.setattr(acceptance, "CLOSES", 2.0)  # by their mean colours these toys could be told apart
     new = of_label(made["smooth"], FAKE).faces
-    description, weights, selftest = read_bundle(made.bare)
+    description = read_bundle(made.bare)
+    weights, selftest = read_weights(made.bare, description), read_selftest(made.bare)
     kept = {key: value for key, value in description.items() if key not in ("format", "version", "files")}
     kept["calibration"] = None  # it knows faces that are not brought along
     theirs = Lineage.new("1" * 64).with_learned(new, np.arange(len(new)))
-    write_bundle(tmp_path / "other", kept, weights, selftest, {}, "a card", {}, lineage=theirs)
+    write_bundle(
+        tmp_path / "other",
+        kept,
+        weights,
+        selftest,
+        {},
+        "a card",
+        {},
+        model=model_bytes(made.bare, description),
+        lineage=theirs,
+    )
     assert find_second_backbone(model_of(facetell.Detector.load(made.bare, "cpu")), None, str(tmp_path / "other"), None)
     found = facetell.adapt(
         made.detector, tmp_path / "out", fake=made["smooth"], real=made["real"], strategy="expert", margin=0.5,

@@ -124,7 +124,7 @@ def test_saved_detectors_need_neither_scikit_learn_nor_xgboost(faces: FaceSet, t
         facetell.fit("features", faces.path, tmp_path / name, settings={**SMALL, "classifier": name, "grid": grid})
     script = (
         "import sys, facetell\n"
-        "sys.modules.update(sklearn=None, xgboost=None, onnx=None, onnxruntime=None)\n"  # importing them fails
+        "sys.modules.update(sklearn=None, xgboost=None, onnx=None)\n"  # importing them fails
         "for path in sys.argv[1:]: facetell.verify(path)\n"
     )
     paths = [str(tmp_path / name) for name in ("logistic", "svc-rbf", "forest")]
@@ -341,7 +341,7 @@ def test_foreign_trees_are_refused(faces: FaceSet, tmp_path: Path) -> None:
         (tmp_path / "d" / "weights.safetensors").write_bytes(whole)
         replace(tmp_path / "d", change)
         with pytest.raises(BundleError, match=message):
-            facetell.Detector.load(tmp_path / "d", "cpu")
+            facetell.Detector.load(tmp_path / "d", "cpu", runtime="torch")
 
 
 def test_an_empty_head_takes_its_size_from_the_tensors() -> None:
@@ -374,7 +374,7 @@ def test_evaluating_a_second_classifier_extracts_nothing(
     for grid in ("C=1", "C=0.1"):
         out = tmp_path / grid
         facetell.fit("features", faces.path, out, settings={"pretrained": str(start), "size": 32, "grid": grid})
-        facetell.evaluate(out, faces.path, tmp_path / f"report {grid}", device="cpu")
+        facetell.evaluate(out, faces.path, tmp_path / f"report {grid}", device="cpu", runtime="torch")
         table = facetell.evaluation.predictions.read_predictions(tmp_path / f"report {grid}" / "predictions.parquet")
         with contextlib.closing(decoded(faces, "test", 32)) as images:
             pixels = images.gather(np.arange(len(images)))

@@ -53,7 +53,7 @@ def test_the_frozen_part_stays_and_the_rest_learns(
         "train": train,
     }
     tuned = facetell.fit("finetune", faces.path, tmp_path / "tuned", settings=settings)
-    before = facetell.Detector.load(base, "cpu").runtime.network.state_dict()
+    before = facetell.Detector.load(base, "cpu", runtime="torch").runtime.network.state_dict()
     after = tuned.runtime.network.state_dict()
     learned = {name for name in before if name.startswith(("head.", *learning))}
     changed = {name for name, tensor in before.items() if not torch.equal(tensor, after[name])}
@@ -131,7 +131,7 @@ def test_layer_decay_reaches_the_training(faces: FaceSet, base: Path, tmp_path: 
         "lr": 0.01,
     }
     tuned = facetell.fit("finetune", faces.path, tmp_path / "tuned", settings=settings).runtime.network.state_dict()
-    before = facetell.Detector.load(base, "cpu").runtime.network.state_dict()
+    before = facetell.Detector.load(base, "cpu", runtime="torch").runtime.network.state_dict()
     moved = [
         (tuned[f"backbone.body.model.{name}"] - before[f"backbone.body.model.{name}"]).abs().mean().item()
         for name in ("conv1.0.weight", "layer2.0.conv1.weight", "layer4.0.conv1.weight")

@@ -16,6 +16,7 @@ import facetell
 from facetell.detector import bundle
 from facetell.detector.bundle import read_bundle, write_bundle
 from facetell.detector.lineage import LINEAGE, Lineage
+from facetell.detector.weights import model_bytes, read_selftest, read_weights
 from facetell.errors import BundleError, UsageError
 from facetell.evaluation import read_predictions
 from facetell.faceset.join import Part, join
@@ -24,9 +25,12 @@ from facetell.faceset.table import FaceSet
 
 def stepped(detector: Path, out: Path, lineage: Lineage) -> Path:
     """The detector as a further step would write it, having learned from what ``lineage`` says."""
-    description, weights, selftest = read_bundle(detector)
+    description = read_bundle(detector)
+    weights, selftest = read_weights(detector, description), read_selftest(detector)
     kept = {key: value for key, value in description.items() if key not in ("format", "version", "files")}
-    write_bundle(out, kept, weights, selftest, {}, "a card", {}, lineage=lineage)
+    write_bundle(
+        out, kept, weights, selftest, {}, "a card", {}, model=model_bytes(detector, description), lineage=lineage
+    )
     return out
 
 

@@ -37,7 +37,7 @@ PICTURES = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), dtype=n
 
 @pytest.fixture(scope="module")
 def untouched(fitted: Path) -> Model:
-    detector = facetell.Detector.load(fitted, "cpu")
+    detector = facetell.Detector.load(fitted, "cpu", runtime="torch")
     given = {
         "backbone": "squeezenet1_1",
         "pretrained": "none",
@@ -155,11 +155,16 @@ def test_the_old_part_and_the_backbone_learn_nothing_and_always_evaluate(mixture
 @pytest.fixture(scope="module")
 def written(untouched: Model, fitted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out, network = tmp_path_factory.mktemp("written") / "detector", copy.deepcopy(untouched.network)
-    parent = read_bundle(fitted)[0]
+    parent = read_bundle(fitted)
     description = {key: value for key, value in parent.items() if key not in ("format", "version", "files")}
     weights = hash_of_tensors(arrays_of(network))
     calibration = {**parent["calibration"], "weights": weights, "embedding": None}
-    description |= {"method": "experts", "settings": as_dict(untouched.settings), "calibration": calibration}
+    description |= {
+        "runtime": "torch",
+        "method": "experts",
+        "settings": as_dict(untouched.settings),
+        "calibration": calibration,
+    }
     logits = facetell.Detector(TorchRuntime(network, SIZE), description).logits(PICTURES)
     selftest = {"images": PICTURES, "logits": logits}
     write_bundle(out, description, arrays_of(network), selftest, {}, "a card", {}, lineage=Lineage.new("0" * 64))

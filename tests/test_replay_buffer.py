@@ -136,9 +136,9 @@ def detector(fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 @pytest.mark.slow
 def test_a_replay_buffer_is_opt_in_and_holds_no_face_of_test(fitted: Path, detector: Path) -> None:
     faces = fitted.parent / "faces"
-    assert open_replay_buffer(detector, read_bundle(detector)[0]) is None
+    assert open_replay_buffer(detector, read_bundle(detector)) is None
     kept = facetell.remember(detector, faces, faces=40, seed=1)
-    description = read_bundle(detector)[0]
+    description = read_bundle(detector)
     replay = open_replay_buffer(detector, description)
     assert replay is not None
     replay.verify()
@@ -182,7 +182,7 @@ def test_what_cannot_be_remembered(
     with pytest.raises(DataError, match="no split 'validation'"):
         facetell.remember(detector, lone.path)
     assert not list(detector.glob("*replay*"))
-    assert open_replay_buffer(detector, read_bundle(detector)[0]) is None
+    assert open_replay_buffer(detector, read_bundle(detector)) is None
 
 
 @pytest.mark.parametrize("damage", ["gone", "other", "cut", "deep", "listed"])
@@ -206,7 +206,7 @@ def test_a_replay_buffer_that_is_not_what_was_given(damage: str, fitted: Path, d
     assert "facetell remember" in str(refused.value.hint)
     assert "--forget" in str(refused.value.hint)
     facetell.remember(detector, fitted.parent / "faces", faces=40)  # the hint helps
-    assert open_replay_buffer(detector, read_bundle(detector)[0]) is not None
+    assert open_replay_buffer(detector, read_bundle(detector)) is not None
 
 
 def test_the_command(fitted: Path, detector: Path, capsys: pytest.CaptureFixture[str]) -> None:

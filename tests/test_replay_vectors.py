@@ -78,7 +78,7 @@ def test_what_is_kept_is_what_experts_read_and_no_picture(once: Path, made: Mond
     kept = opened(once)
     assert not [path for path in once.iterdir() if path.is_dir()]
     assert kept.codes.nbytes == 160 * kept.codes.shape[1]
-    loaded: Any = facetell.Detector.load(once, "cpu")
+    loaded: Any = facetell.Detector.load(once, "cpu", runtime="torch")
     images = np.stack([np.asarray(each) for each in crops(made)])
     with torch.no_grad():
         seen = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255

@@ -277,7 +277,7 @@ def test_resume_in_either_phase_and_between_them(stopped: int, faces: FaceSet, s
     folder = (
         shared("siamese", lambda to: facetell.fit("siamese", faces.path, to / "d", settings=settings, seed=1)) / "d"
     )
-    whole = facetell.Detector.load(folder, "cpu")
+    whole = facetell.Detector.load(folder, "cpu", runtime="torch")
 
     def stop(step: Step) -> None:
         if step.what == "epoch" and step.done == stopped:

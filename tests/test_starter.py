@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
-import torch
 from monday import fill
 
 import facetell
 from facetell.detector.bundle import BOX
-from facetell.errors import AcceptanceError, UsageError
-from facetell.training.onnx_reader import to_onnx
+from facetell.errors import AcceptanceError, BundleError, UsageError
 
 STARTER = BOX / "starter"
 MOST = 20e6
@@ -40,7 +40,13 @@ def test_it_is_small_and_whole() -> None:
 
 def test_no_face_travels_with_it() -> None:
     """Only tensors and text: no format of pictures, and no table of them."""
-    assert {file.suffix for file in BOX.rglob("*") if file.is_file()} <= {".safetensors", ".json", ".csv", ".md"}
+    assert {file.suffix for file in BOX.rglob("*") if file.is_file()} <= {
+        ".safetensors",
+        ".onnx",
+        ".json",
+        ".csv",
+        ".md",
+    }
 
 
 def test_it_is_known_by_its_name_and_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,17 +69,32 @@ def test_it_is_known_by_its_name_and_stays_as_it_is(tmp_path: Path, monkeypatch:
 
 @pytest.mark.slow
 def test_it_is_one_onnx_graph(starter: facetell.Detector) -> None:
-    """ONNX Runtime gives torch's logits on pictures of any number."""
-    onnxruntime = pytest.importorskip("onnxruntime")
-    session = onnxruntime.InferenceSession(
-        to_onnx(starter.runtime.network, starter.size), providers=["CPUExecutionProvider"]
-    )
+    """The file alone is enough for ONNX Runtime, and torch reads its weights there: they are in the wheel once."""
+    session = onnxruntime.InferenceSession(STARTER / "model.onnx", providers=["CPUExecutionProvider"])
     crops = np.random.default_rng(0).integers(0, 256, (5, 256, 256, 3), dtype=np.uint8)
-    images = torch.from_numpy(crops).permute(0, 3, 1, 2).float().div(255).numpy()
+    expected = facetell.Detector.load(STARTER, "cpu", runtime="torch").logits(crops)
     for some in (slice(0, 1), slice(0, 5)):
-        (found,) = session.run(None, {"images": images[some]})
-        expected = starter.logits(crops[some])
-        assert (np.abs(found - expected) <= 1e-3 * (1 + np.abs(expected))).all()
+        for found in (session.run(["logits"], {"crops": crops[some]})[0], starter.logits(crops[some])):
+            assert (np.abs(found - expected[some]) <= 1e-3 * (1 + np.abs(expected[some]))).all()
+    assert (STARTER / "weights.safetensors").stat().st_size < 20_000
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    """The calibration belongs to the weights, in whichever file they are."""
+    bundle = Path(shutil.copytree(STARTER, tmp_path / "mine"))
+    description = json.loads((bundle / "detector.json").read_text())
+    description["weights"]["in_model"].pop()
+    (bundle / "detector.json").write_text(json.dumps(description))
+    with pytest.raises(BundleError, match="are not those that were written"):
+        facetell.Detector.load(bundle, "cpu", runtime="torch")
+    description["weights"]["sha256"] = "0" * 64
+    (bundle / "detector.json").write_text(json.dumps(description))
+    with pytest.raises(BundleError, match="measured with other weights"):
+        facetell.Detector.load(bundle, "cpu")
+    description["weights"] = ["all"]
+    (bundle / "detector.json").write_text(json.dumps(description))
+    with pytest.raises(BundleError, match="'weights' does not say"):
+        facetell.Detector.load(bundle, "cpu")
 
 
 @pytest.mark.fits

@@ -146,7 +146,7 @@ def read_detector(path: Path) -> Any:
     if not path.exists():
         return None
     facetell.verify(path)
-    description = read_bundle(path)[0]
+    description = read_bundle(path)
     for event in description["lineage"].get("history", []):
         event.pop("when", None)
     for name in ("training.csv",):  # it tells seconds

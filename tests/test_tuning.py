@@ -139,7 +139,7 @@ def base(faces: FaceSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tensors(path: Path) -> dict[str, Tensor]:
-    return facetell.Detector.load(path, "cpu").runtime.network.state_dict()
+    return facetell.Detector.load(path, "cpu", runtime="torch").runtime.network.state_dict()
 
 
 @pytest.mark.slow

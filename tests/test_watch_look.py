@@ -74,7 +74,7 @@ def judged(made: dict[str, Path], path: Path, *folders: Path) -> Path:
 
 @pytest.mark.slow
 def test_what_a_detector_keeps(made: dict[str, Path]) -> None:
-    description = read_bundle(made["detector"])[0]
+    description = read_bundle(made["detector"])
     known = read_embedding(made["detector"], description)
     assert known.points.shape == (120, 12)  # a tenth as many dimensions
     np.testing.assert_allclose(np.cov(known.points.T), np.eye(12), atol=1e-3)  # whitened
@@ -317,7 +317,7 @@ def damaged(made: dict[str, Path], path: Path, **change: Any) -> Path:
 def test_known_faces_that_do_not_fit_are_refused(made: dict[str, Path], tmp_path: Path, change: dict[str, Any]) -> None:
     path = damaged(made, tmp_path / "detector", **change)
     with pytest.raises(BundleError, match="embedding"):
-        read_embedding(path, read_bundle(path)[0])
+        read_embedding(path, read_bundle(path))
 
 
 def test_known_faces_of_another_backbone_are_refused(made: dict[str, Path], tmp_path: Path) -> None:

@@ -24,7 +24,6 @@ BUNDLE = """
 from pathlib import Path
 import numpy as np
 from facetell.detector.bundle import hash_of_tensors, write_bundle
-from facetell.detector.detector import Detector
 from facetell.detector.known_faces import embedding_reference
 from facetell.detector.lineage import Lineage
 from facetell.detector.measure import Sample, measure_calibration
@@ -34,12 +33,13 @@ from stand_in import StandIn
 
 weights = {"slope": np.array(0.25), "offset": np.array(-8.0)}
 runtime = StandIn(32, 0.25, -8.0)
+images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
 faces = FaceSet.open("faces")
 samples = samples_of(faces, "train", 32)
 logits = runtime.logits(np.concatenate(list(samples.images.batches(samples.rows, 16))))
 known = embedding_reference(runtime, samples, 0)
 description = {
-    "runtime": "stand-in", "method": "none", "settings": {"backbone": "none"},
+    "runtime": "stand-in", "method": "none", "settings": {"backbone": "none"}, "parameters": 2,
     "input": {"size": 32, "channels": "RGB", "range": [0, 1], "crop": None}, "labels": {"real": 0, "fake": 1},
     "calibration": measure_calibration(
         hash_of_tensors(weights), Sample.of(faces, "train", logits), embedding=hash_of_tensors(known)).as_dict(),
@@ -48,7 +48,7 @@ description = {
     "lineage": {}, "seed": 0, "versions": {"facetell": "0"},
 }
 write_bundle(
-    Path("detector"), description, weights, Detector(runtime, description).selftest(), {}, "a card", {}, known,
+    Path("detector"), description, weights, {"images": images, "logits": runtime.logits(images)}, {}, "a card", {}, known,
     lineage=Lineage.new(hash_of_tensors(weights)),
 )
 """
@@ -201,7 +201,8 @@ except facetell.errors.BundleError as error:
 """,
     )
     assert (
-        said.strip() == "the detector needs the runtime 'os', which is not installed | here there are: torch, stand-in"
+        said.strip()
+        == "the detector needs the runtime 'os', which is not installed | here there are: onnx, torch, openvino, stand-in"
     )
 
 

@@ -38,7 +38,7 @@ __all__ = [
     "near_miss",
 ]
 
-_LEARNING = ("torch", "torchvision", "timm", "lightning_fabric", "sklearn", "captum")
+_LEARNING = ("torch", "torchvision", "timm", "onnx", "lightning_fabric", "sklearn", "captum")
 """Packages that learning needs and judging does not: the extra ``learn``."""
 
 

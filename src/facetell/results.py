@@ -257,7 +257,8 @@ class BenchResult(Result):
 
 @dataclass(frozen=True)
 class VerifyResult(Result):
-    """A detector that is whole. ``replay``: faces in its replay buffer; ``selftest_difference``: in units of 1 + |logit|."""
+    """A detector that is whole. ``replay``: faces in its replay buffer; ``selftest``: by runtime, how far its logits are from
+    the stored ones, in units of 1 + |logit|; ``selftest_difference``: the largest."""
 
     detector: str
     method: str
@@ -267,6 +268,7 @@ class VerifyResult(Result):
     replay: int
     operating_points: Mapping[str, float]
     selftest_difference: float
+    selftest: Mapping[str, float]
 
 
 @dataclass(frozen=True)

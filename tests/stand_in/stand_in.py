@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from facetell.detector.weights import read_weights
+
 
 class StandIn:
-    parameters = 2
-
     def __init__(self, size: int, slope: float, offset: float) -> None:
         self.size, self.slope, self.offset = size, slope, offset
 
@@ -27,7 +27,6 @@ class StandIn:
         return (self.slope * self.vectors(crops)[:, 0] + self.offset).astype(np.float32)
 
 
-def load(
-    path: Path, description: dict[str, Any], weights: dict[str, NDArray[Any]], device: str, threads: int | None
-) -> StandIn:
+def load(path: Path, description: dict[str, Any], device: str, threads: int | None) -> StandIn:
+    weights = read_weights(path, description)
     return StandIn(description["input"]["size"], float(weights["slope"]), float(weights["offset"]))

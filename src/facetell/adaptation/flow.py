@@ -117,14 +117,16 @@ def adapt_detector(path: Path, out: Path, asked: AdaptOptions) -> AdaptResult:
 
 def _loaded(path: Path) -> tuple[Detector, FaceSet | ReplayVectors | None]:
     """A detector and its replay buffer."""
-    loaded = Detector.load(path, "cpu")
+    loaded = Detector.load(path, "cpu", runtime="torch")
     return loaded, open_replay_buffer(path, loaded.description)
 
 
 def model_of(loaded: Detector) -> Model:
     """The model of a detector."""
     method = get_method(loaded.description["method"])
-    return Model(method.name, resolve(method.settings, loaded.description["settings"]), torch_runtime(loaded).network)
+    return Model(
+        method.name, resolve(method.settings, loaded.description["settings"]), torch_runtime(loaded, "cpu").network
+    )
 
 
 def task_of(

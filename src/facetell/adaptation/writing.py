@@ -28,7 +28,7 @@ from facetell.detector.runtimes.torch import TorchRuntime
 from facetell.evaluation.metrics import summary
 from facetell.faceset.samples import samples_of
 from facetell.faceset.table import FaceSet
-from facetell.methods.building import arrays_of
+from facetell.methods.parts import parts_of, some_crops
 from facetell.settings import as_dict
 
 __all__ = ["Calibrated", "calibrated", "write_adapted"]
@@ -107,14 +107,16 @@ def write_adapted(
         elif loaded.path and EMBEDDING in parent["files"]:  # of the same backbone, so what was kept still says it
             embedding = load_file(loaded.path / EMBEDDING)
         embedding = also_known(embedding, runtime, samples_of(new, SPLIT, found.settings.size), task.seed)
+    parts = parts_of(found.network, found.settings.size, _crops(task, new, found), vectors=bool(embedding))
+    description["parameters"] = parts.parameters
+    metrics["parity"] = {"faces": parts.faces, "difference": parts.parity}
     if measured:
         scale, known = measured.scale, hash_of_tensors(embedding) if embedding else None
-        calibration = Calibration(hash_of_tensors(arrays_of(found.network)), known, scale, None)
+        calibration = Calibration(hash_of_tensors(parts.weights), known, scale, None)
         description["calibration"] = calibration.as_dict()
         metrics["known"] = groups_of(embedding)
         face = calibration.deciders()[0]
         metrics["validation"] = summary(measured.old.labels, face.scores(measured.old.logits), face.threshold)
-    fresh = Detector(TorchRuntime(found.network.cpu(), found.settings.size), description)
     lineage = {**parent.get("lineage", {}), "history": [*history_of(parent), result.as_dict()]}
     description["lineage"] = lineage | ({"start": found.settings.pretrained} if found.method == "experts" else {})
 
@@ -127,11 +129,30 @@ def write_adapted(
         parts, info = with_new_faces(old, new, task.seed), {"seed": task.seed, "crop": old.info.get("crop")}
         return {"replay": write_replay_buffer(folder, parts, info)}
 
-    card, selftest, weights = model_card(out.name, description, metrics), fresh.selftest(), arrays_of(found.network)
+    card = model_card(out.name, description, metrics)
     learned = _learned(loaded.lineage, task, new)
     if found.method == "experts" and task.second:
         learned = learned.joined(task.second.lineage)
-    write_bundle(out, description, weights, selftest, metrics, card, {}, embedding, fill, lineage=learned)
+    write_bundle(
+        out,
+        description,
+        parts.weights,
+        parts.selftest,
+        metrics,
+        card,
+        {},
+        embedding,
+        parts.model,
+        fill,
+        lineage=learned,
+    )
+
+
+def _crops(task: AdaptTask, new: FaceSet, found: Model) -> NDArray[np.uint8]:
+    """Old faces where there are pictures of them, else the new ones: torch and ONNX must say the same of them."""
+    old = task.replay.faces if task.replay else None
+    faces, split = (old, "validation") if isinstance(old, FaceSet) else (new, SPLIT)
+    return some_crops(samples_of(faces, split, found.settings.size), task.seed)
 
 
 def _learned(lineage: Lineage, task: AdaptTask, new: FaceSet) -> Lineage:

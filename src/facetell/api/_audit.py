@@ -44,6 +44,7 @@ def audit(
     split: str = "test",
     seed: int = 0,
     device: str = "auto",
+    runtime: str | None = None,
     progress: ShowProgress = None,
 ) -> AuditResult:
     """Look for leaks between splits and shortcuts to the label, and for a detector's errors where they cluster.
@@ -59,7 +60,7 @@ def audit(
     """
     if out is not None:
         check_audit_destination(Path(out))
-    name, judge = (None, None) if detector is None else loaded(detector, device)
+    name, judge = (None, None) if detector is None else loaded(detector, device, runtime)
     tell = callback(progress)
     faces = open_or_prepare(faceset, progress=tell)
     check_split(faces, split, "audit")

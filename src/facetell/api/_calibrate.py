@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from facetell.api._labelled import labelled
-from facetell.detector.bundle import WEIGHTS, update_calibration
+from facetell.detector.bundle import update_calibration, weights_hash
 from facetell.detector.calibration import Calibration, Scale
 from facetell.detector.measure import METHODS, RULE, Sample, check_method, measure_calibration
 from facetell.detector.places import DetectorLike, bundle_path, description_file
@@ -63,6 +63,7 @@ def calibrate(
     method: str = METHODS[0],
     split: str = "validation",
     device: str = "auto",
+    runtime: str | None = None,
     progress: ShowProgress = None,
 ) -> CalibrateResult:
     """Measure on a split of a face set how the detector's logits become probabilities, and store it in the detector.
@@ -76,9 +77,9 @@ def calibrate(
     Raises UsageError, DataError and BundleError as :func:`threshold` does.
     """
     check_method(method)
-    measured = labelled(detector, faceset, split, device, callback(progress))
+    measured = labelled(detector, faceset, split, device, runtime, callback(progress))
     faces, videos, old = measured.faces, measured.videos, measured.detector.calibration
-    weights = measured.detector.description["files"][WEIGHTS]["sha256"]
+    weights = weights_hash(measured.detector.description)
     fresh = measure_calibration(weights, faces, videos, rules={"default": RULE}, method=method)
 
     def moved(scale: Scale, by: Scale | None) -> Scale:

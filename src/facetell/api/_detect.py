@@ -38,6 +38,7 @@ def detect(
     frames: str = "32",
     face_model: str | None = None,
     device: str = "auto",
+    runtime: str | None = None,
     annotate: str | Path | None = None,
     workers: int | None = None,
     progress: ShowProgress = None,
@@ -56,6 +57,7 @@ def detect(
         frames: of a video: ``32`` (spread over time), ``2s`` (one every two seconds) or ``all``.
         face_model: another face detector than that of training: a name or an ONNX file.
         device: ``auto``, ``cpu`` or ``cuda``.
+        runtime: what computes the logits: ``onnx``, ``torch`` or ``openvino``, by default what the detector is for.
         annotate: a folder for pictures of the verdicts, see `facetell.reporting.annotate`.
         workers: processes; default one per core, at most one per file. They do not change the verdicts.
         progress: True shows a bar; a function is called after every file.
@@ -71,7 +73,7 @@ def detect(
         at, prevalence = at or detector.operating_point, prevalence or detector.prevalence
         if unlike is None and detector.known is not None:
             unlike = detector.unlike or 0.0
-    how = Judging(str(path), device, at or DEFAULT, prevalence, faces, choice, face_model, unlike)
+    how = Judging(str(path), device, at or DEFAULT, prevalence, faces, choice, face_model, unlike, runtime)
     identity, settings = identity_of(path), how.settings()
     few = isinstance(choice, Spread) and annotate is None  # a clip with boxes has all frames
     work = partial(_judge, annotated=None if annotate is None else _made(Path(annotate)))

@@ -55,6 +55,7 @@ def evaluate(
     prevalence: float | None = None,
     seed: int = 0,
     device: str = "auto",
+    runtime: str | None = None,
     progress: ShowProgress = None,
 ) -> EvaluateResult:
     """Score a split of a face set; write a report to ``out``, a folder, where it is given.
@@ -71,7 +72,7 @@ def evaluate(
         check_prevalence(prevalence)
     folder = None if out is None else Path(out)
     check_destination(folder)
-    name, detector = loaded(detector, device)
+    name, detector = loaded(detector, device, runtime)
     at = at or detector.operating_point
     calibration = detector.calibration
     if calibration is None and (at != DEFAULT or prevalence is not None):

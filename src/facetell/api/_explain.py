@@ -84,7 +84,7 @@ def explain(
         options = {"faces": faces, "frames": frames, "face_model": face_model, "device": device, "workers": workers}
         found = faces_of_files(bundle_path(detector), paths, options)
     regions = None if masks is None else forged_regions(Path(masks), found.entries, judge.size)
-    runtime = torch_runtime(judge)
+    runtime = torch_runtime(judge, device)
     images = torch.from_numpy(found.crops).permute(0, 3, 1, 2).to(runtime.device).float().div_(255)
     explainer = Explainer(runtime.network, judge.size, runtime.forward)
     maps = explainer.maps(images, callback(progress))

@@ -32,8 +32,8 @@ from facetell.faceset.table import FaceSet, FaceSetLike
 from facetell.files import alone
 from facetell.ingest.several import listed, open_several
 from facetell.methods import get_method
-from facetell.methods.building import arrays_of
 from facetell.methods.method import Method, Start, Task
+from facetell.methods.parts import parts_of, some_crops
 from facetell.methods.pretrained import read_start, without_path
 from facetell.networks.seeding import seeded
 from facetell.networks.tensors import add_tensors
@@ -134,7 +134,8 @@ def fit(
     )
     embedding = embedding_reference(TorchRuntime(network, resolved.size, fabric.device), validation, seed)
     measured_on = Sample.of(faces, "validation", logits)
-    weights = hash_of_tensors(arrays_of(network))
+    parts = parts_of(network, resolved.size, some_crops(validation, seed), vectors=bool(embedding))
+    weights = hash_of_tensors(parts.weights)
     began = Path(resolved.pretrained)
     lineage = read_lineage(began) if is_bundle(began) else Lineage.new(weights)
     lineage = lineage.with_learned(faces, training.rows + faces.rows(split).start)
@@ -151,9 +152,10 @@ def fit(
     if warning:
         log.warning("%s", warning)
     description: dict[str, Any] = {
-        "runtime": "torch",
+        "runtime": "onnx",
         "method": method,
         "settings": {**as_dict(resolved), "pretrained": without_path(resolved.pretrained)},
+        "parameters": parts.parameters,
         "input": {"size": resolved.size, "channels": "RGB", "range": [0, 1], "crop": faces.info.get("crop")},
         "labels": {"real": 0, "fake": 1},
         "calibration": calibration.as_dict(),
@@ -174,10 +176,11 @@ def fit(
             **{name: metadata.version(name) for name in ("facetell", "torch", "torchvision", "timm", "numpy")},
         },
     }
-    detector = Detector(TorchRuntime(network.cpu(), resolved.size, method=chosen), description, lineage=lineage)
+    detector = Detector(TorchRuntime(network, resolved.size, method=chosen), description, lineage=lineage)
     metrics = {
         "validation": summary(measured_on.labels, detector.scores(logits), point.value),
         "known": groups_of(embedding),
+        "parity": {"faces": parts.faces, "difference": parts.parity},
         "seed": seed,
     }
 
@@ -191,12 +194,13 @@ def fit(
         write_bundle(
             out,
             description,
-            arrays_of(network),
-            detector.selftest(),
+            parts.weights,
+            parts.selftest,
             metrics,
             model_card(out.name, description, metrics),
             {name: (folder / name).read_text(encoding="utf-8") for name in TABLES if (folder / name).exists()},
             embedding,
+            parts.model,
             draw,
             lineage=lineage,
         )

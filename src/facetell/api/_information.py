@@ -34,5 +34,5 @@ def history(detector: DetectorLike) -> HistoryResult:
     Raises ``BundleError`` for a damaged detector.
     """
     path = bundle_path(detector)
-    fitted, *adapted = history_of(read_bundle(path)[0])
+    fitted, *adapted = history_of(read_bundle(path))
     return HistoryResult(str(path), fitted, tuple(adapted))

@@ -41,6 +41,7 @@ def labelled(
     faceset: FaceSetLike,
     split: str,
     device: str,
+    runtime: str | None,
     progress: Progress,
 ) -> Labelled:
     """Load a detector as it is on disk and score a split of a face set that something may be chosen on.
@@ -53,7 +54,7 @@ def labelled(
             "what is chosen on the split 'test' would make its numbers worthless",
             hint="use validation or finetune; facetell prepare makes splits where an index or folder has none",
         )
-    judge = Detector.load(bundle_path(detector), device)
+    judge = Detector.load(bundle_path(detector), device, runtime=runtime)
     faces = open_or_prepare(faceset)
     check_split(faces, split, "choose on")
     keep, warnings = judge.lineage.unseen(faces, split)

@@ -68,7 +68,7 @@ def remember(
     face set without these splits; BundleError for a damaged detector.
     """
     path = bundle_path(detector)
-    description = read_bundle(path)[0]
+    description = read_bundle(path)
     if forget:
         if faceset is not None:
             raise UsageError("to forget, no face set is needed", hint=f"facetell remember {path} --forget")
@@ -101,7 +101,7 @@ def remember(
 
 def _read(path: Path, known: FaceSet, rows: dict[str, NDArray[np.int64]]) -> ReplayVectors:
     """What the detector's experts read of rows of a face set."""
-    loaded = Detector.load(path, "cpu")
+    loaded = Detector.load(path, "cpu", runtime="torch")
     if not isinstance(loaded.runtime, ReadsForExperts):
         raise UsageError("the detector's runtime cannot read vectors", hint="keep pictures, without --vectors")
     logits, vectors = list[NDArray[np.float32]](), list[NDArray[np.float32]]()

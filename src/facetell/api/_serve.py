@@ -27,6 +27,7 @@ def serve(
     frames: str = "32",
     face_model: str | None = None,
     device: str = "auto",
+    runtime: str | None = None,
     workers: int | None = None,
     max_mb: int = 64,
     max_seconds: float = 600.0,
@@ -42,13 +43,15 @@ def serve(
         host: the address to listen on. Others than this machine's own need ``keys``.
         port: 0 takes a free one, which the log says.
         keys: a file of `facetell.keys`; every request then needs one.
-        at: as of `facetell.detect`, as are ``prevalence``, ``unlike``, ``faces``, ``frames``, ``face_model``, ``device``.
+        at: as of `facetell.detect`, as are ``prevalence``, ``unlike``, ``faces``, ``frames``, ``face_model``, ``device``,
+            ``runtime``.
         prevalence: see ``at``.
         unlike: see ``at``.
         faces: see ``at``.
         frames: see ``at``.
         face_model: see ``at``.
         device: see ``at``.
+        runtime: see ``at``.
         workers: processes that judge; default one per core.
         max_mb: megabytes of a request.
         max_seconds: of a video.
@@ -68,7 +71,7 @@ def serve(
     except ImportError:
         raise MissingExtraError("serving", "serve") from None
     path = bundle_path(detector)
-    how = Judging(str(path), device, at or DEFAULT, prevalence, faces, parse(frames), face_model, unlike)
+    how = Judging(str(path), device, at or DEFAULT, prevalence, faces, parse(frames), face_model, unlike, runtime)
     settings = ServeSettings(workers=workers, request_bytes=max_mb * 2**20, seconds=max_seconds, queue=queue, rate=rate)
     run(
         how,

@@ -35,6 +35,7 @@ def stress(
     at: str | None = None,
     seed: int = 0,
     device: str = "auto",
+    runtime: str | None = None,
     workers: int | None = None,
     progress: ShowProgress = None,
 ) -> StressResult:
@@ -63,7 +64,7 @@ def stress(
     check_counts(workers=workers)
     folder = None if out is None else Path(out)
     check_stress(folder)
-    name, detector = loaded(detector, device)
+    name, detector = loaded(detector, device, runtime)
     at = at or detector.operating_point
     if detector.calibration is None:
         raise uncalibrated("threshold to measure recall and false alarms at")

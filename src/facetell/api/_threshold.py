@@ -60,6 +60,7 @@ def threshold(
     name: str | None = None,
     coverage: float | None = None,
     device: str = "auto",
+    runtime: str | None = None,
     progress: ShowProgress = None,
 ) -> ThresholdResult:
     """Choose an operating point, an *unsure* band or both on a split of a face set and store them in the detector.
@@ -90,7 +91,7 @@ def threshold(
         raise UsageError(f"'{name}' cannot be a name", hint="letters, digits and . _ = + -")
     if coverage is not None and not 0 <= coverage < 1:
         raise SettingsError(f"a coverage lies between 0 and 1, got {coverage:g}", hint="for example 0.9")
-    measured = labelled(detector, faceset, split, device, callback(progress))
+    measured = labelled(detector, faceset, split, device, runtime, callback(progress))
     calibration = measured.detector.calibration
     if calibration is None:
         raise uncalibrated("scores to choose a threshold among")

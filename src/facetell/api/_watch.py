@@ -36,6 +36,7 @@ def watch(
     faceset: FaceSetLike | None = None,
     seed: int = 0,
     device: str = "auto",
+    runtime: str | None = None,
     workers: int | None = None,
     progress: ShowProgress = None,
 ) -> WatchResult:
@@ -57,7 +58,7 @@ def watch(
     if out is not None:
         check_watch_destination(Path(out))
     path = bundle_path(detector)
-    description = read_bundle(path)[0]
+    description = read_bundle(path)
     identity = identity_of(path)
     shown = dict(zip(KINDS, watched(description), strict=True))
     known = None if reference is None else read_batch(Path(reference), description, identity, seed)
@@ -101,6 +102,7 @@ def watch(
             faceset=of_faces,
             seed=seed,
             device=device,
+            runtime=runtime,
             workers=workers,
             progress=callback(progress),
         )

@@ -21,6 +21,7 @@ __all__ = ["command"]
 @options.split_option("Split to measure shortcuts and errors on.")
 @options.seed_option("folds and permutations")
 @options.device_option
+@options.runtime_option
 @options.json_option
 def command(faceset: Path, out: Path | None, as_json: bool, **given: Any) -> None:
     """Find leaks between splits and shortcuts to the label, and where a detector's errors cluster.

@@ -19,6 +19,7 @@ __all__ = ["command"]
 @options.choice_option("--method", ("temperature", "isotonic"), "One number, or from 1,000 faces on any rising curve.")
 @options.split_option("Split to calibrate on, never test.", default="validation")
 @options.device_option
+@options.runtime_option
 @options.json_option
 def command(detector: Path, faceset: Path, as_json: bool, **given: Any) -> None:
     """Measure how the logits of DETECTOR become probabilities of fake, on a split of a labelled face set.

@@ -48,6 +48,7 @@ UNJUDGED = 6
 @options.face_model_option()
 @options.workers_option()
 @options.device_option
+@options.runtime_option
 @click.pass_context
 def command(
     ctx: click.Context,

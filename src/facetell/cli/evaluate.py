@@ -23,6 +23,7 @@ __all__ = ["command"]
 @click.option("--prevalence", type=float, help="Also say what a verdict is worth where this share is fake.")
 @options.seed_option("the bootstrap intervals")
 @options.device_option
+@options.runtime_option
 @options.json_option
 def command(detector: Path, faceset: Path, out: Path, as_json: bool, **given: Any) -> None:
     """Measure a detector on a split of a labelled face set and write a report.

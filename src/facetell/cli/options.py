@@ -22,6 +22,7 @@ __all__ = [
     "path_option",
     "print_result",
     "print_warnings",
+    "runtime_option",
     "seed_option",
     "split_option",
     "value_option",
@@ -35,6 +36,9 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 detector_argument = click.argument("detector", type=PATH)
 faceset_argument = click.argument("faceset", type=PATH)
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+runtime_option = click.option(
+    "--runtime", metavar="NAME", help="What computes: onnx, torch, openvino.  [default: the detector's own]"
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="For machines.")
 
 

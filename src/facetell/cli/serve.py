@@ -31,6 +31,7 @@ __all__ = ["command"]
 @options.path_option("--certificate", "For TLS: PEM.")
 @options.path_option("--private-key", "Of the certificate: PEM.")
 @options.device_option
+@options.runtime_option
 def command(detector: Path, **given: Any) -> None:
     """Serve verdicts over HTTP: send photos, crops and videos, get what detect says.
 

@@ -24,6 +24,7 @@ __all__ = ["command"]
 @options.seed_option("noise, screenshot crops and intervals")
 @options.workers_option("Threads that corrupt.")
 @options.device_option
+@options.runtime_option
 @options.json_option
 def command(detector: Path, faceset: Path, out: Path, only: str | None, as_json: bool, **given: Any) -> None:
     """Measure a detector on compressed, resized, filmed and posted faces.

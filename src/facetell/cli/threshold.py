@@ -21,6 +21,7 @@ __all__ = ["command"]
 @click.option("--unsure", "coverage", type=float, help="Store an unsure band of this coverage, such as 0.9; 0: none.")
 @options.split_option("Split to choose on, never test.", default="validation")
 @options.device_option
+@options.runtime_option
 @options.json_option
 def command(detector: Path, faceset: Path, as_json: bool, **given: Any) -> None:
     """Choose when DETECTOR says fake, and when it is unsure, on a split of a labelled face set.

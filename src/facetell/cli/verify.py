@@ -28,9 +28,10 @@ def command(detector: Path, as_json: bool) -> None:
 
 
 def _print(result: dict[str, Any], detector: Path) -> None:
+    tested = ", ".join(f"{name} {apart:.1e}" for name, apart in result["selftest"].items())
     points = ", ".join(f"{name} {value:.4g}" for name, value in result["operating_points"].items())
     click.echo(
         f"{detector}: whole. {result['method']} at {result['size']}×{result['size']}, {result['parameters']:,} "
-        f"parameters, {result['files']} files, self-test within {result['selftest_difference']:.1e}; "
+        f"parameters, {result['files']} files, self-test within {tested}; "
         f"operating points: {points}"
     )

@@ -25,6 +25,7 @@ __all__ = ["command"]
 @options.path_option("--faceset", "For --look: the face set of predictions.parquet.")
 @options.workers_option("For --look: processes that read files.")
 @options.value_option("--device", "auto", "For --look: auto, cpu or cuda.")
+@options.runtime_option
 @options.seed_option("the bootstrap, and the files to look at")
 @options.json_option
 def command(detector: Path, predictions: tuple[Path, ...], out: Path | None, as_json: bool, **given: Any) -> None:

@@ -1,7 +1,8 @@
 """A detector on disk: a folder ("bundle") of JSON and safetensors. Reading one never runs code.
 
 ``detector.json`` says what the detector is and carries the SHA-256 of every other file that matters;
-``weights.safetensors`` are the network's tensors, ``selftest.safetensors`` two inputs and their logits,
+``weights.safetensors`` are the network's tensors, ``model.onnx`` the same network for any engine,
+``selftest.safetensors`` two inputs and their logits,
 ``lineage.safetensors`` hashes of the faces it has learned from, ``embedding.safetensors`` (where there is one) points of
 known faces, ``metrics.json`` what was measured on validation,
 ``training.csv`` the epochs or what was tried instead, ``README.md`` the model card (for people, free to edit).
@@ -25,7 +26,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save, save_file
+from safetensors.numpy import save, save_file
 
 from facetell.detector.calibration import Calibration, calibration_of
 from facetell.detector.lineage import LINEAGE, Lineage
@@ -37,6 +38,7 @@ __all__ = [
     "DESCRIPTION",
     "EMBEDDING",
     "FORMAT",
+    "MODEL",
     "REPLAY",
     "SELFTEST",
     "VERSION",
@@ -53,6 +55,7 @@ __all__ = [
     "steadily",
     "update_calibration",
     "update_description",
+    "weights_hash",
     "write_bundle",
 ]
 
@@ -63,6 +66,7 @@ FORMAT = "facetell.detector"
 VERSION = 2
 DESCRIPTION = "detector.json"
 WEIGHTS = "weights.safetensors"
+MODEL = "model.onnx"
 SELFTEST = "selftest.safetensors"
 EMBEDDING = "embedding.safetensors"
 METRICS = "metrics.json"
@@ -75,6 +79,7 @@ REQUIRED = {
     "runtime": str,
     "method": str,
     "settings": dict,
+    "parameters": int,
     "input": dict,
     "labels": dict,
     "data": dict,
@@ -130,6 +135,7 @@ def write_bundle(
     card: str,
     tables: dict[str, str],
     embedding: Tensors | None = None,
+    model: bytes | None = None,
     fill: Callable[[Path], dict[str, Any]] | None = None,
     *,
     lineage: Lineage,
@@ -137,8 +143,9 @@ def write_bundle(
     """Write a bundle beside ``path`` and rename it there. ``path`` must not exist.
 
     ``description`` lacks ``format``, ``version`` and ``files``, which are added here. ``tables`` are further text
-    files by name; ``embedding`` what `facetell.detector.known_faces` keeps, if it keeps any. ``fill`` may put more into the
-    bundle before it appears, and returns what the description says of that.
+    files by name; ``embedding`` what `facetell.detector.known_faces` keeps, if it keeps any; ``model`` the network as ONNX,
+    if its runtime takes that. ``fill`` may put more into the bundle before it appears, and returns what the description
+    says of that.
     """
     with locked(path):
         if path.exists():
@@ -153,6 +160,8 @@ def write_bundle(
                 }
                 for name, tensors in parts.items():
                     save_file(_in_order(tensors), folder / name)
+                if model is not None:
+                    (folder / MODEL).write_bytes(model)
                 for name, text in {METRICS: json.dumps(metrics, indent=2) + "\n", **tables}.items():
                     (folder / name).write_text(text, encoding="utf-8")
                 files = {
@@ -182,7 +191,7 @@ def update_description(path: Path, change: Callable[[dict[str, Any]], None], lin
     read_description(path)  # there is a detector: only then is there something to lock
     file = path / DESCRIPTION
     with locked(file):
-        description = read_bundle(path)[0]
+        description = read_bundle(path)
         change(description)
         if lineage is not None:
             _write_lineage(path, description, lineage)
@@ -248,22 +257,30 @@ def _bytes_of(path: Path) -> bytes | None:
         return None
 
 
-def read_bundle(path: Path) -> tuple[dict[str, Any], Tensors, Tensors]:
-    """Read and check a bundle: its description, its weights and its self-test tensors.
+def read_bundle(path: Path) -> dict[str, Any]:
+    """The description of a bundle all of whose files were checked.
 
     Raises ``BundleError`` with the reason when a file is missing, was changed or swapped, or is of a foreign version.
     """
     return steadily(path, lambda: _read_bundle(path))
 
 
-def _read_bundle(path: Path) -> tuple[dict[str, Any], Tensors, Tensors]:
+def _read_bundle(path: Path) -> dict[str, Any]:
     description = read_description(path)
     try:
         for name, expected in description["files"].items():
             _check_file(path, name, expected)
-        return description, load_file(path / WEIGHTS), load_file(path / SELFTEST)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise BundleError(f"the files of {path} cannot be read: {error}") from error
+    return description
+
+
+def weights_hash(description: dict[str, Any]) -> str:
+    """SHA-256 of all weights, which a calibration belongs to: of their file, as it would be where it lacks some.
+
+    ``weights`` in a description names those tensors that are in ``model.onnx`` alone.
+    """
+    return str((description.get("weights") or description["files"][WEIGHTS])["sha256"])
 
 
 def read_lineage(path: Path, description: dict[str, Any] | None = None) -> Lineage:
@@ -272,7 +289,7 @@ def read_lineage(path: Path, description: dict[str, Any] | None = None) -> Linea
     Raises ``BundleError`` for a damaged one.
     """
     if description is None:
-        return steadily(path, lambda: read_lineage(path, read_bundle(path)[0]))
+        return steadily(path, lambda: read_lineage(path, read_bundle(path)))
     return Lineage.read(path / _lineage_file(description))
 
 
@@ -333,6 +350,9 @@ def _check_description(description: dict[str, Any], file: Path) -> None:
             raise BundleError(
                 f"{file} does not list {'one ' * bool(count)}{name}: the description is damaged or was edited"
             )
+    apart = description.get("weights", {"sha256": "", "in_model": []})
+    if not isinstance(apart, dict) or apart.keys() != {"sha256", "in_model"} or not isinstance(apart["in_model"], list):
+        raise BundleError(f"{file} is damaged: 'weights' does not say which of them are in {MODEL}")
     if "calibration" not in description:
         raise BundleError(f"{file} is damaged: 'calibration' is missing")
     try:
@@ -340,7 +360,7 @@ def _check_description(description: dict[str, Any], file: Path) -> None:
         if calibration is None and EMBEDDING in hashes:
             raise BundleError("it keeps known faces without a calibration that says which weights they belong to")
         if calibration:
-            calibration.check_weights(hashes[WEIGHTS], hashes.get(EMBEDDING))
+            calibration.check_weights(weights_hash(description), hashes.get(EMBEDDING))
     except BundleError as error:
         raise BundleError(f"{file}: {error.message}", hint=error.hint) from None
 

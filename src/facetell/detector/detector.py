@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from facetell.detector.bundle import EMBEDDING, Tensors, identity_of, located, read_bundle, read_lineage, steadily
+from facetell.detector.bundle import (
+    EMBEDDING,
+    identity_of,
+    located,
+    read_bundle,
+    read_lineage,
+    steadily,
+)
 from facetell.detector.calibration import DEFAULT, calibration_of, deciders_of, uncalibrated
 from facetell.detector.decider import Decider
 from facetell.detector.judge import Judge
@@ -19,7 +26,8 @@ from facetell.detector.known_faces import Embedding, check_unlike, read_embeddin
 from facetell.detector.lineage import Lineage
 from facetell.detector.predictions import BATCH, Predictions, predict
 from facetell.detector.replay_buffer import open_replay_buffer
-from facetell.detector.runtimes import Embeds, Runtime, load_runtime
+from facetell.detector.runtimes import Embeds, Runtime, load_runtime, runtime_for
+from facetell.detector.selftest import replayed
 from facetell.detector.verdict import Verdict
 from facetell.errors import BundleError, DataError, UsageError
 from facetell.faceset.table import FaceSet
@@ -34,9 +42,6 @@ if TYPE_CHECKING:
     from facetell.media.frame_choice import Choice
 
 __all__ = ["Detector"]
-
-SELFTEST_TOLERANCE = 2e-2
-"""Largest difference of a replayed self-test logit, in units of 1 + |logit|: other processors round otherwise."""
 
 
 class Detector:
@@ -93,6 +98,7 @@ class Detector:
         prevalence: float | None = None,
         unlike: float | None = None,
         threads: int | None = None,
+        runtime: str | None = None,
     ) -> Detector:
         """Read a bundle.
 
@@ -104,6 +110,7 @@ class Detector:
             unlike: share of known faces, in [0, 1), that are called unlike all it knows, and so unsure; 0: none. By default
                 0.01 where it keeps enough known faces.
             threads: of the whole process, for one that does nothing else; None leaves them as they are.
+            runtime: what computes the logits: ``onnx``, ``torch`` or ``openvino``; by default what the detector is for.
 
         Raises:
             BundleError: with the reason for anything that is not exactly as it was written.
@@ -112,7 +119,7 @@ class Detector:
         """
         check_counts(threads=threads)
         path = located(path)
-        return steadily(path, lambda: cls._open(path, device, at, prevalence, unlike, threads)[0])
+        return steadily(path, lambda: cls._open(path, device, at, prevalence, unlike, threads, runtime))
 
     @classmethod
     def _open(
@@ -123,14 +130,15 @@ class Detector:
         prevalence: float | None = None,
         unlike: float | None = None,
         threads: int | None = None,
-    ) -> tuple[Detector, Tensors]:
-        description, weights, selftest = read_bundle(path)
+        runtime: str | None = None,
+    ) -> Detector:
+        description = read_bundle(path)
         try:
-            runtime = load_runtime(path, description, weights, device, threads)
+            engine = load_runtime(path, description, runtime_for(description, runtime, device), device, threads)
             lineage = read_lineage(path, description)
             known = read_embedding(path, description) if EMBEDDING in description["files"] else None
-            detector = cls(
-                runtime,
+            return cls(
+                engine,
                 description,
                 at=at,
                 prevalence=prevalence,
@@ -139,7 +147,6 @@ class Detector:
                 lineage=lineage,
                 path=path,
             )
-            return detector, selftest
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"{path}: detector.json is damaged: {error!r}") from error
 
@@ -165,7 +172,7 @@ class Detector:
 
     @classmethod
     def _verify(cls, path: Path) -> VerifyResult:
-        detector, selftest = cls._open(path, "cpu")
+        detector = cls._open(path, "cpu")
         description = detector.description
         replay = open_replay_buffer(path, description)
         if replay is not None:
@@ -174,30 +181,18 @@ class Detector:
             except DataError as error:
                 raise BundleError(f"{path}: its replay buffer is damaged: {error.message}", hint=error.hint) from error
         points = detector.calibration.face.points if detector.calibration else {}
-        if set(selftest) != {"images", "logits"}:
-            raise BundleError(f"{path}: the self-test is damaged")
-        found, expected = detector.logits(selftest["images"]), selftest["logits"]
-        difference = float(np.max(np.abs(found - expected) / (1 + np.abs(expected))))
-        if not difference <= SELFTEST_TOLERANCE:
-            raise BundleError(
-                f"{path}: the self-test gives logits {found.tolist()}, {expected.tolist()} were stored",
-                hint="the weights do not belong to this description, or the libraries differ too much",
-            )
+        differences = replayed(detector)
         return VerifyResult(
             detector=str(path),
             method=description["method"],
             size=detector.size,
-            parameters=detector.runtime.parameters,
+            parameters=description["parameters"],
             files=len(description["files"]),
             replay=len(replay) if replay is not None else 0,
             operating_points={name: point.value for name, point in points.items()},
-            selftest_difference=difference,
+            selftest_difference=max(differences.values()),
+            selftest=differences,
         )
-
-    def selftest(self) -> Tensors:
-        """Two inputs and their logits, which `verify` replays."""
-        images = np.random.default_rng(0).integers(0, 256, (2, self.size, self.size, 3), dtype=np.uint8)
-        return {"images": images, "logits": self.logits(images)}
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Logits (N,) of crops (N, size, size, 3), uint8 RGB; higher = more fake. Raises ``UsageError`` for others."""
@@ -259,7 +254,7 @@ class Detector:
         return facetell.evaluate(self, faces, out, **options)
 
     def __repr__(self) -> str:
-        about = f"{self.description['method']}, {self.size}×{self.size} pixels, {self.runtime.parameters:,} parameters"
+        about = f"{self.description['method']}, {self.size}×{self.size} pixels, {self.description['parameters']:,} parameters"
         if self.calibration is None:
             return f"Detector({about}, uncalibrated)"
         return (
@@ -272,7 +267,7 @@ class Detector:
         rows = {
             "method": self.description["method"],
             "input": f"{self.size}×{self.size} pixels",
-            "parameters": f"{self.runtime.parameters:,}",
+            "parameters": f"{self.description['parameters']:,}",
             "fitted on": f"{data['name']}, split {data['split']}",
             "fake from": "uncalibrated" if self.calibration is None else f"{self.decider.shown_threshold:.3f}",
             "operating point": self.operating_point,

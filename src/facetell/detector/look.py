@@ -49,6 +49,7 @@ def look_at(
     faceset: Path | None,
     seed: int,
     device: str = "auto",
+    runtime: str | None = None,
     workers: int | None = None,
     progress: Progress = silent,
 ) -> tuple[dict[str, Any], list[Faces]]:
@@ -58,9 +59,9 @@ def look_at(
     """
     known = read_embedding(path, description)
     drawn, counts = draw_judged(tables, description, LIMIT, seed)
-    detector = Detector.load(path, device)
-    runtime = detector.runtime
-    if not isinstance(runtime, Embeds):
+    detector = Detector.load(path, device, runtime=runtime)
+    engine = detector.runtime
+    if not isinstance(engine, Embeds):
         raise UsageError(f"the runtime of {path} cannot look at faces", hint="watch it without looking at faces")
     files: list[Judged] = []
     points: list[npt.NDArray[np.float64]] = []
@@ -69,7 +70,7 @@ def look_at(
     lost: list[str] = []
     waiting: list[Crops] = []
     for done, (judged, crop, reason) in enumerate(
-        _crops(path, detector.size, drawn, faceset, workers, device), start=1
+        _crops(path, detector.size, drawn, faceset, workers, {"device": device, "runtime": runtime}), start=1
     ):
         if crop is None:
             gone[reason] += 1
@@ -79,7 +80,7 @@ def look_at(
             thumbs.append(resize(crop, SIDE))
             waiting.append(crop)
         if len(waiting) == BATCH or (waiting and done == len(drawn)):
-            points.append(_embed(path, runtime, known, waiting))
+            points.append(_embed(path, engine, known, waiting))
             waiting.clear()
         progress(Step("looking", done, len(drawn), "files"))
     result: dict[str, Any] = {
@@ -115,7 +116,12 @@ def _embed(path: Path, runtime: Embeds, known: Embedding, crops: list[Crops]) ->
 
 
 def _crops(
-    path: Path, size: int, drawn: Sequence[Judged], faceset: Path | None, workers: int | None, device: str
+    path: Path,
+    size: int,
+    drawn: Sequence[Judged],
+    faceset: Path | None,
+    workers: int | None,
+    how_computed: dict[str, Any],
 ) -> Iterator[Seen]:
     """All of ``drawn``, in some order: the face that the verdict counts, cut as it was for the verdict."""
     rows = [judged for judged in drawn if judged.row is not None]
@@ -127,7 +133,7 @@ def _crops(
         yield from ((judged, None, "missing") for judged in files if not os.path.isfile(judged.path))  # noqa: PTH113
         if present:
             how = "crops" if whole else "find"
-            again = seen(path, [each.path for each in present], faces=how, workers=workers, device=device)
+            again = seen(path, [each.path for each in present], faces=how, workers=workers, **how_computed)
             for judged, (verdict, crops) in zip(present, again, strict=True):
                 used = [number for number, face in enumerate(verdict.faces) if face.used]
                 if crops is None or not used:

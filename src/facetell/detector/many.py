@@ -20,7 +20,7 @@ from facetell.detector.calibration import deciders_of
 from facetell.detector.detector import Detector
 from facetell.detector.judge import Judge
 from facetell.detector.known_faces import check_unlike
-from facetell.detector.runtimes import home_of
+from facetell.detector.runtimes import home_of, runtime_for
 from facetell.detector.verdict import FileStamp, Verdict, status_of
 from facetell.files import sha256_of
 from facetell.media.frame_choice import Choice, Spread, parse
@@ -37,7 +37,7 @@ Crops = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Judging:
-    """How to judge: the detector's bundle and device, what it decides by, and how faces are looked for.
+    """How to judge: the detector's bundle, device and runtime, what it decides by, and how faces are looked for.
 
     ``at``, ``prevalence`` and ``unlike`` are as of `Detector.load`, ``faces``, ``frames`` and ``face_model`` as of `Judge`.
     """
@@ -50,9 +50,13 @@ class Judging:
     frames: Choice | None = None
     face_model: str | None = None
     unlike: float | None = None
+    runtime: str | None = None
 
     def settings(self) -> str:
-        """A hash of all that decides a verdict beside the file: what a verdict says as its ``settings``."""
+        """A hash of all that decides a verdict beside the file: what a verdict says as its ``settings``.
+
+        Runtimes give the same logits, up to rounding.
+        """
         model = self.face_model
         if model is not None and Path(model).is_file():
             model = sha256_of(Path(model))
@@ -99,7 +103,7 @@ def judge_files(
         seconds,
         initializer=_keep,
         initargs=(how, max(1, cores // workers)),
-        preload=_needs(description),
+        preload=_needs(how, description),
     )
     try:
         for done, (path, result) in enumerate(results, start=1):
@@ -117,6 +121,7 @@ def seen(
     frames: str = "8",
     face_model: str | None = None,
     device: str = "auto",
+    runtime: str | None = None,
     workers: int | None = None,
     progress: Progress = silent,
 ) -> Generator[tuple[Verdict, Crops | None], None, None]:
@@ -125,7 +130,7 @@ def seen(
     None where the reader of the file crashed.
     """
     choice = parse(frames)
-    how = Judging(str(detector), device, faces=faces, frames=choice, face_model=face_model)
+    how = Judging(str(detector), device, faces=faces, frames=choice, face_model=face_model, runtime=runtime)
     files, few = list(find_files(paths)), isinstance(choice, Spread)
     results = judge_files(how, files, Judge.seen, few_frames=few, workers=workers, progress=progress)
     try:
@@ -143,7 +148,7 @@ def crew_of(how: Judging, work: Callable[[Judge, Any], Any], workers: int) -> Cr
     """
     description = _checked(how)
     threads = max(1, usable_cores() // workers)
-    return Crew((partial(_work, work), _keep, (how, threads)), _needs(description))
+    return Crew((partial(_work, work), _keep, (how, threads)), _needs(how, description))
 
 
 def _checked(how: Judging) -> dict[str, Any]:
@@ -154,9 +159,9 @@ def _checked(how: Judging) -> dict[str, Any]:
     return description
 
 
-def _needs(description: dict[str, Any]) -> tuple[str, ...]:
+def _needs(how: Judging, description: dict[str, Any]) -> tuple[str, ...]:
     """What every worker imports."""
-    return __name__, "facetell.faces.finding", home_of(description["runtime"])
+    return __name__, "facetell.faces.finding", home_of(runtime_for(description, how.runtime, how.device))
 
 
 def judged(judge: Judge, path: Path) -> Verdict:
@@ -202,7 +207,13 @@ def _work(work: Callable[[Judge, Any], Any], item: Any) -> Any:
         how, threads = _Worker.how, _Worker.threads
         tune_allocator()
         detector = Detector.load(
-            how.detector, how.device, at=how.at, prevalence=how.prevalence, unlike=how.unlike, threads=threads
+            how.detector,
+            how.device,
+            at=how.at,
+            prevalence=how.prevalence,
+            unlike=how.unlike,
+            threads=threads,
+            runtime=how.runtime,
         )
         _Worker.judge = Judge(detector, faces=how.faces, frames=how.frames, model=how.face_model, threads=threads)
     return work(_Worker.judge, item)

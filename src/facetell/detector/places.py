@@ -22,12 +22,12 @@ def bundle_path(detector: DetectorLike) -> Path:
     return detector.path
 
 
-def loaded(detector: DetectorLike, device: str = "auto") -> tuple[str, Detector]:
-    """What to call a detector, and the detector itself; ``device`` is for one that is loaded now."""
+def loaded(detector: DetectorLike, device: str = "auto", runtime: str | None = None) -> tuple[str, Detector]:
+    """What to call a detector, and the detector itself; ``device`` and ``runtime`` are for one that is loaded now."""
     if isinstance(detector, Detector):
         return detector.path.name if detector.path else "detector", detector
     path = located(detector)
-    return path.name, Detector.load(path, device)
+    return path.name, Detector.load(path, device, runtime=runtime)
 
 
 def description_file(detector: DetectorLike) -> Path | None:

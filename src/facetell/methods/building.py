@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -13,13 +12,10 @@ from torch import nn
 from facetell.errors import DataError
 from facetell.methods import get_method
 from facetell.networks.seeding import seeded
-from facetell.networks.tensors import misfit, take_sizes
+from facetell.networks.tensors import compact, misfit, take_sizes
 from facetell.settings import resolve
 
 __all__ = ["arrays_of", "network_of"]
-
-LARGE = 1024
-"""Numbers of a tensor from which on its size matters."""
 
 
 def network_of(description: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]) -> nn.Module:
@@ -41,12 +37,4 @@ def network_of(description: Mapping[str, Any], weights: Mapping[str, NDArray[Any
 
 def arrays_of(network: nn.Module) -> dict[str, NDArray[Any]]:
     """The tensors of a network as a bundle holds them: in half precision where that loses nothing of a large one."""
-    return {name: _compact(tensor.detach().cpu().contiguous().numpy()) for name, tensor in network.state_dict().items()}
-
-
-def _compact(values: NDArray[Any]) -> NDArray[Any]:
-    if values.dtype != np.float32 or values.size < LARGE:
-        return values
-    with np.errstate(over="ignore"):
-        half = values.astype(np.float16)
-    return half if np.array_equal(half, values) else values
+    return {name: compact(tensor.detach().cpu().contiguous().numpy()) for name, tensor in network.state_dict().items()}

@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from facetell.detector.bundle import identity_of, is_bundle, read_bundle
+from facetell.detector.weights import read_weights
 from facetell.errors import DataError, UsageError
 from facetell.files import sha256_of
 from facetell.methods.method import Start
@@ -26,7 +27,8 @@ def read_start(pretrained: str) -> tuple[Start | None, str, dict[str, object]]:
         return None, "random weights", {}
     path = Path(pretrained)
     if is_bundle(path):
-        description, tensors, _ = read_bundle(path)
+        description = read_bundle(path)
+        tensors = read_weights(path, description)
         mine = {name: array for name, array in tensors.items() if name.startswith("backbone.")}
         backbone = {name.removeprefix("backbone."): torch.from_numpy(array) for name, array in mine.items()}
         settings = description["settings"]

@@ -21,6 +21,9 @@ __all__ = ["SelfAttention", "attend"]
 BLOCK_ENTRIES = 1 << 19
 """Entries of the attention map held at a time on a CPU: 2 MiB in single precision, a common size of L2 caches."""
 
+EXPORTED_ENTRIES = 1 << 21
+"""Entries of one image's map that an exported network holds at a time: 8 MiB, in at most 75 steps at 224×224."""
+
 SMALL_MAP = 1 << 14
 """Entries per image up to which the whole map is simply computed: blocks only pay for larger ones."""
 
@@ -116,6 +119,13 @@ def _map_view(scratch: Tensor, images: slice, rows: slice, positions: int) -> Te
     return scratch[: shape[0] * shape[1] * shape[2]].view(shape)
 
 
+def _exported(f: Tensor) -> list[Tensor]:
+    """The queries in as many parts as keep the map of one image small: an ONNX file names each of them."""
+    positions = int(f.shape[1])
+    rows = max(1, EXPORTED_ENTRIES // positions)
+    return [f[:, row : row + rows] for row in range(0, positions, rows)]
+
+
 def attend(f: Tensor, g: Tensor, h: Tensor) -> Tensor:
     """Return ``softmax(f gᵀ) h`` without scaling (equations 1 and 2).
 
@@ -131,6 +141,8 @@ def attend(f: Tensor, g: Tensor, h: Tensor) -> Tensor:
             else:
                 out = _BlockwiseAttention.apply(f, g, values)
             return out.to(h.dtype)
+    if torch.onnx.is_in_onnx_export():
+        return torch.cat([torch.softmax(rows @ g.transpose(1, 2), dim=2) @ h for rows in _exported(f)], dim=1)
     # Fused kernels want one width for queries, keys and values: zeros add nothing to the products.
     pad = h.shape[-1] - f.shape[-1]
     f, g = F.pad(f, (0, pad)), F.pad(g, (0, pad))

@@ -275,7 +275,7 @@ class _TimmMap(nn.Module):
         if y.ndim == 3:  # tokens (N, prefix + h·w, C)
             grid = y[:, self.prefix :]
             side = int(grid.shape[1] ** 0.5)
-            return grid.transpose(1, 2).reshape(len(y), y.shape[2], side, side)
+            return grid.transpose(1, 2).reshape(y.shape[0], y.shape[2], side, side)
         return y.permute(0, 3, 1, 2) if self.channels_last else y
 
     def pooled(self, features: Tensor) -> Tensor:

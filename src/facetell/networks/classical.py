@@ -15,7 +15,12 @@ from facetell.errors import DataError
 from facetell.networks.backbones import Backbone
 from facetell.networks.tensors import LearnedSize
 
-__all__ = ["Boosted", "FeatureClassifier", "Forest", "Kernel", "Linear"]
+__all__ = ["Boosted", "FeatureClassifier", "Forest", "Kernel", "Linear", "has_steps"]
+
+
+def has_steps(network: nn.Module) -> bool:
+    """Whether a logit can jump however little the picture changes: where there are decision trees."""
+    return any(isinstance(part, _Trees) for part in network.modules())
 
 
 class FeatureClassifier(nn.Module):
@@ -142,7 +147,7 @@ class _Trees(LearnedSize):
     def leaves(self, vectors: Tensor) -> Tensor:
         """What each tree's leaf says (N, T)."""
         x = vectors.float()
-        node = self.roots.expand(len(x), -1)
+        node = self.roots.expand(x.shape[0], -1)
         for _ in range(self.depth):
             right = x.gather(1, self.feature[node]) > self.threshold[node]
             node = self.branches[node, right.long()]

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-__all__ = ["LearnedSize", "add_tensors", "misfit", "take_sizes"]
+__all__ = ["LearnedSize", "add_tensors", "compact", "misfit", "take_sizes"]
 
 SHOWN = 3
+LARGE = 1024
+"""Numbers of a tensor from which on its size matters."""
 
 
 class LearnedSize(nn.Module):
@@ -66,3 +70,12 @@ def misfit(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str = "") -
     if not wrong:
         return None
     return "; ".join(wrong[:SHOWN]) + (f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else "")
+
+
+def compact(values: NDArray[Any]) -> NDArray[Any]:
+    """A large tensor of single precision in half precision, where that loses nothing; any other as it is."""
+    if values.dtype != np.float32 or values.size < LARGE:
+        return values
+    with np.errstate(over="ignore"):
+        half = values.astype(np.float16)
+    return half if np.array_equal(half, values) else values

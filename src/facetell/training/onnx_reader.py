@@ -6,8 +6,6 @@ batch at a time with all cores.
 
 from __future__ import annotations
 
-import io
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,28 +16,7 @@ from torch import Tensor, nn
 
 from facetell.threads import usable_cores
 
-__all__ = ["OnnxReader", "to_onnx"]
-
-OPSET = 17
-
-
-def to_onnx(network: nn.Module, size: int) -> bytes:
-    """The network as one ONNX graph: ``images`` (N, 3, S, S) in [0, 1], N free, to ``output``."""
-    buffer = io.BytesIO()
-    image = torch.zeros(1, 3, size, size)
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # of tracing: shapes are fixed, and the exporter is the older one
-        torch.onnx.export(
-            network.eval(),
-            (image,),
-            buffer,  # type: ignore[arg-type]
-            dynamo=False,  # the newer one wants a further package
-            opset_version=OPSET,
-            input_names=["images"],
-            output_names=["output"],
-            dynamic_axes={"images": {0: "n"}, "output": {0: "n"}},
-        )
-    return buffer.getvalue()
+__all__ = ["OnnxReader"]
 
 
 class OnnxReader:
@@ -51,10 +28,14 @@ class OnnxReader:
     def __init__(self, network: nn.Module, size: int) -> None:
         import onnxruntime  # type: ignore[import-untyped]
 
+        from facetell.networks.onnx_graph import graph_of
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self._session: Any = onnxruntime.InferenceSession(
-            to_onnx(network, size), options, providers=["CPUExecutionProvider"]
+            graph_of(network, torch.zeros(2, 3, size, size), "images", ["vectors"]),
+            options,
+            providers=["CPUExecutionProvider"],
         )
         self._pool = ThreadPoolExecutor(usable_cores(), "facetell-reader")
 

@@ -1,9 +1,9 @@
 """Runtimes: what computes logits from crops. Whoever judges knows a network by this page alone.
 
-A runtime is a module with a function ``load(path, description, weights, device, threads)`` that returns a `Runtime`. A
-detector's description names the runtime that its weights are for: one of `RUNTIMES`, or one that an installed package
-offers in the entry point group ``facetell.runtimes``. A bundle cannot name a module, so reading one runs no code of its
-own.
+A runtime is a module with a function ``load(path, description, device, threads)`` that returns a `Runtime`. A detector's
+description names the runtime that it is for: one of `RUNTIMES`, each of which computes what `facetell fit` writes, or one
+that an installed package offers in the entry point group ``facetell.runtimes``. A bundle cannot name a module, so reading
+one runs no code of its own.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from facetell.errors import BundleError, learning, near_miss
+from facetell.errors import BundleError, SettingsError, UsageError, learning, near_miss
 from facetell.faceset.decoded import DecodedImages
 from facetell.progress import Progress
 
-__all__ = ["RUNTIMES", "Embeds", "ReadsCache", "ReadsForExperts", "Runtime", "home_of", "load_runtime"]
+__all__ = ["RUNTIMES", "Embeds", "ReadsCache", "ReadsForExperts", "Runtime", "home_of", "load_runtime", "runtime_for"]
 
-RUNTIMES = {"torch": "facetell.detector.runtimes.torch"}
-"""Names of runtimes, and the module that holds each."""
+RUNTIMES = {name: f"facetell.detector.runtimes.{name}" for name in ("onnx", "torch", "openvino")}
+"""Names of runtimes, and the module that holds each: all compute the same network, see docs/detector.md."""
 
 Crops = npt.NDArray[np.uint8]
 Logits = npt.NDArray[np.float32]
@@ -34,8 +34,6 @@ class Runtime(Protocol):
 
     size: int
     """Side of its crops in pixels."""
-    parameters: int
-    """How many numbers it has learned."""
 
     def logits(self, crops: Crops) -> Logits:
         """Logits (N,) of crops (N, size, size, 3), RGB; higher = more fake."""
@@ -80,23 +78,37 @@ def home_of(name: str) -> str:
     return offered[name]
 
 
-def load_runtime(
-    path: Path,
-    description: dict[str, Any],
-    weights: dict[str, npt.NDArray[Any]],
-    device: str = "auto",
-    threads: int | None = None,
-) -> Runtime:
-    """The runtime that ``description`` names, with ``weights``, on ``device``: ``auto``, ``cpu`` or ``cuda``.
+def runtime_for(description: dict[str, Any], asked: str | None, device: str = "auto") -> str:
+    """The name of the runtime that computes a detector: the one that is ``asked`` for, else its own.
 
-    ``path`` is where both were read, for messages. ``threads``: of the whole process, which must be the caller's own;
-    None leaves them as they are.
-
-    Raises ``BundleError`` for weights that do not fit the description, ``SettingsError`` for an unknown device,
-    ``MissingExtraError`` where the runtime is torch and that is not installed.
+    On a GPU it is torch. Raises ``SettingsError`` for an unknown one, ``UsageError`` for one that cannot compute it.
     """
-    name = description["runtime"]
+    own: str = description["runtime"]
+    if asked is None:
+        return "torch" if own == "onnx" and device.startswith("cuda") else own
+    if asked == own:
+        return own
+    if asked not in RUNTIMES:
+        raise SettingsError(
+            f"unknown runtime '{asked}'{near_miss(asked, RUNTIMES)}", hint=f"one of {', '.join(RUNTIMES)}"
+        )
+    if own not in RUNTIMES:
+        raise UsageError(f"the detector is for the runtime '{own}', not for '{asked}'", hint="leave out --runtime")
+    return asked
+
+
+def load_runtime(
+    path: Path, description: dict[str, Any], name: str, device: str = "auto", threads: int | None = None
+) -> Runtime:
+    """The runtime ``name`` for the detector at ``path``, whose files were checked by ``read_bundle``.
+
+    ``device``: ``auto``, ``cpu`` or ``cuda``. ``threads``: of the whole process, which must be the caller's own; None
+    leaves them as they are.
+
+    Raises ``BundleError`` for files that do not fit the description, ``SettingsError`` for an unknown device, and
+    ``MissingExtraError`` where the engine is not installed.
+    """
     with learning(f"the runtime '{name}'"):
         module = importlib.import_module(home_of(name))
-    runtime: Runtime = module.load(path, description, weights, device, threads)
+    runtime: Runtime = module.load(path, description, device, threads)
     return runtime

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from facetell.detector.detector import Detector
+from facetell.detector.runtimes import RUNTIMES
+from facetell.detector.weights import read_weights
 from facetell.errors import BundleError, FacetellError, UsageError
 from facetell.faceset.decoded import DecodedImages
 from facetell.faceset.samples import Samples
@@ -47,7 +49,6 @@ class TorchRuntime:
         self.size = size
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
-        self.parameters = sum(parameter.numel() for parameter in network.parameters())
         self._method = method
 
     @cached_property
@@ -122,12 +123,11 @@ class TorchRuntime:
         return logits
 
 
-def load(
-    path: Path, description: dict[str, Any], weights: dict[str, npt.NDArray[Any]], device: str, threads: int | None
-) -> TorchRuntime:
+def load(path: Path, description: dict[str, Any], device: str, threads: int | None) -> TorchRuntime:
     """See `facetell.detector.runtimes.load_runtime`."""
     if threads is not None:
         torch.set_num_threads(threads)
+    weights = read_weights(path, description)
     try:
         network = network_of(description, weights)
     except FacetellError as error:
@@ -137,11 +137,17 @@ def load(
     return TorchRuntime(network, description["input"]["size"], device_of(device), method)
 
 
-def torch_runtime(detector: Detector) -> TorchRuntime:
-    """The runtime of a detector, with its network, for those who learn from it. Raises ``UsageError`` for another kind."""
-    if not isinstance(detector.runtime, TorchRuntime):
+def torch_runtime(detector: Detector, device: str = "auto") -> TorchRuntime:
+    """The network of a detector for those who learn from it or look into it, read anew if another runtime judges.
+
+    ``device`` is for one that is read. Raises ``UsageError`` for another kind of detector.
+    """
+    runtime = detector.runtime
+    if isinstance(runtime, TorchRuntime):
+        return runtime
+    if detector.path is None or detector.description["runtime"] not in RUNTIMES:
         raise UsageError(
             "the detector does not run on torch, so nothing can be learned from its network",
             hint="give the detector that `facetell fit` wrote",
         )
-    return detector.runtime
+    return load(detector.path, detector.description, device, None)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import datetime
 import hashlib
 import json
 from pathlib import Path
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 import facetell
-from facetell.detector.bundle import DESCRIPTION, MODEL, WEIGHTS, hash_of_tensors, read_bundle
+from facetell.detector.bundle import DESCRIPTION, MODEL, WEIGHTS, hash_of_tensors, read_bundle, update_description
 from facetell.detector.runtimes.onnx_model import read_onnx
 from facetell.detector.weights import read_weights
 from facetell.evaluation.bootstrap import grouped_bootstrap
@@ -82,6 +83,12 @@ kind of fake that it has not seen is not found: faces unlike all it knows are `u
 For evaluation and research: see LICENSE.md beside this folder, which names the sources.
 """
 
+ABOUT = {
+    "kinds": ["face swaps (DFDC)", "StyleGAN", "StarGAN", "PGGAN", "Stable Diffusion 2.1", "SDXL", "FLUX"],
+    "licence": "for evaluation and research, see LICENSE.md beside it",
+}
+"""What `facetell detectors` says of it."""
+
 
 def main() -> None:
     """Make faces and detector where they are not there yet, then measure."""
@@ -111,6 +118,8 @@ def main() -> None:
         facetell.threshold(detector, faces, coverage=0.9)
         facetell.remember(detector, learned, faces=500, vectors=True)
         store_once(detector)
+        about = {**ABOUT, "date": datetime.date.today().isoformat()}
+        update_description(detector, lambda stored: stored.update(about=about))
     table = measured(detector, faces)
     (asked.out / f"{name}.md").write_text(table, encoding="utf-8")
     card = detector / "README.md"

@@ -2,8 +2,8 @@
 
 The verbs of the command are functions here, with the same names and arguments: ``prepare``, ``inspect``, ``join``, ``blend``,
 ``fit``, ``threshold``, ``calibrate``, ``evaluate``, ``report``, ``audit``, ``bench``, ``compare``, ``detect``,
-``explain``, ``stress``, ``watch``, ``remember``, ``adapt``, ``history``, ``verify``, ``serve``, ``keys``, ``sources``,
-``cache``, ``demo``; ``methods`` is ``list_methods`` (the package ``facetell.methods`` holds them). ``Detector`` and
+``explain``, ``stress``, ``watch``, ``remember``, ``adapt``, ``history``, ``verify``, ``serve``, ``keys``, ``detectors``,
+``sources``, ``cache``, ``demo``; ``methods`` is ``list_methods`` (the package ``facetell.methods`` holds them). ``Detector`` and
 ``FaceSet`` are the two things they work on. Everything is imported on first use.
 """
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         compare,
         demo,
         detect,
+        detectors,
         evaluate,
         explain,
         fit,
@@ -61,6 +62,7 @@ __all__ = [
     "compare",
     "demo",
     "detect",
+    "detectors",
     "evaluate",
     "explain",
     "fit",

@@ -20,12 +20,14 @@ __all__ = [
     "BenchResult",
     "CacheResult",
     "CompareResult",
+    "DetectorsResult",
     "EvaluateResult",
     "ExplainResult",
     "HistoryResult",
     "InspectResult",
     "Interval",
     "KeysResult",
+    "ListedDetector",
     "Result",
     "StressResult",
     "VerifyResult",
@@ -78,6 +80,37 @@ class KeysResult(Result):
     path: Path
     key: str | None
     keys: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class ListedDetector:
+    """A detector that a name stands for: its ``folder``, whether that is ``in_box``, and whether one of the same name in the
+    folder of detectors is taken instead (``shadowed``); ``bytes`` on the disk.
+
+    ``method``, ``kinds`` (what fakes it knows, else the sources it was fitted on), ``licence`` (None: not said), ``date``
+    (said, else the day of its last change, YYYY-MM-DD) and ``calibrated`` are what its description says. ``error``: why it is
+    broken, which leaves these empty.
+    """
+
+    name: str
+    folder: str
+    in_box: bool
+    shadowed: bool
+    bytes: int
+    method: str = ""
+    kinds: Sequence[str] = ()
+    licence: str | None = None
+    date: str = ""
+    calibrated: bool = False
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class DetectorsResult(Result):
+    """The detectors that can be named (see `ListedDetector`), that in the box first; ``path``: the folder of the others."""
+
+    path: Path
+    detectors: Sequence[ListedDetector]
 
 
 @dataclass(frozen=True)

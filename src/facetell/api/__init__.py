@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from facetell.api._compare import compare
     from facetell.api._demo import demo
     from facetell.api._detect import detect
+    from facetell.api._detectors import detectors
     from facetell.api._evaluate import evaluate
     from facetell.api._explain import explain
     from facetell.api._fit import fit
@@ -43,6 +44,7 @@ __all__ = [
     "compare",
     "demo",
     "detect",
+    "detectors",
     "evaluate",
     "explain",
     "fit",
@@ -72,6 +74,7 @@ _HOMES = {
     "compare": "facetell.api._compare",
     "demo": "facetell.api._demo",
     "detect": "facetell.api._detect",
+    "detectors": "facetell.api._detectors",
     "evaluate": "facetell.api._evaluate",
     "explain": "facetell.api._explain",
     "fit": "facetell.api._fit",

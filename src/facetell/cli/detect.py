@@ -28,8 +28,7 @@ UNJUDGED = 6
 
 
 @click.command("detect")
-@options.detector_argument
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("words", nargs=-1, required=True, metavar="[DETECTOR] PATH...")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line, with every face and track.")
 @options.out_option("Write the JSON lines here; run again to judge what is missing or changed.", required=False)
 @options.path_option("--annotate", "Folder for pictures: boxes, strips, clips, plots.")
@@ -53,8 +52,7 @@ UNJUDGED = 6
 def command(
     ctx: click.Context,
     /,
-    detector: Path,
-    paths: tuple[str, ...],
+    words: tuple[str, ...],
     as_json: bool,
     out: Path | None,
     at: str,
@@ -68,6 +66,9 @@ def command(
 ) -> None:
     """Judge photos, videos and face crops.
 
+    The first word is a DETECTOR if it names one (facetell detectors lists them) or is the folder of one; else all are
+    PATHs, which must be there, and starter judges, the detector in the box.
+
     PATH is a file, a folder (searched to the bottom), a pattern, or - for a list of paths on standard input, one a
     line. Every file gets a line: a verdict, or why there is none; the exit code is 6 if some have none. The score is
     the calibrated probability of fake. A detector with an unsure band (facetell threshold) says unsure within it, and every
@@ -75,13 +76,13 @@ def command(
 
     \b
     Example:
+      facetell detect photo.jpg
       facetell detect detector photo.jpg clip.mp4 inbox/
       facetell detect detector inbox/ --json | jq -c 'select(.decision == "fake")'
       facetell detect detector inbox/ --at fpr=0.01 --prevalence 0.001
       find inbox -name '*.mp4' | facetell detect detector - -o verdicts.jsonl --annotate pictures
     """
     from facetell.api import detect
-    from facetell.detector.bundle import located
     from facetell.detector.many import Judging
     from facetell.detector.verdict_file import VerdictFile
     from facetell.files import locked
@@ -89,6 +90,7 @@ def command(
     from facetell.media.walk import find_files
 
     choice = parse(frames)
+    detector, paths = _told_apart(words)
     files = list(dict.fromkeys(str(path) for path in find_files(_listed(paths))))
     if not files and "-" in paths:
         click.echo("no file is listed on standard input", err=True)
@@ -102,7 +104,7 @@ def command(
     file = ctx.with_resource(closing(VerdictFile(out))) if out else None
     left = files
     if file:
-        said = Judging(str(located(detector)), "", at, prevalence, faces, choice, face_model, unlike).settings()
+        said = Judging(str(detector), "", at, prevalence, faces, choice, face_model, unlike).settings()
         left = [path for path in files if not file.holds(path, said, annotate)]
     unjudged = shown = 0
     with Bars() as progress:
@@ -128,6 +130,35 @@ def command(
     if unjudged:
         click.echo(f"{unjudged} could not be judged", err=True)
         ctx.exit(UNJUDGED)
+
+
+def _told_apart(words: tuple[str, ...]) -> tuple[Path, tuple[str, ...]]:
+    """The detector and the paths: the first word is a detector where it is one, and else a path that must be there."""
+    from facetell.detector.bundle import BOX, is_bundle, located, no_detector, read_description
+    from facetell.detector.shelf import STARTER, is_broken_bundle, named
+    from facetell.media.walk import find_files
+
+    first, path = words[0], Path(words[0])
+    if is_bundle(located(first)):
+        if len(words) == 1:
+            raise UsageError(
+                f"{first} is a detector: there is nothing to judge", hint=f"facetell detect {first} PATH..."
+            )
+        return located(first), words[1:]
+    if is_broken_bundle(path):
+        read_description(path)  # says what is wrong with it
+    there = first == "-" or os.path.lexists(first)
+    if there and first == path.name and named(first):
+        raise UsageError(
+            f"'{first}' is a detector, and something else in this folder",
+            hint=f"./{first} is what lies here; or rename it",
+        )
+    if not there and not any(map(os.path.lexists, find_files([first]))):
+        raise no_detector(path, what="detector and no file")
+    starter = named(STARTER) or BOX / STARTER
+    where = "the detector in the box" if starter.parent == BOX else f"in {starter.parent}"
+    click.echo(f"judging by {STARTER}, {where}, as no detector is named", err=True)
+    return starter, words
 
 
 def _show(verdict: Verdict, as_json: bool) -> None:

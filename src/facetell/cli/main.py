@@ -43,6 +43,7 @@ VERBS = {
     "explain": "Draw where in faces a detector sees the fake.",
     "stress": "Measure a detector on compressed, resized, filmed and posted faces.",
     "verify": "Check a detector whole.",
+    "detectors": "List the detectors that can be named.",
     "cache": "List or clear what is kept to be quick the next time.",
     "sources": "List the data sets that are understood as downloaded.",
     "methods": "List detection methods and their settings.",
@@ -51,6 +52,7 @@ VERBS = {
 
 EPILOG = """\b
 Example:
+  facetell detect suspicious.jpg                by the detector in the box
   facetell prepare photos -o faces              photos/real, photos/fake
   facetell fit finetune faces -o baseline
   facetell fit fdftnet faces --set pretrained=baseline --shots 100 -o detector

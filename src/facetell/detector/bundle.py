@@ -49,6 +49,7 @@ __all__ = [
     "identity_of",
     "is_bundle",
     "located",
+    "no_detector",
     "read_bundle",
     "read_description",
     "read_lineage",
@@ -309,10 +310,15 @@ def _is_replay(name: str) -> bool:
 def read_description(path: Path) -> dict[str, Any]:
     """What ``detector.json`` of a bundle holds; its other files are not looked at. Raises ``BundleError``."""
     if not path.is_dir():
-        named = [each.name for each in detectors_folder().glob("*") if is_bundle(each)]
-        guess = near_miss(path.name, named) if len(path.parts) == 1 else ""
-        raise BundleError(f"there is no detector at {path}{guess}", hint="make one: facetell fit --help")
+        raise no_detector(path)
     return _read_description(path / DESCRIPTION)
+
+
+def no_detector(path: Path, what: str = "detector") -> BundleError:
+    """The error for a path where there is no ``what``, with the nearest name."""
+    named = [each.name for folder in (detectors_folder(), BOX) for each in folder.glob("*") if is_bundle(each)]
+    guess = near_miss(path.name, named) if len(path.parts) == 1 else ""
+    return BundleError(f"there is no {what} {str(path)!r}{guess}", hint="facetell detectors lists those with a name")
 
 
 def _read_description(file: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from facetell.cli.main import main
 from facetell.declared.declared import Claim, Credentials, Declared
 from facetell.detector import many
 from facetell.detector import verdict as verdicts
+from facetell.detector.judge import Judge
 from facetell.detector.verdict import STATUSES, FaceVerdict, FileStamp, TrackVerdict, Verdict
 from facetell.errors import BundleError, UsageError
 from facetell.media.frame_choice import All, Spread
@@ -570,3 +571,16 @@ def test_the_page_shows_a_valid_line_and_every_status() -> None:
     assert list(errors(example, SCHEMA, SCHEMA)) == []
     table = page.split("## Status")[1].split("##")[0]
     assert {word for word in STATUSES if f"`{word}`" in table} == set(STATUSES)
+
+
+@pytest.mark.slow
+def test_files_judged_together_are_judged_as_alone(found: facetell.Detector, inbox: Path) -> None:
+    """Pictures with many faces, one and none, clips, and broken files: the network sees all at once."""
+    judge = Judge(found, frames=Spread(4))
+    inside = sorted(inbox.iterdir())
+    paths = [*inside, inbox / "missing.png", inside[0]]
+    for together, path in zip(judge.files(paths), paths, strict=True):
+        alone = judge.file(path)
+        assert (together.path, together.status, together.reason) == (alone.path, alone.status, alone.reason)
+        assert [face.logit for face in together.faces] == pytest.approx([face.logit for face in alone.faces], abs=1e-3)
+        assert [face.box for face in together.faces] == [face.box for face in alone.faces]

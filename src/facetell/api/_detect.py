@@ -90,7 +90,7 @@ def detect(
 
 def _judge(judge: Judge, path: Path, annotated: Path | None) -> Verdict:
     """In a worker: the verdict on a file, and its picture in the folder ``annotated``."""
-    verdict = judged(judge, path)
+    (verdict,) = judged(judge, [path])
     if annotated is not None and verdict.frames:
         from facetell.reporting.annotate import annotate
 

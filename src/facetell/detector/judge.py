@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from facetell.declared.reading import declared_by
-from facetell.detector.pooling import Pooled, PooledTrack, pool
+from facetell.detector.decision import decided
+from facetell.detector.pooling import PooledTrack, pool
 from facetell.detector.verdict import FaceVerdict, StreamVerdict, TrackVerdict, Verdict, status_of
 from facetell.errors import MediaError, UsageError
-from facetell.evaluation.out_of_distribution import discoveries
 from facetell.media.limits import read_bytes
 from facetell.pixels.decode import decode, read_picture, resize
 from facetell.pixels.encode import encode
@@ -56,6 +56,9 @@ class _Sighting:
     crop: npt.NDArray[np.uint8]
     scene: int = 0
     stream: int | None = None
+
+
+Steps = Generator[list[_Sighting], Judged, Verdict]
 
 
 class Judge:
@@ -114,16 +117,40 @@ class Judge:
 
     def file(self, path: Path) -> Verdict:
         """Judge a file. Whatever is wrong with it is in the verdict."""
-        return replace(self._file(path), declared=declared_by(path))
+        return self.files([path])[0]
 
-    def _file(self, path: Path) -> Verdict:
+    def files(self, paths: Sequence[Path]) -> list[Verdict]:
+        """Judge files together: the network sees the faces of all at once, which changes logits by rounding alone."""
+        steps = [self._steps(path) for path in paths]
+        verdicts: dict[int, Verdict] = {}
+        waiting: list[tuple[int, list[_Sighting]]] = []
+
+        def go_on(file: int, judged: Judged | None) -> None:
+            try:
+                waiting.append((file, next(steps[file]) if judged is None else steps[file].send(judged)))
+            except StopIteration as stop:
+                verdicts[file] = replace(stop.value, declared=declared_by(paths[file]))
+
+        for file in range(len(paths)):
+            go_on(file, None)
+        while waiting:
+            now, waiting = waiting, []
+            logits, deviations = self._judged([sighting for _, sightings in now for sighting in sightings])
+            at = 0
+            for file, sightings in now:
+                some = slice(at, at := at + len(sightings))
+                go_on(file, (logits[some], deviations[some]))
+        return [verdicts[file] for file in range(len(paths))]
+
+    def _steps(self, path: Path) -> Steps:
+        """Judge a file: gives sightings, takes what the network says of them, until there is a verdict."""
         try:
             if self._takes_crops(path):
                 picture = read_picture(read_bytes(path, MAX_BYTES))
-                verdict = self._sum_up(str(path), [self._whole(picture.pixels)], "picture", 1)
+                sightings = [self._whole(picture.pixels)]
+                verdict = self._sum_up(str(path), sightings, "picture", 1, (yield sightings))
                 return _told(verdict, picture.truncated, picture.note, None)
-            reading = self.finder.read(path)
-            return self._read(str(path), reading)
+            return (yield from self._read(str(path), self.finder.read(path)))
         except MediaError as error:
             return Verdict(str(path), status_of(error.reason), reason=error.message)
 
@@ -148,7 +175,7 @@ class Judge:
     def _takes_crops(self, path: Path | None) -> bool:
         return self.faces == "crops" and (path is None or not _is_video(path))
 
-    def _read(self, path: str, reading: Reading) -> Verdict:
+    def _read(self, path: str, reading: Reading) -> Steps:
         """Judge a file shot by shot: crops wait in small batches, pixels of frames are let go."""
         sightings: list[_Sighting] = []
         judged: list[Judged] = []
@@ -158,9 +185,9 @@ class Judge:
             self.looked_at(reading.shots)
             sightings.extend(self._of_picture(shot) if reading.kind == "picture" else self._of_frame(shot))
             if len(sightings) - scored >= BATCH:
-                judged.append(self._judged(sightings[scored:]))
+                judged.append((yield sightings[scored:]))
                 scored = len(sightings)
-        judged.append(self._judged(sightings[scored:]))
+        judged.append((yield sightings[scored:]))
         logits, deviations = (np.concatenate(parts) for parts in zip(*judged, strict=True))
         verdict = self._sum_up(path, sightings, reading.kind, reading.shots, (logits, deviations))
         verdict = self._as_shown(verdict, turned)
@@ -246,7 +273,7 @@ class Judge:
                 faces=faces,
                 tracks=people,
             )
-        decision, why = _decided(pooled, people, decider, detector.unlike)
+        decision, why = decided(pooled, people, decider, detector.unlike)
         return Verdict(
             path,
             status=decision,
@@ -266,30 +293,6 @@ class Judge:
             faces=faces,
             tracks=people,
         )
-
-
-def _decided(
-    pooled: Pooled, people: list[TrackVerdict], decider: Decider, rate: float | None
-) -> tuple[str, str | None]:
-    """The decision on a file by its tracks, and the reason for an unsure one.
-
-    A track unlike all known faces has no say: the file is fake where another one makes it so, and else unsure, since that
-    one may be fake. A file of known faces is called unsure for this at most at ``rate``, however many they are.
-    """
-    counting = [person for person, track in zip(people, pooled.tracks, strict=True) if track.counts]
-    p = [np.nan if person.p_known is None else person.p_known for person in counting]
-    found = np.zeros(len(p), bool) if rate is None else discoveries(p, rate)
-    unlike = [person.track for person, yes in zip(counting, found.tolist(), strict=True) if yes]
-    decision = "unsure"
-    if len(unlike) < len(counting):
-        decision = decider.decision(pooled.logit(decider.real, of_tracks=decider.of_tracks, but=unlike))
-    if rate is None or not unlike:
-        return decision, "the score is in the unsure band" if decision == "unsure" else None
-    if decision == "fake":
-        return decision, None
-    verb = "is" if len(unlike) == 1 else "are"
-    faces = f"{len(unlike)} of {len(counting)} faces" if len(counting) > 1 else "the face"
-    return "unsure", f"{faces} {verb} unlike all the detector knows ({100 * rate:.3g}% of known faces are called so)"
 
 
 def _face(sighting: _Sighting, track: int, logit: float, score: float | None, p_known: float) -> FaceVerdict:

@@ -164,13 +164,13 @@ def _needs(how: Judging, description: dict[str, Any]) -> tuple[str, ...]:
     return __name__, "facetell.faces.finding", home_of(runtime_for(description, how.runtime, how.device))
 
 
-def judged(judge: Judge, path: Path) -> Verdict:
-    """The verdict on a file, with what tells it from its next version."""
-    before = _status(path)
-    verdict = judge.file(path)
-    if verdict.judged and before is not None:
-        verdict = replace(verdict, file=FileStamp.of(before, path))
-    return verdict
+def judged(judge: Judge, paths: Sequence[Path]) -> list[Verdict]:
+    """The verdicts on files, each with what tells it from its next version."""
+    before = [_status(path) for path in paths]
+    return [
+        replace(verdict, file=FileStamp.of(status, path)) if verdict.judged and status is not None else verdict
+        for path, status, verdict in zip(paths, before, judge.files(paths), strict=True)
+    ]
 
 
 def _status(path: Path) -> os.stat_result | None:

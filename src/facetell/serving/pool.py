@@ -153,6 +153,10 @@ class Pool:
             return [self._videos.popleft()]
         return []
 
+    def _each(self, tasks: list[Task], *, again: bool = True) -> None:
+        for task in tasks:
+            self._do([task], again=again)
+
     def _do(self, tasks: list[Task], *, again: bool = True) -> None:
         if not tasks:
             return
@@ -161,9 +165,11 @@ class Pool:
             found = self._crew.do(
                 [task.order for task in tasks], seconds, tasks[0].cancelled if len(tasks) == 1 else None
             )
-        except Exception as error:  # a worker that cannot start, or a fault of ours: said to who waits
-            for task in tasks:
-                task.future.set_exception(error)
+        except Exception as error:  # a worker that cannot start, or a fault of ours
+            if len(tasks) > 1:
+                self._each(tasks)
+            else:
+                tasks[0].future.set_exception(error)
             return
         if not isinstance(found, Failure):
             for task, outcome in zip(tasks, found, strict=True):
@@ -171,8 +177,7 @@ class Pool:
             return
         self.crashes += found.reason == "crashed"
         if len(tasks) > 1 or (again and found.reason == "crashed"):  # the worker may have died of something else
-            for task in tasks:
-                self._do([task], again=len(tasks) > 1)
+            self._each(tasks, again=len(tasks) > 1)
         elif found.reason == "cancelled":
             tasks[0].future.set_result(Refused("it was cancelled"))
         else:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from facetell.detector.judge import Judge
 from facetell.detector.many import judged
@@ -19,8 +22,8 @@ __all__ = ["Order", "Refused", "do_orders"]
 
 @dataclass(frozen=True)
 class Order:
-    """A file to judge: where it is, what it was called, whether it is a video, and where to say how many shots were
-    looked at."""
+    """A file to judge: where it is, what it was called, whether it is a video, and where to say how many of its shots were
+    looked at. Videos come alone."""
 
     path: str
     name: str
@@ -37,24 +40,33 @@ class Refused:
 
 
 def do_orders(judge: Judge, orders: list[Order]) -> list[Verdict | Refused]:
-    """In a worker: what comes of each file. No orders: only the detector and the face detector are loaded."""
-    if not orders and judge.faces != "crops":
-        judge.finder  # noqa: B018  loaded
-    return [_do(judge, order) for order in orders]
+    """In a worker: what comes of each file. No orders: all is loaded that they will need."""
+    if not orders:
+        judge.detector.logits(np.zeros((1, judge.detector.size, judge.detector.size, 3), np.uint8))
+        if judge.faces != "crops":
+            judge.finder  # noqa: B018  loaded
+        return []
+    beyond = [_beyond(order) for order in orders]
+    sent = [order for order, why in zip(orders, beyond, strict=True) if why is None]
+    if sent and sent[0].video:
+        judge.finder.limits = sent[0].limits
+        judge.looked_at = partial(_tell, sent[0].progress)
+    verdicts = iter(judged(judge, [Path(order.path) for order in sent]))
+    return [Refused(why) if why else _named(next(verdicts), order) for order, why in zip(orders, beyond, strict=True)]
 
 
-def _do(judge: Judge, order: Order) -> Verdict | Refused:
-    path = Path(order.path)
-    if order.video:
-        judge.finder.limits = order.limits
-    else:
+def _beyond(order: Order) -> str | None:
+    """Why a picture is not looked at. A video's limits are its reader's."""
+    if not order.video:
         with contextlib.suppress(MediaError):  # the verdict says it
-            info = probe(read_bytes(path, MAX_BYTES))
+            info = probe(read_bytes(Path(order.path), MAX_BYTES))
             if info.width * info.height > order.limits.max_pixels:
-                return Refused(f"{info.width}x{info.height} is more than {order.limits.max_pixels:,} pixels, the limit")
-    judge.looked_at = lambda shots: _tell(order.progress, shots)
-    verdict = judged(judge, path)
-    if verdict.status == "unsupported" and "the limit" in (verdict.reason or ""):
+                return f"{info.width}x{info.height} is more than {order.limits.max_pixels:,} pixels, the limit"
+    return None
+
+
+def _named(verdict: Verdict, order: Order) -> Verdict | Refused:
+    if order.video and verdict.status == "unsupported" and "the limit" in (verdict.reason or ""):
         return Refused(str(verdict.reason))
     return replace(verdict, path=order.name)
 

@@ -58,12 +58,34 @@ def learned(given: School, task: AdaptTask) -> Any:
     return get_strategy("expert").learn(task).network
 
 
-def theirs(vectors: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The scaled numbers, and scikit-learn's logits of them."""
+def scaled_by(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows centred, scaled and cut off, and the scale."""
     centre, spread = vectors.mean(axis=0), vectors.std(axis=0)
-    scaled = ((vectors - centre) / np.where(spread > 1e-6, spread, 1)).clip(-CLIP, CLIP).astype(np.float64)
-    model = LogisticRegression(C=1 / strategy.PENALTY, class_weight="balanced", tol=1e-10, max_iter=5000)
-    return scaled, model.fit(scaled, truth).decision_function(scaled)
+    spread = np.where(spread > 1e-6, spread, 1)
+    return ((vectors - centre) / spread).clip(-CLIP, CLIP).astype(np.float64), spread
+
+
+def whitened(given: School, task: AdaptTask, vectors: np.ndarray) -> np.ndarray:
+    """Scaled rows with each direction shrunk by t / (c + t), c its variance within the old faces' sources and labels."""
+    assert task.second is not None
+    scaled, spread = scaled_by(vectors)
+    seen, old = task.second.vectors(given.old, task.fabric), given.old
+    away = np.zeros_like(seen)
+    for label in (0, 1):
+        for source in [None] if old.sources is None else np.unique(old.sources):
+            mine = (old.labels == label) & (True if source is None else old.sources == source)
+            if mine.any():
+                away[mine] = seen[mine] - seen[mine].mean(axis=0)
+    away = (away / spread).clip(-CLIP, CLIP).astype(np.float64)
+    _, lengths, axes = np.linalg.svd(away, full_matrices=False)
+    shrunk = np.sqrt(strategy.TRUST / (lengths**2 / len(away) + strategy.TRUST))
+    return scaled + (scaled @ axes.T * (shrunk - 1)) @ axes
+
+
+def fitted(rows: np.ndarray, truth: np.ndarray, penalty: float) -> np.ndarray:
+    """scikit-learn's logits of rows."""
+    model = LogisticRegression(C=1 / penalty, class_weight="balanced", tol=1e-10, max_iter=5000)
+    return model.fit(rows, truth).decision_function(rows)
 
 
 def test_head_and_gate_are_scikit_learns(given: School) -> None:
@@ -74,11 +96,12 @@ def test_head_and_gate_are_scikit_learns(given: School) -> None:
     new, old = (task.second.vectors(samples, task.fabric) for samples in (task.new, given.old))
     expert = network.experts[0]
     both = np.concatenate([old, new])
-    _, logits = theirs(both, np.repeat([False, True], [len(old), len(new)]))
+    logits = fitted(scaled_by(both)[0], np.repeat([False, True], [len(old), len(new)]), strategy.GATE_PENALTY)
     with torch.no_grad():
         gate, head = expert.gate(torch.from_numpy(both)).numpy(), expert.head(torch.from_numpy(new)).numpy()
     np.testing.assert_allclose(gate, logits, rtol=1e-3, atol=2e-3)
-    _, logits = theirs(new, task.new.labels == 1)
+    rows = whitened(given, task, new)
+    logits = fitted(rows, task.new.labels == 1, strategy.PENALTY * (rows**2).sum(axis=1).mean())
     assert np.corrcoef(head, logits)[0, 1] > 0.99999
 
 
@@ -88,12 +111,14 @@ def test_held_out_faces_set_the_scale_of_the_head(given: School) -> None:
     network = learned(given, task)
     assert task.second is not None
     vectors, truth = task.second.vectors(task.new, task.fabric), task.new.labels == 1
-    scaled, own = theirs(vectors, truth)
+    scaled = whitened(given, task, vectors)
+    penalty = strategy.PENALTY * (scaled**2).sum(axis=1).mean()
+    own = fitted(scaled, truth, penalty)
     fold = strategy.assign_folds(task.new.labels, task.new.groups, 4, task.seed)  # four fakes: as many folds
     held_out = np.empty(len(truth))
     for part in range(4):
         here = fold == part
-        model = LogisticRegression(C=1 / strategy.PENALTY, tol=1e-10, max_iter=5000)
+        model = LogisticRegression(C=1 / penalty, tol=1e-10, max_iter=5000)
         share = truth[~here].mean()
         counts = np.where(truth[~here], 0.5 / share, 0.5 / (1 - share))
         held_out[here] = model.fit(scaled[~here], truth[~here], sample_weight=counts).decision_function(scaled[here])
@@ -111,7 +136,7 @@ def test_what_ranks_the_wrong_way_round_is_not_turned(given: School) -> None:
     labels = given.new.labels
     upside = np.where(labels == 1, 1.0, -1.0)
     against = -np.outer(upside, upside) + 30 * np.eye(len(labels))  # whoever is held out looks like the other side
-    strategy._calibrate(head, against, given.new, 0)
+    strategy._calibrate(head, against, 100.0, given.new, 0)
     assert float((head.dense.weight.detach() * before).sum()) > 0
 
 
@@ -124,7 +149,7 @@ def test_persons_with_both_labels(persons: int, given: School) -> None:
     for _ in range(30):
         groups = rng.integers(0, persons, len(given.new))
         mixed = Samples(given.new.images, given.new.rows, given.new.labels, groups)
-        strategy._calibrate(head, products, mixed, 0)
+        strategy._calibrate(head, products, 100.0, mixed, 0)
         assert torch.isfinite(head.dense.weight).all()
 
 
@@ -132,7 +157,7 @@ def test_few_groups_leave_the_head_as_it_is(given: School) -> None:
     head = learned(given, given.task()).experts[0].head
     before = head.dense.weight.detach().clone()
     one = Samples(given.new.images, given.new.rows, given.new.labels, np.zeros_like(given.new.groups))
-    strategy._calibrate(head, np.eye(len(one)), one, 0)
+    strategy._calibrate(head, np.eye(len(one)), 100.0, one, 0)
     assert torch.equal(head.dense.weight, before)
 
 

@@ -20,15 +20,19 @@ from facetell.evaluation.choice_gain import assign_folds
 from facetell.evaluation.shortcuts import logistic_ridge
 from facetell.faceset.samples import Samples
 from facetell.methods import get_method
-from facetell.networks.mixture import MixtureOfExperts, Probe
+from facetell.networks.mixture import CLIP, MixtureOfExperts, Probe
 from facetell.settings import as_dict, resolve
 
 __all__ = ["STRATEGY"]
 
 Floats = NDArray[np.float64]
 
-PENALTY = 100.0
-"""Strength of the ridge, where every face weighs 1 on average."""
+PENALTY = 0.01
+"""Strength of the head's ridge, as a part of the mean square of what it reads; every face weighs 1 on average."""
+GATE_PENALTY = 100.0
+"""Strength of the gate's ridge."""
+TRUST = 0.5
+"""Variance within old kinds, as a part of a feature's own, from which on a direction counts for less than half."""
 FOLDS = 5
 MOST = 1000
 """Faces of each label, new or old, that an expert learns from at most: more would cost more than they teach."""
@@ -47,8 +51,8 @@ def learn(task: AdaptTask) -> Model:
     found = _with_expert(task)
     network: Any = found.network
     expert = network.experts[-1]
-    products = _fit(expert.head, fresh, new.labels == 1)
-    _calibrate(expert.head, products, new, task.seed)
+    products, penalty = _fit(expert.head, fresh, new.labels == 1, within=_within(seen, old))
+    _calibrate(expert.head, products, penalty, new, task.seed)
     for parameter in expert.head.dense.parameters():  # from log-odds to what the old network takes for one of them
         parameter.data.mul_(task.unit)
     _fit(expert.gate, np.concatenate([seen, fresh]), np.repeat([False, True], [len(old), len(new)]))
@@ -83,20 +87,42 @@ def _drawn(samples: Samples, seed: int) -> Samples:
     return samples.subset(np.sort(np.concatenate(drawn)))
 
 
-def _fit(probe: Probe, vectors: NDArray[np.float32], truth: NDArray[np.bool_]) -> Floats:
-    """Ridge-penalised logistic regression in which both sides weigh the same; returns the inner products (N, N) of rows."""
+def _within(vectors: NDArray[np.float32], samples: Samples) -> NDArray[np.float32]:
+    """How far each old face (N, D) lies from the mean of its source and label: what varies and tells nothing of fakes."""
+    sources = np.zeros(len(samples), np.int64) if samples.sources is None else samples.sources
+    _, kind = np.unique(np.stack([sources, samples.labels]), axis=1, return_inverse=True)
+    means = np.stack([vectors[kind == each].mean(axis=0) for each in range(kind.max() + 1)])
+    some = slice(None, None, -(-len(vectors) // MOST))
+    return vectors[some] - means[kind[some]]
+
+
+def _fit(
+    probe: Probe, vectors: NDArray[np.float32], truth: NDArray[np.bool_], within: NDArray[np.float32] | None = None
+) -> tuple[Floats, float]:
+    """Ridge-penalised logistic regression in which both sides weigh the same.
+
+    Fifty faces cannot show in which of thousands of directions faces differ anyway; ``within`` (M, D), of old faces, can.
+    Directions are scaled down by that variance (within-class covariance normalisation: Hatch, Kajarekar and Stolcke 2006),
+    so the few faces are told apart by the others first. Returns the inner products (N, N) of rows, and the penalty.
+    """
     centre, spread = vectors.mean(axis=0), vectors.std(axis=0)
     probe.centre.copy_(torch.from_numpy(centre))
     probe.spread.copy_(torch.from_numpy(np.where(spread > 1e-6, spread, 1)))
     scaled = probe.scaled(torch.from_numpy(vectors).to(probe.centre.device)).double().cpu().numpy()
-    products: Floats = scaled @ scaled.T
-    along, intercept = _solve(products, truth)
-    probe.dense.weight.data.copy_(torch.from_numpy(along @ scaled)[None])
+    dual = scaled
+    if within is not None:  # (C + t)^-1 t of each row, C the covariance of what varies: one equation for each old face
+        noise = (within / probe.spread.cpu().numpy()).clip(-CLIP, CLIP).astype(np.float64)
+        gram = noise @ noise.T + TRUST * len(noise) * np.eye(len(noise))
+        dual = scaled - np.linalg.solve(gram, noise @ scaled.T).T @ noise
+    products: Floats = scaled @ dual.T
+    penalty = GATE_PENALTY if within is None else PENALTY * float(np.diag(products).mean())
+    along, intercept = _solve(products, truth, penalty)
+    probe.dense.weight.data.copy_(torch.from_numpy(along @ dual)[None])
     probe.dense.bias.data.fill_(intercept)
-    return products
+    return products, penalty
 
 
-def _solve(products: Floats, truth: NDArray[np.bool_]) -> tuple[Floats, float]:
+def _solve(products: Floats, truth: NDArray[np.bool_], penalty: float) -> tuple[Floats, float]:
     """The regression from inner products (N, N) of faces: a weight for each face (N,), and the intercept.
 
     There are more features than faces, so the solution is a weighted sum of the faces, and is quicker found as one.
@@ -104,11 +130,11 @@ def _solve(products: Floats, truth: NDArray[np.bool_]) -> tuple[Floats, float]:
     squares, axes = np.linalg.eigh(products)
     kept = squares > 1e-9 * squares[-1]
     root = np.sqrt(squares[kept])
-    weights, intercept = logistic_ridge(axes[:, kept] * root, truth, PENALTY, _even(truth))
+    weights, intercept = logistic_ridge(axes[:, kept] * root, truth, penalty, _even(truth))
     return axes[:, kept] @ (weights / root), intercept
 
 
-def _calibrate(head: Probe, products: Floats, samples: Samples, seed: int) -> None:
+def _calibrate(head: Probe, products: Floats, penalty: float, samples: Samples, seed: int) -> None:
     """Stretch and shift the head's logits so that they fit faces that were held out (Platt scaling).
 
     With more features than faces, logits of the faces learned from say little about others: with eight reals to each
@@ -122,7 +148,7 @@ def _calibrate(head: Probe, products: Floats, samples: Samples, seed: int) -> No
     held_out = np.empty(len(truth))
     for part in range(folds):
         held, learned = np.flatnonzero(fold == part), np.flatnonzero(fold != part)
-        along, intercept = _solve(products[np.ix_(learned, learned)], truth[learned])
+        along, intercept = _solve(products[np.ix_(learned, learned)], truth[learned], penalty)
         held_out[held] = products[np.ix_(held, learned)] @ along + intercept
     unit = float(held_out.std()) or 1.0
     slope, shift = logistic_ridge(held_out[:, None] / unit, truth, 1.0, _even(truth))

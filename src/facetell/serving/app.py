@@ -26,6 +26,7 @@ from facetell.serving.keys import Key
 from facetell.serving.metrics import Metrics
 from facetell.serving.middleware import Around
 from facetell.serving.openapi import ITEMS, PROBLEMS, UPLOAD, describe
+from facetell.serving.page import page_routes
 from facetell.serving.pool import Outcome, Task
 from facetell.serving.problems import Problem, as_response, problem_response
 from facetell.serving.settings import ServeSettings
@@ -48,6 +49,17 @@ class _Service:
 
     async def judge(self, request: Request) -> Response:
         """Files to verdicts, or to the numbers of jobs where one is a video."""
+        items = await self.accepted(request, views=False)
+        await self.settled(items)
+        if len(items) == 1 and items[0].problem is not None:
+            raise items[0].problem
+        if any(item.video for item in items):
+            headers = {"Location": f"/v1/verdicts/{items[0].id}"} if len(items) == 1 else {}
+            return _of_items(items, 202, headers)
+        return _of_items(items, 200)
+
+    async def accepted(self, request: Request, *, views: bool) -> list[Item]:
+        """The files of a request, on their way to the workers."""
         key = self.access.check(request, "judge")
         self.access.take(key, 1)
         uploads = await receive(request, self.folder, self.settings)
@@ -56,9 +68,7 @@ class _Service:
             if len(uploads) > 1:
                 self.access.take(key, len(uploads) - 1)
             kinds = [await run_in_threadpool(_kind, upload.path) for upload in uploads]
-            items = [self._item(key, upload, kind) for upload, kind in zip(uploads, kinds, strict=True)]
-            if len(items) == 1 and items[0].problem is not None:
-                raise items[0].problem
+            items = [self._item(key, upload, kind, views) for upload, kind in zip(uploads, kinds, strict=True)]
             self._begin(items, uploads)
             begun = True
         finally:
@@ -66,23 +76,29 @@ class _Service:
                 for upload in uploads:
                     upload.remove()
         request.state.said.update(key=key.name, files=len(items))
-        if "video" in kinds:
-            headers = {"Location": f"/v1/verdicts/{items[0].id}"} if len(items) == 1 else {}
-            return _of_items(items, 202, headers)
-        await asyncio.gather(
-            *(asyncio.wrap_future(item.task.future) for item in items if item.task), return_exceptions=True
-        )
-        if len(items) == 1 and items[0].problem is not None:
-            raise items[0].problem
-        return _of_items(items, 200)
+        return items
 
-    def _item(self, key: Key, upload: Upload, kind: Kind | None) -> Item:
+    async def settled(self, items: list[Item]) -> None:
+        """Wait for pictures; where one is a video, for nothing."""
+        if not any(item.video for item in items):
+            waits = [asyncio.wrap_future(item.task.future) for item in items if item.task]
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    def found(self, name: str, request: Request) -> Item:
+        """A file that this key has sent before. Raises ``Problem``."""
+        return self.items.find(name, self.access.check(request, "judge").sha256)
+
+    def asks(self) -> tuple[bool, str]:
+        """Whether a key is needed, and the name of the detector."""
+        return self.access.needs_key, self.engine.name
+
+    def _item(self, key: Key, upload: Upload, kind: Kind | None, views: bool) -> Item:
         item = Item(key.sha256, upload.name)
         if kind is None:
             item.problem = Problem(415, _KIND, _KINDS)
         else:
             progress = str(upload.progress) if kind == "video" else None
-            order = Order(str(upload.path), upload.name, kind == "video", self.settings.media, progress)
+            order = Order(str(upload.path), upload.name, kind == "video", self.settings.media, progress, views)
             item.task = Task(order)
         return item
 
@@ -118,6 +134,7 @@ def service(engine: Engine, access: Access, settings: ServeSettings, folder: Pat
     app.add_exception_handler(Problem, problem_response)
     app.add_exception_handler(HTTPException, _http)
     _routes(app, shared)
+    page_routes(app, shared)
     describe(app)
     return Around(app, settings, shared.metrics.request)
 
@@ -146,8 +163,7 @@ def _routes(app: FastAPI, shared: _Service) -> None:
     )
     async def verdict(id: str, request: Request) -> Response:  # noqa: A002  its name in the address
         """Ask for what came of a file."""
-        item = shared.items.find(id, shared.access.check(request, "judge").sha256)
-        return Response(item.as_json(), media_type="application/json")
+        return Response(shared.found(id, request).as_json(), media_type="application/json")
 
     @app.delete(
         "/v1/verdicts/{id}",
@@ -157,7 +173,7 @@ def _routes(app: FastAPI, shared: _Service) -> None:
     )
     async def forget(id: str, request: Request) -> Response:  # noqa: A002
         """Forget what came of a file, and give it up if it is not judged yet."""
-        shared.items.drop(shared.items.find(id, shared.access.check(request, "judge").sha256))
+        shared.items.drop(shared.found(id, request))
         return Response(status_code=204)
 
     @app.get(

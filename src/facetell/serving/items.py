@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,13 @@ from facetell.detector.verdict import Verdict
 from facetell.serving.engine import Generation
 from facetell.serving.pool import Task
 from facetell.serving.problems import Problem
+from facetell.serving.views import View
 from facetell.serving.work import Refused
 
 __all__ = ["Item", "Items"]
+
+_VIEWED = 100
+"""Items whose pictures are kept, some 100 kB each."""
 
 
 @dataclass(eq=False)
@@ -32,6 +36,7 @@ class Item:
     generation: Generation | None = None
     problem: Problem | None = None
     verdict: Verdict | None = None
+    views: tuple[View, ...] = ()
 
     @property
     def state(self) -> str:
@@ -43,6 +48,11 @@ class Item:
         if self.verdict is not None:
             return "done"
         return "running" if self.task is not None and self.task.future.running() else "queued"
+
+    @property
+    def video(self) -> bool:
+        """Whether it takes its time."""
+        return self.task is not None and self.task.order.video
 
     @property
     def over(self) -> bool:
@@ -63,12 +73,15 @@ class Item:
             if isinstance(found, Refused):
                 self.problem = Problem(422, found.detail, "send a smaller or shorter one")
             else:
-                self.verdict = replace(found, detector=self.generation.identity, settings=self.generation.settings)
+                self.views = found.views
+                self.verdict = replace(
+                    found.verdict, detector=self.generation.identity, settings=self.generation.settings
+                )
 
     def as_dict(self) -> dict[str, Any]:
         """As a client sees it."""
         return {
-            "id": self.id, "name": self.name, "state": self.state, "shots": self._shots(),
+            "id": self.id, "name": self.name, "state": self.state, "shots": self.shots,
             "verdict": None if self.verdict is None else self.verdict.as_dict(),
             "problem": None if self.problem is None else self.problem.as_dict(),
         }  # fmt: skip
@@ -77,7 +90,8 @@ class Item:
         """The same, as it is sent."""
         return json.dumps(self.as_dict()).encode()
 
-    def _shots(self) -> int | None:
+    @property
+    def shots(self) -> int | None:
         """How many pictures or frames were looked at so far; None where that is not known."""
         if self.verdict is not None:
             return self.verdict.frames
@@ -94,10 +108,15 @@ class Items:
     def __init__(self, most: int, seconds: float) -> None:
         self._most, self._seconds = most, seconds
         self._kept: OrderedDict[str, Item] = OrderedDict()
+        self._viewed: deque[Item] = deque()
 
     def add(self, item: Item) -> None:
         """Keep one, and let go of what is too old or too much."""
         self._kept[item.id] = item
+        if item.task is not None and item.task.order.views:
+            self._viewed.append(item)
+            if len(self._viewed) > _VIEWED:
+                self._viewed.popleft().views = ()
         now = time.monotonic()
         for other in list(self._kept.values())[: max(100, len(self._kept) - self._most)]:
             if other.over and (len(self._kept) > self._most or now - other.created > self._seconds):

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from facetell.detector.many import Judging, crew_of, failed
-from facetell.detector.verdict import Verdict
 from facetell.errors import FacetellError
 from facetell.media.workers import Failure, seconds_for
-from facetell.serving.work import Order, Refused, do_orders
+from facetell.serving.work import Done, Order, Refused, do_orders
 from facetell.threads import usable_cores
 
 __all__ = ["Closed", "Full", "Pool", "Task"]
@@ -26,7 +25,7 @@ BATCH = 16
 """Files that a worker takes at once at most."""
 _LOADING = 300.0  # s to load a detector on a busy machine
 
-Outcome = Verdict | Refused
+Outcome = Done | Refused
 
 
 class Full(Exception):  # noqa: N818
@@ -181,7 +180,7 @@ class Pool:
         elif found.reason == "cancelled":
             tasks[0].future.set_result(Refused("it was cancelled"))
         else:
-            tasks[0].future.set_result(failed(Path(tasks[0].order.name), found))
+            tasks[0].future.set_result(Done(failed(Path(tasks[0].order.name), found)))
 
 
 def _seconds(order: Order) -> float:

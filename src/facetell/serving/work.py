@@ -16,20 +16,30 @@ from facetell.errors import MediaError
 from facetell.media.limits import Limits, read_bytes
 from facetell.pixels.decode import probe
 from facetell.pixels.opening import MAX_BYTES
+from facetell.serving.views import View, views_of
 
-__all__ = ["Order", "Refused", "do_orders"]
+__all__ = ["Done", "Order", "Refused", "do_orders"]
 
 
 @dataclass(frozen=True)
 class Order:
     """A file to judge: where it is, what it was called, whether it is a video, and where to say how many of its shots were
-    looked at. Videos come alone."""
+    looked at, and whether pictures of it are wanted. Videos come alone."""
 
     path: str
     name: str
     video: bool
     limits: Limits
     progress: str | None = None
+    views: bool = False
+
+
+@dataclass(frozen=True)
+class Done:
+    """A file that was judged, and pictures of it where they were asked for."""
+
+    verdict: Verdict
+    views: tuple[View, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,7 +49,7 @@ class Refused:
     detail: str
 
 
-def do_orders(judge: Judge, orders: list[Order]) -> list[Verdict | Refused]:
+def do_orders(judge: Judge, orders: list[Order]) -> list[Done | Refused]:
     """In a worker: what comes of each file. No orders: all is loaded that they will need."""
     if not orders:
         judge.detector.logits(np.zeros((1, judge.detector.size, judge.detector.size, 3), np.uint8))
@@ -52,7 +62,9 @@ def do_orders(judge: Judge, orders: list[Order]) -> list[Verdict | Refused]:
         judge.finder.limits = sent[0].limits
         judge.looked_at = partial(_tell, sent[0].progress)
     verdicts = iter(judged(judge, [Path(order.path) for order in sent]))
-    return [Refused(why) if why else _named(next(verdicts), order) for order, why in zip(orders, beyond, strict=True)]
+    return [
+        Refused(why) if why else _done(judge, next(verdicts), order) for order, why in zip(orders, beyond, strict=True)
+    ]
 
 
 def _beyond(order: Order) -> str | None:
@@ -65,10 +77,11 @@ def _beyond(order: Order) -> str | None:
     return None
 
 
-def _named(verdict: Verdict, order: Order) -> Verdict | Refused:
+def _done(judge: Judge, verdict: Verdict, order: Order) -> Done | Refused:
     if order.video and verdict.status == "unsupported" and "the limit" in (verdict.reason or ""):
         return Refused(str(verdict.reason))
-    return replace(verdict, path=order.name)
+    views = views_of(judge, Path(order.path), verdict, order.limits) if order.views else []
+    return Done(replace(verdict, path=order.name), tuple(views))
 
 
 def _tell(progress: str | None, shots: int) -> None:

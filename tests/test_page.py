@@ -85,7 +85,8 @@ def fake(place: Path) -> Path:
 def said_by_google(path: Path) -> bytes:
     """The picture with XMP that says what made it."""
     out = io.BytesIO()
-    Image.open(path).save(out, "JPEG", xmp=GOOGLE.encode(), quality=95)
+    with Image.open(path) as picture:
+        picture.save(out, "JPEG", xmp=GOOGLE.encode(), quality=95)
     return out.getvalue()
 
 
@@ -110,7 +111,8 @@ def test_a_verdict_in_words(client: httpx.Client, fake: Path) -> None:
     assert json.loads(base64.b64decode(packed))["verdict"]["logit"] == verdict["logit"]
     assert GENERATED in base64.b64decode(packed).decode()
     (picture,) = [address for address in page.loads if address.startswith("data:image/jpeg")]
-    assert Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2]))).size == Image.open(fake).size
+    with Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2]))) as shown, Image.open(fake) as sent:
+        assert shown.size == sent.size
 
 
 def test_without_a_file_and_with_one_that_is_none(client: httpx.Client) -> None:

@@ -89,6 +89,7 @@ def smaller(words: list[str]) -> list[str]:
         "adapt": ["--strategy", next(iter(STRATEGIES)), "--margin", "0.5"],
         "blend": ["--draws", "1"],
         "detect": ["--faces", "crops"],  # pictures here are no faces
+        "export": ["--allow-loss", "1"],  # three epochs on toys
         "explain": ["--limit", "1", "--sanity", "1"],
         "stress": ["--only", "gamma"],
     }.get(verb, [])

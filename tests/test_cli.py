@@ -152,7 +152,7 @@ def test_a_seed_that_draws_nothing_is_wrong_usage(seed: str, capsys: pytest.Capt
 def test_public_names() -> None:
     assert set(facetell.__all__) == {
         "Detector", "FaceSet", "Verdict", "__version__", "adapt", "audit", "bench", "blend", "cache", "calibrate",
-        "compare", "demo", "detect", "detectors", "evaluate", "explain", "fit", "history", "inspect", "join",
+        "compare", "demo", "detect", "detectors", "evaluate", "explain", "export", "fit", "history", "inspect", "join",
         "keys", "list_methods", "prepare", "remember", "report", "serve", "sources", "stress", "threshold", "verify", "watch",
     }  # fmt: skip
     for name in facetell.__all__:

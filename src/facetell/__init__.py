@@ -65,6 +65,7 @@ __all__ = [
     "detectors",
     "evaluate",
     "explain",
+    "export",
     "fit",
     "history",
     "inspect",

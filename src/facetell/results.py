@@ -23,6 +23,7 @@ __all__ = [
     "DetectorsResult",
     "EvaluateResult",
     "ExplainResult",
+    "ExportResult",
     "HistoryResult",
     "InspectResult",
     "Interval",
@@ -285,6 +286,21 @@ class BenchResult(Result):
     title: str
     about: str
     lines: Sequence[Numbers]
+    path: Path | None = field(default=None, metadata=_ASIDE)
+
+
+@dataclass(frozen=True)
+class ExportResult(Result):
+    """A detector for other programs. ``auroc``: ``before`` and ``after`` int8; ``difference``: the largest of a logit."""
+
+    detector: str
+    out: str
+    to: str
+    int8: bool
+    bytes: int
+    auroc: Mapping[str, float] | None
+    difference: float | None
+    points: Mapping[str, float]
     path: Path | None = field(default=None, metadata=_ASIDE)
 
 

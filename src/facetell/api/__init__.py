@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from facetell.api._detectors import detectors
     from facetell.api._evaluate import evaluate
     from facetell.api._explain import explain
+    from facetell.api._export import export
     from facetell.api._fit import fit
     from facetell.api._information import history, inspect, verify
     from facetell.api._keys import keys
@@ -47,6 +48,7 @@ __all__ = [
     "detectors",
     "evaluate",
     "explain",
+    "export",
     "fit",
     "history",
     "inspect",
@@ -77,6 +79,7 @@ _HOMES = {
     "detectors": "facetell.api._detectors",
     "evaluate": "facetell.api._evaluate",
     "explain": "facetell.api._explain",
+    "export": "facetell.api._export",
     "fit": "facetell.api._fit",
     "history": "facetell.api._information",
     "inspect": "facetell.api._information",

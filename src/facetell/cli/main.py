@@ -34,6 +34,7 @@ VERBS = {
     "report": "Put results into one HTML page.",
     "compare": "Say whether detectors differ on the same faces.",
     "detect": "Judge photos, videos and face crops.",
+    "export": "Write a detector for programs that know nothing of facetell.",
     "serve": "Serve verdicts over HTTP.",
     "keys": "List, add and remove the keys to a server.",
     "remember": "Keep a few old faces in a detector, so that adapting costs nothing old.",

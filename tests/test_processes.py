@@ -60,10 +60,46 @@ def test_where_no_process_can_be_started_it_works_here(tmp_path: Path) -> None:
     assert "cannot be started: No such file or directory: all is done in this one" in found.stderr
 
 
+OURS = "from facetell.own_process import take; take()\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are copied on Linux alone")
+@pytest.mark.parametrize(
+    ("before", "pythons"),
+    [
+        ("", 2),
+        (OURS, 1),
+        (OURS + "threading.Thread(target=threading.Event().wait, daemon=True).start()\n", 2),
+        (OURS + "import pyarrow\n", 2),
+    ],
+    ids=["a script", "the command", "with a thread", "with a library of threads"],
+)
+def test_the_commands_own_process_is_copied(before: str, pythons: int, tmp_path: Path) -> None:
+    """No second Python begins; what is not yet printed is printed once, and a crash costs its item as ever."""
+    (tmp_path / "sitecustomize.py").write_text(f"open({str(tmp_path / 'begun')!r}, 'a').write('x')")
+    text = f"""{SCRIPT}{before}
+print("once")
+print([str(found) for _, found in guarded_map(os._exit, [7, 8], 1, seconds=lambda _: 20)])
+said()
+"""
+    paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    found = subprocess.run(
+        [sys.executable, "-c", text], capture_output=True, text=True, timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+    )  # fmt: skip
+    assert (found.returncode, found.stderr) == (0, "")
+    run, once, crashed, names = found.stdout.splitlines()
+    assert (run, once, names) == ("run", "once", "['b', 'd']")
+    assert "exit code 7" in crashed
+    assert "exit code 8" in crashed
+    assert (tmp_path / "begun").read_text() == "x" * pythons
+
+
+@pytest.mark.parametrize("before", ["", OURS], ids=["fresh", "copied"])
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_workers_end_with_the_caller(ending: int, tmp_path: Path) -> None:
+def test_workers_end_with_the_caller(ending: int, before: str, tmp_path: Path) -> None:
     """As Ctrl-C does, the signal goes to all of them; a hanging item holds up nothing, and nobody else says a word."""
-    text = SCRIPT + "list(guarded_map(time.sleep, [0.01, 600, 600, 600], 2, seconds=lambda _: 600))"
+    text = SCRIPT + before + "list(guarded_map(time.sleep, [0.01, 600, 600, 600], 2, seconds=lambda _: 600))"
     caller = subprocess.Popen(
         [sys.executable, "-c", f"import time; {text.strip()}"],
         start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

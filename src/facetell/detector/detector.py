@@ -30,7 +30,6 @@ from facetell.detector.runtimes import Embeds, Runtime, load_runtime, runtime_fo
 from facetell.detector.selftest import replayed
 from facetell.detector.verdict import Verdict
 from facetell.errors import BundleError, DataError, UsageError
-from facetell.faceset.table import FaceSet
 from facetell.pixels.decode import as_pixels, decode, resize
 from facetell.progress import ShowProgress, callback
 from facetell.results import EvaluateResult, VerifyResult
@@ -39,6 +38,7 @@ from facetell.settings import check_counts
 if TYPE_CHECKING:
     from PIL import Image
 
+    from facetell.faceset.table import FaceSet
     from facetell.media.frame_choice import Choice
 
 __all__ = ["Detector"]
@@ -244,6 +244,8 @@ class Detector:
 
         Raises ``DataError`` for a face set that cannot be used.
         """
+        from facetell.faceset.table import FaceSet
+
         opened = faces if isinstance(faces, FaceSet) else FaceSet.open(faces)
         return predict(self, opened, split, callback(progress))
 

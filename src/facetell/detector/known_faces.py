@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,9 @@ from facetell.detector.bundle import EMBEDDING
 from facetell.detector.runtimes import Embeds
 from facetell.errors import BundleError, SettingsError, UsageError
 from facetell.evaluation.out_of_distribution import conformal_p, deviation, held_out_deviation, standard
-from facetell.faceset.samples import Samples
+
+if TYPE_CHECKING:
+    from facetell.faceset.samples import Samples
 
 __all__ = ["UNLIKE", "Embedding", "also_known", "check_unlike", "embedding_reference", "groups_of", "read_embedding"]
 

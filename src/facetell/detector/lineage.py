@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from facetell.errors import BundleError, UsageError
-from facetell.faceset.table import FaceSet
+
+if TYPE_CHECKING:
+    from facetell.faceset.table import FaceSet
 
 __all__ = ["LINEAGE", "SALT", "Lineage", "Seen", "hashed", "history_of"]
 

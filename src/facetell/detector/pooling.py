@@ -16,15 +16,18 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from facetell.evaluation.drift import Sketch
 from facetell.evaluation.many_tests import corrected
 from facetell.faces.face import Face, as_landmarks
 from facetell.faces.tracks import link_rows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["RULE", "Pooled", "PooledTrack", "pool", "tracks_of"]
 
@@ -104,6 +107,8 @@ def _track(number: int, places: npt.NDArray[np.int64], logits: npt.NDArray[np.fl
 
 def tracks_of(rows: pa.Table) -> npt.NDArray[np.int64]:
     """The tracks (N,) of one video's rows in a face set, in any order."""
+    import pyarrow as pa
+
     table = rows.append_column("row", pa.array(np.arange(len(rows)))).sort_by([("frame", "ascending")])
     faces = [
         Face(tuple(box), as_landmarks(points), score)

@@ -12,12 +12,12 @@ import numpy.typing as npt
 from facetell.detector.runtimes import ReadsCache
 from facetell.errors import MissingExtraError
 from facetell.evaluation.score_curves import Curve
-from facetell.faceset.samples import Samples, check_split, samples_of
-from facetell.faceset.table import FaceSet
 from facetell.progress import Progress, Step, silent
 
 if TYPE_CHECKING:
     from facetell.detector.detector import Detector
+    from facetell.faceset.samples import Samples
+    from facetell.faceset.table import FaceSet
 
 __all__ = ["Predictions", "predict"]
 
@@ -54,6 +54,8 @@ def predict(
 
     Raises ``DataError`` for a split that is not there, or a picture that does not decode.
     """
+    from facetell.faceset.samples import check_split, samples_of
+
     check_split(faces, split, "judge")
     samples = samples_of(faces, split, detector.size, progress)
     if known and detector.unlike is not None:

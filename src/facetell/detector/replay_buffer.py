@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from facetell.detector.bundle import REPLAY
 from facetell.detector.replay_vectors import ReplayVectors, read_replay_vectors
 from facetell.errors import BundleError, DataError
-from facetell.faceset.join import Part, join
-from facetell.faceset.table import FaceSet
+
+if TYPE_CHECKING:
+    from facetell.faceset.join import Part
+    from facetell.faceset.table import FaceSet
 
 __all__ = ["ADAPTED", "learned_by_adapt", "open_replay_buffer", "rows_to_keep", "write_replay_buffer"]
 
@@ -28,6 +29,8 @@ def open_replay_buffer(path: Path, description: dict[str, Any]) -> FaceSet | Rep
 
     Raises ``BundleError`` for one that is missing or is not the one the detector was given.
     """
+    from facetell.faceset.table import FaceSet
+
     listed = description.get("replay")
     if listed is None:
         return None
@@ -46,6 +49,8 @@ def open_replay_buffer(path: Path, description: dict[str, Any]) -> FaceSet | Rep
 
 def learned_by_adapt(faces: FaceSet, split: str) -> NDArray[np.bool_]:
     """Which faces (N,) of a split an ``adapt`` learned from."""
+    import pyarrow.compute as pc
+
     return np.asarray(pc.starts_with(faces.columns(["group"], split)["group"], ADAPTED))
 
 
@@ -55,6 +60,8 @@ def write_replay_buffer(path: Path, parts: Sequence[Part], info: dict[str, Any])
     It gets a name of its own, by what is in it: the one that the description names is there, as it was, until the
     description names the new one.
     """
+    from facetell.faceset.join import join
+
     key = hashlib.sha256()
     for part in parts:
         key.update(repr((part.faces.fingerprint, part.split, part.prefix)).encode() + part.rows.tobytes())

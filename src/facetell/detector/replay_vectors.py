@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,11 @@ from safetensors.numpy import load, save
 from facetell.detector.bundle import REPLAY
 from facetell.detector.lineage import SALT, hashed
 from facetell.errors import BundleError
-from facetell.faceset.table import FaceSet
 from facetell.files import whole_file
 from facetell.labels import LABELS
+
+if TYPE_CHECKING:
+    from facetell.faceset.table import FaceSet
 
 __all__ = ["SPLITS", "ReplayVectors", "quantised", "read_replay_vectors", "vectors_of_rows"]
 

@@ -11,7 +11,6 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaincinv
 
 from facetell.errors import DataError, SettingsError
 from facetell.evaluation.metrics import checked
@@ -27,6 +26,8 @@ def rate_interval(hits: float, n: float, level: float = 0.95) -> tuple[float, fl
     For a threshold put just above the ``hits`` highest of ``n`` scores the upper end also holds although the same
     scores chose it: the true rate then follows Beta(hits + 1, n - hits). (nan, nan) for n = 0.
     """
+    from scipy.special import betaincinv  # a fifth of a second, and a verdict needs none
+
     if not n:
         return math.nan, math.nan
     tail = (1 - level) / 2

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logit
 
 from facetell.errors import DataError
 from facetell.evaluation.metrics import checked
@@ -40,7 +39,7 @@ _ROUNDING = 1e-12
 
 def calibrated(logits: ArrayLike, temperature: float) -> NDArray[np.float64]:
     """Return the probability of fake, ``sigmoid(logits / temperature)``, in the shape of ``logits``, in [0, 1]."""
-    return np.asarray(expit(np.asarray(logits, dtype=np.float64) / temperature))
+    return _sigmoid(np.asarray(logits, dtype=np.float64) / temperature)
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
@@ -69,7 +68,7 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
 
     def slope(log_t: float) -> float:
         """Derivative of the mean loss by 1 / T: falls as T grows."""
-        return float(np.mean(z * (expit(z * np.exp(-log_t)) - targets)))
+        return float(np.mean(z * (_sigmoid(z * np.exp(-log_t)) - targets)))
 
     low, high = np.log(TEMPERATURE_RANGE)
     if slope(low) <= 0:
@@ -81,7 +80,15 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
 
 def log_odds(scores: ArrayLike) -> Floats:
     """Return log(p / (1 - p)) of ``scores`` in [0, 1], -inf and inf at the ends: what ``calibrated`` undoes."""
-    return np.asarray(logit(np.asarray(scores, dtype=np.float64)))
+    p = np.asarray(scores, dtype=np.float64)
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(p) - np.log1p(-p))
+
+
+def _sigmoid(z: Floats) -> Floats:
+    """As ``scipy.special.expit``, whose import takes as long as judging a face."""
+    with np.errstate(over="ignore"):
+        return np.asarray(1 / (1 + np.exp(-z)))
 
 
 def prior_shift(prevalence: float, share: float) -> float:
@@ -109,7 +116,7 @@ class Curve:
         if not self.knots:
             return calibrated(z, self.temperature)
         x, y = np.array(self.knots).T
-        return np.asarray(expit(np.interp(z, x, y) + (z - np.clip(z, x[0], x[-1])) / self.temperature))
+        return _sigmoid(np.interp(z, x, y) + (z - np.clip(z, x[0], x[-1])) / self.temperature)
 
     def logits(self, scores: ArrayLike) -> Floats:
         """The logits of ``scores``, the inverse; -inf and inf for 0 and 1."""

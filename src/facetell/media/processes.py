@@ -2,8 +2,10 @@
 input, a thread, a daemon, a worker of another pool.
 
 A server, begun once for each process that needs one, imports what they need and forks them. It begins as a fresh Python:
-nothing of the caller's script runs again and no lock of its threads is copied, which a plain fork would do. It needs no
-shared memory, no named socket and no temporary file. Where the caller ends, however that is, the server ends them all.
+nothing of the caller's script runs again and no lock of its threads is copied, which a plain fork would do. Where the process
+is the command's own, has one thread, and no library with threads or connections of its own, it begins as a copy: a fresh
+Python would import all again, which takes as long as judging a photo. It needs no shared memory, no named socket and no
+temporary file. Where the caller ends, however that is, the server ends them all.
 Windows has no such copies of a process: there `NoProcessError` says so.
 """
 
@@ -12,6 +14,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import importlib
+import logging
 import os
 import signal
 import socket
@@ -22,15 +25,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.spawn import get_executable
+from pathlib import Path
 from typing import Any
 
 from facetell.errors import FacetellError
+from facetell.own_process import is_ours
 
 __all__ = ["NoProcessError", "Process", "start_process"]
 
+_OPEN = "/proc/self/fd"
 _PATIENCE = 300.0
 """Seconds for imports on a busy machine; beyond them, a server that says nothing is taken for dead."""
 _CHANNEL = 3
+_BUSY = ("asyncio", "av", "onnxruntime", "pyarrow", "torch")
+"""Libraries that may have begun threads, which a copy of the process would lack, or opened connections, which it would hold."""
 _GONE = (EOFError, OSError)
 
 
@@ -100,7 +108,7 @@ class _Server:
         try:
             ours, theirs = socket.socketpair()
             with theirs:
-                self.pid = _begin(theirs.fileno())
+                self.pid = _copy(theirs.fileno()) if _may_be_copied() else _begin(theirs.fileno())
         except OSError as error:
             raise NoProcessError(error.strerror or error) from None
         self.socket, self.connection = ours, Connection(os.dup(ours.fileno()))
@@ -163,6 +171,32 @@ class _Keeper:
 atexit.register(_Keeper.close)
 if hasattr(os, "fork"):
     os.register_at_fork(after_in_child=_Keeper.forked)
+
+
+def _may_be_copied() -> bool:
+    busy = threading.active_count() > 1 or any(name in sys.modules for name in _BUSY)
+    return is_ours() and not busy and sys.platform == "linux" and Path(_OPEN).is_dir()
+
+
+def _copy(channel: int) -> int:
+    """As `_begin`, by a copy of this process, which has no other files open than a fresh one would."""
+    for stream in (sys.stdout, sys.stderr):  # what is in them is said once
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    pid = os.fork()
+    if pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return pid
+    try:
+        os.dup2(channel, _CHANNEL)
+        os.closerange(_CHANNEL + 1, 1 + max(int(name) for name in os.listdir(_OPEN)))  # noqa: PTH208  names alone
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        logger = logging.getLogger("facetell")  # its lines belong among the bars of the command, which this is not
+        logger.handlers, logger.level = [], logging.NOTSET
+        serve(_CHANNEL)
+    finally:
+        os._exit(1)
 
 
 def _begin(channel: int) -> int:

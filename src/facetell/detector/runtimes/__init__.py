@@ -11,14 +11,16 @@ from __future__ import annotations
 import importlib
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from facetell.errors import BundleError, SettingsError, UsageError, learning, near_miss
-from facetell.faceset.decoded import DecodedImages
 from facetell.progress import Progress
+
+if TYPE_CHECKING:
+    from facetell.faceset.decoded import DecodedImages
 
 __all__ = ["RUNTIMES", "Embeds", "ReadsCache", "ReadsForExperts", "Runtime", "home_of", "load_runtime", "runtime_for"]
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from faceclips import needs_media, portrait, save_photo
 from toy import COUNTS, toy_source
 
 STAND_IN = Path(__file__).parent / "stand_in"
@@ -137,6 +138,38 @@ if __name__ == "__main__":
 """,
     ).splitlines()
     assert [json.loads(line)["status"] for line in lines] == ["real", "fake"]
+
+
+@pytest.mark.slow
+def test_the_detector_in_the_box_judges_a_photo(tmp_path: Path) -> None:
+    """The face is found, cut and judged; torch and all else that an extra brings is nowhere."""
+    needs_media()
+    save_photo(tmp_path / "photo.jpg", portrait(7, 480, 360, 240))
+    said = json.loads(
+        python(
+            tmp_path,
+            """
+import contextlib, io, json
+from facetell.cli.main import main
+import facetell
+
+if __name__ == "__main__":
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
+        main(["detect", "photo.jpg", "--json"])
+    verdict = json.loads(out.getvalue())
+    import sys
+    heavy = sorted({"scipy", "pyarrow", "jinja2", "torch"} & set(sys.modules))
+    print(json.dumps({"verdict": verdict, "heavy": heavy, "whole": facetell.verify("starter").as_dict()}))
+""",
+        )
+    )
+    verdict = said["verdict"]
+    assert verdict["status"] in ("real", "fake", "unsure")
+    (face,) = verdict["faces"]
+    assert 0 <= face["score"] <= 1
+    assert max(face["box"][2:]) == pytest.approx(120, rel=0.3), "half the head's square"
+    assert said["heavy"] == [], "a verdict waits for what it does not need"
+    assert set(said["whole"]["selftest"]) == {"onnx"}
 
 
 LEARNING = {

@@ -174,6 +174,7 @@ def test_what_it_says_of_itself(client: httpx.Client) -> None:
 
 def test_problems_say_the_next_step(client: httpx.Client, pictures: list[Path]) -> None:
     problem(client.get("/v1/nothing"), 404)
+    assert client.put("/v1/verdicts/1").headers["allow"] == "DELETE, GET"
     problem(client.put("/v1/verdicts"), 405)
     problem(client.post("/v1/verdicts", json={"file": "x"}), 415)
     assert "picture" in problem(send(client, ("a.txt", b"hello")), 415)["detail"]
@@ -374,6 +375,20 @@ def test_its_end_waits_for_what_has_begun(place: Path, pictures: list[Path], tmp
         assert server.stop() == 0
         assert list(tmp_path.glob("facetell-serve-*")) == [], "its temporary folder is gone"
         assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+
+
+def test_what_a_killed_server_left_is_cleared(place: Path, pictures: list[Path], tmp_path: Path) -> None:
+    options = ("--faces", "crops", "--workers", 1)
+    with served(tmp_path, place / "detector", *options) as server:
+        workers = server.workers()
+        server.stop(signal.SIGKILL)
+        (left,) = tmp_path.glob("facetell-serve-*")
+        until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+    with served(tmp_path, place / "detector", *options) as one, served(tmp_path, place / "detector", *options) as other:
+        assert not left.exists()
+        for server in (one, other):
+            with server.client() as client:
+                assert send(client, pictures[0]).status_code == 200
 
 
 def test_slow_clients_are_given_up(place: Path, tmp_path: Path) -> None:

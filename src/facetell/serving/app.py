@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import ASGIApp
 
 from facetell.errors import FacetellError, MediaError
@@ -25,7 +26,7 @@ from facetell.serving.items import Item, Items
 from facetell.serving.keys import Key
 from facetell.serving.metrics import Metrics
 from facetell.serving.middleware import Around
-from facetell.serving.openapi import ITEMS, PROBLEMS, UPLOAD, describe
+from facetell.serving.openapi import ITEMS, PROBLEMS, describe
 from facetell.serving.page import page_routes
 from facetell.serving.pool import Outcome, Task
 from facetell.serving.problems import Problem, as_response, problem_response
@@ -135,7 +136,7 @@ def service(engine: Engine, access: Access, settings: ServeSettings, folder: Pat
     app.add_exception_handler(HTTPException, _http)
     _routes(app, shared)
     page_routes(app, shared)
-    describe(app)
+    describe(app, needs_key=access.needs_key, files=settings.files)
     return Around(app, settings, shared.metrics.request)
 
 
@@ -145,7 +146,6 @@ def _routes(app: FastAPI, shared: _Service) -> None:
     @app.post(
         "/v1/verdicts",
         response_class=Response,
-        openapi_extra=UPLOAD,
         responses={
             200: {"description": "Judged.", "content": ITEMS["items"]},
             202: {"description": "Accepted: one is a video, ask for it by its id.", "content": ITEMS["items"]},
@@ -239,9 +239,12 @@ def _of_items(items: list[Item], status: int, headers: dict[str, str] | None = N
     return Response(body, status, headers, "application/json")
 
 
-async def _http(_: Request, error: Exception) -> Response:
+async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     hint = "see /openapi.json for what there is" if error.status_code in (404, 405) else "see the documentation"
     answer = as_response(Problem(error.status_code, str(error.detail), hint))
     answer.headers.update(error.headers or {})
+    if error.status_code == 405:  # the router knows the methods of the first route alone
+        routes = [route for route in request.app.routes if route.matches(request.scope)[0] != Match.NONE]
+        answer.headers["Allow"] = ", ".join(sorted({method for route in routes for method in route.methods or ()}))
     return answer

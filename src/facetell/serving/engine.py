@@ -64,11 +64,11 @@ class Engine:
         copy = self._folder / f"detector-{self._count}"
 
         def copied() -> dict[str, Any]:
+            read_description(source)  # what is wrong with it is said of it, and not of the copy
             shutil.rmtree(copy, ignore_errors=True)
             try:
                 shutil.copytree(source, copy, copy_function=_linked)
             except (OSError, shutil.Error) as error:
-                read_description(source)  # says it better, where it is no detector
                 raise FacetellError(f"the detector cannot be copied: {error}") from None
             return read_description(copy)
 

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from facetell.detector import verdict
 
-__all__ = ["ITEMS", "PROBLEMS", "UPLOAD", "describe"]
+__all__ = ["ITEMS", "PROBLEMS", "describe"]
 
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _WORDS = {
@@ -44,20 +44,13 @@ ITEMS = {
 }
 """Contents of answers."""
 
-UPLOAD = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
-                }
-            }
-        },
-    }
-}
+
+def _upload(files: int) -> dict[str, Any]:
+    """What a request with files is made of."""
+    many = {"type": "array", "minItems": 1, "maxItems": files, "items": {"type": "string", "format": "binary"}}
+    schema = {"type": "object", "required": ["file"], "properties": {"file": many}}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+
 
 _STATES = ["queued", "running", "done", "failed", "cancelled"]
 
@@ -94,8 +87,8 @@ def _schemas() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def describe(app: FastAPI) -> None:
-    """Have the app describe itself in full."""
+def describe(app: FastAPI, *, needs_key: bool, files: int) -> None:
+    """Have the app describe itself in full. ``files``: that a request may have at most."""
     made = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -106,12 +99,14 @@ def describe(app: FastAPI) -> None:
             for unused in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(unused, None)
             schemas.update(_schemas())
-            components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+            if needs_key:
+                components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+            said["paths"]["/v1/verdicts"]["post"] |= _upload(files)
             for path, routes in said["paths"].items():
                 for route in routes.values():
                     if "422" in route["responses"] and "HTTPValidationError" in json.dumps(route["responses"]["422"]):
                         del route["responses"]["422"]
-                    if path not in ("/health", "/ready", "/openapi.json"):
+                    if needs_key and path not in ("/health", "/ready"):
                         route["security"] = [{"key": []}]
         return made()
 

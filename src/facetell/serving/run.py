@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from filelock import FileLock, Timeout
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from facetell.detector.many import Judging
@@ -31,6 +33,7 @@ log = logging.getLogger("facetell.serve")
 
 _HEADER_BYTES = 16_384
 _CONNECTIONS = 1000
+_FOLDER, _LOCK = "facetell-serve-", "lock"
 
 
 def run(
@@ -61,7 +64,10 @@ def run(
         signal.signal(
             signal.SIGTERM, lambda *_: None
         )  # uvicorn ends well, then raises it again for who was there before
-    folder = Path(tempfile.mkdtemp(prefix="facetell-serve-"))
+    _clear_left()
+    folder = Path(tempfile.mkdtemp(prefix=_FOLDER))
+    held = FileLock(folder / _LOCK)
+    held.acquire()
     try:
         config = _config(settings, host, certificate, private_key)
         engine = Engine(how, settings, folder)
@@ -74,7 +80,15 @@ def run(
             engine.close()
     finally:
         line.close()
+        held.release()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clear_left() -> None:
+    """Away with what servers left that were killed: their locks ended with them."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
+        with contextlib.suppress(Timeout, OSError), FileLock(folder / _LOCK, timeout=0):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -25,7 +25,7 @@ from facetell.detector.runtimes.torch import TorchRuntime
 from facetell.errors import BundleError, FacetellError, SettingsError, UsageError
 from facetell.files import sha256_of
 from facetell.methods import METHODS, get_method
-from facetell.methods.parts import parts_of
+from facetell.methods.parts import check_backbone, parts_of
 from facetell.networks import attention
 from facetell.networks.backbones import Backbone, build_backbone
 from facetell.networks.classical import FeatureClassifier
@@ -253,6 +253,10 @@ def test_a_network_that_cannot_be_written_down_is_refused_in_words(monkeypatch: 
 
     with pytest.raises(FacetellError, match="the network cannot be written as ONNX: .*eigvals"):
         detector_graph(Inverts(), 16)
+    monkeypatch.setattr("facetell.detector.runtimes.onnx_cost.MOST_WORK", 1000)
+    with pytest.raises(FacetellError, match="the network as ONNX would not be read: one face would take"):
+        check_backbone("convnext_atto", 32)
+    monkeypatch.undo()
     crops = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
     monkeypatch.setattr("facetell.networks.onnx_graph.detector_graph", lambda *_, **__: detector_graph(Small(), 16))
     with pytest.raises(FacetellError, match="torch and ONNX Runtime differ on 5 of 5 faces"):

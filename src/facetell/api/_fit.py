@@ -33,7 +33,7 @@ from facetell.files import alone
 from facetell.ingest.several import listed, open_several
 from facetell.methods import get_method
 from facetell.methods.method import Method, Start, Task
-from facetell.methods.parts import parts_of, some_crops
+from facetell.methods.parts import check_backbone, parts_of, some_crops
 from facetell.methods.pretrained import read_start, without_path
 from facetell.networks.seeding import seeded
 from facetell.networks.tensors import add_tensors
@@ -107,6 +107,7 @@ def fit(
 
     check_rule(threshold)
     device_of(device)
+    check_backbone(resolved.backbone, resolved.size)
     tell = callback(progress)
     faces = open_several(faceset, progress=tell)
     check_split(faces, split, "fit on")

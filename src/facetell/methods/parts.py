@@ -7,18 +7,21 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from facetell.detector.bundle import Tensors
+from facetell.detector.bundle import MODEL, Tensors
 from facetell.detector.runtimes.onnx import runtime_of
+from facetell.detector.runtimes.per_face import PerFace
 from facetell.detector.runtimes.torch import TorchRuntime
 from facetell.detector.selftest import PARITY, difference
-from facetell.errors import FacetellError
+from facetell.errors import BundleError, FacetellError
 from facetell.faceset.samples import Samples
 from facetell.methods.building import arrays_of
+from facetell.networks.backbones import NAMED, Backbone, build_backbone
 from facetell.networks.classical import has_steps
+from facetell.networks.seeding import seeded
 
-__all__ = ["FACES", "NetworkParts", "parts_of", "some_crops"]
+__all__ = ["FACES", "NetworkParts", "check_backbone", "parts_of", "some_crops"]
 
 FACES = 256
 """Faces on which both must say the same, beside the self-test."""
@@ -41,6 +44,42 @@ class NetworkParts:
     faces: int
 
 
+class _Pooled(nn.Module):
+    """A backbone with the plainest of heads."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.backbone(images).mean(dim=(1, 2, 3))
+
+
+def check_backbone(name: str, size: int) -> None:
+    """Raise ``FacetellError`` where a backbone cannot be written as ONNX: before hours of training, not after.
+
+    Those that are offered by name can.
+    """
+    if name in NAMED:
+        return
+    from facetell.networks.onnx_graph import detector_graph
+
+    with seeded(0):
+        backbone = build_backbone(name, size)
+    _readable(detector_graph(_Pooled(backbone), size), size)
+
+
+def _readable(model: bytes, size: int) -> PerFace:
+    """What judges by the file. Raises ``FacetellError`` for what we would not read from others."""
+    try:
+        return runtime_of(model, Path(), size)
+    except BundleError as error:
+        reason = error.message.removeprefix(f"{MODEL} is refused: ")
+        raise FacetellError(
+            f"the network as ONNX would not be read: {reason}", hint="choose another --backbone"
+        ) from None
+
+
 def some_crops(samples: Samples, seed: int) -> NDArray[np.uint8]:
     """At most `FACES` crops (N, S, S, 3) of ``samples``, drawn by ``seed``."""
     order = np.random.default_rng([seed, 11]).permutation(len(samples))[:FACES]
@@ -60,7 +99,7 @@ def parts_of(network: nn.Module, size: int, crops: NDArray[np.uint8], *, vectors
     selftest: Tensors = {"images": images, "logits": runtime.logits(images)}
     model = detector_graph(network, size, vectors=vectors)
     faces = np.concatenate([images, crops])
-    apart = difference(runtime_of(model, Path(), size).logits(faces), runtime.logits(faces))
+    apart = difference(_readable(model, size).logits(faces), runtime.logits(faces))
     off = int((apart > PARITY).sum())
     if off > OFF * len(faces) * has_steps(network):
         raise FacetellError(

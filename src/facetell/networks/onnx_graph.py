@@ -99,7 +99,10 @@ def graph_of(module: nn.Module, example: Tensor, name: str, outputs: list[str]) 
     model.producer_name, model.producer_version = "facetell", ""
     for node in model.graph.node:
         node.doc_string = ""
-    return model.SerializeToString(deterministic=True)
+    try:
+        return model.SerializeToString(deterministic=True)
+    except ValueError as error:
+        raise FacetellError("the network is too large for one ONNX file", hint="choose another --backbone") from error
 
 
 def _work_out(model: ModelProto, example: NDArray[Any], name: str) -> None:

@@ -121,7 +121,7 @@ def test_the_same_whoever_works_and_another_seed_differs(
 
 
 def test_a_further_draw_leaves_the_others_as_they_are(faces: FaceSet, blended: FaceSet, tmp_path: Path) -> None:
-    once = facetell.blend(faces.path, tmp_path / "once", draws=1)
+    once = facetell.blend(faces, tmp_path / "once", draws=1)
     hashes = {row["path"]: row["sha256"] for row in blended.columns(["path", "sha256"]).to_pylist()}
     assert all(hashes[row["path"]] == row["sha256"] for row in once.columns(["path", "sha256"]).to_pylist())
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from facetell.blending.pairs import Maker, pair_maker
 from facetell.blending.writing import Order, real_rows, write_pairs
 from facetell.errors import DataError, UsageError, learning, near_miss
-from facetell.faceset.table import FaceSet
+from facetell.faceset.table import FaceSet, FaceSetLike, source_path
 from facetell.faceset.writing import another_faceset, existing_faceset
 from facetell.files import locked
 from facetell.ingest.prepare import open_or_prepare
@@ -30,7 +30,7 @@ _RECIPE = 1
 
 
 def blend(
-    faceset: str | Path,
+    faceset: FaceSetLike,
     out: str | Path,
     *,
     kind: str = "self-blended",
@@ -68,7 +68,7 @@ def blend(
             else, the disk is full.
         MissingExtraError: ``generated`` or ``both`` without the extra ``learn``.
     """
-    faceset, out = Path(faceset), Path(out)
+    faceset, out = source_path(faceset), Path(out)
     _check(kind, draws, seed, size)
     if out.resolve() == faceset.resolve() or faceset.resolve() in out.resolve().parents:
         raise UsageError(f"{out} lies inside {faceset}", hint="put it beside the face set")

@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -23,12 +24,13 @@ from conftest import Shared
 from faceclips import save_clip, two_people
 from schema import errors
 from serving_world import Server, crop, served
+from signing import self_signed
 from test_judge import SCHEMA
 from test_without_torch import BUNDLE, python
 from toy import COUNTS, toy_source
 
 import facetell
-from facetell.errors import UsageError
+from facetell.errors import DataError, UsageError
 
 pytest.importorskip("fastapi", reason="needs the extra 'serve'")
 pytestmark = pytest.mark.slow
@@ -412,6 +414,25 @@ def test_slow_clients_are_given_up(place: Path, tmp_path: Path) -> None:
         assert all(answer.startswith(b"HTTP/1.1 408") for answer in answers[::2])
         for line in lines:
             line.close()
+        with socket.create_connection((host, int(port)), timeout=20) as line:
+            line.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET /heal")
+            answer = b""
+            while more := line.recv(1000):
+                answer += more
+            assert answer.count(b"HTTP/1.1 200") == 1, "the second one never came"
+
+
+def test_tls(place: Path, pictures: list[Path], tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path)
+    files = ("--certificate", certificate, "--private-key", key)
+    with served(tmp_path, place / "detector", "--faces", "crops", "--workers", 1, *files) as server:
+        assert server.url.startswith("https://127.0.0.1:")
+        with httpx.Client(base_url=server.url, verify=ssl.create_default_context(cafile=certificate)) as client:
+            assert send(client, pictures[0]).status_code == 200
+    with pytest.raises(DataError, match="the certificate cannot be used"):
+        facetell.serve(place / "detector", port=0, certificate=key, private_key=key)
+    with pytest.raises(UsageError, match="private key"):
+        facetell.serve(place / "detector", port=0, certificate=certificate)
 
 
 def test_an_address_that_is_taken_and_a_detector_that_is_none(server: Server, place: Path) -> None:

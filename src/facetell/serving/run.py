@@ -162,13 +162,29 @@ def _protocol(seconds: float) -> type[H11Protocol]:
     """HTTP, where a client that does not come to the end of its headers is given up."""
 
     class Protocol(H11Protocol):
+        waits: asyncio.TimerHandle | None = None
+
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            self.loop.call_later(seconds, self._given_up)
+            self.look()
 
-        def _given_up(self) -> None:
-            if self.cycle is None and not self.transport.is_closing():
-                self.transport.close()
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self.look()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            if self.waits is not None:
+                self.waits.cancel()
+
+        def look(self) -> None:
+            """A request has so long from its first byte to the end of its headers, the first one from the connection on."""
+            begun = self.cycle is not None and not self.cycle.response_complete
+            if begun and self.waits is not None:
+                self.waits.cancel()
+                self.waits = None
+            elif not begun and self.waits is None:
+                self.waits = self.loop.call_later(seconds, self.transport.close)
 
     return Protocol
 

@@ -19,6 +19,10 @@ MEMORY = 4 << 30
 """Bytes of address space that all of them may take, Python and ONNX Runtime with them."""
 
 
+SECONDS = 60
+"""Of processor time, for all of them; they take a tenth."""
+
+
 def truncated(data: bytes, rng: np.random.Generator) -> bytes:
     return data[: int(rng.integers(0, len(data)))]
 
@@ -161,11 +165,20 @@ KINDS: tuple[Callable[[bytes, np.random.Generator], bytes], ...] = (
 COUNT = 300
 
 
+def varint(value: int) -> bytes:
+    return bytes([value >> 7 * place & 127 | 128 * (place < 4) for place in range(5)])
+
+
 def hostile(data: bytes) -> Iterator[tuple[str, bytes]]:
     for seed in range(COUNT):
         make = KINDS[seed % len(KINDS)]
         yield f"{make.__name__} {seed}", make(data, np.random.default_rng(seed))
     yield "wide", edited(wide)(data, np.random.default_rng(0))
+    yield "crumbs", data + b"\x72\x00" * (100 << 20)  # as many empty notes
+    sides = b"\x0a" + b"\xff\xff\xff\x7f" + b"\x01" * 0xFFFFFFF  # a tensor with 2^28 dimensions
+    head = onnx.load_from_string(data)
+    head.ClearField("graph")
+    yield "sides", head.SerializeToString() + b"\x3a" + varint(len(sides) + 6) + b"\x2a" + varint(len(sides)) + sides
 
 
 def main(file: Path) -> None:
@@ -175,6 +188,7 @@ def main(file: Path) -> None:
     from facetell.errors import BundleError
 
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
     crops = np.random.default_rng(1).integers(0, 256, (2, SIZE, SIZE, 3), dtype=np.uint8)
     for name, data in [("good", file.read_bytes()), *hostile(file.read_bytes())]:
         try:

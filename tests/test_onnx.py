@@ -196,13 +196,13 @@ def small() -> bytes:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit of memory is Linux's")
 def test_three_hundred_hostile_files_cost_an_error_each(small: bytes, tmp_path: Path) -> None:
-    """In a process that may take 4 GiB and two minutes for all of them: each is refused with a reason, or computes."""
+    """In a process that may take 4 GiB and a minute of processor time for all: each is refused with a reason, or computes."""
     (tmp_path / "good.onnx").write_bytes(small)
     command = [sys.executable, hostile_onnx.__file__, str(tmp_path / "good.onnx")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     said: dict[str, str] = dict(map(json.loads, done.stdout.splitlines()))
-    assert len(said) == hostile_onnx.COUNT + 2
+    assert len(said) == hostile_onnx.COUNT + 4
     assert said["good"] == "computes (2,)"
     for name, what in said.items():
         assert what == "computes (2,)" or len(what) > len("refused: detector/model.onnx is refused: "), name
@@ -215,7 +215,9 @@ def test_three_hundred_hostile_files_cost_an_error_each(small: bytes, tmp_path: 
     assert "nothing before it computes" in reasons["cyclic"]
     assert "more than is allowed" in reasons["outer_product"]
     assert "multiplications, more than is allowed" in reasons["slow"]
-    assert "60,0" in reasons["wide"]
+    assert "more than 50,000 nodes" in reasons["wide"]
+    assert "bytes beside its weights" in reasons["crumbs"]
+    assert "bytes beside its weights" in reasons["sides"]
 
 
 def give(bundle: Path, data: bytes) -> Path:

@@ -27,6 +27,11 @@ CROPS, LOGITS, VECTORS = "crops", "logits", "vectors"
 MOST_BYTES = 2**31 - 1
 """What a file of this format can hold."""
 MOST_NODES = 50_000
+MOST_LIGHT = 1 << 23
+"""Bytes beside the numbers in tensors, all of which are looked at one by one: some seconds at worst. Graphs of large
+transformers have a quarter of a megabyte."""
+MOST_SIDES = 8
+"""Dimensions of a tensor."""
 DTYPES: dict[int, type[np.generic]] = {
     1: np.float32, 2: np.uint8, 3: np.int8, 6: np.int32, 7: np.int64, 9: np.bool_, 10: np.float16, 11: np.float64,
 }  # fmt: skip
@@ -89,11 +94,12 @@ def read_onnx(data: bytes) -> OnnxModel:
     """Read ``model.onnx``. Raises ``BundleError`` with the reason for all that `facetell fit` does not write."""
     if len(data) > MOST_BYTES:
         raise BundleError(f"it has {len(data):,} bytes, more than such a file can hold")
-    head, graph, opset = bytearray(), None, 0
+    head, graph, opset, light = bytearray(), None, 0, 0
     for number, value, whole in _fields(memoryview(data), _MODEL):
         if number == 7:
             graph = value
             continue
+        light = _lighter(light + len(whole))
         head += whole
         if number == 8:
             opset = max(opset, _opset(value))
@@ -101,25 +107,34 @@ def read_onnx(data: bytes) -> OnnxModel:
         raise BundleError(f"it has {'no graph' if graph is None else f'operator set {opset}, which is not known here'}")
     nodes, tensors = list[Node](), dict[str, npt.NDArray[Any]]()
     names: dict[int, list[str]] = {11: [], 12: []}
-    fields = tuple((number, value, whole) for number, value, whole in _fields(graph, _GRAPH))
-    for number, value, _ in fields:
+    fields = list[tuple[int, memoryview]]()
+    for number, value, whole in _fields(graph, _GRAPH):
+        fields.append((number, whole))
+        if number != 5:
+            light = _lighter(light + len(whole))
         if number == 1:
             nodes.append(_node(value))
         elif number == 5:
             name, tensor = _tensor(value)
+            light = _lighter(light + len(whole) - tensor.nbytes)
             if name in tensors:
                 raise BundleError(f"two tensors are called '{name}'")
             tensors[name] = tensor
         elif number in names:
             names[number].append(_text(next((v for n, v, _ in _fields(value, "") if n == 1), b"")))
-    if len(nodes) > MOST_NODES:
-        raise BundleError(f"it has {len(nodes):,} nodes, more than {MOST_NODES:,}")
+        if len(nodes) > MOST_NODES:
+            raise BundleError(f"it has more than {MOST_NODES:,} nodes")
     if names[11] != [CROPS] or names[12] not in ([LOGITS], [LOGITS, VECTORS]):
         raise BundleError(f"it computes {names[12]} of {names[11]}, not '{LOGITS}' of '{CROPS}'")
     _check_order(nodes, {CROPS, *tensors}, names[12])
-    return OnnxModel(
-        data, tuple(nodes), tensors, tuple((n, whole) for n, _, whole in fields), tuple(names[12]), bytes(head)
-    )
+    return OnnxModel(data, tuple(nodes), tensors, tuple(fields), tuple(names[12]), bytes(head))
+
+
+def _lighter(light: int) -> int:
+    """The bytes that were looked at one by one, if they are not too many."""
+    if light > MOST_LIGHT:
+        raise BundleError(f"it has more than {MOST_LIGHT:,} bytes beside its weights")
+    return light
 
 
 def _check_order(nodes: list[Node], known: set[str], outputs: list[str]) -> None:
@@ -169,6 +184,8 @@ def _tensor(data: memoryview) -> tuple[str, npt.NDArray[Any]]:
     for number, value, _ in _fields(data, _TENSOR):
         if number == 1:
             shape += _integers(value)
+            if len(shape) > MOST_SIDES:
+                raise BundleError(f"a tensor has more than {MOST_SIDES} dimensions")
         elif number == 2:
             kind = value
         elif number == 8:
@@ -178,7 +195,7 @@ def _tensor(data: memoryview) -> tuple[str, npt.NDArray[Any]]:
     if kind not in DTYPES:
         raise BundleError(f"the tensor '{name}' is of type {kind}, which is not known here")
     dtype = np.dtype(DTYPES[kind]).newbyteorder("<")
-    if len(shape) > 8 or any(side < 0 for side in shape) or math.prod(shape) * dtype.itemsize != len(raw):
+    if any(side < 0 for side in shape) or math.prod(shape) * dtype.itemsize != len(raw):
         raise BundleError(f"the tensor '{name}' of shape {shape} does not have the {len(raw):,} bytes that it has")
     return name, np.frombuffer(raw, dtype).reshape(shape)
 
@@ -208,6 +225,7 @@ def _integers(value: Any) -> list[int]:
     """One signed integer, or several that are packed."""
     if isinstance(value, int):
         return [_signed(value)]
+    _lighter(len(value))
     found, at = list[int](), 0
     while at < len(value):
         number, at = _varint(value, at)

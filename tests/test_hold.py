@@ -123,6 +123,22 @@ def test_a_band_that_was_asked_for_is_measured_anew(held: Scale) -> None:
     assert found.fake_from == min(parent.unsure.fake_from, held.unsure.fake_from)
 
 
+def test_a_threshold_of_many_more_faces_is_not_moved_by_the_few_old_ones_that_are_kept() -> None:
+    """Of those the parent calls 20% fake at a point that states 5%: so may the new network, and no more of them."""
+    scale, easy = OLD.scale(RULES), domain(50, -8, 16, 3, "b")
+    reals = np.sort(OLD.logits[OLD.labels == 0])
+    logit = float(reals[-len(reals) // 5 - 1 : -len(reals) // 5 + 1].mean())
+    points = {name: replace(point, value=float(scale.curve.scores(logit))) for name, point in scale.points.items()}
+    parent = replace(scale, points=points)
+    strict = held_scale(scale, OLD, easy, parent).points["fpr=0.05"]
+    after = held_scale(scale, OLD, easy, parent, before=OLD.logits).points["fpr=0.05"]
+    called_fake = [float((scale.curve.scores(reals) >= point.value).mean()) for point in (strict, after)]
+    assert called_fake[0] <= 0.05
+    assert 0.18 <= called_fake[1] <= 0.2
+    assert after.domains["old"].stated == pytest.approx(0.2, abs=0.01)
+    assert after.domains["b" * 16].stated == 0.05
+
+
 def test_what_is_reported_chose_nothing() -> None:
     """Over 40 draws of 30 reals: cross-fitted, the FPR is that on new faces; on those that chose, it is too good."""
     own, fair, true = list[float](), list[float](), list[float]()
@@ -140,7 +156,7 @@ def test_what_is_reported_chose_nothing() -> None:
 
 def test_twice_the_stated_rate_is_refused_unless_it_may_be_chance() -> None:
     def check(new: int, n: int = 50, old: int = 10, promised: float = 0.05) -> bool:
-        at = AtPoint(0.05, promised, (n, 50, 200), (new, 40, old), (1.0, 1.0, 1.0))
+        at = AtPoint(0.05, 0.05, promised, (n, 50, 200), (new, 40, old), (1.0, 1.0, 1.0))
         found = point_check("fpr=0.05", at)
         assert found.numbers["fpr"] == new / n
         assert ("exceed twice that" in found.says) is not found.passed
@@ -156,11 +172,11 @@ def test_twice_the_stated_rate_is_refused_unless_it_may_be_chance() -> None:
 
 def test_how_many_would_show_it_is_said() -> None:
     """Clopper-Pearson by SciPy's beta quantile: 1 of 50 may be up to 9.1%, 0 of 20 up to 13.9%, 0 of 29 up to 9.8%."""
-    few = point_check("default", AtPoint(0.05, 0.05, (20, 10, 200), (0, 0, 0), (1.0, 1.0, 1.0)))
+    few = point_check("default", AtPoint(0.05, 0.05, 0.05, (20, 10, 200), (0, 0, 0), (1.0, 1.0, 1.0)))
     assert few.passed
     assert "about 29 reals like these would show at most twice that" in few.says
     assert "no number of fakes like these would show that more of them are found" in few.says
-    many = point_check("default", AtPoint(0.05, 0.05, (50, 50, 200), (1, 40, 5), (1.0, 1.0, 1.0)))
+    many = point_check("default", AtPoint(0.05, 0.05, 0.05, (50, 50, 200), (1, 40, 5), (1.0, 1.0, 1.0)))
     assert "like these" not in many.says
     assert "80% of 50 new fakes are found" in many.says
     assert "2.0% of 50 new reals (at most 9.1%)" in many.says

@@ -138,11 +138,12 @@ def point_check(name: str, at: AtPoint) -> AcceptanceCheck:
     and its one-sided 95% lower bound is still above the stated one. Fakes found are measured, and refuse nothing.
     """
     (fpr, low, high), (recall, least, most), (old, old_low, old_high) = (at.rate(which) for which in range(3))
-    passed = (fpr <= 2 * at.promised or low <= at.promised, old <= 2 * at.stated or old_low <= at.stated)
+    passed = (fpr <= 2 * at.promised or low <= at.promised, old <= 2 * at.on_old or old_low <= at.on_old)
     says = (
         f"at its point {name}, chosen without the faces that are judged here, {recall:.0%} of {at.n[1]:,} new fakes are found "
         f"({least:.0%} to {most:.0%}), and called fake {fpr:.1%} of {at.n[0]:,} new reals (at most {high:.1%}) and {old:.1%} "
         f"of {at.n[2]:,} old ones (at most {old_high:.1%}); stated are {at.stated:.1%}"
+        + (f", of the old ones {at.on_old:.1%}, as before" if at.on_old > at.stated else "")
     )
     if not all(passed):
         says += (
@@ -154,7 +155,8 @@ def point_check(name: str, at: AtPoint) -> AcceptanceCheck:
     if least <= fpr:
         says += f"; {_enough(lambda n: rate_interval(recall * n, n, 0.9)[0] > fpr, 'fakes')} show that more of them are found"
     numbers = {
-        "stated": at.stated, "promised": at.promised, "n_real": at.n[0], "n_fake": at.n[1], "n_old": at.n[2],
+        "stated": at.stated, "stated_old": at.on_old, "promised": at.promised,
+        "n_real": at.n[0], "n_fake": at.n[1], "n_old": at.n[2],
         "fpr": fpr, "fpr_low": low, "fpr_high": high, "recall": recall, "recall_low": least, "recall_high": most,
         "old_fpr": old, "old_fpr_low": old_low, "old_fpr_high": old_high,
     }  # fmt: skip

@@ -26,7 +26,7 @@ from facetell.adaptation.acceptance import (
 from facetell.adaptation.buffer import divided
 from facetell.adaptation.kept_vectors import divided_vectors
 from facetell.adaptation.new_faces import LEAST, NewFaces, new_faces
-from facetell.adaptation.operating_points import cross_fitted
+from facetell.adaptation.operating_points import cross_fitted, stated_rate
 from facetell.adaptation.result import AdaptResult, AtThreshold, Tried
 from facetell.adaptation.second_backbone import find_second_backbone
 from facetell.adaptation.selection import FEW, FOLDS, Trial, allowed, cross_validate, held_out_models, untouched
@@ -34,7 +34,7 @@ from facetell.adaptation.strategies import STRATEGIES, get_strategy
 from facetell.adaptation.task import SPLIT, AdaptOptions, AdaptTask, Model, ReplayBuffer, Strategy
 from facetell.adaptation.writing import calibrated, write_adapted
 from facetell.detector.bundle import DESCRIPTION, steadily
-from facetell.detector.calibration import DEFAULT
+from facetell.detector.calibration import DEFAULT, Scale
 from facetell.detector.detector import Detector
 from facetell.detector.replay_buffer import open_replay_buffer
 from facetell.detector.replay_vectors import ReplayVectors
@@ -74,7 +74,7 @@ def adapt_detector(path: Path, out: Path, asked: AdaptOptions) -> AdaptResult:
     with tempfile.TemporaryDirectory(prefix="facetell-") as folder:
         task = task_of(model_of(loaded), new, buffer, asked, Path(folder))
         if loaded.calibration:
-            task = replace(task, unit=loaded.calibration.face.curve.temperature)
+            task = replace(task, unit=loaded.calibration.face.curve.temperature, point=_point(loaded.calibration.face))
         usable, unfit = _usable(strategies, task, asked.strategy)
         if task.second and "expert" not in unfit:
             task.second.read(task.fabric, asked.progress)
@@ -119,6 +119,11 @@ def _loaded(path: Path) -> tuple[Detector, FaceSet | ReplayVectors | None]:
     """A detector and its replay buffer."""
     loaded = Detector.load(path, "cpu", runtime="torch")
     return loaded, open_replay_buffer(path, loaded.description)
+
+
+def _point(scale: Scale) -> tuple[float, float]:
+    point = scale.points[DEFAULT]
+    return float(scale.curve.logits(min(point.value, 1 - 1e-12))), stated_rate(point)
 
 
 def model_of(loaded: Detector) -> Model:

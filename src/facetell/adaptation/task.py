@@ -90,6 +90,8 @@ class AdaptTask:
     fabric: Fabric
     unit: float = 1.0
     """How many units of the old network's logits are one of log-odds: its temperature."""
+    point: tuple[float, float] | None = None
+    """The old detector's default operating point: its logit, and the share of reals that may lie above it."""
 
     @classmethod
     def of(

@@ -58,13 +58,16 @@ def calibrated(
         mine = validation_vectors(faces, size)
         groups, print_ = mine.groups.astype(str), loaded.description["replay"]["fingerprint"]
         old = Sample(mine.labels, task.predict(found, mine), groups, REPLAY, print_, "validation", sources=mine.sources)
+        before = task.predict(task.model, mine)
     else:
-        logits = task.predict(found, samples_of(faces, "validation", size))
-        old = Sample.of(faces, "validation", logits, ~learned_by_adapt(faces, "validation"))
+        mine, unlearned = samples_of(faces, "validation", size), ~learned_by_adapt(faces, "validation")
+        old = Sample.of(faces, "validation", task.predict(found, mine), unlearned)
         old = replace(old, faceset=REPLAY)  # its folder's name tells people nothing
+        before = task.predict(task.model, mine)[unlearned]
     fresh = Sample.of(new, SPLIT, held_out.astype(np.float32))
     rules = {name: point.rule for name, point in parent.face.points.items()} if parent else {DEFAULT: RULE}
-    scale = held_scale(old.scale(rules), old, fresh, parent.face if parent else None, _carried(loaded, found, parent))
+    known = parent.face if parent else None
+    scale = held_scale(old.scale(rules), old, fresh, known, _carried(loaded, found, parent), before)
     return Calibrated(scale, old, fresh)
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from facetell.adaptation.task import AdaptTask, Model, Strategy
 from facetell.evaluation.choice_gain import assign_folds
+from facetell.evaluation.conformal import most_of
 from facetell.evaluation.shortcuts import logistic_ridge
 from facetell.faceset.samples import Samples
 from facetell.methods import get_method
@@ -41,8 +42,9 @@ MOST = 1000
 def learn(task: AdaptTask) -> Model:
     """Fit the expert's head to tell new fakes from new reals, and its gate to tell both from old faces.
 
-    The head's logits are comparable with the old network's: calibrated in their own domain, and in that one's unit. One whose
-    logits are three times too large would else drown those of the expert at every threshold.
+    The head's logits are comparable with the old network's: calibrated in their own domain, in that one's unit, and no more
+    reals lie above its threshold than it states. One whose logits are three times too large would else drown those of the
+    expert at every threshold, and a threshold that holds for the expert's reals, too, would find no old fake any more.
     """
     assert task.second is not None
     assert task.replay is not None
@@ -52,9 +54,14 @@ def learn(task: AdaptTask) -> Model:
     network: Any = found.network
     expert = network.experts[-1]
     products, penalty = _fit(expert.head, fresh, new.labels == 1, within=_within(seen, old))
-    _calibrate(expert.head, products, penalty, new, task.seed)
+    held_out = _calibrate(expert.head, products, penalty, new, task.seed)
     for parameter in expert.head.dense.parameters():  # from log-odds to what the old network takes for one of them
         parameter.data.mul_(task.unit)
+    if task.point and held_out is not None:
+        threshold, rate = task.point
+        reals = new.labels == 0
+        above = most_of(held_out[reals] * task.unit, new.groups[reals], rate) - threshold
+        expert.head.dense.bias.data.sub_(max(above, 0.0))
     _fit(expert.gate, np.concatenate([seen, fresh]), np.repeat([False, True], [len(old), len(new)]))
     return found
 
@@ -134,8 +141,8 @@ def _solve(products: Floats, truth: NDArray[np.bool_], penalty: float) -> tuple[
     return axes[:, kept] @ (weights / root), intercept
 
 
-def _calibrate(head: Probe, products: Floats, penalty: float, samples: Samples, seed: int) -> None:
-    """Stretch and shift the head's logits so that they fit faces that were held out (Platt scaling).
+def _calibrate(head: Probe, products: Floats, penalty: float, samples: Samples, seed: int) -> Floats | None:
+    """Stretch and shift the head's logits so that they fit faces that were held out (Platt scaling); return theirs (N,).
 
     With more features than faces, logits of the faces learned from say little about others: with eight reals to each
     fake, most held-out fakes would count as real.
@@ -144,7 +151,7 @@ def _calibrate(head: Probe, products: Floats, penalty: float, samples: Samples, 
     folds = min(FOLDS, *(len(np.unique(samples.groups[truth == label])) for label in (False, True)))
     fold = assign_folds(samples.labels, samples.groups, folds, seed)
     if any(len(np.unique(truth[fold != part])) < 2 for part in range(folds)):
-        return  # too few groups to hold some out
+        return None  # too few groups to hold some out
     held_out = np.empty(len(truth))
     for part in range(folds):
         held, learned = np.flatnonzero(fold == part), np.flatnonzero(fold != part)
@@ -155,6 +162,7 @@ def _calibrate(head: Probe, products: Floats, penalty: float, samples: Samples, 
     factor = max(float(slope[0]) / unit, 1e-3)  # a head that ranks the wrong way round is not reversed
     head.dense.weight.data.mul_(factor)
     head.dense.bias.data.mul_(factor).add_(shift)
+    return held_out * factor + shift
 
 
 def _even(truth: NDArray[np.bool_]) -> Floats:

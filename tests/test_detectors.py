@@ -197,7 +197,7 @@ def test_a_misspelt_detector_is_never_judged_as_a_file(
     assert code == 4
     assert "there is no detector and no file 'ofice'; did you mean 'office'?" in err
     assert refused(run, "startr", "photo.png")[1].count("did you mean 'starter'?") == 1
-    for word in ("phto.png", "nowhere/office", "*.jpg"):
+    for word in ("phto.png", "nowhere/office", "*.jpg", "x" * 300):
         assert f"there is no detector and no file '{word}'" in refused(run, word)[1]
     assert judged == []
 

@@ -158,13 +158,43 @@ def test_a_sentence_tells_a_map_that_cannot_be_believed(world, tmp_path, monkeyp
     assert any("shows the picture, not the detector" in warning for warning in found.warnings)
 
 
-@pytest.mark.parametrize(("module", "extra"), [("captum.attr", "learn"), ("matplotlib", "report")])
-def test_without_the_extra_nothing_is_begun(world, tmp_path, capsys, monkeypatch, module, extra):
-    monkeypatch.setitem(sys.modules, module, None)
-    code, _, errors = run(capsys, "explain", world["fdftnet"], world["pictures"], "-o", tmp_path / "out")
-    assert code == 5
-    assert f"pip install 'facetell[{extra}]'" in errors
-    assert not (tmp_path / "out").exists()
+@pytest.mark.slow
+def test_without_the_extra_learn_occlusion_is_left_and_it_is_the_same(world, tmp_path, capsys, monkeypatch):
+    picture = world["pictures"] / "1.png"
+    whole = facetell.explain(world["fdftnet"], picture, faces="crops", sanity=0)
+    monkeypatch.setitem(sys.modules, "captum.attr", None)
+    code, said, _ = run(
+        capsys, "explain", world["fdftnet"], picture, "-o", tmp_path / "out", "--faces", "crops", "--json"
+    )
+    assert code == 0
+    found = json.loads(said)
+    assert set(found["kinds"]) == {"occlusion"}
+    assert (found["sanity"], found["attention"]) == (None, {})
+    (warning,) = found["warnings"]
+    assert "pip install 'facetell[learn]'" in warning
+    maps = np.load(tmp_path / "out" / "maps.npz")["occlusion"]
+    # The mean colour is a whole grey level where crops are bytes.
+    np.testing.assert_allclose(maps, whole.maps["occlusion"], atol=0.05 * np.abs(maps).max())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["pictures", "faces"])
+def test_without_matplotlib_pictures_have_no_words(world, tmp_path, monkeypatch, what):
+    """The face, and beside it each map that has a sign: red where it speaks for fake."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
+    items = world["faces"] if what == "faces" else world["pictures"] / "1.png"
+    found = facetell.explain(world["trees"], items, tmp_path / "out", faces="crops", limit=2, sanity=0)
+    drawn = sorted((tmp_path / "out").rglob("*.png"))
+    assert {file.relative_to(tmp_path / "out").as_posix() for file in drawn} == {
+        *(face["picture"] for face in found.faces if "picture" in face),
+        *(source[name] for source in found.sources for name in ("picture", "ends")),
+    }
+    with Image.open(drawn[0]) as picture:
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    map_ = pixels[:, pixels.shape[1] // 2 + 4 :]
+    coloured = np.abs(map_[..., 0] - map_[..., 2]) > 40
+    assert coloured.any() or not found.maps["occlusion"].any(), "beside the face, which is grey in its map"
 
 
 @pytest.mark.parametrize(

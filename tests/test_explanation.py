@@ -14,9 +14,10 @@ from facetell.detector.occlusion import occlusion, window_of
 from facetell.evaluation.concentration import spearman
 from facetell.explanation import attention_maps as attention
 from facetell.explanation.attention_maps import attended, received
-from facetell.explanation.explainer import Explainer, enlarged
+from facetell.explanation.explainer import Explainer
 from facetell.explanation.gradcam import grad_cam
 from facetell.explanation.gradcam_places import Place, places_of, tapped
+from facetell.explanation.maps import enlarged
 from facetell.explanation.pointing import peak, pointing_game
 from facetell.explanation.sanity import LIMIT, randomised, sanity
 from facetell.methods import get_method

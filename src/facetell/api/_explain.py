@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 
-import torch
+import numpy as np
+import numpy.typing as npt
 
+from facetell.detector.detector import Detector
 from facetell.detector.places import DetectorLike, bundle_path, loaded
-from facetell.detector.runtimes.torch import torch_runtime
+from facetell.detector.runtimes import RUNTIMES
 from facetell.errors import MissingExtraError, UsageError, learning
+from facetell.explanation.by_occlusion import occluded
 from facetell.explanation.explained_faces import faces_of_faceset, faces_of_files, forged_regions
-from facetell.explanation.explainer import Explainer
+from facetell.explanation.maps import Explained
 from facetell.explanation.pointing import pointing_games
-from facetell.explanation.sanity import sanity_check
 from facetell.explanation.writing import Faces, check_explanation, write_explanation
 from facetell.faceset.table import INFO_FILE, FaceSet, FaceSetLike, source_path
-from facetell.progress import ShowProgress, callback
+from facetell.progress import Progress, ShowProgress, callback
 from facetell.results import ExplainResult
 from facetell.settings import check_counts
 
@@ -44,6 +45,8 @@ def explain(
 ) -> ExplainResult:
     """Find what a detector looks at: in photos, videos and crops, or on average over a face set.
 
+    Without the extra ``learn``, and of a detector whose network is none of ours, it is found by occlusion alone.
+
     Args:
         detector: a detector bundle, its name, or a loaded detector that was written.
         items: files, folders and patterns as of `facetell.detect`; or one face set.
@@ -62,7 +65,6 @@ def explain(
         progress: True shows a bar; a function is called after every few faces.
 
     Raises:
-        MissingExtraError: the extra ``learn`` or ``report`` is not installed.
         UsageError: arguments that do not go together; ``out`` holds something else.
         DataError: no such split, no mask fits, or no file has a face.
     """
@@ -73,7 +75,6 @@ def explain(
         raise UsageError(f"{sets[0]} is a face set, which is explained alone", hint="give it alone, or files only")
     if masks is not None and not sets:
         raise UsageError("masks belong to a face set", hint="facetell prepare makes one")
-    _check_installed()
     folder = None if out is None else Path(out)
     check_explanation(folder)
     name, judge = loaded(detector, device)
@@ -84,27 +85,20 @@ def explain(
         options = {"faces": faces, "frames": frames, "face_model": face_model, "device": device, "workers": workers}
         found = faces_of_files(bundle_path(detector), paths, options)
     regions = None if masks is None else forged_regions(Path(masks), found.entries, judge.size)
-    runtime = torch_runtime(judge, device)
-    images = torch.from_numpy(found.crops).permute(0, 3, 1, 2).to(runtime.device).float().div_(255)
-    explainer = Explainer(runtime.network, judge.size, runtime.forward)
-    maps = explainer.maps(images, callback(progress))
+    explained = _explained(judge, found.crops, device, sanity, seed, callback(progress))
     logits = judge.logits(found.crops)
     judged = zip(
         found.entries, logits.tolist(), decider.scores(logits).tolist(), decider.decisions(logits), strict=True
     )
     for entry, logit, score, decision in judged:
         entry |= {"logit": logit, "score": score, "decision": decision}
-    checked = sanity_check(explainer, images, maps, sanity, seed)
-    attention = {
-        key: {"gamma": explainer.gamma[key], "effect": effect} for key, effect in explainer.effects(images).items()
-    }
-    description = judge.description
+    description, groups = judge.description, [entry["group"] for entry in found.entries] if regions else []
     content = {
         "detector": name,
-        "warnings": explainer.warnings(checked, attention),
-        "sanity": checked,
-        "pointing": pointing_games(maps, regions, [entry["group"] for entry in found.entries]) if regions else None,
-        "attention": attention,
+        "warnings": explained.warnings,
+        "sanity": explained.sanity,
+        "pointing": pointing_games(explained.maps, regions, groups) if regions else None,
+        "attention": explained.attention,
         "left_out": found.left_out,
         "context": {
             "method": description["method"],
@@ -112,18 +106,24 @@ def explain(
             "input size": judge.size,
             **found.about,
             "seed": seed,
-            "versions": {**description["versions"], "captum": metadata.version("captum")},
+            "versions": {**description["versions"], **explained.versions},
         },
     }
-    explained = write_explanation(
-        folder, Faces(found.crops, maps, found.entries), explainer.kinds, content, by_source=bool(sets)
-    )
-    return ExplainResult(**explained, maps=maps, path=folder)
+    faces_found = Faces(found.crops, explained.maps, found.entries)
+    written = write_explanation(folder, faces_found, explained.kinds, content, by_source=bool(sets))
+    return ExplainResult(**written, maps=explained.maps, path=folder)
 
 
-def _check_installed() -> None:
-    """Before any work is done."""
-    with learning("Grad-CAM"):
-        importlib.import_module("captum.attr")
-    if importlib.util.find_spec("matplotlib") is None:
-        raise MissingExtraError("pictures of maps", "report")
+def _explained(
+    judge: Detector, crops: npt.NDArray[np.uint8], device: str, sanity: int, seed: int, progress: Progress
+) -> Explained:
+    """By the network where there is one and what it takes to look into it, else by occlusion, which says why."""
+    if judge.description["runtime"] not in RUNTIMES:
+        return occluded(judge, crops, "its runtime gives logits alone", progress)
+    try:
+        with learning("Grad-CAM"):
+            importlib.import_module("captum.attr")
+            from facetell.explanation.by_network import looked_into
+    except MissingExtraError as error:
+        return occluded(judge, crops, f"{error.message} ({error.hint})", progress)
+    return looked_into(judge, crops, device, sanity, seed, progress)

@@ -102,7 +102,7 @@ def detectors_folder() -> Path:
 def located(detector: str | Path) -> Path:
     """The path of a detector: ``detector`` itself, or where it is the name of one in `detectors_folder` or `BOX`, that."""
     path = Path(detector)
-    if len(path.parts) != 1 or path.exists():
+    if len(path.parts) != 1 or os.path.exists(path):  # noqa: PTH110  not of `Path`, which raises for a name that no file can have
         return path
     return next((named for named in (detectors_folder() / path, BOX / path) if is_bundle(named)), path)
 
@@ -114,7 +114,7 @@ def identity_of(path: Path) -> str:
 
 def is_bundle(path: Path) -> bool:
     """Whether ``path`` is a folder that holds a detector."""
-    return (path / DESCRIPTION).is_file()
+    return os.path.isfile(path / DESCRIPTION)  # noqa: PTH113  as in `located`
 
 
 def hash_of_tensors(tensors: Tensors) -> str:
@@ -309,7 +309,7 @@ def _is_replay(name: str) -> bool:
 
 def read_description(path: Path) -> dict[str, Any]:
     """What ``detector.json`` of a bundle holds; its other files are not looked at. Raises ``BundleError``."""
-    if not path.is_dir():
+    if not os.path.isdir(path):  # noqa: PTH112  as in `located`
         raise no_detector(path)
     return _read_description(path / DESCRIPTION)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def named(name: str | Path) -> Path | None:
 
 def is_broken_bundle(path: Path) -> bool:
     """Whether a folder was a detector, and has lost its description."""
-    return not is_bundle(path) and (path / WEIGHTS).is_file()
+    return not is_bundle(path) and os.path.isfile(path / WEIGHTS)  # noqa: PTH113  as in `located`
 
 
 def _inside(folder: Path) -> Iterator[Path]:

@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from facetell.detector.occlusion import occlusion, window_of
 from facetell.explanation.attention_maps import attended
+from facetell.explanation.by_occlusion import kind_of_occlusion
 from facetell.explanation.gradcam import explains_by_gradient, grad_cam
 from facetell.explanation.gradcam_places import Place, places_of
+from facetell.explanation.maps import Kind, Maps
 from facetell.networks.attention import SelfAttention
 from facetell.progress import Progress, Step, silent
 
-__all__ = ["Explainer", "Kind", "Maps", "enlarged"]
-
-Maps = dict[str, npt.NDArray[np.float32]]
-"""By kind: (N, h, w)."""
+__all__ = ["Explainer"]
 
 BATCH = 16
 IDLE = 0.01
 """What an attention adds, relative to its input, below which it is said to do nothing."""
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One kind of map: its title, cells a side, whether it is signed (positive = fake), and how it was made."""
-
-    title: str
-    side: int
-    signed: bool
-    made: str
 
 
 class Explainer:
@@ -73,10 +60,7 @@ class Explainer:
             kinds[key] = Kind(
                 part, place.side, True, f"at {' + '.join(place.modules)}, {place.side}×{place.side} cells"
             )
-        side, stride = window_of(self.size)
-        kinds["occlusion"] = Kind(
-            "occlusion", self.size, True, f"squares of {side}×{side} pixels, {stride} apart, in the face's mean colour"
-        )
+        kinds["occlusion"] = kind_of_occlusion(self.size)
         if self.gamma:
             probe = torch.zeros(1, 3, self.size, self.size, device=next(self.network.parameters()).device)
             for (key, gamma), seen in zip(self.gamma.items(), attended(self.network, probe), strict=True):
@@ -131,9 +115,3 @@ class Explainer:
         ]
         means = [float(torch.cat(effects).mean()) for effects in zip(*parts, strict=True)]
         return dict(zip(self.gamma, means, strict=True))
-
-
-def enlarged(maps: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
-    """Maps (N, h, w) at the face's size (N, size, size), bilinear."""
-    grown = F.interpolate(torch.from_numpy(maps)[:, None], (size, size), mode="bilinear", align_corners=False)
-    return grown[:, 0].numpy()

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
-from facetell.errors import MissingExtraError
-from facetell.explanation.explainer import Kind, enlarged
+from facetell.explanation.maps import Kind, enlarged
+from facetell.reporting.pictures import MAPPED_SIDE, face_with_map
 from facetell.reporting.plots import FAKE, INK, REAL, save_figure
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ __all__ = ["Row", "draw_maps"]
 
 _CELL, _LINE, _REST = 1.75, 0.17, 1.05
 """Inches: a picture, a line of its caption, and title, column titles and scales together."""
+_GAP = 4
 _ATTENTION = "#6A3D9A"
 _DPI = 130
 EVEN = 1.0
@@ -37,12 +39,13 @@ class Row:
 
 
 def draw_maps(rows: Sequence[Row], kinds: Mapping[str, Kind], title: str, path: Path) -> None:
-    """Write a PNG; a column has one scale for all of its rows. Raises ``MissingExtraError`` without matplotlib."""
+    """Write a PNG; a column has one scale for all of its rows. Without matplotlib it has no words, and each map its own scale."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("pictures of maps", "report") from error
+    except ImportError:
+        _draw_plainly(rows, kinds, path)
+        return
     columns = 1 + len(kinds)
     lines = [row.caption.count("\n") + 1 if row.caption else 0 for row in rows]
     size = (_CELL * columns, sum(_CELL + _LINE * number for number in lines) + _REST)
@@ -62,6 +65,20 @@ def draw_maps(rows: Sequence[Row], kinds: Mapping[str, Kind], title: str, path: 
         grid[0, column].set_title(kind.title, fontsize=9.5, color=INK)
         _column(grid[:, column], [row.pixels for row in rows], [row.maps[key] for row in rows], kind)
     save_figure(figure, path)
+
+
+def _draw_plainly(rows: Sequence[Row], kinds: Mapping[str, Kind], path: Path) -> None:
+    """Each face beside its signed maps, in the order of ``kinds``."""
+    signed = [key for key, kind in kinds.items() if kind.signed]
+    pairs = [[face_with_map(row.pixels, row.maps[key]) for key in signed] for row in rows]
+    width, height = pairs[0][0].size
+    beside = width - MAPPED_SIDE
+    sheet = Image.new("RGB", (MAPPED_SIDE + beside * len(signed), (height + _GAP) * len(rows) - _GAP), "white")
+    for down, row in enumerate(pairs):
+        for along, pair in reversed(list(enumerate(row))):  # of all but the first only the map stays to be seen
+            sheet.paste(pair, (beside * along, down * (height + _GAP)))
+        sheet.paste(row[0].crop((0, 0, MAPPED_SIDE, height)), (0, down * (height + _GAP)))
+    sheet.save(path)
 
 
 def _column(axes: Any, faces: list[npt.NDArray[np.uint8]], maps: list[npt.NDArray[np.float32]], kind: Kind) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facetell.evaluation.rates import effective_share
-from facetell.explanation.explainer import Maps, enlarged
+from facetell.explanation.maps import Maps, enlarged
 
 __all__ = ["Pointing", "peak", "pointing_game", "pointing_games", "pointing_sentence"]
 

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from facetell.evaluation.concentration import spearman
-from facetell.explanation.explainer import Explainer, Maps
+from facetell.explanation.explainer import Explainer
+from facetell.explanation.maps import Maps
 from facetell.reporting.result_folder import plain
 
 __all__ = ["LEVELS", "LIMIT", "Similarity", "randomised", "sanity", "sanity_check"]

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facetell.explanation.explainer import Kind, Maps, enlarged
 from facetell.explanation.heatmaps import Row, draw_maps
+from facetell.explanation.maps import Kind, Maps, enlarged
 from facetell.explanation.pointing import pointing_sentence
 from facetell.files import whole_folder
 from facetell.reporting.pages import markdown_page

@@ -115,13 +115,15 @@ def test_a_verdict_in_words(client: httpx.Client, fake: Path) -> None:
         assert shown.size == sent.size
 
 
-def test_without_a_file_and_with_one_that_is_none(client: httpx.Client) -> None:
+def test_without_a_file_and_with_one_that_is_none(client: httpx.Client, fake: Path) -> None:
     assert "Is this face fake?" in _Strict(client.get("/").text).text
     answer = client.post("/", files={"file": ("a.txt", b"hello")})
     assert "neither a picture nor a video" in _Strict(answer.text).text
     answer = client.post("/", data={"nothing": "x"}, files={"other": (None, "x")})
     assert answer.status_code == 422
     assert "the request holds no file" in _Strict(answer.text).text
+    name = client.post("/v1/verdicts", files={"file": crop(fake)}).json()["items"][0]["id"]
+    assert "The verdict, for programs" in _Strict(client.get(f"/page/{name}").text).text
     assert client.get("/static/page.js").headers["content-type"].startswith("text/javascript")
 
 

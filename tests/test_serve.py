@@ -241,6 +241,8 @@ def test_without_keys_it_answers_this_machine_alone(server: Server, client: http
     problem(client.get("/v1/detectors", headers={"host": "evil.example"}), 403)
     problem(client.get("/v1/detectors", headers={"origin": "https://evil.example"}), 403)
     assert client.get("/v1/detectors", headers={"origin": server.url}).status_code == 200
+    with pytest.raises(UsageError, match="there is no key in"):
+        facetell.serve(place / "detector", port=0, keys=place / "none.json")
     with pytest.raises(UsageError, match="no keys are asked for"):
         facetell.serve(place / "detector", host="0.0.0.0", port=0)
 

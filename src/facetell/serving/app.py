@@ -82,7 +82,8 @@ class _Service:
     async def settled(self, items: list[Item]) -> None:
         """Wait for pictures; where one is a video, for nothing."""
         if not any(item.video for item in items):
-            waits = [asyncio.wrap_future(item.task.future) for item in items if item.task]
+            tasks = [item.task for item in items]
+            waits = [asyncio.wrap_future(task.future) for task in tasks if task is not None]
             await asyncio.gather(*waits, return_exceptions=True)
 
     def found(self, name: str, request: Request) -> Item:
@@ -94,7 +95,7 @@ class _Service:
         return self.access.needs_key, self.engine.name
 
     def _item(self, key: Key, upload: Upload, kind: Kind | None, views: bool) -> Item:
-        item = Item(key.sha256, upload.name)
+        item = Item(key.sha256, upload.name, kind == "video")
         if kind is None:
             item.problem = Problem(415, _KIND, _KINDS)
         else:
@@ -116,10 +117,10 @@ class _Service:
             task.future.add_done_callback(partial(self._over, *item_of[id(task)]))
 
     def _over(self, item: Item, upload: Upload, _: Future[Outcome]) -> None:
-        item.settle()
+        verdict = item.settle()
         upload.remove()
-        if item.verdict is not None:
-            self.metrics.verdict(item.verdict.status, item.verdict.detector)
+        if verdict is not None:
+            self.metrics.verdict(verdict.status, verdict.detector)
 
 
 def service(engine: Engine, access: Access, settings: ServeSettings, folder: Path) -> ASGIApp:

@@ -7,8 +7,8 @@ import secrets
 import time
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from facetell.detector.verdict import Verdict
 from facetell.serving.engine import Generation
@@ -25,11 +25,13 @@ _VIEWED = 100
 
 @dataclass(eq=False)
 class Item:
-    """A file that was sent. ``owner``: the key (hash) that did; ``task``: what waits or is done; ``problem``: why it is not;
-    ``generation``: whose verdict it has."""
+    """A file that was sent. ``owner``: the key (hash) that did; ``video``: it takes its time; ``task``: what waits, and
+    ``generation``: who judges it, until it is over; ``problem``: why it was not judged; ``verdict`` and ``views``: of one
+    sent from the page; ``answer``: what a client gets of one that is judged, which takes a quarter of its objects' memory."""
 
     owner: str
     name: str
+    video: bool = False
     id: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     created: float = field(default_factory=time.monotonic)
     task: Task | None = None
@@ -37,65 +39,65 @@ class Item:
     problem: Problem | None = None
     verdict: Verdict | None = None
     views: tuple[View, ...] = ()
+    answer: bytes | None = None
+    cancelled: bool = False
 
     @property
     def state(self) -> str:
         """``queued``, ``running``, ``done``, ``failed`` or ``cancelled``."""
-        if self.task is not None and self.task.cancelled.is_set():
+        if self.cancelled:
             return "cancelled"
         if self.problem is not None:
             return "failed"
-        if self.verdict is not None:
+        if self.answer is not None:
             return "done"
-        return "running" if self.task is not None and self.task.future.running() else "queued"
-
-    @property
-    def video(self) -> bool:
-        """Whether it takes its time."""
-        return self.task is not None and self.task.order.video
+        task = self.task  # its thread may take it away any moment
+        return "running" if task is not None and task.future.running() else "queued"
 
     @property
     def over(self) -> bool:
         """Whether nothing more will come of it."""
         return self.state in ("done", "failed", "cancelled")
 
-    def settle(self) -> None:
-        """Take what came of its task, which is over."""
-        assert self.task is not None
-        assert self.generation is not None
-        future = self.task.future
-        if future.cancelled():
-            self.task.cancelled.set()
-        elif future.exception() is not None:
+    def settle(self) -> Verdict | None:
+        """Take what came of its task, which is over, and let go of it; gives the verdict, if there is one."""
+        task, generation = self.task, self.generation
+        assert task is not None
+        assert generation is not None
+        verdict: Verdict | None = None
+        if task.future.cancelled():
+            self.cancelled = True
+        elif task.future.exception() is not None:
             self.problem = Problem(503, "no worker could judge it", "send it again; if it happens again, see the log")
         else:
-            found = future.result()
+            found = task.future.result()
             if isinstance(found, Refused):
                 self.problem = Problem(422, found.detail, "send a smaller or shorter one")
             else:
-                self.views = found.views
-                self.verdict = replace(
-                    found.verdict, detector=self.generation.identity, settings=self.generation.settings
-                )
-
-    def as_dict(self) -> dict[str, Any]:
-        """As a client sees it."""
-        return {
-            "id": self.id, "name": self.name, "state": self.state, "shots": self.shots,
-            "verdict": None if self.verdict is None else self.verdict.as_dict(),
-            "problem": None if self.problem is None else self.problem.as_dict(),
-        }  # fmt: skip
+                verdict = replace(found.verdict, detector=generation.identity, settings=generation.settings)
+                if task.order.views:
+                    self.verdict, self.views = verdict, found.views
+                self.answer = self._json("done", verdict.frames, verdict)
+        self.task = self.generation = None
+        return verdict
 
     def as_json(self) -> bytes:
-        """The same, as it is sent."""
-        return json.dumps(self.as_dict()).encode()
+        """As a client sees it."""
+        return self.answer if self.answer is not None else self._json(self.state, self.shots, None)
+
+    def _json(self, state: str, shots: int | None, verdict: Verdict | None) -> bytes:
+        problem = None if self.problem is None else self.problem.as_dict()
+        told = {
+            "id": self.id, "name": self.name, "state": state, "shots": shots,
+            "verdict": None if verdict is None else verdict.as_dict(), "problem": problem,
+        }  # fmt: skip
+        return json.dumps(told).encode()
 
     @property
     def shots(self) -> int | None:
-        """How many pictures or frames were looked at so far; None where that is not known."""
-        if self.verdict is not None:
-            return self.verdict.frames
-        progress = self.task.order.progress if self.task is not None else None
+        """How many frames of a video were looked at so far; None where that is not known."""
+        task = self.task
+        progress = task.order.progress if task is not None else None
         try:
             return int(Path(progress).read_text("ascii") or 0) if progress is not None else None
         except (OSError, ValueError):
@@ -118,7 +120,7 @@ class Items:
             if len(self._viewed) > _VIEWED:
                 self._viewed.popleft().views = ()
         now = time.monotonic()
-        for other in list(self._kept.values())[: max(100, len(self._kept) - self._most)]:
+        for other in list(islice(self._kept.values(), 100)):
             if other.over and (len(self._kept) > self._most or now - other.created > self._seconds):
                 del self._kept[other.id]
 
@@ -132,9 +134,11 @@ class Items:
     def drop(self, item: Item) -> None:
         """Forget one, and give it up if it waits or is worked on."""
         self._kept.pop(item.id, None)
-        if item.task is not None and not item.over:
-            item.task.cancelled.set()
-            item.task.future.cancel()
+        task = item.task
+        if task is not None:
+            item.cancelled = True
+            task.cancelled.set()
+            task.future.cancel()
 
     def __len__(self) -> int:
         return len(self._kept)

@@ -78,13 +78,18 @@ def remove_key(path: Path, name: str) -> None:
 
 
 class KeyFile:
-    """Knows who holds a key; a file that changes is read again, so that a key that was taken out is refused at once."""
+    """Knows who holds a key; a file that changes is read again, so that a key that was taken out is refused at once.
+
+    Raises ``UsageError`` for one without a key, and ``DataError`` as `read_keys`.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._stamp: tuple[int, int] | None = None
         self._keys: dict[str, Key] = {}
         self._read()
+        if not self._keys:
+            raise UsageError(f"there is no key in {path}", hint=f"make one: facetell keys {path} --add NAME")
 
     def holder(self, token: str) -> Key | None:
         """Whose key that is. Raises ``DataError`` where the file is damaged."""

@@ -6,6 +6,7 @@ at once. Where a worker dies, each of its files is given to another one once mor
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections import deque
@@ -20,6 +21,8 @@ from facetell.serving.work import Done, Order, Refused, do_orders
 from facetell.threads import usable_cores
 
 __all__ = ["Closed", "Full", "Pool", "Task"]
+
+log = logging.getLogger("facetell.serve")
 
 BATCH = 16
 """Files that a worker takes at once at most."""
@@ -168,6 +171,7 @@ class Pool:
             if len(tasks) > 1:
                 self._each(tasks)
             else:
+                log.error("no worker could judge a file", exc_info=error)
                 tasks[0].future.set_exception(error)
             return
         if not isinstance(found, Failure):

@@ -277,7 +277,8 @@ def _strict(kind: Any, value: Any, name: str) -> Any:
         except (KeyError, TypeError) as error:
             raise ValueError(f"{name}: {error!r}") from None
     if is_dataclass(kind):
-        hints = {each.name: get_type_hints(kind)[each.name] for each in fields(kind)}
+        types = get_type_hints(kind)
+        hints = {each.name: types[each.name] for each in fields(kind)}
         needed = {each.name for each in fields(kind) if each.default_factory is MISSING}  # the others came later
         fits = isinstance(value, Mapping) and needed <= value.keys() <= hints.keys()
         _demand(fits, f"{name} has not the entries {[*hints]}")

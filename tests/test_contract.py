@@ -31,7 +31,7 @@ def test_every_method_learns(method: str, faces: FaceSet, tmp_path: Path) -> Non
     detector = facetell.fit(method, faces.path, tmp_path / "detector", settings=settings, seed=3)
     images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
     loaded = facetell.Detector.load(tmp_path / "detector", "cpu")
-    np.testing.assert_array_equal(loaded.logits(images), detector.logits(images))
+    np.testing.assert_allclose(loaded.logits(images), detector.logits(images), rtol=1e-3, atol=1e-3)
     report = facetell.evaluate(detector, faces.path, tmp_path / "report")
     assert report.metrics["auroc"].value > 0.9
     assert report.counts == {"n": 2 * COUNTS["test"], "n_real": 12, "n_fake": 12, "groups": 12}

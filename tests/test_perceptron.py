@@ -144,7 +144,7 @@ def test_views_are_read_once(faces: FaceSet, tmp_path: Path, monkeypatch: pytest
     assert sorted((tmp_path / "cache").glob("vectors-*.npy")) == kept
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
     np.testing.assert_allclose(
-        facetell.Detector.load(tmp_path / "one", "cpu").logits(images), first.logits(images), rtol=1e-5
+        facetell.Detector.load(tmp_path / "one", "cpu").logits(images), first.logits(images), rtol=1e-3, atol=1e-4
     )
 
 

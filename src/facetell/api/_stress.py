@@ -52,6 +52,7 @@ def stress(
         at: which of the detector's operating points decides; default its own.
         seed: draws the noise, the crops of screenshots and the bootstraps. Not the number of workers.
         device: ``auto``, ``cpu`` or ``cuda``.
+        runtime: what computes the logits, see `Detector.load`.
         workers: threads that decode and corrupt; default one per core.
         progress: True shows a bar; a function is called as pictures are scored, each crop once per condition.
 

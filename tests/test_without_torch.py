@@ -290,3 +290,21 @@ print(json.dumps({
     assert said["shown"][0].startswith("Detector(none, 32×32 pixels, 2 parameters, fake from ")
     assert said["shown"][1].startswith("<table><tr><th>method</th><td>none</td></tr>")
     assert {"detect", "evaluate", "Detector", "FaceSet"} <= set(said["verbs"])
+
+
+@pytest.mark.slow
+def test_a_detector_goes_to_other_programs(tmp_path: Path) -> None:
+    said = json.loads(
+        python(
+            tmp_path,
+            """
+import json, sys
+import facetell
+
+facetell.export("starter", "out")
+print(json.dumps([sorted(facetell.verify("starter").selftest), sorted({"torch", "onnx"} & set(sys.modules))]))
+""",
+        )
+    )
+    assert said == [["onnx"], []]
+    assert (tmp_path / "out" / "model.onnx").is_file()

@@ -377,8 +377,21 @@ def test_its_end_waits_for_what_has_begun(place: Path, pictures: list[Path], tmp
                 os.kill(worker, signal.SIGCONT)
             assert begun.result(60).status_code == 200
         assert server.stop() == 0
+        assert "Traceback" not in json.dumps(server.log)
         assert list(tmp_path.glob("facetell-serve-*")) == [], "its temporary folder is gone"
         assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+
+
+def test_it_can_be_ended_while_it_loads(place: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "facetell", "serve", str(place / "detector"), "--port", "0", "--workers", "1"]
+    environment = {**os.environ, "PYTHONPATH": Server.path, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        until(lambda: any(tmp_path.glob("facetell-serve-*/detector-1")))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        assert process.stderr is not None
+        assert "Traceback" not in process.stderr.read()
+    assert list(tmp_path.glob("facetell-serve-*")) == []
 
 
 def test_what_a_killed_server_left_is_cleared(place: Path, pictures: list[Path], tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ import shutil
 import signal
 import socket
 import ssl
+import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -60,33 +62,46 @@ def run(
     if (certificate is None) != (private_key is None):
         raise UsageError("TLS needs a certificate and its private key", hint="give --certificate and --private-key")
     access, line = Access(keys, settings.rate), _bound(host, port)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(
-            signal.SIGTERM, lambda *_: None
-        )  # uvicorn ends well, then raises it again for who was there before
     _clear_left()
     folder = Path(tempfile.mkdtemp(prefix=_FOLDER))
     held = FileLock(folder / _LOCK)
     held.acquire()
     try:
-        config = _config(settings, host, certificate, private_key)
-        engine = Engine(how, settings, folder)
-        try:
-            uploads = folder / "uploads"
-            uploads.mkdir()
-            config.app = service(engine, access, settings, uploads)
-            _Server(config, engine).run(sockets=[line])
-        finally:
-            engine.close()
+        with _ended_well():
+            config = _config(settings, host, certificate, private_key)
+            engine = Engine(how, settings, folder)
+            try:
+                uploads = folder / "uploads"
+                uploads.mkdir()
+                config.app = service(engine, access, settings, uploads)
+                _Server(config, engine).run(sockets=[line])
+            finally:
+                engine.close()
     finally:
         line.close()
         held.release()
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def _ended_well() -> Iterator[None]:
+    """SIGTERM, which ends a process where it stands, ends the block as an exit does. While uvicorn runs it is uvicorn's; that
+    finishes what has begun, and then raises it again."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _clear_left() -> None:
     """Away with what servers left that were killed: their locks ended with them."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
+        if folder.is_symlink() or not (folder / _LOCK).exists():  # another's, or one that is just being made
+            continue
         with contextlib.suppress(Timeout, OSError), FileLock(folder / _LOCK, timeout=0):
             shutil.rmtree(folder, ignore_errors=True)
 

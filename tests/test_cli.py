@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -147,6 +148,26 @@ def test_output_that_goes_nowhere_is_no_traceback(closed: str, code: int) -> Non
 def test_a_seed_that_draws_nothing_is_wrong_usage(seed: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = run(capsys, "prepare", "photos", "-o", "faces", "--seed", seed)
     assert (code, seed in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words", "found"),
+    [
+        ("bash_source", "", "complete -o nosort -F _facetell_completion facetell"),
+        ("bash_complete", "facetell det", "plain,detectors"),
+        ("zsh_complete", "facetell verif", "verify"),
+        ("fish_complete", "facetell detect --prev", "--prevalence"),
+    ],
+)
+def test_a_shell_completes_verbs_and_options(asked: str, words: str, found: str) -> None:
+    """By Click, which looks at the name that the command was called by."""
+    said = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")), "_FACETELL_COMPLETE": asked}
+    if asked.startswith("fish"):
+        said["COMP_CWORD"] = words.split()[-1]
+    code = "import sys; sys.argv = ['facetell']; from facetell.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **said}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert found in done.stdout
 
 
 def test_public_names() -> None:

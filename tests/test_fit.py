@@ -145,7 +145,7 @@ def test_a_frozen_backbone_stays(faces: FaceSet, tmp_path: Path) -> None:
     facetell.fit("finetune", faces.path, tmp_path / "base", settings=TINY)
     settings = {"pretrained": str(tmp_path / "base"), "epochs": 2, "lr": 0.01, "train_backbone": False}
     tuned = facetell.fit("fdftnet", faces.path, tmp_path / "tuned", settings=settings)
-    base = facetell.Detector.load(tmp_path / "base", "cpu")
+    base = facetell.Detector.load(tmp_path / "base", "cpu", runtime="torch")
     changed = [
         n for n, t in weights_of(tuned).items() if n in weights_of(base) and not torch.equal(t, weights_of(base)[n])
     ]

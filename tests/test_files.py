@@ -18,7 +18,9 @@ from pathlib import Path
 import pytest
 
 from facetell import files
+from facetell.detector.bundle import detectors_folder
 from facetell.errors import DataError
+from facetell.faceset.cache import cache_dir
 from facetell.files import (
     check_space,
     clear_leftovers,
@@ -264,3 +266,12 @@ def test_all_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: 
     with whole_folder(tmp_path / "a") as partial:
         (partial / "one").touch()
     assert done == ["one", ".a.partial", f"{tmp_path.name}!"]
+
+
+def test_a_user_without_a_home_folder_has_the_root_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container that runs as a number that the system does not know: engines say HOME=/ then."""
+    for name in ("HOME", "FACETELL_CACHE", "FACETELL_DETECTORS", "XDG_CACHE_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 2**31 - 5)
+    assert detectors_folder() == Path("/.local/share/facetell/detectors")
+    assert cache_dir() == Path("/.cache/facetell")

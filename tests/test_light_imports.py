@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -32,6 +34,18 @@ def test_decoding_leaves_pillow_and_pythons_warnings_as_they_are() -> None:
         f"decode({buffer.getvalue()!r}); assert state() == before"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.slow
+def test_onnx_runtime_sends_nothing_to_its_maker(tmp_path: Path) -> None:
+    """Where it does, it begins with the identifier of the machine in the user's cache folder."""
+    code = (
+        "import facetell, onnxruntime; from pathlib import Path; import facetell.faces as faces; "
+        "onnxruntime.InferenceSession(Path(faces.__file__).parent / 'models' / 'centerface.onnx')"
+    )
+    bare = {"HOME": str(tmp_path), "PATH": os.defpath, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    subprocess.run([sys.executable, "-c", code], env=bare, check=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

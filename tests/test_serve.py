@@ -478,3 +478,13 @@ def test_requests_of_many_clients_at_once(client: httpx.Client, pictures: list[P
         thread.join()
     assert len(found) == 96
     assert all(logit == pytest.approx(alone[which]["logit"], abs=1e-4) for which, logit in found)
+
+
+def test_nowhere_to_put_what_clients_send_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(prefix: str) -> str:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.mkdtemp", full)
+    with pytest.raises(DataError, match="no folder for what clients send: Read-only file system") as refused:
+        facetell.serve("starter", port=0)
+    assert refused.value.hint == "set TMPDIR to a folder that can be written"

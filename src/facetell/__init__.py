@@ -10,6 +10,7 @@ The verbs of the command are functions here, with the same names and arguments: 
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -82,6 +83,10 @@ __all__ = [
     "verify",
     "watch",
 ]
+
+# ONNX Runtime from 1.29 on sends events about what it runs to Microsoft, and keeps an identifier of the machine. It reads this
+# as it is imported, so this is set here, before anything of ours does, and inherited by worker processes.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _ELSEWHERE = {
     "Detector": "facetell.detector.detector",

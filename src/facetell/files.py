@@ -31,6 +31,7 @@ __all__ = [
     "alone",
     "check_space",
     "clear_leftovers",
+    "home",
     "locked",
     "sha256_of",
     "whole_file",
@@ -55,6 +56,14 @@ _HERE = -100
 """``AT_FDCWD`` of Linux: a path that is not absolute begins in the current folder."""
 _SWAP = 2
 """``RENAME_EXCHANGE`` of Linux and ``RENAME_SWAP`` of macOS."""
+
+
+def home() -> Path:
+    """The user's folder; where the system knows none (a container that runs as a number), the root, as container engines say."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/")
 
 
 def sha256_of(path: Path) -> str:

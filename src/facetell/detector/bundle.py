@@ -31,7 +31,7 @@ from safetensors.numpy import save, save_file
 from facetell.detector.calibration import Calibration, calibration_of
 from facetell.detector.lineage import LINEAGE, Lineage
 from facetell.errors import BundleError, UsageError, near_miss
-from facetell.files import clear_leftovers, locked, sha256_of, whole_file, whole_folder, write_error
+from facetell.files import clear_leftovers, home, locked, sha256_of, whole_file, whole_folder, write_error
 
 __all__ = [
     "BOX",
@@ -95,7 +95,7 @@ def detectors_folder() -> Path:
     """The folder of detectors that are known by name: ``FACETELL_DETECTORS``, else ``XDG_DATA_HOME/facetell/detectors``,
     else ``~/.local/share/facetell/detectors``."""
     chosen = os.environ.get("FACETELL_DETECTORS")
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    data = os.environ.get("XDG_DATA_HOME") or home() / ".local" / "share"
     return Path(chosen) if chosen else Path(data) / "facetell" / "detectors"
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facetell.errors import UsageError
-from facetell.files import clear_leftovers
+from facetell.files import clear_leftovers, home
 
 __all__ = ["ELSEWHERE", "Entry", "cache_dir", "cache_limit", "clear", "entries", "facesets_dir", "hold", "prune"]
 
@@ -46,7 +46,7 @@ def cache_dir() -> Path:
     if chosen:
         return Path(chosen).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "facetell"
+    return (Path(base) if base else home() / ".cache") / "facetell"
 
 
 def facesets_dir() -> Path:

@@ -62,8 +62,14 @@ def run(
     if (certificate is None) != (private_key is None):
         raise UsageError("TLS needs a certificate and its private key", hint="give --certificate and --private-key")
     access, line = Access(keys, settings.rate), _bound(host, port)
-    _clear_left()
-    folder = Path(tempfile.mkdtemp(prefix=_FOLDER))
+    try:
+        _clear_left()
+        folder = Path(tempfile.mkdtemp(prefix=_FOLDER))
+    except OSError as error:
+        line.close()
+        raise DataError(
+            f"no folder for what clients send: {error.strerror}", hint="set TMPDIR to a folder that can be written"
+        ) from None
     held = FileLock(folder / _LOCK)
     held.acquire()
     try:

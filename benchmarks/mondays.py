@@ -4,9 +4,10 @@
 
 DATA and WEIGHTS as for `starter.py`. Every picture is shrunk to 224 pixels and written as JPEG of quality 90 first, so that sizes
 and formats tell nothing. A Monday brings 50 fakes of one kind (40 where there are no more) and 50 reals from where they were
-found, drawn by the seed. Four ways to learn them, on the same frozen features, of which every face is read once:
+found, drawn by the seed. Five ways to learn them, on the same frozen features, of which every face is read once:
 
-- `adapt`: the command, with a replay buffer of vectors; where it refuses, the detector stays as it is;
+- `adapt`: the command, with a replay buffer of vectors; where it refuses, the detector stays as it is; and with
+  `--margin 0.05`, by which old kinds may fall more;
 - `fine-tune`: the perceptron learns on, from the new faces alone;
 - `with replay`: from as many kept vectors in every step, those of `adapt`'s size;
 - `retrain`: a new perceptron from all faces so far.
@@ -60,7 +61,7 @@ STEPS, RATE = 60, 1e-4
 SHOTS = 50
 MOST = 120
 """Faces of a kind and label, to draw from and to test on."""
-WAYS = ("adapt", "fine-tune", "with replay", "retrain")
+WAYS = ("adapt", "adapt, margin .05", "fine-tune", "with replay", "retrain")
 COLUMNS = ("path", "label", "group", "source", "split")
 
 
@@ -84,8 +85,8 @@ MONDAYS = (
         "swap tools", "swap-tools:train", "swap-tools:train", "swap-tools:test+validation", "swap-tools:test+validation"
     ),
 )
-BLENDS = (("self-blended", "dfdc", ("finetune", "test")), ("generated", "all-ages", ("train", "test")))
-"""Mondays six and seven: blends of real faces of the old place and of one more, learned from and tested on other persons."""
+BLENDS = (("blends", "dfdc", ("finetune", "test")), ("blends elsewhere", "all-ages", ("train", "test")))
+"""Mondays six and seven: self-blended faces of the old place, and of one more; learned from and tested on other persons."""
 REALS = {"SDXL, FLUX": "SD 2.1"}
 """Kinds whose test fakes are told from the test reals of another kind, from the same place."""
 NAMES = (*(kind.name for kind in MONDAYS), *(name for name, _, _ in BLENDS))
@@ -100,6 +101,7 @@ def main() -> None:
     parser.add_argument("weights", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="to do some beside others")
     parser.add_argument(
         "--groups", type=int, default=1000, help="source videos of DFDC that the first detector learns from"
     )
@@ -110,10 +112,11 @@ def main() -> None:
     if not first.exists():
         settings = {**BASE, "pretrained": str(asked.weights)}
         facetell.fit("depth", faces, first, settings=settings, threshold="fpr=0.05", progress=True)
+    if not any(first.glob("replay-*")):
         facetell.remember(first, faces, faces=KEPT, vectors=True)
     bench = Bench(faces, first, asked.out, asked.seeds)
     for seed in asked.seeds:
-        bench.run(seed)
+        bench.run(seed, asked.ways)
     report(asked.out, bench.rows)
 
 
@@ -210,7 +213,7 @@ def blends(data: Path, out: Path, name: str, place: str, splits: tuple[str, str]
     reals_only = FaceSet.open_if_whole(out / f"{name}-reals") or facetell.prepare(
         index, out / f"{name}-reals", faces="crops"
     )
-    made = FaceSet.open_if_whole(out / name) or facetell.blend(reals_only, out / name, kind=name, draws=1, size=SIDE)
+    made = FaceSet.open_if_whole(out / name) or facetell.blend(reals_only, out / name, draws=1, size=SIDE)
     found = []
     for split, to in (("train", "finetune"), ("validation", "test")):
         columns = made.columns(["group", "label"], split)
@@ -228,7 +231,7 @@ class Bench:
     """What was read of the faces, and what the ways made of the Mondays."""
 
     def __init__(self, faces: FaceSet, first: Path, out: Path, seeds: list[int]) -> None:
-        self.faces, self.out, self.fabric = faces, out, make_fabric(device="cpu")
+        self.faces, self.out, self.fabric = faces, out, make_fabric("32-true", "cpu")
         self.detector = facetell.Detector.load(first, "cpu", runtime="torch")
         network: Any = torch_runtime(self.detector, "cpu").network
         self.head: Perceptron = network.head
@@ -250,17 +253,17 @@ class Bench:
         lines = self.file.read_text(encoding="utf-8").splitlines() if self.file.exists() else []
         self.rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
 
-    def run(self, seed: int) -> None:
-        """All Mondays of a seed, in all ways; what is done is skipped."""
+    def run(self, seed: int, ways: list[str]) -> None:
+        """All Mondays of a seed in some ways; what is done is skipped."""
         drawn = [self.drawn(name, seed) for name in NAMES]
         kept = np.random.default_rng([seed, 3]).permutation(len(self.labels["train"]))[:KEPT]
         for monday in range(len(NAMES) + 1):
-            for way in WAYS:
+            for way in ways:
                 if any((row["seed"], row["way"], row["monday"]) == (seed, way, monday) for row in self.rows):
                     continue
                 began, said = time.perf_counter(), ""
-                if way == "adapt":
-                    logits, threshold, said = self.adapted(seed, monday, drawn)
+                if way.startswith("adapt"):
+                    logits, threshold, said = self.adapted(way, seed, monday, drawn)
                 else:
                     head = self.learned(way, seed, monday, drawn, kept)
                     logits, known = scored(head, self.vectors["test"]), scored(head, self.known)
@@ -296,9 +299,12 @@ class Bench:
             "recall": round(float(called[mine & (labels == 1)].mean()), 4),
         }
 
-    def adapted(self, seed: int, monday: int, drawn: list[NDArray[np.int64]]) -> tuple[NDArray[np.float32], float, str]:
+    def adapted(
+        self, way: str, seed: int, monday: int, drawn: list[NDArray[np.int64]]
+    ) -> tuple[NDArray[np.float32], float, str]:
         """Logits of the test faces, the threshold as a logit, and why the command refused, if it did."""
-        folder, said = self.out / f"adapted-{seed}", ""
+        margin = 0.05 if way.endswith(".05") else 0.01
+        folder, said = self.out / f"adapted-{seed}-{margin}", ""
         path = folder / str(monday) if monday else self.out / "first"
         if monday and not path.exists():
             rows = drawn[monday - 1] + self.faces.rows("finetune").start
@@ -307,7 +313,7 @@ class Bench:
             )
             old = self.latest(folder, monday - 1)
             try:
-                facetell.adapt(old, path, fake=new, real=new, seed=seed)
+                facetell.adapt(old, path, fake=new, real=new, seed=seed, margin=margin)
             except AcceptanceError as refused:
                 said = refused.message.partition(": ")[2]
         detector = facetell.Detector.load(self.latest(folder, monday), "cpu", runtime="torch")
@@ -461,16 +467,17 @@ def draw(out: Path, rows: list[dict[str, Any]]) -> None:
 
     figure = new_figure(6.0)
     panels = figure.subplots(2, 1, sharex=True)
-    colours = dict(zip(WAYS, ("#D55E00", "#8A8A8A", "#0072B2", "#222222"), strict=True))
-    marks = dict(zip(WAYS, "osD^", strict=True))
+    colours = dict(zip(WAYS, ("#D55E00", "#E69F00", "#8A8A8A", "#0072B2", "#222222"), strict=True))
+    marks = dict(zip(WAYS, "ovsD^", strict=True))
     for panel, key, title in zip(
         panels, ("auroc", "fpr"), ("mean AUROC on the kinds so far", "mean share of reals called fake"), strict=True
     ):
         for way in WAYS:
-            means = []
+            means: list[float] = []
             for monday in range(len(NAMES) + 1):
                 mine = [row["kinds"] for row in rows if (row["way"], row["monday"]) == (way, monday)]
-                means.append(np.mean([kinds[name][key] for kinds in mine for name in (OLD, *NAMES[:monday])]))
+                each = [kinds[name][key] for kinds in mine for name in (OLD, *NAMES[:monday])]
+                means.append(float(np.mean(each)) if each else np.nan)
             panel.plot(means, marker=marks[way], color=colours[way], label=way, linewidth=1.5, markersize=5)
         label_axes(panel, title, "", "")
     panels[1].axhline(0.05, color="#8A8A8A", linewidth=0.8, linestyle=":")

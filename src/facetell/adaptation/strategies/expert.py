@@ -8,7 +8,7 @@ few faces, logistic regression learns more than training does (docs/results.md).
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,14 @@ MOST = 1000
 """Faces of each label, new or old, that an expert learns from at most: more would cost more than they teach."""
 
 
+@dataclass(frozen=True)
+class Fit:
+    """What a regression was fitted by: inner products (N, N) of its rows, and the ridge."""
+
+    products: Floats
+    penalty: float
+
+
 def learn(task: AdaptTask) -> Model:
     """Fit the expert's head to tell new fakes from new reals, and its gate to tell both from old faces.
 
@@ -53,16 +61,19 @@ def learn(task: AdaptTask) -> Model:
     found = _with_expert(task)
     network: Any = found.network
     expert = network.experts[-1]
-    products, penalty = _fit(expert.head, fresh, new.labels == 1, within=_within(seen, old))
-    held_out = _calibrate(expert.head, products, penalty, new, task.seed)
+    groups = np.concatenate([old.groups, new.groups + old.groups.max() + 1])
+    here = np.repeat([False, True], [len(old), len(new)])
+    also = _taken_for_new(_fit(expert.gate, np.concatenate([seen, fresh]), here), here, groups, task.seed)[: len(old)]
+    kept = np.concatenate([also, np.ones(len(new), bool)])
+    truth = np.concatenate([old.labels, new.labels])[kept] == 1
+    fit = _fit(expert.head, np.concatenate([seen[also], fresh]), truth, within=_within(seen, old))
+    held_out = _calibrate(expert.head, fit, truth, groups[kept], task.seed)
     for parameter in expert.head.dense.parameters():  # from log-odds to what the old network takes for one of them
         parameter.data.mul_(task.unit)
     if task.point and held_out is not None:
         threshold, rate = task.point
-        reals = new.labels == 0
-        above = most_of(held_out[reals] * task.unit, new.groups[reals], rate) - threshold
+        above = most_of(held_out[~truth] * task.unit, groups[kept][~truth], rate) - threshold
         expert.head.dense.bias.data.sub_(max(above, 0.0))
-    _fit(expert.gate, np.concatenate([seen, fresh]), np.repeat([False, True], [len(old), len(new)]))
     return found
 
 
@@ -94,6 +105,12 @@ def _drawn(samples: Samples, seed: int) -> Samples:
     return samples.subset(np.sort(np.concatenate(drawn)))
 
 
+def _taken_for_new(fit: Fit, here: NDArray[np.bool_], groups: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
+    """Which faces (N,) a gate lets in that has not seen their group."""
+    held_out = _held_out(fit, here, groups, 2, seed)
+    return np.zeros(len(here), bool) if held_out is None else held_out > 0
+
+
 def _within(vectors: NDArray[np.float32], samples: Samples) -> NDArray[np.float32]:
     """How far each old face (N, D) lies from the mean of its source and label: what varies and tells nothing of fakes."""
     sources = np.zeros(len(samples), np.int64) if samples.sources is None else samples.sources
@@ -105,12 +122,12 @@ def _within(vectors: NDArray[np.float32], samples: Samples) -> NDArray[np.float3
 
 def _fit(
     probe: Probe, vectors: NDArray[np.float32], truth: NDArray[np.bool_], within: NDArray[np.float32] | None = None
-) -> tuple[Floats, float]:
+) -> Fit:
     """Ridge-penalised logistic regression in which both sides weigh the same.
 
     Fifty faces cannot show in which of thousands of directions faces differ anyway; ``within`` (M, D), of old faces, can.
     Directions are scaled down by that variance (within-class covariance normalisation: Hatch, Kajarekar and Stolcke 2006),
-    so the few faces are told apart by the others first. Returns the inner products (N, N) of rows, and the penalty.
+    so the few faces are told apart by the others first. Returns the inner products of rows, and the penalty.
     """
     centre, spread = vectors.mean(axis=0), vectors.std(axis=0)
     probe.centre.copy_(torch.from_numpy(centre))
@@ -126,7 +143,7 @@ def _fit(
     along, intercept = _solve(products, truth, penalty)
     probe.dense.weight.data.copy_(torch.from_numpy(along @ dual)[None])
     probe.dense.bias.data.fill_(intercept)
-    return products, penalty
+    return Fit(products, penalty)
 
 
 def _solve(products: Floats, truth: NDArray[np.bool_], penalty: float) -> tuple[Floats, float]:
@@ -141,28 +158,35 @@ def _solve(products: Floats, truth: NDArray[np.bool_], penalty: float) -> tuple[
     return axes[:, kept] @ (weights / root), intercept
 
 
-def _calibrate(head: Probe, products: Floats, penalty: float, samples: Samples, seed: int) -> Floats | None:
+def _calibrate(head: Probe, fit: Fit, truth: NDArray[np.bool_], groups: NDArray[np.int64], seed: int) -> Floats | None:
     """Stretch and shift the head's logits so that they fit faces that were held out (Platt scaling); return theirs (N,).
 
     With more features than faces, logits of the faces learned from say little about others: with eight reals to each
     fake, most held-out fakes would count as real.
     """
-    truth = samples.labels == 1
-    folds = min(FOLDS, *(len(np.unique(samples.groups[truth == label])) for label in (False, True)))
-    fold = assign_folds(samples.labels, samples.groups, folds, seed)
-    if any(len(np.unique(truth[fold != part])) < 2 for part in range(folds)):
-        return None  # too few groups to hold some out
-    held_out = np.empty(len(truth))
-    for part in range(folds):
-        held, learned = np.flatnonzero(fold == part), np.flatnonzero(fold != part)
-        along, intercept = _solve(products[np.ix_(learned, learned)], truth[learned], penalty)
-        held_out[held] = products[np.ix_(held, learned)] @ along + intercept
+    held_out = _held_out(fit, truth, groups, FOLDS, seed)
+    if held_out is None:
+        return None
     unit = float(held_out.std()) or 1.0
     slope, shift = logistic_ridge(held_out[:, None] / unit, truth, 1.0, _even(truth))
     factor = max(float(slope[0]) / unit, 1e-3)  # a head that ranks the wrong way round is not reversed
     head.dense.weight.data.mul_(factor)
     head.dense.bias.data.mul_(factor).add_(shift)
     return held_out * factor + shift
+
+
+def _held_out(fit: Fit, truth: NDArray[np.bool_], groups: NDArray[np.int64], folds: int, seed: int) -> Floats | None:
+    """Logits (N,) of each row by a regression that has not seen its group; None where there are too few groups for it."""
+    folds = min(folds, *(len(np.unique(groups[truth == label])) for label in (False, True)))
+    fold = assign_folds(truth, groups, folds, seed)
+    if folds < 2 or any(len(np.unique(truth[fold != part])) < 2 for part in range(folds)):
+        return None
+    found = np.empty(len(truth))
+    for part in range(folds):
+        held, learned = np.flatnonzero(fold == part), np.flatnonzero(fold != part)
+        along, intercept = _solve(fit.products[np.ix_(learned, learned)], truth[learned], fit.penalty)
+        found[held] = fit.products[np.ix_(held, learned)] @ along + intercept
+    return found
 
 
 def _even(truth: NDArray[np.bool_]) -> Floats:

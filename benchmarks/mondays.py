@@ -4,10 +4,9 @@
 
 DATA and WEIGHTS as for `starter.py`. Every picture is shrunk to 224 pixels and written as JPEG of quality 90 first, so that sizes
 and formats tell nothing. A Monday brings 50 fakes of one kind (40 where there are no more) and 50 reals from where they were
-found, drawn by the seed. Five ways to learn them, on the same frozen features, of which every face is read once:
+found, drawn by the seed. Four ways to learn them, on the same frozen features, of which every face is read once:
 
-- `adapt`: the command, with a replay buffer of vectors; where it refuses, the detector stays as it is; and with
-  `--margin 0.05`, by which old kinds may fall more;
+- `adapt`: the command, with a replay buffer of vectors; where it refuses, the detector stays as it is;
 - `fine-tune`: the perceptron learns on, from the new faces alone;
 - `with replay`: from as many kept vectors in every step, those of `adapt`'s size;
 - `retrain`: a new perceptron from all faces so far.
@@ -61,7 +60,7 @@ STEPS, RATE = 60, 1e-4
 SHOTS = 50
 MOST = 120
 """Faces of a kind and label, to draw from and to test on."""
-WAYS = ("adapt", "adapt, margin .05", "fine-tune", "with replay", "retrain")
+WAYS = ("adapt", "fine-tune", "with replay", "retrain")
 COLUMNS = ("path", "label", "group", "source", "split")
 
 
@@ -262,8 +261,8 @@ class Bench:
                 if any((row["seed"], row["way"], row["monday"]) == (seed, way, monday) for row in self.rows):
                     continue
                 began, said = time.perf_counter(), ""
-                if way.startswith("adapt"):
-                    logits, threshold, said = self.adapted(way, seed, monday, drawn)
+                if way == "adapt":
+                    logits, threshold, said = self.adapted(seed, monday, drawn)
                 else:
                     head = self.learned(way, seed, monday, drawn, kept)
                     logits, known = scored(head, self.vectors["test"]), scored(head, self.known)
@@ -299,12 +298,9 @@ class Bench:
             "recall": round(float(called[mine & (labels == 1)].mean()), 4),
         }
 
-    def adapted(
-        self, way: str, seed: int, monday: int, drawn: list[NDArray[np.int64]]
-    ) -> tuple[NDArray[np.float32], float, str]:
+    def adapted(self, seed: int, monday: int, drawn: list[NDArray[np.int64]]) -> tuple[NDArray[np.float32], float, str]:
         """Logits of the test faces, the threshold as a logit, and why the command refused, if it did."""
-        margin = 0.05 if way.endswith(".05") else 0.01
-        folder, said = self.out / f"adapted-{seed}-{margin}", ""
+        folder, said = self.out / f"adapted-{seed}", ""
         path = folder / str(monday) if monday else self.out / "first"
         if monday and not path.exists():
             rows = drawn[monday - 1] + self.faces.rows("finetune").start
@@ -313,7 +309,7 @@ class Bench:
             )
             old = self.latest(folder, monday - 1)
             try:
-                facetell.adapt(old, path, fake=new, real=new, seed=seed, margin=margin)
+                facetell.adapt(old, path, fake=new, real=new, seed=seed)
             except AcceptanceError as refused:
                 said = refused.message.partition(": ")[2]
         detector = facetell.Detector.load(self.latest(folder, monday), "cpu", runtime="torch")
@@ -467,8 +463,8 @@ def draw(out: Path, rows: list[dict[str, Any]]) -> None:
 
     figure = new_figure(6.0)
     panels = figure.subplots(2, 1, sharex=True)
-    colours = dict(zip(WAYS, ("#D55E00", "#E69F00", "#8A8A8A", "#0072B2", "#222222"), strict=True))
-    marks = dict(zip(WAYS, "ovsD^", strict=True))
+    colours = dict(zip(WAYS, ("#D55E00", "#8A8A8A", "#0072B2", "#222222"), strict=True))
+    marks = dict(zip(WAYS, "osD^", strict=True))
     for panel, key, title in zip(
         panels, ("auroc", "fpr"), ("mean AUROC on the kinds so far", "mean share of reals called fake"), strict=True
     ):

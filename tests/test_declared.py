@@ -185,7 +185,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 def heic(**options: Any) -> bytes:
-    pillow_heif = pytest.importorskip("pillow_heif", reason="needs the extra 'media'")
+    pillow_heif = pytest.importorskip("pillow_heif", reason="needs pillow-heif")
     out = io.BytesIO()
     pillow_heif.from_pillow(image()).save(out, format="HEIF", quality=50, **options)
     return out.getvalue()
@@ -284,7 +284,7 @@ def test_the_credit_line_of_iptc(says: Says) -> None:
 @pytest.mark.parametrize(("suffix", "options"), [("mp4", {}), ("mov", {"movflags": "use_metadata_tags"})])
 def test_tags_of_videos(tmp_path: Path, suffix: str, options: dict[str, str]) -> None:
     """As FFmpeg writes them: ComfyUI's nodes put the graph into the comment."""
-    av = pytest.importorskip("av", reason="needs the extra 'media'")
+    av = pytest.importorskip("av", reason="needs av")
     path = tmp_path / f"clip.{suffix}"
     with av.open(str(path), "w", options=options) as container:
         container.metadata["comment"] = GRAPH

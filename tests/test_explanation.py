@@ -134,6 +134,18 @@ def test_the_place_is_the_last_that_everything_passes_and_that_tells_places_apar
 
 
 @pytest.mark.slow
+def test_what_reads_maps_at_every_depth_is_explained_by_occlusion_alone():
+    network = build("depth", size=64, backbone="squeezenet1_0", width=16)
+    explainer = Explainer(network, 64)
+    assert list(explainer.kinds) == ["occlusion"]
+    assert explainer.without is not None
+    assert "every depth" in explainer.without
+    maps = explainer.maps(torch.rand(1, 3, 64, 64))
+    assert maps["occlusion"].shape[0] == 1
+    assert np.isfinite(maps["occlusion"]).all()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "backbone"),
     [

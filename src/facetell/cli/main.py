@@ -61,9 +61,9 @@ Example:
   facetell detect detector suspicious.jpg
 
 \b
-Exit codes: 0 done, 1 other failure, 2 wrong usage or setting, 3 data, 4 detector damaged,
-5 optional part missing, 6 some files could not be judged or explained, 7 an acceptance check of adapt was
-not passed, 130 interrupted.
+Exit codes: 0 done, 1 other failure, 2 wrong usage or setting, 3 data, 4 detector damaged or
+not there, 5 optional part missing, 6 some files could not be judged or explained, 7 not accepted: adapt's
+checks were not passed, or int8 loses too much, 130 interrupted.
 """
 
 

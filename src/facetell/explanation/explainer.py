@@ -44,7 +44,9 @@ class Explainer:
             found = places_of(network, size)
             self.places = {"grad_cam" if part == "backbone" else f"grad_cam_{part}": found[part] for part in found}
             if not found:
-                self.without = "no Grad-CAM: experts read maps at every depth of their backbone; occlusion needs none"
+                self.without = (
+                    "no Grad-CAM: the detector reads maps at every depth of its backbone; occlusion needs none"
+                )
         else:
             self.without = "no Grad-CAM: the logit of decision trees has no gradient; occlusion needs none"
         self.gamma = {

@@ -13,6 +13,7 @@ from facetell.networks.cffn import CFFN
 from facetell.networks.classical import FeatureClassifier
 from facetell.networks.hooks import hooked
 from facetell.networks.mixture import MixtureOfExperts
+from facetell.networks.perceptron import DepthClassifier
 
 __all__ = ["LEAST", "Place", "places_of", "tapped"]
 
@@ -31,10 +32,10 @@ class Place:
 def places_of(network: nn.Module, size: int) -> dict[str, Place]:
     """The places to explain of a network for ``size`` × ``size`` images, by the name of the part they lie in.
 
-    ``backbone``, and ``ftt`` where a Fine-Tune Transformer works beside it. None of a mixture of experts: these
-    read maps at every depth, so no one place is passed by all information.
+    ``backbone``, and ``ftt`` where a Fine-Tune Transformer works beside it. None of a mixture of experts and
+    of the method ``depth``: these read maps at every depth, so no one place is passed by all information.
     """
-    if isinstance(network, MixtureOfExperts):
+    if isinstance(network, MixtureOfExperts | DepthClassifier):
         return {}
     backbone = network.get_submodule("backbone")
     # A classifier on features reads what the library's own classifier would read: for many transformers one token.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -44,7 +45,7 @@ class _Watched(np.ndarray):  # type: ignore[type-arg]
         return self is other
 
 
-def test_crops_are_let_go_once_they_are_scored() -> None:
+def test_crops_are_let_go_once_they_are_scored(tmp_path: Path) -> None:
     decider = Decider(Curve(1.0), 0.5)
 
     def scores(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -64,6 +65,9 @@ def test_crops_are_let_go_once_they_are_scored() -> None:
         scores=scores,
     )
     reading = Reading()
-    verdict = Judge(cast("Any", detector))._read("clip.mp4", cast("Any", reading))
+    judge = Judge(cast("Any", detector), faces="find")
+    judge._finder = cast("Any", SimpleNamespace(read=lambda path: reading))
+    (tmp_path / "clip.mp4").touch()
+    verdict = judge.file(tmp_path / "clip.mp4")
     assert len(verdict.faces) == reading.shots
     assert reading.most <= BATCH + 2

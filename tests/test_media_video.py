@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from clips import HEIGHT, RATE, WIDTH, av, clip, number_of, numbered, open_video
 
-from facetell.errors import MissingExtraError
 from facetell.media.frame import Account, Frame
 from facetell.media.frame_choice import All, Choice, Every, Spread
 from facetell.media.frames import Frames, frames
@@ -207,12 +206,6 @@ def test_black_and_sound_beside(tmp_path: Path) -> None:
 def test_sound_that_is_longer_is_nothing_missing(tmp_path: Path, suffix: str) -> None:
     _, account = read(clip(tmp_path / f"clip{suffix}", count=20, sound=True))
     assert account.missing == ""
-
-
-def test_without_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "av", None)
-    with pytest.raises(MissingExtraError, match="media"):
-        open_video(tmp_path / "clip.mp4")
 
 
 def test_stopping_early_closes_the_file(tmp_path: Path) -> None:

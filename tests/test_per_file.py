@@ -21,7 +21,8 @@ def faceset(videos: int, pictures: int = 0) -> SimpleNamespace:
     """``videos`` of one face in five frames, too few for stretches, every second fake, rows shuffled; and pictures."""
     rows = [
         {
-            "path": f"{video}.mp4", "group": f"person {video // 4}", "label": video % 2, "frame": 10 * frame, "time": 0.4 * frame,
+            "path": f"{video}.mp4", "group": f"person {video // 4}", "label": video % 2, "source": None, "frame": 10 * frame,
+            "time": 0.4 * frame,
             "box": [5.0, 5.0, 40.0, 50.0], "landmarks": [0.0] * 10, "face_score": 0.9,
             "scene": 0,
         }
@@ -29,7 +30,7 @@ def faceset(videos: int, pictures: int = 0) -> SimpleNamespace:
         for frame in range(FRAMES)
     ]  # fmt: skip
     rows += [
-        {"path": f"{i}.png", "group": f"photo {i}", "label": i % 2, "frame": None,
+        {"path": f"{i}.png", "group": f"photo {i}", "label": i % 2, "source": None, "frame": None,
          "time": None, "box": [0.0] * 4, "landmarks": [0.0] * 10,
          "face_score": 0.9, "scene": None}
         for i in range(pictures)

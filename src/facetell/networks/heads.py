@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 __all__ = ["FlatLinear", "PooledLinear", "TwoWay", "zero_neuron"]
 
@@ -44,7 +43,10 @@ class PooledLinear(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """What the neuron reads (N, C) of a map (N, C, H, W), before dropout."""
         pooled = x.mean(dim=(2, 3))
-        return F.normalize(pooled.float(), dim=1) if self.normalise else pooled
+        if not self.normalise:
+            return pooled
+        vectors = pooled.float()  # not F.normalize: its ONNX asks for shapes
+        return vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-12)
 
     def logits(self, features: Tensor) -> Tensor:
         """Features (N, C) to logits (N,)."""

@@ -26,7 +26,7 @@ from facetell.adaptation.acceptance import (
 from facetell.adaptation.buffer import divided
 from facetell.adaptation.kept_vectors import divided_vectors
 from facetell.adaptation.new_faces import LEAST, NewFaces, new_faces
-from facetell.adaptation.operating_points import cross_fitted, stated_rate
+from facetell.adaptation.operating_points import cross_fitted, logit_at, stated_rate
 from facetell.adaptation.result import AdaptResult, AtThreshold, Tried
 from facetell.adaptation.second_backbone import find_second_backbone
 from facetell.adaptation.selection import FEW, FOLDS, Trial, allowed, cross_validate, held_out_models, untouched
@@ -123,7 +123,7 @@ def _loaded(path: Path) -> tuple[Detector, FaceSet | ReplayVectors | None]:
 
 def _point(scale: Scale) -> tuple[float, float]:
     point = scale.points[DEFAULT]
-    return float(scale.curve.logits(min(point.value, 1 - 1e-12))), stated_rate(point)
+    return logit_at(scale.curve, point), stated_rate(point)
 
 
 def model_of(loaded: Detector) -> Model:

@@ -22,16 +22,14 @@ from facetell.evaluation.choice_gain import assign_folds
 from facetell.evaluation.conformal import most_of
 from facetell.evaluation.rates import effective_share, operating_rates, rate_interval
 from facetell.evaluation.score_curves import Curve
-from facetell.evaluation.thresholds import check_rule
+from facetell.evaluation.thresholds import FPR_RULES, check_rule
 
-__all__ = ["OLD", "AtPoint", "Carried", "cross_fitted", "held_scale", "stated_rate"]
+__all__ = ["OLD", "AtPoint", "Carried", "cross_fitted", "held_scale", "logit_at", "stated_rate"]
 
 FOLDS = 3
 ONE_SIDED = 0.9
 """Level of a two-sided interval whose ends are one-sided 95% bounds."""
 OLD = "old"
-RATES = ("fpr", "worst-fpr")
-"""Rules that state the share of reals that may be called fake."""
 
 Carried = Mapping[str, Mapping[str, Held]]
 """Of operating points, by name: what they do in domains of earlier adapts, by name, whose faces are not here."""
@@ -132,11 +130,16 @@ def _chosen_again(curve: Curve, point: OperatingPoint, old: Sample, new: Sample)
     return held.value, stated_rate(held)
 
 
+def logit_at(curve: Curve, point: OperatingPoint) -> float:
+    """The logit of a point's threshold; of one above 1, at which none is called fake, the largest there is a score for."""
+    return float(curve.logits(min(point.value, 1 - 1e-12)))
+
+
 def stated_rate(point: OperatingPoint) -> float:
     """The share of reals that may be called fake at a point: what its rule says, else what it was on the faces that chose it,
     (k + 1) / (n + 1) for k of n."""
     name, number = check_rule(point.rule)
-    if name in RATES:
+    if name in FPR_RULES:
         return number
     if point.domains:
         return point.domains[OLD].stated
@@ -166,13 +169,13 @@ def _held(
     """The point at the threshold that all domains need; see `Carried`. ``on_old``: what `_on_old` will be, if it is more."""
     stated, (name, number) = stated_rate(point), check_rule(point.rule)
     may = {domain: max(stated, on_old) if domain == OLD else stated for domain in domains}
-    own = float(curve.logits(min(point.value, 1 - 1e-12)))
+    own = chosen = logit_at(curve, point)
     least = name == "recall"  # then fewer called fake would break what the rule says
     need = {
         domain: _lower(sample, 1 - number) if least else _upper(sample, may[domain])
         for domain, sample in domains.items()
     }
-    if name in RATES and may[OLD] > stated:
+    if name in FPR_RULES and may[OLD] > stated:
         own = need[OLD]
     elif name != "fpr":  # of whatever else the rule asks, its own threshold keeps it on old faces
         need[OLD] = own
@@ -180,7 +183,7 @@ def _held(
     every = [own, *need.values(), *(held.logit for held in carried.values())]
     logit = furthest(every)
     old = domains[OLD]
-    value = point.value if logit == curve.logits(min(point.value, 1 - 1e-12)) else float(curve.scores(logit))
+    value = point.value if logit == chosen else float(curve.scores(logit))
     rates = operating_rates(old.labels, curve.scores(old.logits), old.groups, value)
     held = {domain: _measured(curve, sample, value, may[domain], need[domain]) for domain, sample in domains.items()}
     return replace(point, value=value, rates=rates, domains={**carried, **held})

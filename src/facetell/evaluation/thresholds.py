@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from facetell.errors import DataError, SettingsError, near_miss
 from facetell.evaluation.metrics import Ranking
 
-__all__ = ["THRESHOLD_RULES", "candidate_thresholds", "check_rule", "choose_threshold", "too_few_warning"]
+__all__ = ["FPR_RULES", "THRESHOLD_RULES", "candidate_thresholds", "check_rule", "choose_threshold", "too_few_warning"]
 
 THRESHOLD_RULES = (
     "balanced_accuracy", "youden", "f1", "accuracy", "eer", "fpr=0.01", "worst-fpr=0.01", "recall=0.95", "precision=0.9",
@@ -19,7 +19,9 @@ THRESHOLD_RULES = (
 )  # fmt: skip
 """The rules; those with a number take another one as well, see :func:`choose_threshold`."""
 
-_NUMBERED = ("fpr", "worst-fpr", "recall", "precision", "cost")
+FPR_RULES = ("fpr", "worst-fpr")
+"""Names of rules that state the share of reals that may be called fake."""
+_NUMBERED = (*FPR_RULES, "recall", "precision", "cost")
 _CENTRE = 0.5
 _ROUNDING = 1e-12
 
@@ -37,7 +39,7 @@ def check_rule(rule: str) -> tuple[str, float]:
                 f"threshold rule {rule!r}: the cost of a missed fake, in false alarms, must be above 0",
                 hint="for example cost=10",
             )
-        if name in ("fpr", "worst-fpr") and not 0 <= number < 1:
+        if name in FPR_RULES and not 0 <= number < 1:
             raise SettingsError(f"threshold rule {rule!r}: the rate must be in [0, 1)", hint=f"for example {name}=0.01")
         if name in ("recall", "precision") and not 0 < number <= 1:
             raise SettingsError(f"threshold rule {rule!r}: the rate must be in (0, 1]", hint=f"for example {name}=0.9")
@@ -163,9 +165,9 @@ def too_few_warning(rule: str, rates: Mapping[str, Mapping[str, float | None]]) 
     independent ones, may be on the wrong side.
     """
     name, number = check_rule(rule)
-    if name not in ("fpr", "worst-fpr", "recall", "precision"):
+    measured = "fpr" if name in FPR_RULES else name
+    if measured not in ("fpr", "recall", "precision"):
         return None
-    measured = "fpr" if name == "worst-fpr" else name
     rate = rates[measured]
     value, low, high, faces = rate["value"], rate["low"], rate["high"], rate["effective"]
     wrong = number if measured == "fpr" else 1 - number

@@ -135,16 +135,6 @@ def _run(order: dict[str, Any]) -> None:
         os._exit(code)
 
 
-def forked(channel: int) -> int:
-    """In place of a fresh Python: one that has imported all of it."""
-    pid = os.fork()
-    if not pid:
-        from facetell.media import processes
-
-        processes.serve(channel)
-    return pid
-
-
 def _serve() -> None:
     import importlib
 
@@ -166,7 +156,7 @@ def _serve() -> None:
     Image.init()
     facetell.list_methods()
     # Forked from here a worker starts in no time: kills fall on the work and not on imports.
-    processes._begin = forked
+    processes._begin = processes._copy
     for line in sys.stdin:
         order = json.loads(line)
         if order["do"] == "start":

@@ -28,12 +28,8 @@ import facetell.ingest.extract, facetell.ingest.prepare
 from facetell.cli.main import main
 from facetell.media import processes
 
-def forked(channel):
-    pid = os.fork()
-    return pid or processes.serve(channel)
-
 # Forked from here, a run starts in no time: the twenty kills fall on its work and not on its imports.
-processes._begin = forked
+processes._begin = processes._copy
 source = sys.argv[1]
 pid = 0
 print("ready", flush=True)

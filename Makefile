@@ -2,12 +2,13 @@
 #   make demo    see facetell work, on drawn faces, with no download
 #   make test    every check: format, lint, types, layers, tests
 #   make quick   the same without the tests that learn or take long
+#   make site    the docs as a site, in site/index.html
 #   make again   the tests of what was learned, as a processor with AVX2 and two threads computes it
 
 UV := $(shell command -v uv || echo .uv/bin/uv)
 RUN := $(UV) run --frozen --all-extras
 
-.PHONY: demo checks test quick again setup format
+.PHONY: demo checks test quick site again setup format
 
 demo: setup
 	$(RUN) facetell demo -o demo
@@ -23,6 +24,9 @@ test: checks
 
 quick: checks
 	OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist worksteal -m "not slow and not fits"
+
+site: setup
+	$(RUN) sphinx-build -W --keep-going -q docs site
 
 again: setup
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=2 $(RUN) pytest -m fits

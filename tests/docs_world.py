@@ -13,7 +13,7 @@ from monday import Monday, fill
 
 import facetell
 
-COPIES = ("baseline", "DETECTOR", "adapted")
+COPIES = ("baseline", "DETECTOR", "adapted", "mine")
 """Of the one detector."""
 FACE_SETS = ("faces", "FACESET", "blended", "dfdc")
 INBOXES = ("inbox", "inbox/monday")
@@ -26,7 +26,9 @@ def build(root: Path, made: Monday) -> None:
         tiny_folder(root / name)
     for label, seed in (("real", 0), ("fake", 1)):
         for i in range(4):
-            save_photo(root / "videos" / label / f"{i}.png", portrait(seed + 2 * i))
+            for folder in ("videos", "known/test"):
+                save_photo(root / folder / label / f"{i}.png", portrait(seed + 2 * i))
+    facetell.prepare(root / "known", root / "known-faces", faces="find")
     save_clip(root / "videos" / "real" / "clip.mp4", walk(3))
     shutil.copy(root / "videos" / "real" / "clip.mp4", root / "clip.mp4")
     for name in ("suspicious.jpg", "holiday.jpg", "photo.jpg"):

@@ -1,0 +1,34 @@
+"""How the pages here become a site: ``make site``. Sphinx for links that are checked and a search without internet."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+project = "facetell"
+author = "the founders of facetell"
+project_copyright = f"2026, {author}"
+release = metadata.version("facetell")
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_click"]
+
+html_theme = "furo"
+html_title = f"facetell {release}"
+html_show_sphinx = False
+
+nitpicky = False  # docstrings name types of libraries whose pages are elsewhere
+default_role = "code"  # docstrings say `name`, as Markdown does
+myst_heading_anchors = 4  # pages link to headings as a repository shows them
+myst_enable_extensions = ["colon_fence"]
+autodoc_typehints = "none"  # the signature shows them
+autodoc_member_order = "bysource"
+
+
+def show_examples(_app: object, _context: object, lines: list[str]) -> None:
+    """Show the examples of a verb's help as they are typed: blocks whose lines click was told to keep come with a bar."""
+    plain = [line.removeprefix("| ") for line in lines]
+    lines[:] = "\n".join("Example::\n" if line == "Example:" else line for line in plain).split("\n")
+
+
+def setup(app: object) -> None:
+    """Called by Sphinx."""
+    for part in ("description", "epilog"):
+        app.connect(f"sphinx-click-process-{part}", show_examples)  # type: ignore[attr-defined]

@@ -35,15 +35,10 @@ def needed(requirements: Iterable[str]) -> set[str]:
     while waiting:
         one = waiting.pop()
         name = canonicalize_name(one.name)
-        if name in found:
+        if name in found or (one.marker is not None and not one.marker.evaluate({"extra": ""})):
             continue
         found.add(name)
-        theirs = [Requirement(each) for each in requires(name) or []]
-        waiting += [
-            other
-            for other in theirs
-            if other.marker is None or any(other.marker.evaluate({"extra": extra}) for extra in ("", *one.extras))
-        ]
+        waiting += [Requirement(each) for each in requires(name) or []]
     return found
 
 

@@ -3,6 +3,7 @@
 The verbs of the command are functions here, with the same names and arguments: ``prepare``, ``inspect``, ``join``, ``blend``,
 ``fit``, ``threshold``, ``calibrate``, ``evaluate``, ``report``, ``audit``, ``bench``, ``compare``, ``detect``,
 ``explain``, ``stress``, ``watch``, ``remember``, ``adapt``, ``history``, ``verify``, ``serve``, ``keys``, ``detectors``,
+``push``, ``pull``,
 ``sources``, ``cache``, ``demo``; ``methods`` is ``list_methods`` (the package ``facetell.methods`` holds them). ``Detector`` and
 ``FaceSet`` are the two things they work on. Everything is imported on first use.
 """
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
         keys,
         list_methods,
         prepare,
+        pull,
+        push,
         remember,
         report,
         serve,
@@ -74,6 +77,8 @@ __all__ = [
     "keys",
     "list_methods",
     "prepare",
+    "pull",
+    "push",
     "remember",
     "report",
     "serve",

@@ -10,6 +10,7 @@
     │   └── MediaError           3   one picture or video that cannot be read (``reason`` is a status word)
     │       └── ImageError       3   one picture that cannot be read
     ├── BundleError              4   a detector bundle that is damaged, incomplete, foreign or swapped
+    ├── HubError                 1   the Hugging Face Hub refuses, has no such repository, or is out of reach
     ├── MissingExtraError        5   an optional part that is not installed
     └── AcceptanceError          7   an adapted detector that failed an acceptance check, so it was not written
 
@@ -28,6 +29,7 @@ __all__ = [
     "BundleError",
     "DataError",
     "FacetellError",
+    "HubError",
     "ImageError",
     "LeakError",
     "MediaError",
@@ -93,6 +95,10 @@ class BundleError(FacetellError):
     """A detector bundle that is damaged, incomplete, of a foreign version, or swapped."""
 
     exit_code = 4
+
+
+class HubError(FacetellError):
+    """The Hugging Face Hub refuses, has no such repository, or is out of reach."""
 
 
 class MissingExtraError(FacetellError):

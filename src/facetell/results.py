@@ -29,6 +29,8 @@ __all__ = [
     "Interval",
     "KeysResult",
     "ListedDetector",
+    "PullResult",
+    "PushResult",
     "Result",
     "StressResult",
     "VerifyResult",
@@ -301,6 +303,28 @@ class ExportResult(Result):
     auroc: Mapping[str, float] | None
     difference: float | None
     points: Mapping[str, float]
+    path: Path | None = field(default=None, metadata=_ASIDE)
+
+
+@dataclass(frozen=True)
+class PushResult(Result):
+    """A commit to the hub: ``repository`` with its hash, whether it is a detector or a face set, and for whom."""
+
+    repository: str
+    what: str
+    private: bool
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class PullResult(Result):
+    """A commit from the hub that was copied to the folder ``path``: ``repository`` with its hash, and what it is."""
+
+    repository: str
+    what: str
+    files: int
+    bytes: int
     path: Path | None = field(default=None, metadata=_ASIDE)
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from facetell.api._information import history, inspect, verify
     from facetell.api._keys import keys
     from facetell.api._methods import list_methods
+    from facetell.api._pull import pull
+    from facetell.api._push import push
     from facetell.api._remember import remember
     from facetell.api._report import report
     from facetell.api._serve import serve
@@ -56,6 +58,8 @@ __all__ = [
     "keys",
     "list_methods",
     "prepare",
+    "pull",
+    "push",
     "remember",
     "report",
     "serve",
@@ -87,6 +91,8 @@ _HOMES = {
     "keys": "facetell.api._keys",
     "list_methods": "facetell.api._methods",
     "prepare": "facetell.ingest.prepare",
+    "pull": "facetell.api._pull",
+    "push": "facetell.api._push",
     "remember": "facetell.api._remember",
     "report": "facetell.api._report",
     "threshold": "facetell.api._threshold",

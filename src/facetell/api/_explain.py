@@ -69,7 +69,7 @@ def explain(
         DataError: no such split, no mask fits, or no file has a face.
     """
     check_counts(workers=workers, limit=limit)
-    paths = [source_path(items)] if isinstance(items, FaceSet | str | Path) else [Path(item) for item in items]
+    paths = list(map(source_path, [items] if isinstance(items, FaceSet | str | Path) else items))
     sets = [path for path in paths if (path / INFO_FILE).is_file()]
     if sets and len(paths) > 1:
         raise UsageError(f"{sets[0]} is a face set, which is explained alone", hint="give it alone, or files only")

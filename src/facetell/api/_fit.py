@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from facetell.api._audit import training_shortcuts
-from facetell.detector.bundle import hash_of_tensors, is_bundle, read_description, read_lineage, write_bundle
+from facetell.detector.bundle import hash_of_tensors, is_bundle, located, read_description, read_lineage, write_bundle
 from facetell.detector.calibration import DEFAULT
 from facetell.detector.card import model_card
 from facetell.detector.detector import Detector
@@ -137,7 +137,7 @@ def fit(
     measured_on = Sample.of(faces, "validation", logits)
     parts = parts_of(network, resolved.size, some_crops(validation, seed), vectors=bool(embedding))
     weights = hash_of_tensors(parts.weights)
-    began = Path(resolved.pretrained)
+    began = located(resolved.pretrained)
     lineage = read_lineage(began) if is_bundle(began) else Lineage.new(weights)
     lineage = lineage.with_learned(faces, training.rows + faces.rows(split).start)
     lineage = lineage.with_chosen(faces, np.asarray(faces.rows("validation")))

@@ -139,12 +139,13 @@ def _told_apart(words: tuple[str, ...]) -> tuple[Path, tuple[str, ...]]:
     from facetell.media.walk import find_files
 
     first, path = words[0], Path(words[0])
-    if is_bundle(located(first)):
+    detector = located(first)
+    if is_bundle(detector):
         if len(words) == 1:
             raise UsageError(
                 f"{first} is a detector: there is nothing to judge", hint=f"facetell detect {first} PATH..."
             )
-        return located(first), words[1:]
+        return detector, words[1:]
     if is_broken_bundle(path):
         read_description(path)  # says what is wrong with it
     there = first == "-" or os.path.lexists(first)

@@ -45,6 +45,8 @@ VERBS = {
     "stress": "Measure a detector on compressed, resized, filmed and posted faces.",
     "verify": "Check a detector whole.",
     "detectors": "List the detectors that can be named.",
+    "push": "Send a detector or a face set to the Hugging Face Hub.",
+    "pull": "Fetch a detector or a face set from the Hugging Face Hub.",
     "cache": "List or clear what is kept to be quick the next time.",
     "sources": "List the data sets that are understood as downloaded.",
     "methods": "List detection methods and their settings.",

@@ -31,11 +31,14 @@ from safetensors.numpy import save, save_file
 from facetell.detector.calibration import Calibration, calibration_of
 from facetell.detector.lineage import LINEAGE, Lineage
 from facetell.errors import BundleError, UsageError, near_miss
+from facetell.faceset.on_hub import FACESET_CONTENTS
 from facetell.files import clear_leftovers, home, locked, sha256_of, whole_file, whole_folder, write_error
+from facetell.hub import Contents, fetched, reference_in
 
 __all__ = [
     "BOX",
     "DESCRIPTION",
+    "DETECTOR_CONTENTS",
     "EMBEDDING",
     "FORMAT",
     "MODEL",
@@ -100,7 +103,14 @@ def detectors_folder() -> Path:
 
 
 def located(detector: str | Path) -> Path:
-    """The path of a detector: ``detector`` itself, or where it is the name of one in `detectors_folder` or `BOX`, that."""
+    """The path of a detector: ``detector`` itself, or where it is the name of one in `detectors_folder` or `BOX`, that; or
+    where it is ``hf://owner/name[@revision]``, what was fetched.
+
+    Raises ``HubError``, or ``BundleError`` for a repository that holds none.
+    """
+    reference = reference_in(detector)
+    if reference is not None:
+        return fetched(reference, DETECTOR_CONTENTS)
     path = Path(detector)
     if len(path.parts) != 1 or os.path.exists(path):  # noqa: PTH110  not of `Path`, which raises for a name that no file can have
         return path
@@ -274,6 +284,18 @@ def _read_bundle(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise BundleError(f"the files of {path} cannot be read: {error}") from error
     return description
+
+
+DETECTOR_CONTENTS = Contents(
+    "detector",
+    "model",
+    DESCRIPTION,
+    rf"detector\.json|metrics\.json|model\.onnx|[\w-]+\.(safetensors|csv)|{REPLAY}(-[0-9a-f]{{16}})?/({FACESET_CONTENTS.names})",
+    20 * 10**9,
+    read_bundle,
+    BundleError,
+)
+"""What a repository of the hub holds that is a detector: the largest backbone there is has some 10 GB."""
 
 
 def weights_hash(description: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from facetell.detector.bundle import BOX, DESCRIPTION, located
 from facetell.detector.detector import Detector
 from facetell.errors import UsageError
+from facetell.hub import is_fetched
 
 __all__ = ["DetectorLike", "bundle_path", "description_file", "loaded"]
 
@@ -33,12 +34,17 @@ def loaded(detector: DetectorLike, device: str = "auto", runtime: str | None = N
 def description_file(detector: DetectorLike) -> Path | None:
     """What to lock for a change of a detector's bundle; None where there is no folder to change.
 
-    Raises ``UsageError`` for one that comes with facetell: it stays as it was measured.
+    Raises ``UsageError`` for one that comes with facetell, or with ``hf://``: it stays as it was measured.
     """
     path = bundle_path(detector)
     if path.parent == BOX:
         raise UsageError(
             f"{path.name} comes with facetell and stays as it is",
             hint=f"copy it first: python -c \"import shutil; shutil.copytree(r'{path}', 'mine')\"",
+        )
+    if is_fetched(path):
+        raise UsageError(
+            f"{path.name} is in the cache of the hub and stays as it is",
+            hint="make it yours first: facetell pull hf://OWNER/NAME -o FOLDER",
         )
     return path / DESCRIPTION if path.is_dir() else None

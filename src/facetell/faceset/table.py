@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from facetell.errors import DataError, MissingExtraError, UsageError, near_miss
 from facetell.faceset.cache import hold
+from facetell.faceset.on_hub import INFO_FILE, SKIPPED_FILE, located_faceset
 from facetell.faceset.shard import AGAIN, Shard
 from facetell.faceset.splits import SPLITS
 from facetell.files import sha256_of
@@ -41,8 +42,6 @@ __all__ = [
 
 FORMAT = "facetell.faceset"
 VERSION = 2
-INFO_FILE = "faceset.json"
-SKIPPED_FILE = "skipped.csv"
 
 SCHEMA = pa.schema(
     [
@@ -96,10 +95,13 @@ class FaceSet:
     def open(cls, path: Path | str) -> FaceSet:
         """Open a face set; checks its version and that every shard is there with its size (`verify` reads the content).
 
+        ``path``: its folder, or ``hf://owner/name[@revision]``, which is fetched and read whole the first time.
+
         Raises:
             DataError: not a face set, a later version, or shards that are missing, extra or of another size.
+            HubError: the hub has none there, or is out of reach.
         """
-        path = Path(path)
+        path = located_faceset(path)
         held = _Use()
         hold(held, path / INFO_FILE)  # before a look at it: from now on it stays
         info = _read_info(path)
@@ -388,4 +390,4 @@ FaceSetLike = FaceSet | str | Path
 
 def source_path(faceset: FaceSetLike) -> Path:
     """Where a face set, or what one is made from, lies."""
-    return faceset.path if isinstance(faceset, FaceSet) else Path(faceset)
+    return faceset.path if isinstance(faceset, FaceSet) else located_faceset(faceset)

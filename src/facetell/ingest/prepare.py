@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from facetell.errors import MediaError, UsageError, near_miss
 from facetell.faceset.kept import kept
+from facetell.faceset.on_hub import located_faceset
 from facetell.faceset.rows import Rows
 from facetell.faceset.splits import SPLITS
 from facetell.faceset.table import INFO_FILE, FaceSet, FaceSetLike
@@ -158,7 +159,7 @@ def open_or_prepare(
     """
     if isinstance(source, FaceSet):
         return source
-    source = Path(source)
+    source = located_faceset(source)
     if (source / INFO_FILE).is_file():
         return FaceSet.open(source)
     key = hashlib.sha256(repr((str(source.resolve()), seed, subfolders, split)).encode())

@@ -8,10 +8,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from facetell.detector.bundle import identity_of, is_bundle, read_bundle
+from facetell.detector.bundle import identity_of, is_bundle, located, read_bundle
 from facetell.detector.weights import read_weights
 from facetell.errors import DataError, UsageError
 from facetell.files import sha256_of
+from facetell.hub import is_fetched
 from facetell.methods.method import Start
 from facetell.networks.backbones import Backbone, build_backbone, load_library_tensors
 from facetell.networks.tensors import misfit
@@ -25,7 +26,7 @@ def read_start(pretrained: str) -> tuple[Start | None, str, dict[str, object]]:
         return None, "the library's pretrained weights", {}
     if pretrained == "none":
         return None, "random weights", {}
-    path = Path(pretrained)
+    path = located(pretrained)
     if is_bundle(path):
         description = read_bundle(path)
         tensors = read_weights(path, description)
@@ -67,7 +68,8 @@ def without_path(pretrained: str) -> str:
     description; never a path, which may tell who made it."""
     if pretrained in ("library", "none"):
         return pretrained
-    path = Path(pretrained).resolve()
+    path = located(pretrained)
+    path = path if is_fetched(path) else path.resolve()
     return f"detector {path.name} ({identity_of(path)})" if is_bundle(path) else f"{path.name} ({sha256_of(path)[:16]})"
 
 

@@ -30,7 +30,7 @@ from facetell.reporting.plots import roc_overlay
 from facetell.reporting.report import LEVEL, REPORT_FORMAT, REPORT_VERSION, few_groups, measure
 from facetell.reporting.result_folder import check_folder, counts_of, draw_plots, plain, save_json
 
-__all__ = ["COMPARISON_FORMAT", "COMPARISON_VERSION", "conclusion", "write_comparison"]
+__all__ = ["COMPARISON_FORMAT", "COMPARISON_VERSION", "conclusion", "report_numbers", "write_comparison"]
 
 COMPARISON_FORMAT = "facetell-comparison"
 COMPARISON_VERSION = 1
@@ -45,6 +45,11 @@ Columns = dict[str, NDArray[Any]]
 
 def _read_report(folder: Path) -> tuple[dict[str, Any], Columns]:
     """A report's numbers and predictions."""
+    return report_numbers(folder), read_predictions(folder / "predictions.parquet")
+
+
+def report_numbers(folder: Path) -> dict[str, Any]:
+    """What ``report.json`` of a folder holds. Raises ``DataError`` where there is none of this version."""
     hint = "give folders that `facetell evaluate` wrote"
     try:
         report = json.loads((folder / "report.json").read_text("utf-8"))
@@ -55,7 +60,7 @@ def _read_report(folder: Path) -> tuple[dict[str, Any], Columns]:
     made = (report.get("format"), report.get("version")) if isinstance(report, dict) else None
     if made != (REPORT_FORMAT, REPORT_VERSION):
         raise DataError(f"{folder / 'report.json'} is not a report of version {REPORT_VERSION}", hint=hint)
-    return report, read_predictions(folder / "predictions.parquet")
+    return report
 
 
 def _short_names(folders: Sequence[Path]) -> list[str]:

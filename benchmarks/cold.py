@@ -4,9 +4,10 @@
     python benchmarks/cold.py fresh/bin/python photo.jpg crop.jpg
 
 Nothing is built here: PYTHON is that of an environment in which facetell is installed, the photo a picture in which a face is
-looked for, the crop one that is a face. Files lie in the page cache, as after any other start. The clock's best of the rounds
-is what two idle cores would give; processor time counts every process of the command and tells less of what else runs. Memory
-is the largest process, and all of them together with shared pages counted once, sampled in a round of its own.
+looked for, the crop one that is a face. A first start of each is not counted: files then lie in the page cache, and Python's
+bytecode beside its sources, which pip writes when it installs, and other installers leave to the first start. The clock's best of
+the rounds is what two idle cores would give; processor time counts every process of the command and tells less of what else
+runs. Memory is the largest process, and all of them together with shared pages counted once, sampled in a round of its own.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def main() -> None:
     parser.add_argument("crop", type=Path)
     parser.add_argument("--rounds", type=int, default=10)
     asked = parser.parse_args()
-    print(f"installed: {installed(asked.python):.0f} MB")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else every start compiles all sources, twice the work
+    print(f"installed: {installed(asked.python):.0f} MB; load before: {os.getloadavg()[0]:.1f}")
     print("| | wall, best (median) | processor, best (median) | largest process | all together |")
     print("| --- | --- | --- | --- | --- |")
     for name, words in {
@@ -48,6 +50,7 @@ def main() -> None:
         "crop": ["detect", str(asked.crop), "--faces", "crops"],
     }.items():
         command = [str(asked.python), "-m", "facetell", *words]
+        start(command)
         rounds = [start(command) for _ in range(asked.rounds)]
         wall, processor = ([getattr(each, what) for each in rounds] for what in ("wall", "processor"))
         print(

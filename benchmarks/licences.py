@@ -35,10 +35,15 @@ def needed(requirements: Iterable[str]) -> set[str]:
     while waiting:
         one = waiting.pop()
         name = canonicalize_name(one.name)
-        if name in found or (one.marker is not None and not one.marker.evaluate({"extra": ""})):
+        if name in found:
             continue
         found.add(name)
-        waiting += [Requirement(each) for each in requires(name) or []]
+        theirs = [Requirement(each) for each in requires(name) or []]
+        waiting += [
+            other
+            for other in theirs
+            if other.marker is None or any(other.marker.evaluate({"extra": extra}) for extra in ("", *one.extras))
+        ]
     return found
 
 

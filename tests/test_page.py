@@ -32,7 +32,7 @@ __all__ = ["place"]
 class _Strict(html.parser.HTMLParser):
     """Every element that is opened is closed, and no id is there twice; gathers the text and what would be loaded."""
 
-    EMPTY = ("meta", "link", "input", "rect", "line", "circle", "image", "polyline")
+    EMPTY = ("meta", "link", "input", "img", "rect", "line", "circle", "image", "polyline")
 
     def __init__(self, page: str) -> None:
         super().__init__()

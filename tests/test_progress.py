@@ -92,6 +92,15 @@ def test_on_a_terminal_a_bar_is_drawn_within_its_width_and_goes_away(
     assert frames[-2].strip() == frames[-1] == ""
 
 
+def test_work_that_is_done_with_its_first_step_has_no_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with Bars() as show:
+        show(Step("judging", 1, 1, "files"))
+    assert capsys.readouterr().err == ""
+
+
 def test_a_log_line_has_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     logger = logging.Logger("apart")

@@ -103,6 +103,8 @@ class Bars:
             return
         if self._bar is None or self._bar.desc != step.what:
             self.close()
+            if step.done >= step.total:  # it would go away at once, and takes as long to import as a tenth of a verdict
+                return
             self._bar = _new_bar(step)
         if not self._bar.first and step.done > self._bar.initial:
             self._bar.first.append((step.done, self._bar.format_dict["elapsed"]))

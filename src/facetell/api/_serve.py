@@ -7,7 +7,7 @@ from pathlib import Path
 from facetell.detector.calibration import DEFAULT
 from facetell.detector.many import Judging
 from facetell.detector.places import DetectorLike, bundle_path
-from facetell.errors import MissingExtraError
+from facetell.errors import MissingExtraError, SettingsError
 from facetell.media.frame_choice import parse
 from facetell.settings import check_counts
 
@@ -35,6 +35,8 @@ def serve(
     rate: int = 0,
     certificate: str | Path | None = None,
     private_key: str | Path | None = None,
+    store: str | Path | None = None,
+    keep_crops: float | None = None,
 ) -> None:
     """Serve verdicts over HTTP until a signal ends it; see ``docs/serve.md``.
 
@@ -59,12 +61,18 @@ def serve(
         rate: files a minute for each key; 0: as many as come.
         certificate: PEM, for TLS.
         private_key: of the certificate.
+        store: where verdicts are kept beyond a restart: a file (SQLite), or ``postgresql://USER@HOST/DATABASE``.
+        keep_crops: days that crops of judged faces are kept in the store, so that people can label them; None: none are.
 
     Raises:
         MissingExtraError: the extra ``serve`` is not installed.
-        BundleError, UsageError: it cannot judge so, or others reach ``host`` and no keys are given.
+        BundleError, UsageError: it cannot judge so, others reach ``host`` and no keys are given, or crops are to be kept
+            nowhere.
+        DataError: the store cannot be used.
     """
     check_counts(workers=workers, max_mb=max_mb, queue=queue)
+    if keep_crops is not None and not 0 < keep_crops <= 3650:
+        raise SettingsError(f"crops are kept for 0 to 3,650 days, and not for {keep_crops:g}", hint="for example 30")
     try:
         from facetell.serving.run import run
         from facetell.serving.settings import ServeSettings
@@ -81,4 +89,6 @@ def serve(
         keys=None if keys is None else Path(keys),
         certificate=None if certificate is None else Path(certificate),
         private_key=None if private_key is None else Path(private_key),
+        store=None if store is None else str(store),
+        keep_crops=keep_crops,
     )

@@ -28,6 +28,10 @@ __all__ = ["command"]
 @options.value_option("--max-seconds", 600.0, "Length of a video.", type=click.FloatRange(0))
 @options.value_option("--queue", 256, "Files that may wait.", type=click.IntRange(1))
 @options.value_option("--rate", 0, "Files a minute for each key; 0: as many as come.", type=click.IntRange(0))
+@click.option("--store", metavar="PATH", help="Keep verdicts here: a file, or postgresql://USER@HOST/DATABASE.")
+@click.option(
+    "--keep-crops", type=float, metavar="DAYS", help="Keep faces in the store, so that people can label them."
+)
 @options.path_option("--certificate", "For TLS: PEM.")
 @options.path_option("--private-key", "Of the certificate: PEM.")
 @options.device_option
@@ -36,11 +40,13 @@ def command(detector: Path, **given: Any) -> None:
     """Serve verdicts over HTTP: send photos, crops and videos, get what detect says.
 
     DETECTOR is by default the one in the box. SIGHUP has it read again. What a client sends is deleted once it is judged.
+    Verdicts are kept in memory, or with --store beyond a restart.
 
     \b
     Example:
       facetell serve
       facetell keys keys.json --add newsroom
+      facetell serve detector --store verdicts.db --keep-crops 30
       facetell serve detector --host 0.0.0.0 --keys keys.json
       curl -H "Authorization: Bearer $KEY" -F file=@photo.jpg http://localhost:8000/v1/verdicts
     """

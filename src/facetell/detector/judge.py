@@ -202,11 +202,11 @@ class Judge:
 
     def _of_frame(self, shot: Shot) -> Iterator[_Sighting]:
         for found in shot.faces:
-            crop = resize(self._stored(found.crop), self.detector.size)
+            crop = resize(self.stored(found.crop), self.detector.size)
             frame = None if shot.time is None else shot.index
             yield _Sighting(found.face, frame, shot.time, found.quality, found.reason, crop, shot.scene, shot.stream)
 
-    def _stored(self, crop: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def stored(self, crop: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """The crop as training saw it: through the same JPEG, if the face set was stored as such."""
         quality = self.record["jpeg"] if self.record else None
         return crop if quality is None else decode(encode(crop, quality))

@@ -161,7 +161,8 @@ def _checked(how: Judging) -> dict[str, Any]:
 
 def _needs(how: Judging, description: dict[str, Any]) -> tuple[str, ...]:
     """What every worker imports."""
-    return __name__, "facetell.faces.finding", home_of(runtime_for(description, how.runtime, how.device))
+    finding = () if how.faces == "crops" else ("facetell.faces.finding",)
+    return __name__, *finding, home_of(runtime_for(description, how.runtime, how.device))
 
 
 def judged(judge: Judge, paths: Sequence[Path]) -> list[Verdict]:

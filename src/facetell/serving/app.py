@@ -30,23 +30,29 @@ from facetell.serving.openapi import ITEMS, PROBLEMS, describe
 from facetell.serving.page import page_routes
 from facetell.serving.pool import Outcome, Task
 from facetell.serving.problems import Problem, as_response, problem_response
+from facetell.serving.recorder import Recorder, away
+from facetell.serving.review import review_routes
 from facetell.serving.settings import ServeSettings
 from facetell.serving.uploads import Upload, receive
-from facetell.serving.work import Order
+from facetell.serving.work import Done, Order
 
 __all__ = ["service"]
 
 _KIND = "neither a picture nor a video in a format we read"
+_WRITING = 5.0  # s that an answer waits for the store at most
 _KINDS = "send a JPEG, PNG, WebP, HEIC, AVIF, MP4, MOV or the like"
 
 
 class _Service:
     """What the routes share."""
 
-    def __init__(self, engine: Engine, access: Access, settings: ServeSettings, folder: Path) -> None:
+    def __init__(
+        self, engine: Engine, access: Access, settings: ServeSettings, folder: Path, recorder: Recorder | None
+    ) -> None:
         self.engine, self.access, self.settings, self.folder = engine, access, settings, folder
+        self.recorder = recorder
         self.items = Items(settings.kept, settings.kept_seconds)
-        self.metrics = Metrics(engine, lambda: len(self.items))
+        self.metrics = Metrics(engine, lambda: len(self.items), recorder)
 
     async def judge(self, request: Request) -> Response:
         """Files to verdicts, or to the numbers of jobs where one is a video."""
@@ -70,6 +76,8 @@ class _Service:
                 self.access.take(key, len(uploads) - 1)
             kinds = [await run_in_threadpool(_kind, upload.path) for upload in uploads]
             items = [self._item(key, upload, kind, views) for upload, kind in zip(uploads, kinds, strict=True)]
+            if self.recorder is not None:
+                await run_in_threadpool(self.recorder.accept, items, key)
             self._begin(items, uploads)
             begun = True
         finally:
@@ -85,14 +93,34 @@ class _Service:
             tasks = [item.task for item in items]
             waits = [asyncio.wrap_future(task.future) for task in tasks if task is not None]
             await asyncio.gather(*waits, return_exceptions=True)
+            written = [asyncio.wrap_future(item.written) for item in items if item.written is not None]
+            if written:
+                await asyncio.wait(written, timeout=_WRITING)
 
-    def found(self, name: str, request: Request) -> Item:
+    async def found(self, name: str, request: Request) -> Item:
         """A file that this key has sent before. Raises ``Problem``."""
-        return self.items.find(name, self.access.check(request, "judge").sha256)
+        owner = self.access.check(request, "judge").sha256
+        item = self.items.find(name, owner)
+        if item is None and self.recorder is not None:
+            return await run_in_threadpool(self.recorder.find, name, owner)
+        if item is None:
+            raise Problem(404, "there is no such verdict", "verdicts are kept for an hour; send the file again")
+        return item
 
-    def asks(self) -> tuple[bool, str]:
-        """Whether a key is needed, and the name of the detector."""
-        return self.access.needs_key, self.engine.name
+    async def forget(self, name: str, request: Request) -> None:
+        """Forget a file that this key has sent, here and in the store. Raises ``Problem``."""
+        item = await self.found(name, request)
+        if self.recorder is not None:
+            await run_in_threadpool(self.recorder.forget, item, self.access.check(request, "judge").name)
+        self.items.drop(item)
+
+    def asks(self) -> tuple[bool, str, bool]:
+        """Whether a key is needed, the name of the detector, and whether crops are kept."""
+        return self.access.needs_key, self.engine.name, self._keeps
+
+    @property
+    def _keeps(self) -> bool:
+        return self.recorder is not None and self.recorder.keep_days is not None
 
     def _item(self, key: Key, upload: Upload, kind: Kind | None, views: bool) -> Item:
         item = Item(key.sha256, upload.name, kind == "video")
@@ -100,32 +128,47 @@ class _Service:
             item.problem = Problem(415, _KIND, _KINDS)
         else:
             progress = str(upload.progress) if kind == "video" else None
-            order = Order(str(upload.path), upload.name, kind == "video", self.settings.media, progress, views)
+            order = Order(
+                str(upload.path), upload.name, kind == "video", self.settings.media, progress, views, self._keeps
+            )
             item.task = Task(order)
         return item
 
     def _begin(self, items: list[Item], uploads: list[Upload]) -> None:
         tasks = [item.task for item in items if item.task is not None]
         item_of = {id(item.task): (item, upload) for item, upload in zip(items, uploads, strict=True) if item.task}
-        generation = self.engine.submit(tasks) if tasks else None
+        try:
+            generation = self.engine.submit(tasks) if tasks else None
+        except Problem:
+            if self.recorder is not None:
+                self.recorder.withdraw(items)
+            raise
         for item, upload in zip(items, uploads, strict=True):
             item.generation = generation
             self.items.add(item)
             if item.task is None:
                 upload.remove()
+                self._record(item, None)
         for task in tasks:
             task.future.add_done_callback(partial(self._over, *item_of[id(task)]))
 
     def _over(self, item: Item, upload: Upload, _: Future[Outcome]) -> None:
-        verdict = item.settle()
+        done = item.settle()
         upload.remove()
-        if verdict is not None:
-            self.metrics.verdict(verdict.status, verdict.detector)
+        self._record(item, done)
+        if done is not None:
+            self.metrics.verdict(done.verdict.status, done.verdict.detector)
+
+    def _record(self, item: Item, done: Done | None) -> None:
+        if self.recorder is not None:
+            item.written = self.recorder.ended(item, done)
 
 
-def service(engine: Engine, access: Access, settings: ServeSettings, folder: Path) -> ASGIApp:
-    """The app that a server of ASGI runs. ``folder``: for uploads, empty."""
-    shared = _Service(engine, access, settings, folder)
+def service(
+    engine: Engine, access: Access, settings: ServeSettings, folder: Path, recorder: Recorder | None = None
+) -> ASGIApp:
+    """The app that a server of ASGI runs. ``folder``: for uploads, empty; ``recorder``: where there is a store."""
+    shared = _Service(engine, access, settings, folder, recorder)
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
@@ -137,6 +180,8 @@ def service(engine: Engine, access: Access, settings: ServeSettings, folder: Pat
     app.add_exception_handler(HTTPException, _http)
     _routes(app, shared)
     page_routes(app, shared)
+    if recorder is not None:
+        review_routes(app, recorder.store, access)
     describe(app, needs_key=access.needs_key, files=settings.files)
     return Around(app, settings, shared.metrics.request)
 
@@ -160,21 +205,21 @@ def _routes(app: FastAPI, shared: _Service) -> None:
     @app.get(
         "/v1/verdicts/{id}",
         response_class=Response,
-        responses={200: {"description": "How it stands.", "content": ITEMS["item"]}, **answers(404)},
+        responses={200: {"description": "How it stands.", "content": ITEMS["item"]}, **answers(404, 503)},
     )
     async def verdict(id: str, request: Request) -> Response:  # noqa: A002  its name in the address
         """Ask for what came of a file."""
-        return Response(shared.found(id, request).as_json(), media_type="application/json")
+        return Response((await shared.found(id, request)).as_json(), media_type="application/json")
 
     @app.delete(
         "/v1/verdicts/{id}",
         status_code=204,
         response_class=Response,
-        responses={204: {"description": "Gone."}, **answers(404)},
+        responses={204: {"description": "Gone."}, **answers(404, 503)},
     )
     async def forget(id: str, request: Request) -> Response:  # noqa: A002
         """Forget what came of a file, and give it up if it is not judged yet."""
-        shared.items.drop(shared.found(id, request))
+        await shared.forget(id, request)
         return Response(status_code=204)
 
     @app.get(
@@ -225,6 +270,8 @@ def _routes(app: FastAPI, shared: _Service) -> None:
         """Whether files may be sent."""
         if shared.engine.current.pool.waiting >= shared.settings.queue:
             raise Problem(503, "too many files wait", "ask again in a few seconds", retry=5)
+        if shared.recorder is not None and shared.recorder.away:
+            raise away()
         return JSONResponse({"status": "ready"})
 
 

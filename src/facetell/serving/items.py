@@ -6,6 +6,7 @@ import json
 import secrets
 import time
 from collections import OrderedDict, deque
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -15,7 +16,7 @@ from facetell.serving.engine import Generation
 from facetell.serving.pool import Task
 from facetell.serving.problems import Problem
 from facetell.serving.views import View
-from facetell.serving.work import Refused
+from facetell.serving.work import Done, Refused
 
 __all__ = ["Item", "Items"]
 
@@ -27,7 +28,8 @@ _VIEWED = 100
 class Item:
     """A file that was sent. ``owner``: the key (hash) that did; ``video``: it takes its time; ``task``: what waits, and
     ``generation``: who judges it, until it is over; ``problem``: why it was not judged; ``verdict`` and ``views``: of one
-    sent from the page; ``answer``: what a client gets of one that is judged, which takes a quarter of its objects' memory."""
+    sent from the page; ``answer``: what a client gets of one that is judged, which takes a quarter of its objects' memory;
+    ``written``: when that is in the store, if there is one."""
 
     owner: str
     name: str
@@ -41,6 +43,7 @@ class Item:
     views: tuple[View, ...] = ()
     answer: bytes | None = None
     cancelled: bool = False
+    written: Future[None] | None = None
 
     @property
     def state(self) -> str:
@@ -59,12 +62,12 @@ class Item:
         """Whether nothing more will come of it."""
         return self.state in ("done", "failed", "cancelled")
 
-    def settle(self) -> Verdict | None:
-        """Take what came of its task, which is over, and let go of it; gives the verdict, if there is one."""
+    def settle(self) -> Done | None:
+        """Take what came of its task, which is over, and let go of it; gives that with its verdict, if there is one."""
         task, generation = self.task, self.generation
         assert task is not None
         assert generation is not None
-        verdict: Verdict | None = None
+        done: Done | None = None
         if task.future.cancelled():
             self.cancelled = True
         elif task.future.exception() is not None:
@@ -78,8 +81,9 @@ class Item:
                 if task.order.views:
                     self.verdict, self.views = verdict, found.views
                 self.answer = self._json("done", verdict.frames, verdict)
+                done = replace(found, verdict=verdict)
         self.task = self.generation = None
-        return verdict
+        return done
 
     def as_json(self) -> bytes:
         """As a client sees it."""
@@ -124,11 +128,11 @@ class Items:
             if other.over and (len(self._kept) > self._most or now - other.created > self._seconds):
                 del self._kept[other.id]
 
-    def find(self, name: str, owner: str) -> Item:
-        """The owner's item of that name. Raises ``Problem``: 404, also where it is another's."""
+    def find(self, name: str, owner: str) -> Item | None:
+        """The owner's item of that name; None where there is none, or it is another's."""
         item = self._kept.get(name)
         if item is None or item.owner != owner or (item.over and time.monotonic() - item.created > self._seconds):
-            raise Problem(404, "there is no such verdict", "verdicts are kept for an hour; send the file again")
+            return None
         return item
 
     def drop(self, item: Item) -> None:

@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from facetell.serving.engine import Engine
+from facetell.serving.recorder import Recorder
 
 __all__ = ["Metrics"]
 
@@ -18,7 +19,7 @@ _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 class Metrics:
     """Counts; what ``engine`` and ``kept`` say is asked for as it is read."""
 
-    def __init__(self, engine: Engine, kept: Callable[[], int]) -> None:
+    def __init__(self, engine: Engine, kept: Callable[[], int], recorder: Recorder | None) -> None:
         self._registry = CollectorRegistry()
         self._requests = Histogram(
             "facetell_request_seconds", "Time of requests", ("method", "route", "status"), buckets=_BUCKETS,
@@ -27,7 +28,7 @@ class Metrics:
         self._verdicts = Counter(
             "facetell_verdicts", "Files judged, by status and detector", ("status", "detector"), registry=self._registry
         )
-        self._registry.register(_Asked(engine, kept))
+        self._registry.register(_Asked(engine, kept, recorder))
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request."""
@@ -44,8 +45,8 @@ class Metrics:
 
 
 class _Asked(Collector):
-    def __init__(self, engine: Engine, kept: Callable[[], int]) -> None:
-        self._engine, self._kept = engine, kept
+    def __init__(self, engine: Engine, kept: Callable[[], int], recorder: Recorder | None) -> None:
+        self._engine, self._kept, self._recorder = engine, kept, recorder
 
     def collect(self) -> Iterator[Metric]:
         pool = self._engine.current.pool
@@ -53,6 +54,9 @@ class _Asked(Collector):
         yield GaugeMetricFamily("facetell_busy_workers", "Workers at a file", pool.busy)
         yield GaugeMetricFamily("facetell_workers", "Workers", pool.workers)
         yield GaugeMetricFamily("facetell_kept_verdicts", "Verdicts that can be asked for again", self._kept())
+        if self._recorder is not None:
+            waiting = self._recorder.waiting
+            yield GaugeMetricFamily("facetell_unwritten_verdicts", "Verdicts not yet in the store", waiting)
         yield CounterMetricFamily("facetell_worker_crashes", "Workers that died of a file", self._engine.crashes)
         reloads = CounterMetricFamily("facetell_reloads", "Reloads of the detector", labels=["outcome"])
         for outcome, count in self._engine.reloads.items():

@@ -9,15 +9,17 @@ from typing import Any
 from fastapi import FastAPI
 
 from facetell.detector import verdict
+from facetell.store.labels import WORDS
+from facetell.store.reviews import REASONS
 
-__all__ = ["ITEMS", "PROBLEMS", "describe"]
+__all__ = ["ITEMS", "LABEL", "PROBLEMS", "describe"]
 
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _WORDS = {
     400: "The body cannot be read.",
     401: "The key is missing or unknown.",
     403: "The key has not the scope.",
-    404: "There is no such verdict, or it is another key's.",
+    404: "There is no such thing, or it is another key's.",
     408: "No byte came for too long.",
     413: "More bytes than the limit.",
     415: "No picture or video in a format that is read, or no multipart/form-data.",
@@ -41,8 +43,13 @@ ITEMS = {
     "item": _content("Item"),
     "detectors": _content("Detectors"),
     "state": _content("State"),
+    "reviews": _content("Reviews"),
+    "labelled": _content("Labelled"),
 }
 """Contents of answers."""
+
+LABEL = {"requestBody": {"required": True, "content": _content("Label")}}
+"""What is sent to label a face."""
 
 
 def _upload(files: int) -> dict[str, Any]:
@@ -59,7 +66,7 @@ def _object(**properties: Any) -> dict[str, Any]:
     return {"type": "object", "additionalProperties": False, "required": list(properties), "properties": properties}
 
 
-def _schemas() -> dict[str, Any]:
+def _schemas(*, reviews: bool) -> dict[str, Any]:
     text = (Path(verdict.__file__).parent / "verdict.schema.json").read_text("utf-8")
     said = json.loads(text.replace("#/$defs/", "#/components/schemas/"))
     said.pop("$schema")
@@ -84,7 +91,45 @@ def _schemas() -> dict[str, Any]:
         ),
         "Detectors": _object(detectors={"type": "array", "items": {"$ref": "#/components/schemas/Detector"}}),
         "State": _object(status=word),
+        **(_of_reviews() if reviews else {}),
     }  # fmt: skip
+
+
+def _of_reviews() -> dict[str, Any]:
+    word, number, share = {"type": "string"}, {"type": "integer"}, {"type": ["number", "null"]}
+    face = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
+    spoken = {"enum": list(WORDS)}
+    kind, why = ({"type": ["string", "null"], "maxLength": most} for most in (64, 2000))
+    rate = _object(hits=number, n=number, value=share, low=share, high=share)
+    return {
+        "Label": {
+            "type": "object", "required": ["face", "label"],
+            "properties": {"face": face, "label": spoken, "kind": kind, "why": why},
+        },
+        "Labelled": _object(
+            face=face, label=spoken, kind=kind, why=why, decision=word, score={"type": "number"},
+            detector={"type": ["string", "null"]},
+        ),
+        "Case": _object(
+            face=face, reason={"enum": list(REASONS)}, video={"type": "boolean"},
+            crops={"type": "array", "items": {**word, "description": "a PNG as data: address"}},
+        ),
+        "Estimate": _object(
+            detector=word, error=rate, missed=rate, false_alarms=rate, unsure=rate, disagreed=number,
+        ),
+        "Agreement": _object(
+            reviewers={"type": "array", "items": word, "minItems": 2, "maxItems": 2}, n=number,
+            agreed={"type": "number"}, kappa=share,
+        ),
+        "Reviews": _object(
+            next=_list("Case"), left=_object(**dict.fromkeys(REASONS, number)), estimates=_list("Estimate"),
+            agreements=_list("Agreement"), kinds={"type": "array", "items": word},
+        ),
+    }  # fmt: skip
+
+
+def _list(name: str) -> dict[str, Any]:
+    return {"type": "array", "items": {"$ref": f"#/components/schemas/{name}"}}
 
 
 def describe(app: FastAPI, *, needs_key: bool, files: int) -> None:
@@ -98,7 +143,7 @@ def describe(app: FastAPI, *, needs_key: bool, files: int) -> None:
             schemas = components.setdefault("schemas", {})
             for unused in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(unused, None)
-            schemas.update(_schemas())
+            schemas.update(_schemas(reviews="/v1/reviews" in said["paths"]))
             if needs_key:
                 components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
             said["paths"]["/v1/verdicts"]["post"] |= _upload(files)

@@ -18,13 +18,14 @@ from facetell.serving.problems import Problem
 from facetell.serving.views import View
 from facetell.serving.words import CANNOT, claim_words, credential_words, headline, meaning
 
-__all__ = ["Shared", "page_routes"]
+__all__ = ["Shared", "html_response", "is_fragment", "page_routes", "templates"]
 
 _POLICY = (
     "default-src 'none'; img-src data:; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
-_STATIC = {"style.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8"}
+_SCRIPT = "text/javascript; charset=utf-8"
+_STATIC = {"style.css": "text/css; charset=utf-8", "page.js": _SCRIPT, "review.js": _SCRIPT}
 _WIDTH, _HEIGHT = 640.0, 150.0
 
 
@@ -37,11 +38,11 @@ class Shared(Protocol):
     async def settled(self, items: list[Item]) -> None:
         """Wait for those that are no video."""
 
-    def found(self, name: str, request: Request) -> Item:
+    async def found(self, name: str, request: Request) -> Item:
         """A file that was sent before."""
 
-    def asks(self) -> tuple[bool, str]:
-        """Whether a key is needed, and the name of the detector."""
+    def asks(self) -> tuple[bool, str, bool]:
+        """Whether a key is needed, the name of the detector, and whether crops are kept."""
 
 
 def page_routes(app: FastAPI, shared: Shared) -> None:
@@ -49,24 +50,24 @@ def page_routes(app: FastAPI, shared: Shared) -> None:
 
     @app.get("/", include_in_schema=False)
     async def page() -> Response:
-        return _html(_page(shared, []))
+        return html_response(_page(shared, []))
 
     @app.post("/", include_in_schema=False)
     async def judged(request: Request) -> Response:
-        fragment = _is_fragment(request)
+        fragment = is_fragment(request)
         try:
             items = await shared.accepted(request, views=True)
         except Problem as problem:
             if fragment:
                 raise
-            return _html(_page(shared, [], problem), problem.status)
+            return html_response(_page(shared, [], problem), problem.status)
         await shared.settled(items)
-        return _html(_items(items) if fragment else _page(shared, items))
+        return html_response(_items(items) if fragment else _page(shared, items))
 
     @app.get("/page/{id}", include_in_schema=False)
     async def again(id: str, request: Request) -> Response:  # noqa: A002
-        item = shared.found(id, request)
-        return _html(_items([item]) if _is_fragment(request) else _page(shared, [item]))
+        item = await shared.found(id, request)
+        return html_response(_items([item]) if is_fragment(request) else _page(shared, [item]))
 
     for name, kind in _STATIC.items():
         app.get(f"/static/{name}", include_in_schema=False)(_static(name, kind))
@@ -81,30 +82,33 @@ def _static(name: str, kind: str) -> Callable[[], Any]:
     return file
 
 
-def _is_fragment(request: Request) -> bool:
+def is_fragment(request: Request) -> bool:
+    """Whether the script asks, for a part of the page."""
     return request.headers.get("x-fragment") == "1"
 
 
-def _html(text: str, status: int = 200) -> Response:
+def html_response(text: str, status: int = 200) -> Response:
+    """A page, or a part of one, that may load nothing but what is the server's."""
     return Response(text, status, {"Content-Security-Policy": _POLICY}, "text/html; charset=utf-8")
 
 
 def _page(shared: Shared, items: list[Item], problem: Problem | None = None) -> str:
-    needs_key, detector = shared.asks()
+    needs_key, detector, keeps = shared.asks()
     shown = [_shown(item) for item in items]
     return str(
-        _templates()
+        templates()
         .get_template("page.html")
-        .render(items=shown, problem=problem, needs_key=needs_key, detector=detector)
+        .render(items=shown, problem=problem, needs_key=needs_key, detector=detector, keeps=keeps)
     )
 
 
 def _items(items: list[Item]) -> str:
-    return str(_templates().get_template("items.html").render(items=[_shown(item) for item in items]))
+    return str(templates().get_template("items.html").render(items=[_shown(item) for item in items]))
 
 
 @functools.cache
-def _templates() -> Any:
+def templates() -> Any:
+    """Where pages come from."""
     import jinja2
 
     return jinja2.Environment(

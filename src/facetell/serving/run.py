@@ -27,7 +27,9 @@ from facetell.errors import DataError, FacetellError, UsageError
 from facetell.serving.access import Access, is_loopback
 from facetell.serving.app import service
 from facetell.serving.engine import Engine
+from facetell.serving.recorder import Recorder
 from facetell.serving.settings import ServeSettings
+from facetell.store.store import Store
 
 __all__ = ["run"]
 
@@ -47,12 +49,14 @@ def run(
     keys: Path | None,
     certificate: Path | None = None,
     private_key: Path | None = None,
+    store: str | None = None,
+    keep_crops: float | None = None,
 ) -> None:
     """Serve until a signal ends it: SIGTERM or Ctrl-C after what has begun; SIGHUP reloads the detector.
 
     Raises:
-        UsageError: no keys, and an address that others reach; or half of a certificate.
-        FacetellError: the detector cannot judge, or the address cannot be had.
+        UsageError: no keys, and an address that others reach; or half of a certificate; or crops without a store.
+        FacetellError: the detector cannot judge, the address cannot be had, or the store cannot be used.
     """
     if keys is None and not is_loopback(host):
         raise UsageError(
@@ -61,6 +65,9 @@ def run(
         )
     if (certificate is None) != (private_key is None):
         raise UsageError("TLS needs a certificate and its private key", hint="give --certificate and --private-key")
+    if keep_crops is not None and store is None:
+        raise UsageError("crops are kept in a store", hint="give --store PATH as well")
+    kept = None if store is None else Store(store)
     access, line = Access(keys, settings.rate), _bound(host, port)
     try:
         _clear_left()
@@ -76,13 +83,17 @@ def run(
         with _ended_well():
             config = _config(settings, host, certificate, private_key)
             engine = Engine(how, settings, folder)
+            recorder = None
             try:
+                recorder = None if kept is None else Recorder(kept, keep_crops)
                 uploads = folder / "uploads"
                 uploads.mkdir()
-                config.app = service(engine, access, settings, uploads)
+                config.app = service(engine, access, settings, uploads, recorder)
                 _Server(config, engine).run(sockets=[line])
             finally:
                 engine.close()
+                if recorder is not None:
+                    recorder.close(settings.grace_seconds)
     finally:
         line.close()
         held.release()

@@ -16,7 +16,9 @@ from facetell.errors import MediaError
 from facetell.media.limits import Limits, read_bytes
 from facetell.pixels.decode import probe
 from facetell.pixels.opening import MAX_BYTES
+from facetell.serving.crops import faces_of
 from facetell.serving.views import View, views_of
+from facetell.store.records import Face
 
 __all__ = ["Done", "Order", "Refused", "do_orders"]
 
@@ -24,7 +26,7 @@ __all__ = ["Done", "Order", "Refused", "do_orders"]
 @dataclass(frozen=True)
 class Order:
     """A file to judge: where it is, what it was called, whether it is a video, and where to say how many of its shots were
-    looked at, and whether pictures of it are wanted. Videos come alone."""
+    looked at, and whether pictures of it, and crops of its faces, are wanted. Videos come alone."""
 
     path: str
     name: str
@@ -32,14 +34,16 @@ class Order:
     limits: Limits
     progress: str | None = None
     views: bool = False
+    crops: bool = False
 
 
 @dataclass(frozen=True)
 class Done:
-    """A file that was judged, and pictures of it where they were asked for."""
+    """A file that was judged, and pictures of it and its faces where they were asked for."""
 
     verdict: Verdict
     views: tuple[View, ...] = ()
+    faces: tuple[Face, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,10 @@ def _beyond(order: Order) -> str | None:
 def _done(judge: Judge, verdict: Verdict, order: Order) -> Done | Refused:
     if order.video and verdict.status == "unsupported" and "the limit" in (verdict.reason or ""):
         return Refused(str(verdict.reason))
-    views = views_of(judge, Path(order.path), verdict, order.limits) if order.views else []
-    return Done(replace(verdict, path=order.name), tuple(views))
+    path = Path(order.path)
+    views = views_of(judge, path, verdict, order.limits) if order.views else []
+    faces = faces_of(judge, path, verdict, order.limits) if order.crops else []
+    return Done(replace(verdict, path=order.name), tuple(views), tuple(faces))
 
 
 def _tell(progress: str | None, shots: int) -> None:

@@ -1,0 +1,187 @@
+"""Reviews: which face to look at next, and what people say of it. For programs at ``/v1/reviews``, for people at ``/review``.
+
+The detector's verdict on a face is told after it was labelled, not before: who knows it agrees with it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from fastapi import FastAPI, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from facetell.errors import DataError
+from facetell.serving.keys import Key
+from facetell.serving.openapi import ITEMS, LABEL, PROBLEMS
+from facetell.serving.page import html_response, is_fragment, templates
+from facetell.serving.problems import Problem
+from facetell.serving.recorder import away
+from facetell.store.labels import WORDS, agreements, label
+from facetell.store.reviews import Case, case, estimates, kinds, left, next_cases
+from facetell.store.store import Store, StoreError
+
+__all__ = ["review_routes"]
+
+MOST = 20
+"""Faces in one answer."""
+_KIND, _WHY = 64, 2000
+_REASONS = {
+    "random": "drawn by chance, for the honest estimate",
+    "disagreement": "reviewers disagree on it",
+    "novel": "unlike all the detector knows",
+    "unsure": "near the detector's threshold",
+    "again": "once more",
+}
+
+
+class Checks(Protocol):
+    """Who asks."""
+
+    needs_key: bool
+
+    def check(self, request: Request, scope: str) -> Key:
+        """The key of a request. Raises ``Problem``."""
+
+
+def review_routes(app: FastAPI, store: Store, access: Checks) -> None:
+    """Add the routes of reviews to the app, for a server with a store."""
+
+    @app.get(
+        "/v1/reviews",
+        response_class=JSONResponse,
+        responses={
+            200: {"description": "What to look at next.", "content": ITEMS["reviews"]},
+            **PROBLEMS(401, 403, 422, 503),
+        },
+        openapi_extra={"parameters": [_COUNT]},
+    )
+    async def reviews(request: Request) -> Any:
+        """The faces to label next, how many wait, what the labels say of the detector, and how far reviewers agree."""
+        reviewer = access.check(request, "review").name
+        return JSONResponse(await _asked(_standing, store, reviewer, _count(request)))
+
+    @app.post(
+        "/v1/reviews",
+        status_code=201,
+        response_class=JSONResponse,
+        responses={
+            201: {"description": "Written down.", "content": ITEMS["labelled"]},
+            **PROBLEMS(400, 401, 403, 404, 408, 413, 422, 503),
+        },
+        openapi_extra=LABEL,
+    )
+    async def labelled(request: Request) -> Any:
+        """Label a face; the answer says what the detector had said."""
+        reviewer = access.check(request, "review").name
+        said = _said(await _body(request))
+        return JSONResponse({**said, **await _asked(label, store, reviewer, *said.values())}, 201)
+
+    @app.get("/review", include_in_schema=False)
+    async def page(request: Request) -> Response:
+        if access.needs_key and not is_fragment(request):
+            return html_response(_rendered("review.html", needs_key=True, shown=None))
+        reviewer = access.check(request, "review").name
+        asked = request.query_params.get("face", "")
+        again = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else None
+        shown = await _asked(_shown, store, reviewer, again)
+        name = "review_face.html" if is_fragment(request) else "review.html"
+        return html_response(_rendered(name, needs_key=access.needs_key, shown=shown))
+
+    @app.post("/review", include_in_schema=False)
+    async def told(request: Request) -> Response:
+        reviewer = access.check(request, "review").name
+        form = await request.form(max_files=0, max_fields=8)
+        fields = {name: value for name, value in form.items() if isinstance(value, str)}
+        number = fields.get("face", "")
+        said = _said({**fields, "face": int(number) if number.isascii() and number.isdigit() else None})
+        judged = await _asked(label, store, reviewer, *said.values())
+        if not is_fragment(request):
+            return RedirectResponse("/review", 303)
+        shown = await _asked(_shown, store, reviewer, None)
+        shown["said"] = {**said, **judged}
+        return html_response(_rendered("review_face.html", needs_key=access.needs_key, shown=shown))
+
+
+_COUNT = {
+    "name": "count", "in": "query", "required": False, "description": "faces at most",
+    "schema": {"type": "integer", "minimum": 1, "maximum": MOST, "default": 1},
+}  # fmt: skip
+
+
+async def _asked(what: Any, *arguments: Any) -> Any:
+    """Ask the store, in a thread. Raises ``Problem``: 503 where it is away, 404 where there is no such thing."""
+    try:
+        return await run_in_threadpool(what, *arguments)
+    except StoreError:
+        raise away() from None
+    except DataError as error:
+        raise Problem(404, error.message, error.hint or "label the next one") from None
+
+
+def _count(request: Request) -> int:
+    given = request.query_params.get("count", "1")
+    if not (given.isascii() and given.isdigit() and len(given) < 4 and 1 <= int(given) <= MOST):
+        raise Problem(422, f"count is a number from 1 to {MOST}", "leave it out for one face")
+    return int(given)
+
+
+async def _body(request: Request) -> Any:
+    try:
+        return json.loads(await request.body())
+    except (ValueError, RecursionError):
+        raise Problem(400, "the body is no JSON", 'send {"face": 1, "label": "fake"}') from None
+
+
+def _said(given: Any) -> dict[str, Any]:
+    """``face``, ``label``, ``kind`` and ``why`` of a label, checked. Raises ``Problem``: 422."""
+    hint = 'send {"face": 1, "label": "fake"}'
+    if not isinstance(given, dict):
+        raise Problem(422, "a label is an object", hint)
+    face, word = given.get("face"), given.get("label")
+    if not isinstance(face, int) or isinstance(face, bool) or not 0 < face < 2**31:
+        raise Problem(422, "face is the number of a face", "take it from GET /v1/reviews")
+    if word not in WORDS:
+        raise Problem(422, f"a label is one of {', '.join(WORDS)}", hint)
+    return {"face": face, "label": word, "kind": _text(given, "kind", _KIND), "why": _text(given, "why", _WHY)}
+
+
+def _text(given: dict[str, Any], name: str, most: int) -> str | None:
+    text = given.get(name)
+    if text is None:
+        return None
+    if not isinstance(text, str) or len(text) > most or not all(c.isprintable() or c in "\r\n\t" for c in text):
+        raise Problem(422, f"{name} is a text of at most {most} characters", "make it shorter")
+    return text.strip() or None
+
+
+def _standing(store: Store, reviewer: str, count: int) -> dict[str, Any]:
+    return {
+        "next": [_face(each) for each in next_cases(store, reviewer, count)],
+        "left": left(store, reviewer),
+        "estimates": [asdict(each) for each in estimates(store)],
+        "agreements": [asdict(each) for each in agreements(store)],
+        "kinds": kinds(store),
+    }
+
+
+def _face(one: Case) -> dict[str, Any]:
+    crops = ["data:image/png;base64," + base64.b64encode(png).decode() for png in one.crops]
+    return {"face": one.face, "reason": one.reason, "video": one.video, "crops": crops}
+
+
+def _shown(store: Store, reviewer: str, again: int | None) -> dict[str, Any]:
+    """What the page needs: the face to label, or ``again`` if that is still there, and how all stands."""
+    standing = _standing(store, reviewer, 1)
+    once_more = case(store, again) if again is not None else None
+    face = _face(once_more) if once_more is not None else next(iter(standing.pop("next")), None)
+    if face is not None:
+        face["why"] = _REASONS[face["reason"]]
+    return {**standing, "face": face, "total": sum(standing["left"].values()), "said": None}
+
+
+def _rendered(name: str, **more: Any) -> str:
+    return str(templates().get_template(name).render(**more))

@@ -1,0 +1,54 @@
+"""What goes into a store, as worker processes may hand it on: nothing here needs a database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Accepted", "Crop", "Ended", "Face"]
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A file that a client sent: its ``id``; ``owner``, the hash of the key that did, and its name ``sender``."""
+
+    id: str
+    owner: str
+    sender: str
+    name: str
+    video: bool
+
+
+@dataclass(frozen=True)
+class Crop:
+    """What the network saw of a face, before it was resized: a PNG, its size in pixels, when (s) in a video."""
+
+    png: bytes
+    width: int
+    height: int
+    time: float | None = None
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face of a photo, or a person in a video, as its track's verdict says; ``novel``: unlike all the detector knows."""
+
+    track: int
+    decision: str
+    score: float
+    threshold: float
+    p_known: float | None
+    novel: bool
+    crops: tuple[Crop, ...]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What came of a file: ``state`` done, failed or cancelled; ``answer``: what a client gets, as JSON."""
+
+    id: str
+    state: str
+    answer: str
+    detector: str | None = None
+    settings: str | None = None
+    sha256: str | None = None
+    faces: tuple[Face, ...] = ()

@@ -1,0 +1,151 @@
+"""Opens a store: a file of SQLite in WAL mode, or a database of PostgreSQL."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sql
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from facetell.errors import DataError, MissingExtraError, UsageError
+from facetell.store.tables import ABOUT, TABLES, TRAIL, VERSION
+
+__all__ = ["Store", "StoreError", "record"]
+
+PATIENCE = 10
+"""Seconds that a writer of SQLite waits for another, and that PostgreSQL may take to answer."""
+_MAKING = 0x66616365
+"""The advisory lock of PostgreSQL under which tables are made."""
+
+
+class StoreError(DataError):
+    """A store that cannot be reached, is full, or is no store."""
+
+
+class Store:
+    """The store at ``place``, made where nothing is: a path, or ``postgresql://USER@HOST/DATABASE``.
+
+    Raises:
+        UsageError: an address of another kind.
+        StoreError: it cannot be reached, is no store, or was written by a later version.
+    """
+
+    def __init__(self, place: str | Path, *, make: bool = True) -> None:
+        url = _url(str(place))
+        self.name = url.render_as_string(hide_password=True) if url.drivername != "sqlite" else str(url.database)
+        self._sqlite = url.drivername == "sqlite"
+        self._engine = self._connected(url, make)
+        self._writer = self._engine.execution_options(facetell_writes=True)
+        try:
+            with self.writing() as done:
+                self._made(done, make)
+        except BaseException:
+            self.close()
+            raise
+
+    def _connected(self, url: URL, make: bool) -> Engine:
+        if not self._sqlite:
+            options = {"connect_timeout": PATIENCE, "application_name": "facetell"}
+            return sql.create_engine(url, pool_pre_ping=True, connect_args=options)
+        path = Path(str(url.database))
+        if not make and not path.exists():
+            raise StoreError(f"there is no store at {path}", hint="facetell serve --store PATH makes one")
+        try:
+            path.touch(0o600)
+        except OSError as error:
+            raise StoreError(
+                f"the store {path} cannot be opened: {error.strerror}", hint="give another --store"
+            ) from None
+        engine = sql.create_engine(url, connect_args={"timeout": PATIENCE})
+        sql.event.listen(engine, "connect", _prepared)
+        sql.event.listen(engine, "begin", _begun)
+        return engine
+
+    def _made(self, done: Connection, make: bool) -> None:
+        """The tables, if they are not there yet. Raises ``StoreError`` for those of a later version."""
+        if not self._sqlite:
+            done.execute(sql.select(sql.func.pg_advisory_xact_lock(_MAKING)))
+        there = sql.inspect(done).get_table_names()
+        if ABOUT.name in there:
+            version = done.execute(sql.select(ABOUT.c.value).where(ABOUT.c.name == "version")).scalar()
+            if version != str(VERSION):
+                raise StoreError(
+                    f"the store {self.name} is of version {version}, and this facetell knows version {VERSION}",
+                    hint="use the facetell that made it, or a later one, or give another --store",
+                )
+            return
+        if self._sqlite and there:
+            raise StoreError(f"{self.name} is a database of something else", hint="give another --store")
+        if not make:
+            raise StoreError(f"there is no store in {self.name}", hint=f"facetell serve --store {self.name} makes one")
+        TABLES.create_all(done)
+        done.execute(ABOUT.insert().values(name="version", value=str(VERSION)))
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection to ask by. Raises ``StoreError``."""
+        with self._told(), self._engine.connect() as asked:
+            yield asked
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction: all that is written in it, or nothing; on the disk when the block has ended. Raises ``StoreError``."""
+        with self._told(), self._writer.begin() as done:
+            yield done
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            said = str(error.orig).strip().splitlines()
+            why = said[0] if said else type(error.orig).__name__
+            raise StoreError(
+                f"the store {self.name} cannot be used: {why}", hint="see that it is there and running"
+            ) from None
+        except SQLAlchemyError as error:  # no free connection in time
+            raise StoreError(f"the store {self.name} cannot be used: {error}", hint="try again") from None
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self._engine.dispose()
+
+
+def record(done: Connection, who: str, what: str, about: str) -> None:
+    """Write into the trail who did what to what, within a transaction."""
+    done.execute(TRAIL.insert().values(at=time.time(), who=who, what=what, about=about))
+
+
+def _url(place: str) -> URL:
+    scheme, separator, _ = place.partition("://")
+    if not separator:
+        return URL.create("sqlite", database=place)
+    if scheme not in ("postgresql", "postgres"):
+        raise UsageError(f"a store is a path or postgresql://…, and not {scheme}://…", hint="give a path")
+    try:
+        url = make_url(place).set(drivername="postgresql+psycopg")
+        url.get_dialect().import_dbapi()
+    except (ArgumentError, ValueError):
+        raise UsageError("the address of the store cannot be read", hint="postgresql://USER@HOST/DATABASE") from None
+    except ImportError:
+        raise MissingExtraError("a store in PostgreSQL", "serve") from None
+    return url
+
+
+def _prepared(connection: sqlite3.Connection, _: Any) -> None:
+    """Of each connection to SQLite: readers and a writer beside each other, a commit on the disk, keys that hold."""
+    connection.isolation_level = None  # transactions are begun by `_begun`, not by the driver
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begun(connection: Connection) -> None:
+    """A transaction that will write waits for its turn at once; one that began to read could not change its mind."""
+    writes = connection.get_execution_options().get("facetell_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

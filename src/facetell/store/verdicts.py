@@ -1,0 +1,108 @@
+"""Files that were accepted and what came of them, with the crops that are kept for a time."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sql
+from sqlalchemy.engine import Connection
+
+from facetell.store.records import Accepted, Ended
+from facetell.store.store import Store, record
+from facetell.store.tables import CROPS, FACES, FILES, SERVERS
+
+__all__ = ["accept", "alive", "end", "expire", "find", "forget", "gone", "withdraw"]
+
+LEASE = 10.0
+"""Seconds without a sign of a server after which what it had accepted is lost."""
+
+
+def accept(store: Store, server: str, files: Sequence[Accepted]) -> None:
+    """Write that a server has accepted files, before anybody is told so."""
+    now = time.time()
+    rows = [{**file.__dict__, "server": server, "created": now, "state": "accepted"} for file in files]
+    with store.writing() as done:
+        done.execute(FILES.insert(), rows)
+
+
+def end(store: Store, files: Sequence[Ended], keep_days: float | None) -> None:
+    """Write what came of files; their crops too, for ``keep_days`` if given. One that is no longer there stays away."""
+    now = time.time()
+    with store.writing() as done:
+        for file in files:
+            values = {name: value for name, value in file.__dict__.items() if name not in ("id", "faces")}
+            there = done.execute(FILES.update().where(FILES.c.id == file.id).values(finished=now, **values)).rowcount
+            if there and keep_days is not None:
+                _keep(done, file, now + keep_days * 86_400)
+
+
+def _keep(done: Connection, file: Ended, expires: float) -> None:
+    done.execute(
+        FACES.delete().where(FACES.c.file == file.id)
+    )  # where an answer of the store was lost, it is told twice
+    for face in file.faces:
+        row = {name: value for name, value in face.__dict__.items() if name != "crops"}
+        made = done.execute(FACES.insert().values(file=file.id, draw=random.random(), **row))
+        (number,) = made.inserted_primary_key or (0,)
+        done.execute(CROPS.insert(), [{**crop.__dict__, "face": number, "expires": expires} for crop in face.crops])
+
+
+def find(store: Store, name: str, owner: str) -> dict[str, Any] | None:
+    """The owner's file of that id: its ``name``, ``video``, ``state`` and ``answer``."""
+    columns = (FILES.c.name, FILES.c.video, FILES.c.state, FILES.c.answer)
+    asked = sql.select(*columns).where(FILES.c.id == name, FILES.c.owner == owner)
+    with store.reading() as reading:
+        row = reading.execute(asked).mappings().first()
+    return None if row is None else dict(row)
+
+
+def withdraw(store: Store, names: Sequence[str]) -> None:
+    """Remove files of which no client was told that they are accepted."""
+    with store.writing() as done:
+        done.execute(FILES.delete().where(FILES.c.id.in_(names)))
+
+
+def forget(store: Store, name: str, owner: str, who: str) -> bool:
+    """Remove the owner's file of that id with its crops and their labels; whether there was one."""
+    with store.writing() as done:
+        found = done.execute(FILES.delete().where(FILES.c.id == name, FILES.c.owner == owner)).rowcount
+        if found:
+            record(done, who, "forget", name)
+    return bool(found)
+
+
+def alive(store: Store, server: str) -> None:
+    """Say that a server runs; what others had accepted that say nothing any more has failed, without an answer."""
+    now = time.time()
+    with store.writing() as done:
+        before = done.execute(sql.select(SERVERS.c.seen).where(SERVERS.c.id == server)).scalar()
+        if before is None:
+            done.execute(SERVERS.insert().values(id=server, seen=now))
+        else:
+            done.execute(SERVERS.update().where(SERVERS.c.id == server).values(seen=now))
+        if before is None or now - before < LEASE:  # else the store was away, and nobody could say anything
+            done.execute(SERVERS.delete().where(SERVERS.c.seen < now - LEASE))
+            running = sql.select(SERVERS.c.id)
+            done.execute(
+                FILES.update()
+                .where(FILES.c.state == "accepted", FILES.c.server.not_in(running))
+                .values(state="failed", finished=now)
+            )
+
+
+def gone(store: Store, server: str) -> None:
+    """Say that a server has ended."""
+    with store.writing() as done:
+        done.execute(SERVERS.delete().where(SERVERS.c.id == server))
+
+
+def expire(store: Store) -> int:
+    """Remove crops whose time is over; how many."""
+    with store.writing() as done:
+        count = done.execute(CROPS.delete().where(CROPS.c.expires < time.time())).rowcount
+        if count:
+            record(done, "facetell", "expire", f"{count} crops")
+    return int(count)

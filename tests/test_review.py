@@ -47,7 +47,7 @@ def fill(store: Store, faces: list[dict[str, Any]]) -> list[int]:
     for number, said in enumerate(faces):
         given = {"decision": "real", "score": 0.2, "p_known": 0.5, "novel": False, **said}
         draw = given.pop("draw", 0.9)
-        face = Face(0, threshold=0.5, crops=(Crop(picture(number), 96, 96),), **given)
+        face = Face(0, threshold=0.5, cut="whole", crops=(Crop(picture(number), 96, 96),), **given)
         name = f"file-{number:03}"
         accept(store, "me", [Accepted(name, "owner", "Ann", "a.jpg", False)])
         end(store, [Ended(name, "done", "{}", "identity", "settings", f"sha-{number}", (face,))], 30)

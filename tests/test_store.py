@@ -71,7 +71,7 @@ def pictures(place: Path) -> list[Path]:
     return sorted((place / "pictures").rglob("train-*.png"))[:6]
 
 
-FACE = Face(0, "fake", 0.75, 0.5, 0.25, False, (Crop(b"a picture", 3, 2), Crop(b"another", 3, 2, 1.5)))
+FACE = Face(0, "fake", 0.75, 0.5, 0.25, False, "whole", (Crop(b"a picture", 3, 2), Crop(b"another", 3, 2, 1.5)))
 
 
 # --- the store by itself

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facetell.adaptation.task import AdaptOptions
+from facetell.adaptation.new_faces import LEAST
+from facetell.adaptation.task import SPLIT, AdaptOptions
+from facetell.api._opened_store import opened_store
+from facetell.detector.bundle import read_description
 from facetell.detector.places import DetectorLike, bundle_path
+from facetell.errors import UsageError
 from facetell.faceset.table import FaceSetLike, source_path
 from facetell.files import alone
+from facetell.ingest.prepare import prepare
 from facetell.progress import ShowProgress, callback
 from facetell.settings import check_counts
 
@@ -16,6 +24,8 @@ if TYPE_CHECKING:
     from facetell.adaptation.result import AdaptResult
 
 __all__ = ["adapt"]
+
+log = logging.getLogger("facetell")
 
 
 @alone("out")
@@ -25,6 +35,8 @@ def adapt(
     *,
     fake: FaceSetLike | None = None,
     real: FaceSetLike | None = None,
+    store: str | Path | None = None,
+    kind: str | None = None,
     shots: int | None = None,
     strategy: str = "auto",
     backbone: str | None = None,
@@ -45,6 +57,9 @@ def adapt(
             *finetune*, else *train*). Without it fakes are blended from the reals (:func:`facetell.blend`).
         real: the same for reals, from where the fakes were found; at most 1,000 are used, or as many as there are fakes.
             Without it some of the replay buffer stand in.
+        store: in place of ``fake``, and of ``real`` where that is not given, the faces in the store of a server that people
+            labelled (:func:`facetell.serve`).
+        kind: of those only the fakes of this kind, as the reviewers called it.
         shots: at most that many of the fakes, drawn by ``seed``.
         strategy: a name of ``STRATEGIES``, or ``auto``: the best of all that fit, by cross-validation on the new faces.
         backbone: the second backbone of the strategy ``expert``; by default like the detector's own.
@@ -73,10 +88,50 @@ def adapt(
     from facetell.networks.seeding import seeded
 
     check_counts(shots=shots)
-    asked = AdaptOptions(
-        None if fake is None else source_path(fake),
-        None if real is None else source_path(real),
-        shots, strategy, backbone, pretrained, size, margin, trust_labels, seed, device, callback(progress),
-    )  # fmt: skip
-    with seeded(seed):
-        return adapt_detector(bundle_path(detector), Path(out), asked)
+    if store is not None and fake is not None:
+        raise UsageError("fakes come from a folder, or from a store", hint="leave out one of --fake and --store")
+    if kind is not None and store is None:
+        raise UsageError("a kind is one that reviewers named in a store", hint="give --store as well")
+    path = bundle_path(detector)
+    fakes, reals = (None if each is None else source_path(each) for each in (fake, real))
+    with ExitStack() as kept:
+        if store is not None:
+            fakes, reals = _reviewed(kept, store, kind, path, reals)
+        asked = AdaptOptions(
+            fakes, reals, shots, strategy, backbone, pretrained, size, margin, trust_labels, seed, device, callback(progress)
+        )  # fmt: skip
+        with seeded(seed):
+            result = adapt_detector(path, Path(out), asked)
+        if store is not None:
+            _written(store, result, kind)
+        return result
+
+
+def _reviewed(kept: ExitStack, store: str | Path, kind: str | None, path: Path, real: Path | None) -> tuple[Path, Path]:
+    """Face sets of the fakes and reals that people labelled, until ``kept`` ends; ``real`` in place of the latter."""
+    folder = Path(kept.enter_context(tempfile.TemporaryDirectory(prefix="facetell-")))
+    with opened_store(store) as opened:
+        from facetell.store.records import cut_of
+        from facetell.store.reviewed import INDEX, write_reviewed
+
+        found = write_reviewed(opened, folder, cut_of(read_description(path)["input"]["crop"]), kind)
+    found.check(kind, LEAST, reals=real is None)
+    log.info("%s", found.sentence(kind))
+
+    def prepared(label: str) -> Path:
+        out = folder / f"{label}-faces"
+        return prepare(folder / label / INDEX, out, split=SPLIT, one_label=True, faces="crops").path
+
+    return prepared("fake"), prepared("real") if real is None else real
+
+
+def _written(store: str | Path, result: AdaptResult, kind: str | None) -> None:
+    """Write into the trail what was learned from the store."""
+    with opened_store(store) as opened:
+        from facetell.store.store import record, user
+
+        of_kind = f" the kind '{kind}'" if kind else ""
+        with opened.writing() as done:
+            record(
+                done, user(), "adapt", f"{result.parent['identity']} learned{of_kind}: {result.chosen}, {result.path}"
+            )

@@ -18,6 +18,8 @@ __all__ = ["command"]
 @options.detector_argument
 @options.path_option("--fake", "Folder of new fakes (pictures, photos, videos), or a face set.")
 @options.path_option("--real", "Folder of reals from where the fakes were found.")
+@click.option("--store", metavar="PATH", help="Learn from the faces in a server's store that people labelled.")
+@click.option("--kind", metavar="NAME", help="For --store: only fakes of this kind, as reviewers called it.")
 @click.option("--shots", type=click.IntRange(min=1), help="Learn from this many fakes only.")
 @options.out_option("Where the new detector goes.")
 @options.value_option("--strategy", "auto", "How to learn; auto tries all by cross-validation.")
@@ -42,6 +44,7 @@ def command(detector: Path, out: Path, as_json: bool, **given: Any) -> None:
       facetell remember detector faces
       facetell adapt detector --fake monday/fakes --real monday/reals -o adapted
       facetell history adapted
+      facetell adapt detector --store verdicts.db --kind swap -o adapted
     """
     from facetell.api import adapt
     from facetell.errors import AcceptanceError

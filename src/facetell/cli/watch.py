@@ -16,8 +16,10 @@ __all__ = ["command"]
 
 @click.command("watch")
 @options.detector_argument
-@click.argument("predictions", nargs=-1, required=True, type=options.PATH)
+@click.argument("predictions", nargs=-1, type=options.PATH)
 @options.out_option("Where the watch goes; without, only what is printed.", required=False)
+@click.option("--store", metavar="PATH", help="Watch what a server judged and kept (facetell serve --store).")
+@options.value_option("--days", 7.0, "For --store: how far back.", type=click.FloatRange(0, min_open=True))
 @options.path_option(
     "--reference", "Compare with this instead: predictions.parquet with labels, or JSON Lines of a good week."
 )
@@ -41,6 +43,7 @@ def command(detector: Path, predictions: tuple[Path, ...], out: Path | None, as_
       facetell detect detector monday/ -o monday.jsonl
       facetell watch detector saturday.jsonl sunday.jsonl monday.jsonl -o watch
       facetell watch detector saturday.jsonl sunday.jsonl monday.jsonl --look -o watch
+      facetell watch detector --store verdicts.db
     """
     from facetell.api import watch
 

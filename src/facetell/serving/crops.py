@@ -23,7 +23,7 @@ from facetell.media.limits import Limits, read_bytes
 from facetell.pixels.decode import read_picture, resize
 from facetell.pixels.encode import encode
 from facetell.pixels.opening import MAX_BYTES
-from facetell.store.records import Crop, Face
+from facetell.store.records import WHOLE, Crop, Face, cut_of
 
 __all__ = ["faces_of"]
 
@@ -47,16 +47,23 @@ def faces_of(judge: Judge, path: Path, verdict: Verdict, limits: Limits) -> list
             crops[track].append(one)
     except MediaError:
         pass  # the verdict has said it; what was cut so far is kept
-    return [_face(verdict, track, crops[track.track]) for track in tracks if crops[track.track]]
+    return [_face(judge, verdict, track, crops[track.track]) for track in tracks if crops[track.track]]
 
 
-def _face(verdict: Verdict, track: TrackVerdict, crops: list[Crop]) -> Face:
+def _face(judge: Judge, verdict: Verdict, track: TrackVerdict, crops: list[Crop]) -> Face:
     rare = UNLIKE if verdict.unlike is None else verdict.unlike
+    whole = all(face.box is None for face in verdict.faces if face.track == track.track)
     novel = track.p_known is not None and track.p_known <= rare
     return Face(
-        track.track, str(track.decision), float(track.score or 0.0), float(verdict.threshold or 0.0), track.p_known, novel,
-        tuple(crops),
-    )  # fmt: skip
+        track=track.track,
+        decision=str(track.decision),
+        score=float(track.score or 0.0),
+        threshold=float(verdict.threshold or 0.0),
+        p_known=track.p_known,
+        novel=novel,
+        cut=WHOLE if whole else cut_of(judge.record),
+        crops=tuple(crops),
+    )
 
 
 def _spread(verdict: Verdict, track: TrackVerdict) -> list[FaceVerdict]:

@@ -88,7 +88,7 @@ def review_routes(app: FastAPI, store: Store, access: Checks) -> None:
         asked = request.query_params.get("face", "")
         again = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else None
         shown = await _asked(_shown, store, reviewer, again)
-        name = "review_face.html" if is_fragment(request) else "review.html"
+        name = "review_part.html" if is_fragment(request) else "review.html"
         return html_response(_rendered(name, needs_key=access.needs_key, shown=shown))
 
     @app.post("/review", include_in_schema=False)
@@ -103,7 +103,7 @@ def review_routes(app: FastAPI, store: Store, access: Checks) -> None:
             return RedirectResponse("/review", 303)
         shown = await _asked(_shown, store, reviewer, None)
         shown["said"] = {**said, **judged}
-        return html_response(_rendered("review_face.html", needs_key=access.needs_key, shown=shown))
+        return html_response(_rendered("review_part.html", needs_key=access.needs_key, shown=shown))
 
 
 _COUNT = {

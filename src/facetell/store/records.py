@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["Accepted", "Crop", "Ended", "Face"]
+__all__ = ["WHOLE", "Accepted", "Crop", "Ended", "Face", "cut_of"]
+
+WHOLE = "whole"
+"""The cut of a picture that was taken as a crop."""
+
+
+def cut_of(record: dict[str, Any] | None) -> str:
+    """A word for how a detector has faces found and cut, as its description records it: those of one word go together."""
+    said = {name: record[name] for name in ("geometry", "rule", "model_fingerprint", "jpeg")} if record else {}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -30,7 +42,8 @@ class Crop:
 
 @dataclass(frozen=True)
 class Face:
-    """A face of a photo, or a person in a video, as its track's verdict says; ``novel``: unlike all the detector knows."""
+    """A face of a photo, or a person in a video, as its track's verdict says; ``novel``: unlike all the detector knows;
+    ``cut``: how the crops were cut out, see `cut_of`."""
 
     track: int
     decision: str
@@ -38,6 +51,7 @@ class Face:
     threshold: float
     p_known: float | None
     novel: bool
+    cut: str
     crops: tuple[Crop, ...]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from facetell.errors import DataError, MissingExtraError, UsageError
 from facetell.store.tables import ABOUT, TABLES, TRAIL, VERSION
 
-__all__ = ["Store", "StoreError", "record"]
+__all__ = ["Store", "StoreError", "record", "user"]
 
 PATIENCE = 10
 """Seconds that a writer of SQLite waits for another, and that PostgreSQL may take to answer."""
@@ -120,6 +122,14 @@ class Store:
 def record(done: Connection, who: str, what: str, about: str) -> None:
     """Write into the trail who did what to what, within a transaction."""
     done.execute(TRAIL.insert().values(at=time.time(), who=who, what=what, about=about))
+
+
+def user() -> str:
+    """Who runs a command, for the trail."""
+    try:
+        return f"{getpass.getuser()} (command)"
+    except (KeyError, OSError):  # a container's number without a name
+        return f"user {os.getuid()} (command)"
 
 
 def _url(place: str) -> URL:

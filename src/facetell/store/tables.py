@@ -71,6 +71,7 @@ FACES = Table(
     Column("threshold", Double, nullable=False),
     Column("p_known", Double),
     Column("novel", Boolean, nullable=False),  # unlike all that the detector knows
+    Column("cut", String(16), nullable=False),  # how it was cut out of its frame
     Column("draw", Double, nullable=False, index=True),  # in [0, 1), drawn before anybody looks
 )
 """One face of a photo, or one person of a video: what is labelled. There are some only where crops are kept."""

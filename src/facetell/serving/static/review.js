@@ -2,7 +2,7 @@
 "use strict";
 const form = document.getElementById("form"), place = document.getElementById("face"), answer = document.getElementById("answer");
 const status_ = document.getElementById("status"), problem = document.getElementById("problem");
-const key = document.getElementById("key"), begin = document.getElementById("begin");
+const standing = document.getElementById("standing"), key = document.getElementById("key"), begin = document.getElementById("begin");
 const before = [];
 let busy = false;
 if (key) key.value = sessionStorage.getItem("key") || "";
@@ -36,10 +36,11 @@ async function ask(address, options) {
       const told = await got.json().catch(() => ({ detail: `the server answered ${got.status}`, hint: "try again" }));
       throw new Error(`${told.detail}. Next: ${told.hint}`);
     }
-    const open = place.querySelector("details[open]") !== null;
-    const fresh = new DOMParser().parseFromString(await got.text(), "text/html").querySelector("section");
-    place.replaceChildren(document.adoptNode(fresh));
-    if (open) place.querySelector("details").open = true;
+    const fresh = new DOMParser().parseFromString(await got.text(), "text/html");
+    const open = standing.querySelector("details[open]") !== null;
+    place.replaceChildren(document.adoptNode(fresh.querySelector("section")));
+    standing.replaceChildren(document.adoptNode(fresh.querySelector("details")));
+    standing.querySelector("details").open = open;
     answer.hidden = !face();
     const said = place.querySelector(".said");
     status_.textContent = said ? said.textContent : "";

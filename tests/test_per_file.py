@@ -1,18 +1,25 @@
-"""Calibration on whole videos: chosen on files, by the rule that judging uses, and only where there are enough."""
+"""Whole videos: calibrated on files by the rule that judging uses where there are enough, and measured by it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
+from faceclips import needs_media, portrait, save_clip, save_photo, two_people, walk
+from monday import Monday
+from sklearn.metrics import confusion_matrix, roc_auc_score
 
+import facetell
 from facetell.detector.calibration import DEFAULT
 from facetell.detector.measure import Sample
 from facetell.evaluation.score_curves import calibrated, fit_temperature
 from facetell.evaluation.thresholds import choose_threshold
+from facetell.faceset.table import FaceSet
 
 FRAMES = 5
 
@@ -68,3 +75,33 @@ def test_it_is_chosen_on_the_pooled_logits_of_files() -> None:
 def test_too_few_videos_choose_nothing(videos: int, pictures: int) -> None:
     faces = faceset(videos, pictures)
     assert Sample.of_videos(faces, "validation", noisy_logits(faces)) is None  # type: ignore[arg-type]
+
+
+def test_evaluate_judges_videos_as_detect_does(made: Monday, tmp_path: Path) -> None:
+    """AUROC and confusion are scikit-learn's, of what `detect` says of the very files; the mean is pandas' of the table."""
+    needs_media()
+    for seed in range(6):
+        label = "fake" if seed % 2 else "real"
+        clip = two_people(seed, 4) if seed == 3 else walk(seed, 3 + seed)
+        save_clip(tmp_path / "clips" / "test" / label / f"{seed}.mp4", clip)
+    save_photo(tmp_path / "clips" / "test" / "real" / "photo.png", portrait(9))
+    faces = facetell.prepare(tmp_path / "clips", tmp_path / "faces", faces="find")
+    report = facetell.evaluate(made.detector, faces, tmp_path / "report", device="cpu")
+    verdicts = [
+        one for one in facetell.detect(made.detector, [tmp_path / "clips"], faces="find") if one.kind == "video"
+    ]
+    labels = ["fake" in str(one.path) for one in verdicts]
+    found = report.videos
+    assert found is not None
+    assert found["counts"] == {"n": 6, "n_real": 3, "n_fake": 3, "groups": 6}
+    assert found["metrics"]["auroc"]["value"] == pytest.approx(roc_auc_score(labels, [one.logit for one in verdicts]))
+    decided = [one.decision == "fake" for one in verdicts]
+    assert list(found["confusion"].values()) == confusion_matrix(labels, decided).ravel().tolist()
+    table = pd.read_parquet(tmp_path / "report" / "predictions.parquet")
+    means = table[~table["path"].str.endswith("photo.png")].groupby("path").agg({"label": "first", "score": "mean"})
+    assert found["mean_score_auroc"]["value"] == pytest.approx(roc_auc_score(means["label"], means["score"]))
+    assert "## Whole videos" in (tmp_path / "report" / "report.md").read_text("utf-8")
+
+
+def test_without_videos_nothing_is_said_of_them(brief: Callable[[str], Path], faces: FaceSet) -> None:
+    assert facetell.evaluate(brief("finetune"), faces, device="cpu").videos is None

@@ -126,7 +126,9 @@ class EvaluateResult(Result):
     (:mod:`facetell.evaluation.densities`). ``calibration``: before and after. ``sources``: a fake source is measured
     against all real faces, a real source alone, the worst first, and how many of it are unlike all that the detector knows
     where ``unlike`` of the known faces are called so. ``over_sources``: mean AUROC of the fake ones and mean FPR
-    of the real ones, each counted once, and n. ``mistakes``: the worst. ``context``: where the numbers come from.
+    of the real ones, each counted once, and n. ``videos``: counts, metrics, confusion and threshold of whole videos, judged
+    as `detect` does, and the AUROC of the mean score of their faces; None where there are none. ``mistakes``: the worst.
+    ``context``: where the numbers come from.
     """
 
     format: str
@@ -143,6 +145,7 @@ class EvaluateResult(Result):
     prevalence: Numbers | None
     unsure: Numbers | None
     unlike: float | None
+    videos: Numbers | None
     mistakes: Sequence[Numbers]
     sources: Sequence[Numbers]
     over_sources: Mapping[str, Numbers]

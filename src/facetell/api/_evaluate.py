@@ -5,22 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from facetell.api._measurable import measurable
 from facetell.api._report import pictures_of
 from facetell.detector.calibration import DEFAULT, MeasuredOn, plain, uncalibrated
+from facetell.detector.decider import Decider
 from facetell.detector.detector import Detector
 from facetell.detector.places import DetectorLike, loaded
 from facetell.detector.predictions import predict
 from facetell.detector.shortcut_warnings import shortcut_warnings
+from facetell.detector.videos import videos_of
 from facetell.evaluation.rates import check_prevalence
+from facetell.evaluation.score_curves import Curve
 from facetell.faceset.samples import check_split
 from facetell.faceset.table import FaceSet, FaceSetLike
 from facetell.ingest.prepare import open_or_prepare
 from facetell.labels import LABELS
 from facetell.progress import Progress, ShowProgress, callback, silent
 from facetell.reporting.report import check_destination, write_report
+from facetell.reporting.videos import JudgedVideos
 from facetell.results import EvaluateResult
 
 __all__ = ["evaluate", "predictions"]
@@ -67,6 +72,8 @@ def evaluate(
     Faces that the detector has learned from, or others of their groups, are left out, and the report says how many;
     where they are half of the split or more, ``UsageError`` is raised. Faces that `detect` would call unsure because they
     are unlike all that the detector knows are counted, source by source, and no other number leaves them out.
+
+    Where faces are of videos, each video is judged as well, as `detect` does: ``videos`` of the result.
     """
     if prevalence is not None:
         check_prevalence(prevalence)
@@ -114,6 +121,7 @@ def evaluate(
     found = write_report(
         table,
         folder,
+        videos=_videos(detector, faces, split, columns["logit"], keep, at),
         threshold=decider.threshold if decider else None,
         threshold_rule=rule,
         band=decider.band if decider else None,
@@ -125,6 +133,35 @@ def evaluate(
         seed=seed,
     )
     return EvaluateResult.of(found, folder)
+
+
+def _videos(
+    detector: Detector,
+    faces: FaceSet,
+    split: str,
+    logits: npt.NDArray[np.float32],
+    keep: npt.NDArray[np.bool_],
+    at: str,
+) -> JudgedVideos | None:
+    """The whole videos of the split as `detect` judges them; None where there are none."""
+    videos = videos_of(faces, split, logits, keep)
+    if not len(videos):
+        return None
+    decider = detector.calibration.deciders(at)[1] if detector.calibration else Decider(Curve(1.0), 0.5)
+    pooled = videos.logits(decider.real, of_tracks=decider.of_tracks)
+    of_faces = detector.decider.curve if detector.calibration else Curve(1.0)
+    return JudgedVideos(
+        columns={
+            "path": videos.paths,
+            "label": videos.labels,
+            "group": videos.groups,
+            "logit": pooled,
+            "score": decider.curve.scores(pooled),
+            "mean_score": np.array([of_faces.scores(logits[rows]).mean() for rows in videos.rows]),
+        },
+        threshold=decider.threshold if detector.calibration else None,
+        chosen_on="videos" if decider.of_tracks else "faces",
+    )
 
 
 def _few_to_calibrate_on(on: MeasuredOn) -> list[str]:

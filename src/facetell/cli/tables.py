@@ -50,6 +50,10 @@ def print_report(report: dict[str, Any], out: Path) -> None:
     )
     for name, found in metrics.items():
         click.echo(f"  {name:<20}{_number(found['value'])}   {_number(found['low'])} to {_number(found['high'])}")
+    if report["videos"]:
+        found = report["videos"]
+        parts = [f"{name} {_number(found['metrics'][name]['value'])}" for name in ("auroc", "recall", "fpr")]
+        click.echo(f"  {found['counts']['n']:,} whole videos: {', '.join(parts)}")
     if report["unlike"] is not None:
         hits = sum(row["unlike"]["hits"] for row in report["sources"])
         click.echo(f"  {hits:,} faces are unlike all the detector knows: unsure for `detect`, counted above")

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.compute as pc
 
 from facetell.detector.calibration import DEFAULT, Calibration, MeasuredOn, OperatingPoint, Reference, Scale, UnsureBand
-from facetell.detector.pooling import pool, tracks_of
+from facetell.detector.videos import videos_of
 from facetell.errors import SettingsError, near_miss
 from facetell.evaluation.conformal import fit_band
 from facetell.evaluation.drift import Sketch
@@ -77,31 +76,12 @@ class Sample:
         The frames of one video err together, so what is right for one face is too sure for their mean, or not sure
         enough: only whole videos can tell.
         """
-        places = ["frame", "time", "box", "landmarks", "face_score", "scene"]
-        table = faces.columns(["path", "label", "group", "source", *places], split)
-        in_video = pc.is_valid(table["box"]).to_numpy() & pc.is_valid(table["frame"]).to_numpy()  # no box: blended anew
-        if keep is not None:
-            in_video = in_video & keep
-        rows = table.filter(in_video)
-        paths = rows["path"].dictionary_encode().combine_chunks()
-        files = paths.indices.to_numpy()
-        labels = np.zeros(len(paths.dictionary), dtype=np.int8)
-        groups, sources = (np.empty(len(labels), dtype=object) for _ in range(2))
-        labels[files], groups[files] = rows["label"].to_numpy(), rows["group"].to_numpy()
-        sources[files] = rows["source"].to_pylist()
-        if np.bincount(labels, minlength=2).min() < MIN_VIDEOS:
+        videos = videos_of(faces, split, logits, keep)
+        if np.bincount(videos.labels, minlength=2).min() < MIN_VIDEOS:
             return None
-        of_rows, files_of = logits[in_video], [np.flatnonzero(files == file) for file in range(len(labels))]
-        frames = rows["frame"].to_numpy()
-        pooled = [pool(of_rows[mine], tracks_of(rows.take(mine)), frames[mine]) for mine in files_of]
-        if real is None:
-            of_real = [file for file in range(len(labels)) if labels[file] == 0]
-            known = [(track.logit, groups[file]) for file in of_real for track in pooled[file].tracks if track.counts]
-            real = Sketch.of([logit for logit, _ in known], [group for _, group in known])
-        of_files = np.array([one.logit(real, of_tracks=True) for one in pooled], dtype=np.float32)
-        return cls(
-            labels, of_files, groups.astype(str), faces.path.name, faces.fingerprint, split, real, sources.astype(str)
-        )
+        real = videos.tracks_of_reals() if real is None else real
+        of_files, where = videos.logits(real, of_tracks=True), (faces.path.name, faces.fingerprint, split)
+        return cls(videos.labels, of_files, videos.groups, *where, real, videos.sources)
 
     @property
     def on(self) -> MeasuredOn:

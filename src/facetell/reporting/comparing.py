@@ -25,9 +25,10 @@ from facetell.evaluation.comparison import delong, holm, paired_bootstrap
 from facetell.evaluation.metrics import auroc
 from facetell.evaluation.predictions import read_predictions
 from facetell.files import whole_folder
+from facetell.reporting.measure import LEVEL, few_groups, measure
 from facetell.reporting.pages import markdown_page, p_value
 from facetell.reporting.plots import roc_overlay
-from facetell.reporting.report import LEVEL, REPORT_FORMAT, REPORT_VERSION, few_groups, measure
+from facetell.reporting.report import REPORT_FORMAT, REPORT_VERSION
 from facetell.reporting.result_folder import check_folder, counts_of, draw_plots, plain, save_json
 
 __all__ = ["COMPARISON_FORMAT", "COMPARISON_VERSION", "conclusion", "report_numbers", "write_comparison"]

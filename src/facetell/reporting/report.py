@@ -23,9 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facetell.errors import DataError, SettingsError
-from facetell.evaluation.bootstrap import Intervals, grouped_bootstrap
 from facetell.evaluation.conformal import Band
-from facetell.evaluation.metrics import SUMMARY_KEYS, confusion, summary
+from facetell.evaluation.metrics import confusion
 from facetell.evaluation.predictions import checked_predictions, write_predictions
 from facetell.evaluation.rates import effective_share, rate_interval
 from facetell.evaluation.score_curves import calibrated
@@ -33,29 +32,24 @@ from facetell.files import whole_folder
 from facetell.reporting import plots
 from facetell.reporting.decision_sections import decision_sections, operating_points
 from facetell.reporting.html import Section, evaluation_cards, html_page
+from facetell.reporting.measure import LEVEL, few_groups, measure
 from facetell.reporting.pages import markdown_page
 from facetell.reporting.result_folder import check_folder, counts_of, draw_plots, number, plain, save_json
+from facetell.reporting.videos import JudgedVideos, videos_section
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["LEVEL", "REPORT_FORMAT", "REPORT_VERSION", "check_destination", "few_groups", "measure", "write_report"]
+__all__ = ["REPORT_FORMAT", "REPORT_VERSION", "check_destination", "write_report"]
 
 REPORT_FORMAT = "facetell-report"
 REPORT_VERSION = 1
-LEVEL = 0.95
-"""Of the intervals."""
-
-_COUNTS = ("n", "n_real", "n_fake")
-_RANKING = ("auroc", "average_precision", "eer")
 _FAKE_SOURCE = ("auroc", "average_precision", "eer", "balanced_accuracy", "recall")
 _REAL_SOURCE = ("fpr", "accuracy")
 _PLOTS = ("roc", "precision_recall", "score_densities", "confusion_matrix", "reliability")
 _NEED_BOTH_CLASSES = ("roc", "precision_recall")
-_NEED_BOTH = ("precision", "f1")
 _FILES = ("report.json", "report.md", "report.html", "predictions.parquet")
 _MISTAKES = 20
-_FEW_GROUPS = 20  # below this a percentile bootstrap is known to be too narrow
 
 Columns = dict[str, NDArray[Any]]
 
@@ -74,31 +68,6 @@ def check_destination(out: Path | None) -> None:
 
 def _picture_name(number: int) -> str:
     return f"mistakes/{number + 1:02d}.jpg"
-
-
-def measure(
-    table: Columns, rows: NDArray[Any], threshold: float | None, repetitions: int, seed: int
-) -> tuple[dict[str, Any], Intervals]:
-    """Metrics (name → value, low, high) of some rows of a predictions table, and the bootstrap they come from.
-
-    Without a threshold those of the ranking alone; the others are None.
-    """
-    asked = SUMMARY_KEYS if threshold is not None else _RANKING
-    threshold = 0.5 if threshold is None else threshold
-    labels, scores, groups = (table[name][rows] for name in ("label", "score", "group"))
-    intervals = grouped_bootstrap(labels, scores, groups, threshold, repetitions=repetitions, seed=seed, level=LEVEL)
-    found = summary(labels, scores, threshold)
-    if not found["n_real"] or not found["n_fake"]:
-        found |= dict.fromkeys(_NEED_BOTH, float("nan"))  # 0 or 1 whatever the detector does: says nothing
-        intervals |= dict.fromkeys(_NEED_BOTH, (float("nan"), float("nan")))
-    metrics = {
-        key: {"value": number(found[key]), "low": number(intervals[key][0]), "high": number(intervals[key][1])}
-        if key in asked
-        else {"value": None, "low": None, "high": None}
-        for key in SUMMARY_KEYS
-        if key not in _COUNTS
-    }
-    return metrics, intervals
 
 
 def _sources(
@@ -176,18 +145,6 @@ def _mistakes(table: Columns, threshold: float) -> list[dict[str, Any]]:
     ]
 
 
-def few_groups(table: Columns) -> list[str]:
-    """Warn of each class of a predictions table that is missing or of few groups."""
-    found = []
-    for name, label in (("real", 0), ("fake", 1)):
-        groups = np.unique(table["group"][table["label"] == label].astype(str)).size
-        if not groups:
-            found.append(f"no {name} face: AUROC, average precision, EER and balanced accuracy are not defined")
-        elif groups < _FEW_GROUPS:
-            found.append(f"{name} faces come from only {groups} group(s): their intervals are likely too narrow")
-    return found
-
-
 def _warnings(table: Columns, given: object) -> list[str]:
     found = [str(item) for item in given] if isinstance(given, list | tuple) else [str(given)] if given else []
     return found + few_groups(table)
@@ -215,6 +172,7 @@ def write_report(
     threshold: float | None,
     threshold_rule: str,
     context: dict[str, object],
+    videos: JudgedVideos | None = None,
     band: Band | None = None,
     prevalence: float | None = None,
     unlike: float | None = None,
@@ -228,10 +186,10 @@ def write_report(
     ``predictions`` has the columns of :data:`~facetell.evaluation.predictions.PREDICTION_COLUMNS`. ``threshold`` (a
     score) and ``threshold_rule`` come from validation data; without a threshold there is what the ranking says alone.
     ``context`` says where the numbers come from (detector, method, face set, split, versions ...) and is written as given;
-    its list ``warnings`` is shown on top. ``band``: the detector's unsure band; ``prevalence``: share of fakes to say what a
-    verdict is worth at; ``unlike``: share of known faces that the detector calls unlike all of them; ``points``: the
-    detector's operating points (name → value, rule); ``illustrate`` gives a picture for each of some rows of
-    ``predictions``.
+    its list ``warnings`` is shown on top. ``videos``: how whole videos were judged; ``band``: the detector's unsure band;
+    ``prevalence``: share of fakes to say what a verdict is worth at; ``unlike``: share of known faces that the detector calls
+    unlike all of them; ``points``: the detector's operating points (name → value, rule); ``illustrate`` gives a picture for
+    each of some rows of ``predictions``.
 
     Keys of the result: see `facetell.results.EvaluateResult`. In ``sources`` a fake source is measured against all real
     faces, a real source alone (its FPR, and accuracy = 1 - FPR); a source with both labels has a row for each.
@@ -267,6 +225,7 @@ def write_report(
         "metrics": metrics,
         **decided,
         "unlike": unlike,
+        "videos": videos and videos_section(videos, repetitions, seed),
         "sources": sources,
         "over_sources": _over(sources),
         "bootstrap": {

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from facetell.errors import DataError
 from facetell.evaluation.comparison import paired_bootstrap
 from facetell.files import whole_folder
+from facetell.reporting.measure import LEVEL, few_groups, measure
 from facetell.reporting.pages import markdown_page
-from facetell.reporting.report import LEVEL, few_groups, measure
 from facetell.reporting.result_folder import check_folder, counts_of, draw_plots, number, plain, save_json
 from facetell.reporting.stress_plots import draw_curves, draw_sample
 

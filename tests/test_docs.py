@@ -62,6 +62,7 @@ NOT_RUN = {
     "--masks": "regions of real forgeries; tests/test_explanation.py plays the game on drawn ones",
     "--method isotonic": "needs 1,000 faces; tests/test_operating_points.py allows fewer",
     "PATH...": "a pattern of a command",
+    ".pem": "of a key; tests/test_signature.py makes some",
     "hf://": "asks the hub; tests/test_hub.py has a small one",
     "facetell push": "the same",
 }

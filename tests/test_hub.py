@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 import yaml
 from conftest import write_picture
+from cryptography.hazmat.primitives.asymmetric import ec
 from hub_server import TOKEN, Hub
 from huggingface_hub import constants
+from test_signature import pair
 
 import facetell
 from facetell import Detector, FaceSet
@@ -134,6 +136,16 @@ def test_a_face_set_goes_only_if_told_and_opens_as_it_is(hub: Hub, faces: FaceSe
     hub.make(NAME, {"faceset.json": b"{}"})
     with pytest.raises(BundleError, match="holds no detector"):
         Detector.load(f"hf://{NAME}")
+
+
+def test_a_signature_goes_along(hub: Hub, fitted: Path, tmp_path: Path) -> None:
+    shutil.copytree(fitted, "mine")
+    private, public = pair(tmp_path, "key", ec.generate_private_key(ec.SECP256R1()))
+    facetell.sign("mine", private)
+    facetell.push("mine", NAME)
+    assert facetell.verify(f"hf://{NAME}", key=public).signed
+    facetell.pull(f"hf://{NAME}", "back")
+    assert facetell.verify("back", key=public).signed
 
 
 def test_old_faces_in_a_detector_go_only_if_told(hub: Hub, fitted: Path, faces: FaceSet) -> None:

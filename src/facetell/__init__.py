@@ -3,7 +3,7 @@
 The verbs of the command are functions here, with the same names and arguments: ``prepare``, ``inspect``, ``join``, ``blend``,
 ``fit``, ``threshold``, ``calibrate``, ``evaluate``, ``report``, ``audit``, ``bench``, ``compare``, ``detect``,
 ``explain``, ``stress``, ``watch``, ``remember``, ``adapt``, ``history``, ``verify``, ``serve``, ``keys``, ``detectors``,
-``push``, ``pull``,
+``push``, ``pull``, ``sign``,
 ``sources``, ``cache``, ``demo``; ``methods`` is ``list_methods`` (the package ``facetell.methods`` holds them). ``Detector`` and
 ``FaceSet`` are the two things they work on. Everything is imported on first use.
 """
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         remember,
         report,
         serve,
+        sign,
         sources,
         stress,
         threshold,
@@ -82,6 +83,7 @@ __all__ = [
     "remember",
     "report",
     "serve",
+    "sign",
     "sources",
     "stress",
     "threshold",

@@ -334,7 +334,8 @@ class PullResult(Result):
 @dataclass(frozen=True)
 class VerifyResult(Result):
     """A detector that is whole. ``replay``: faces in its replay buffer; ``selftest``: by runtime, how far its logits are from
-    the stored ones, in units of 1 + |logit|; ``selftest_difference``: the largest."""
+    the stored ones, in units of 1 + |logit|; ``selftest_difference``: the largest. ``signed``: SHA-256 of the public key it was
+    signed with, None where no key was given."""
 
     detector: str
     method: str
@@ -345,6 +346,7 @@ class VerifyResult(Result):
     operating_points: Mapping[str, float]
     selftest_difference: float
     selftest: Mapping[str, float]
+    signed: str | None = None
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from facetell.api._remember import remember
     from facetell.api._report import report
     from facetell.api._serve import serve
+    from facetell.api._sign import sign
     from facetell.api._sources import sources
     from facetell.api._stress import stress
     from facetell.api._threshold import threshold
@@ -63,6 +64,7 @@ __all__ = [
     "remember",
     "report",
     "serve",
+    "sign",
     "sources",
     "stress",
     "threshold",
@@ -97,6 +99,7 @@ _HOMES = {
     "report": "facetell.api._report",
     "threshold": "facetell.api._threshold",
     "serve": "facetell.api._serve",
+    "sign": "facetell.api._sign",
     "sources": "facetell.api._sources",
     "stress": "facetell.api._stress",
     "verify": "facetell.api._information",

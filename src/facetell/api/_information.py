@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from facetell.detector.bundle import read_bundle
 from facetell.detector.detector import Detector
 from facetell.detector.lineage import history_of
 from facetell.detector.places import DetectorLike, bundle_path
+from facetell.detector.signature import check_signature
 from facetell.faceset.inspection import contact_sheet, summarise
 from facetell.faceset.table import FaceSetLike
 from facetell.ingest.prepare import open_or_prepare
@@ -23,9 +25,15 @@ def inspect(faceset: FaceSetLike, *, sheet: str | Path | None = None, seed: int 
     return InspectResult(**summarise(faces), contact_sheet=drawn)
 
 
-def verify(detector: DetectorLike) -> VerifyResult:
-    """Check a detector bundle whole. Raises ``BundleError`` with the reason when anything is not as it was written."""
-    return Detector.verify(bundle_path(detector))
+def verify(detector: DetectorLike, *, key: str | Path | None = None) -> VerifyResult:
+    """Check a detector bundle whole, and with a public ``key`` (PEM) that its owner signed just that.
+
+    Raises ``BundleError`` with the reason when anything is not as it was written, or not as it was signed, ``UsageError`` for
+    a file that is no key, and ``MissingExtraError`` for a key without the extra ``sign``.
+    """
+    path = bundle_path(detector)
+    signed = None if key is None else check_signature(path, Path(key))
+    return replace(Detector.verify(path), signed=signed)
 
 
 def history(detector: DetectorLike) -> HistoryResult:

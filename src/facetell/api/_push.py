@@ -11,6 +11,7 @@ from facetell.detector.bundle import DESCRIPTION, DETECTOR_CONTENTS, METRICS, RE
 from facetell.detector.detector import Detector
 from facetell.detector.hub_card import detector_card
 from facetell.detector.places import DetectorLike, bundle_path
+from facetell.detector.signature import SIGNATURE
 from facetell.errors import UsageError
 from facetell.faceset.hub_card import faceset_card
 from facetell.faceset.on_hub import FACESET_CONTENTS, INFO_FILE, SKIPPED_FILE
@@ -91,6 +92,8 @@ def _of_detector(
     description = json.loads(raw)
     replay = description.get("replay")
     files: Files = {name: path / name for name in description["files"]} | _terms(path, DETECTOR_CONTENTS)
+    if (path / SIGNATURE).is_file():
+        files[SIGNATURE] = path / SIGNATURE
     if isinstance(replay, dict) and "vectors" not in replay:
         if not pictures:
             raise UsageError(

@@ -14,17 +14,19 @@ __all__ = ["command"]
 
 @click.command("verify")
 @options.detector_argument
+@options.path_option("--key", "Public key, as PEM: whether its owner signed just this (facetell sign).")
 @options.json_option
-def command(detector: Path, as_json: bool) -> None:
+def command(detector: Path, key: Path | None, as_json: bool) -> None:
     """Check a detector whole: files and hashes, tensors, and that its self-test gives the stored logits again.
 
     \b
     Example:
       facetell verify detector
+      facetell verify detector --key public.pem
     """
     from facetell.api import verify
 
-    options.print_result(verify(detector).as_dict(), as_json, _print, detector)
+    options.print_result(verify(detector, key=key).as_dict(), as_json, _print, detector)
 
 
 def _print(result: dict[str, Any], detector: Path) -> None:
@@ -33,5 +35,5 @@ def _print(result: dict[str, Any], detector: Path) -> None:
     click.echo(
         f"{detector}: whole. {result['method']} at {result['size']}×{result['size']}, {result['parameters']:,} "
         f"parameters, {result['files']} files, self-test within {tested}; "
-        f"operating points: {points}"
+        f"operating points: {points}" + (f"; signed with {result['signed'][:16]}" if result["signed"] else "")
     )

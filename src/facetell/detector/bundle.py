@@ -290,7 +290,7 @@ DETECTOR_CONTENTS = Contents(
     "detector",
     "model",
     DESCRIPTION,
-    rf"detector\.json|metrics\.json|model\.onnx|[\w-]+\.(safetensors|csv)|{REPLAY}(-[0-9a-f]{{16}})?/({FACESET_CONTENTS.names})",
+    rf"detector\.json|metrics\.json|model\.onnx|model\.sig|[\w-]+\.(safetensors|csv)|{REPLAY}(-[0-9a-f]{{16}})?/({FACESET_CONTENTS.names})",
     20 * 10**9,
     read_bundle,
     BundleError,

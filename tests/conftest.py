@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import numpy as np
 import pytest
 from filelock import FileLock
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from monday import Monday
 
     from facetell.faceset.table import FaceSet
+
+hypothesis.settings.register_profile("same", derandomize=True)
+hypothesis.settings.register_profile("random", derandomize=False)
+hypothesis.settings.load_profile("same")  # a change is not refused for a fault that was there before it
 
 Shared = Callable[[str, Callable[[Path], object]], Path]
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import re
 import struct
 import sys
 import time
@@ -452,6 +453,15 @@ def test_hostile_metadata_costs_little(says: Says, made: Callable[[], bytes]) ->
     assert tracemalloc.get_traced_memory()[1] < 20e6
     tracemalloc.stop()
     assert said is None or len(said.claims) <= 50
+
+
+def test_what_of_xmp_was_not_read_is_said(says: Says) -> None:
+    typed, cut = b'<!DOCTYPE a SYSTEM "file:///etc/passwd"><a/>', GOOGLE.encode()[:-30]
+    for packet, why in ((typed, "document type"), (cut, "no element found|unclosed|mismatched")):
+        said = says(saved("JPEG", xmp=packet))
+        assert said is not None
+        assert re.search(f"XMP packet was not read to its end: .*({why})", str(said.note))
+    assert says(saved("JPEG", xmp=GOOGLE.encode())).note is None  # type: ignore[union-attr]
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
@@ -91,6 +91,7 @@ def test_the_input_size_is_freed_as_the_package_onnx_would() -> None:
     assert outputs_of(shipped_model()) == [value.name for value in model.graph.output] == list(OUTPUTS)
 
 
+@example(9672, b"\0", False)  # a field of the shape becomes another one
 @given(st.integers(0, 10**9), st.binary(max_size=6), st.booleans())
 @settings(max_examples=150, deadline=None)
 def test_damaged_files_cost_an_error_and_nothing_else(at: int, junk: bytes, cut: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -185,8 +186,11 @@ def print_history(history: dict[str, Any]) -> None:
     shots = f", {data['shots']} shots per class" if data.get("shots") else ""
     click.echo(
         f"1. fitted by {fitted['method']} from {fitted['start']}, on split {data['split']} of {data['name']} "
-        f"({data['images']:,} images{shots}; {', '.join(data['sources'])}), seed {fitted['seed']}"
+        f"({data['images']:,} images{shots}), seed {fitted['seed']}"
     )
+    if data["sources"]:
+        said = f"   sources: {', '.join(data['sources'])}"
+        click.echo(textwrap.fill(said, 100, subsequent_indent=" " * 6, break_on_hyphens=False, break_long_words=False))
     for number, event in enumerate(history["adapted"], 2):
         new = event["checks"]["new"]
         click.echo(

@@ -32,7 +32,12 @@ def declared_by(path: Path) -> Declared | None:
         file_size(path)
         with path.open("rb") as file:
             _walk(file, found)
-        said = [each for packet in found.packets for each in properties(packet)]
+        said = []
+        for packet in found.packets:
+            read, why = properties(packet)
+            said += read
+            if why:
+                found.note(f"an XMP packet was not read to its end: {why}")
         claims = [*claims_of_properties(said), *claims_of_texts(found.texts)]
         credentials = None
         if found.credentials is not None:

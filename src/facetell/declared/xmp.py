@@ -6,7 +6,6 @@ refused where it begins.
 
 from __future__ import annotations
 
-import contextlib
 from xml.parsers import expat
 
 __all__ = ["Property", "properties"]
@@ -61,11 +60,11 @@ class _Reader:
         self.found.append((space, local, value[:_LONGEST]))
 
     def refuse(self, *_: object) -> None:
-        raise ValueError("a document type")
+        raise ValueError("it declares a document type")
 
 
-def properties(packet: bytes) -> list[Property]:
-    """The properties of a packet, as far as it can be read, in its order."""
+def properties(packet: bytes) -> tuple[list[Property], str | None]:
+    """The properties of a packet, in its order, and why not all of it was read, None where it was."""
     reader = _Reader()
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.ordered_attributes = True
@@ -74,6 +73,8 @@ def properties(packet: bytes) -> list[Property]:
     parser.EndElementHandler = reader.end
     parser.CharacterDataHandler = reader.text
     parser.StartDoctypeDeclHandler = reader.refuse
-    with contextlib.suppress(expat.ExpatError, ValueError):  # what came before the damage is said all the same
+    try:
         parser.Parse(packet.strip(b"\0 \t\r\n"), True)
-    return reader.found
+    except (expat.ExpatError, ValueError) as error:  # what came before is said all the same
+        return reader.found, str(error)
+    return reader.found, None

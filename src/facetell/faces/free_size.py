@@ -52,8 +52,11 @@ def _of_any_size(entry: memoryview) -> bytes:
     """An input or output (1, C, height, width) in place of one whose sizes are all fixed."""
     name = _text(entry, _NAME)
     tensor = _only(_only(entry, _TYPE), _TENSOR)
-    channels = [whole for number, _, whole in _fields(_only(tensor, _SHAPE)) if number == _DIMENSION][1]
-    element = next(whole for number, _, whole in _fields(tensor) if number == _ELEMENT)
+    sizes = [whole for number, _, whole in _fields(_only(tensor, _SHAPE)) if number == _DIMENSION]
+    elements = [whole for number, _, whole in _fields(tensor) if number == _ELEMENT]
+    if len(sizes) != 4 or not elements:
+        raise ValueError("an input or output is no batch of pictures or maps")
+    channels, element = sizes[1], elements[0]
     one = _field(_DIMENSION, bytes([_SIZE << 3 | _VARINT, 1]))
     sides = [_field(_DIMENSION, _field(_FREE, f"{name}.{side}".encode())) for side in ("height", "width")]
     shape = _field(_SHAPE, b"".join([one, channels, *sides]))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from safetensors.numpy import load_file
 from facetell.detector.bundle import EMBEDDING
 from facetell.detector.runtimes import Embeds
 from facetell.errors import BundleError, SettingsError, UsageError
-from facetell.evaluation.out_of_distribution import conformal_p, deviation, held_out_deviation, standard
+from facetell.evaluation.out_of_distribution import Tail, deviation, held_out_deviation, standard
 
 if TYPE_CHECKING:
     from facetell.faceset.samples import Samples
@@ -69,8 +70,12 @@ class Embedding:
 
     def p(self, deviations: NDArray[np.floating[Any]]) -> Floats:
         """P-values (M,) of deviations (M,), see `facetell.evaluation.out_of_distribution.conformal_p`."""
+        return self._tail.p(deviations)
+
+    @cached_property
+    def _tail(self) -> Tail:
         assert self.deviations is not None
-        return conformal_p(deviations, self.deviations, self.groups)
+        return Tail.of(self.deviations, self.groups)
 
     def unlike(self, asked: float | None) -> float | None:
         """The share of known faces that shall be called unlike all of them: what is ``asked`` for, else `UNLIKE`.

@@ -8,12 +8,14 @@ the others (cross-conformal, Vovk 2015), a group never on both sides.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from facetell.evaluation.bootstrap import group_members
 
-__all__ = ["conformal_p", "deviation", "discoveries", "held_out_deviation", "standard"]
+__all__ = ["Tail", "conformal_p", "deviation", "discoveries", "held_out_deviation", "standard"]
 
 FOLDS = 5
 _CONSTANT = 1e-6
@@ -56,13 +58,30 @@ def conformal_p(values: ArrayLike, known: ArrayLike, groups: ArrayLike) -> Float
     Every one of G ``groups`` (M,) weighs the same, and the new face is a group more; see `facetell.evaluation.conformal`.
     Of the faces of a new group drawn like the known ones at most a share α has p ≤ α. The least p is 1 / (G + 1).
     """
-    of_known = np.asarray(known, dtype=np.float64)
-    n_groups, members = group_members(groups, of_known.size)
-    order = np.argsort(of_known)
-    weights = (1 / np.bincount(members))[members][order]
-    beyond = np.append(np.cumsum(weights[::-1])[::-1], 0.0)
-    places = np.searchsorted(of_known[order], np.asarray(values, dtype=np.float64), side="left")
-    return np.asarray((beyond[places] + 1) / (n_groups + 1))
+    return Tail.of(known, groups).p(values)
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The known values in rising order (M,), and the p-value (M + 1,) of a new one before each, or after all: worked out once
+    for all that `conformal_p` is asked."""
+
+    known: Floats
+    p_before: Floats
+
+    @classmethod
+    def of(cls, known: ArrayLike, groups: ArrayLike) -> Tail:
+        """Of ``known`` values (M,) of ``groups`` (M,)."""
+        values = np.asarray(known, dtype=np.float64)
+        n_groups, members = group_members(groups, values.size)
+        order = np.argsort(values)
+        weights = (1 / np.bincount(members))[members][order]
+        beyond = np.append(np.cumsum(weights[::-1])[::-1], 0.0)
+        return cls(values[order], (beyond + 1) / (n_groups + 1))
+
+    def p(self, values: ArrayLike) -> Floats:
+        """P-values (N,) of ``values`` (N,)."""
+        return self.p_before[np.searchsorted(self.known, np.asarray(values, dtype=np.float64), side="left")]
 
 
 def discoveries(p: ArrayLike, rate: float) -> NDArray[np.bool_]:

@@ -116,12 +116,15 @@ def read_picture(data: bytes) -> Picture:
     Raises:
         ImageError: as `decode`, but not for a truncated picture with at least one whole row.
     """
-    info = probe(data)
+    opened = open_source(data)
+    info = _info(*opened)
+    if info.format != "JPEG":  # counting its frames may have gone through them
+        opened = open_source(data)
     kind = "frames" if info.format in ("GIF", "WEBP", "PNG", "AVIF") else "pictures"
     which = "main" if info.format == "HEIF" else "first"
     notes = [f"{which} of {info.frames} {kind}"] if info.frames > 1 else []
     try:
-        image, orientation, wrong = _decode(data)
+        image, orientation, wrong = _decode(data, opened)
         return Picture(_owned(upright(np.asarray(image), orientation)), "; ".join(notes + wrong))
     except ImageError as error:
         part = _whole_rows(data) if _is_truncated(error) else None
@@ -278,9 +281,12 @@ def _still_to_turn(image: Image.Image, source: Source) -> int:
     return source.turned if image.format == "TIFF" else _orientation(image, source)
 
 
-def _decode(data: bytes) -> tuple[Image.Image, int, list[str]]:
-    """The first frame in RGB as it is stored, the EXIF orientation by which it is still to be turned, and notes."""
-    image, source = open_source(data)
+def _decode(data: bytes, opened: tuple[Image.Image, Source] | None = None) -> tuple[Image.Image, int, list[str]]:
+    """The first frame in RGB as it is stored, the EXIF orientation by which it is still to be turned, and notes.
+
+    ``opened``: what `open_source` made of the data, if that is done already.
+    """
+    image, source = opened or open_source(data)
     orientation = _still_to_turn(image, source)
     try:
         if source.cut:

@@ -174,8 +174,8 @@ def test_public_names() -> None:
     assert set(facetell.__all__) == {
         "Detector", "FaceSet", "Verdict", "__version__", "adapt", "audit", "bench", "blend", "cache", "calibrate",
         "compare", "demo", "detect", "detectors", "evaluate", "explain", "export", "fit", "history", "inspect", "join",
-        "keys", "list_methods", "prepare", "pull", "push", "remember", "report", "serve", "sign", "sources", "stress",
-        "threshold", "verify", "watch",
+        "keys", "list_methods", "prepare", "promote", "pull", "push", "remember", "report", "serve", "sign", "sources",
+        "stress", "threshold", "verify", "watch",
     }  # fmt: skip
     for name in facetell.__all__:
         assert getattr(facetell, name) is not None

@@ -20,6 +20,7 @@ DOCKERFILE = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
 DEPLOYMENT, SERVICE, POLICY = yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text(encoding="utf-8"))
 POD: dict[str, Any] = DEPLOYMENT["spec"]["template"]["spec"]
 (CONTAINER,) = POD["containers"]
+STORED = yaml.safe_load((DEPLOY / "compose-store.yaml").read_text(encoding="utf-8"))
 COMPOSED = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]["facetell"]
 
 
@@ -30,7 +31,11 @@ def started() -> list[str]:
     return words
 
 
-@pytest.mark.parametrize("words", [started(), CONTAINER["args"]], ids=["Dockerfile", "Kubernetes"])
+@pytest.mark.parametrize(
+    "words",
+    [started(), CONTAINER["args"], STORED["services"]["facetell"]["command"]],
+    ids=["Dockerfile", "Kubernetes", "Compose with a store"],
+)
 def test_it_is_started_with_options_that_there_are(words: list[str]) -> None:
     assert words[0] == "serve"
     context = command.make_context("serve", words[1:], resilient_parsing=False)
@@ -80,3 +85,14 @@ def test_the_image_is_made_of_files_and_extras_that_there_are() -> None:
     assert copied == let_through
     assert all((ROOT / name).exists() for name in copied)
     assert CONTAINER["image"] == f"facetell:{project['version']}"
+
+
+def test_the_store_of_compose_is_the_one_that_the_server_is_given() -> None:
+    facetell, store = STORED["services"]["facetell"], STORED["services"]["store"]
+    words = facetell["command"]
+    assert words[: len(started())] == started(), "the same but for the store"
+    (address,) = [word for word in words if word.startswith("postgresql://")]
+    assert address == f"postgresql://{store['environment']['POSTGRES_USER']}@store/facetell", "no password in it"
+    assert facetell["depends_on"] == {"store": {"condition": "service_healthy"}}
+    assert set(store["secrets"]) == set(STORED["secrets"])
+    assert {volume.partition(":")[0] for volume in store["volumes"]} == set(STORED["volumes"])

@@ -79,7 +79,12 @@ FACE = Face(0, "fake", 0.75, 0.5, 0.25, False, "whole", (Crop(b"a picture", 3, 2
 
 def test_files_and_crops_until_their_time_is_over(where: str) -> None:
     store = Store(where)
-    accept(store, "me", [Accepted("one", "owner", "Ann", "a.jpg", False), Accepted("two", "owner", "Ann", "b", True)])
+    accept(
+        store,
+        "me",
+        [Accepted("one", "owner", "Ann", "a.jpg", False), Accepted("two", "owner", "Ann", "b\0\ud800", True)],
+    )
+    assert (find(store, "two", "owner") or {})["name"] == "b\N{REPLACEMENT CHARACTER}?", "what no database can hold"
     assert find(store, "one", "owner") == {"name": "a.jpg", "video": False, "state": "accepted", "answer": None}
     assert find(store, "one", "another") is None
     end(store, [Ended("one", "done", "{}", "identity", "settings", "hash", (FACE,))], 30)

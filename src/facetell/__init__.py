@@ -3,7 +3,7 @@
 The verbs of the command are functions here, with the same names and arguments: ``prepare``, ``inspect``, ``join``, ``blend``,
 ``fit``, ``threshold``, ``calibrate``, ``evaluate``, ``report``, ``audit``, ``bench``, ``compare``, ``detect``,
 ``explain``, ``stress``, ``watch``, ``remember``, ``adapt``, ``history``, ``verify``, ``serve``, ``keys``, ``detectors``,
-``push``, ``pull``, ``sign``,
+``push``, ``pull``, ``sign``, ``promote``,
 ``sources``, ``cache``, ``demo``; ``methods`` is ``list_methods`` (the package ``facetell.methods`` holds them). ``Detector`` and
 ``FaceSet`` are the two things they work on. Everything is imported on first use.
 """
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         keys,
         list_methods,
         prepare,
+        promote,
         pull,
         push,
         remember,
@@ -78,6 +79,7 @@ __all__ = [
     "keys",
     "list_methods",
     "prepare",
+    "promote",
     "pull",
     "push",
     "remember",

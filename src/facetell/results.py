@@ -29,6 +29,7 @@ __all__ = [
     "Interval",
     "KeysResult",
     "ListedDetector",
+    "PromoteResult",
     "PullResult",
     "PushResult",
     "Result",
@@ -307,6 +308,18 @@ class ExportResult(Result):
     difference: float | None
     points: Mapping[str, float]
     path: Path | None = field(default=None, metadata=_ASIDE)
+
+
+@dataclass(frozen=True)
+class PromoteResult(Result):
+    """What was ``done`` (``shadow``, ``now``, ``back``, or ``nothing`` where it was only asked for), and how it stands then:
+    the detector in ``current`` use, None where servers judge by the one they were started with; the one in ``shadow``; and
+    the ``differences`` between that, or the one that was put into use now, and what was answered."""
+
+    done: str
+    current: Mapping[str, Any] | None
+    shadow: Mapping[str, Any] | None
+    differences: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)

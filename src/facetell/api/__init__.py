@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from facetell.api._information import history, inspect, verify
     from facetell.api._keys import keys
     from facetell.api._methods import list_methods
+    from facetell.api._promote import promote
     from facetell.api._pull import pull
     from facetell.api._push import push
     from facetell.api._remember import remember
@@ -59,6 +60,7 @@ __all__ = [
     "keys",
     "list_methods",
     "prepare",
+    "promote",
     "pull",
     "push",
     "remember",
@@ -95,6 +97,7 @@ _HOMES = {
     "prepare": "facetell.ingest.prepare",
     "pull": "facetell.api._pull",
     "push": "facetell.api._push",
+    "promote": "facetell.api._promote",
     "remember": "facetell.api._remember",
     "report": "facetell.api._report",
     "threshold": "facetell.api._threshold",

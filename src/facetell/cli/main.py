@@ -37,6 +37,7 @@ VERBS = {
     "export": "Write a detector for programs that know nothing of facetell.",
     "serve": "Serve verdicts over HTTP.",
     "keys": "List, add and remove the keys to a server.",
+    "promote": "Have servers judge by another detector: in shadow first, then in use, and back.",
     "remember": "Keep a few old faces in a detector, so that adapting costs nothing old.",
     "adapt": "Teach a detector a new kind of fake from a few examples.",
     "history": "Say what a detector was fitted on and has learned since.",

@@ -46,20 +46,21 @@ class Generation:
 
 class Engine:
     """Judges with the detector ``how`` names, from a copy of its own in ``folder``: what changes on disk changes nothing
-    until `reload`."""
+    until `reload`. `use` puts another one in its place; one in ``shadow`` judges the same files and is not heard."""
 
     def __init__(self, how: Judging, settings: ServeSettings, folder: Path) -> None:
         self._how, self._settings, self._folder = how, settings, folder
-        self.name = located(how.detector).name
+        self._own = located(how.detector)
+        self._source, self.name = self._own, self._own.name
+        self.shadow: Generation | None = None
         self._lock = threading.Lock()
         self._count = 0
         self._closed_crashes = 0
         self.reloads = {"done": 0, "refused": 0}
-        self.current = self._load()
+        self.current = self._load(self._source, settings.workers)
 
-    def _load(self) -> Generation:
+    def _load(self, source: Path, workers: int | None) -> Generation:
         """A new generation, ready to judge. Raises ``FacetellError`` for a detector that cannot."""
-        source = located(self._how.detector)
         self._count += 1
         copy = self._folder / f"detector-{self._count}"
 
@@ -76,7 +77,7 @@ class Engine:
             description = steadily(source, copied)
             how = replace(self._how, detector=str(copy))
             settings = self._settings
-            pool = Pool(how, workers=settings.workers, queue=settings.queue, seconds=settings.work_seconds)
+            pool = Pool(how, workers=workers, queue=settings.queue, seconds=settings.work_seconds)
             pool.start()
         except BaseException:
             shutil.rmtree(copy, ignore_errors=True)
@@ -104,17 +105,37 @@ class Engine:
         """Judge with what the detector is now. What has begun ends with the old one, which goes on where the new one is
         refused. Raises ``FacetellError`` then."""
         with self._lock:
-            begin = time.monotonic()
-            try:
-                fresh = self._load()
-            except FacetellError:
-                self.reloads["refused"] += 1
-                raise
-            old, self.current = self.current, fresh
-            self.reloads["done"] += 1
-            log.info("detector reloaded", extra={"said": {"identity": fresh.identity, "seconds": _since(begin)}})
+            return self._replaced(self._source, self.name)
+
+    def use(self, source: Path | None, name: str) -> Generation:
+        """Judge with the detector at ``source``, which is called ``name``; None: again with the one of the beginning. Errors
+        as of `reload`."""
+        with self._lock:
+            fresh = self._replaced(source or self._own, self._own.name if source is None else name)
+            self._source, self.name = source or self._own, self._own.name if source is None else name
+            return fresh
+
+    def _replaced(self, source: Path, name: str) -> Generation:
+        begin = time.monotonic()
+        try:
+            fresh = self._load(source, self._settings.workers)
+        except FacetellError:
+            self.reloads["refused"] += 1
+            raise
+        old, self.current = self.current, fresh
+        self.reloads["done"] += 1
+        said = {"detector": name, "identity": fresh.identity, "seconds": _since(begin)}
+        log.info("detector reloaded", extra={"said": said})
         threading.Thread(target=self._retire, args=(old,), name="facetell-retire", daemon=True).start()
         return fresh
+
+    def overshadow(self, source: Path | None) -> None:
+        """Have the detector at ``source`` judge in shadow, by one worker; None: none. Raises ``FacetellError``."""
+        with self._lock:
+            fresh = None if source is None else self._load(source, 1)
+            old, self.shadow = self.shadow, fresh
+        if old is not None:
+            threading.Thread(target=self._retire, args=(old,), name="facetell-retire", daemon=True).start()
 
     def _retire(self, old: Generation) -> None:
         old.pool.close()
@@ -127,6 +148,8 @@ class Engine:
 
     def close(self) -> None:
         """Finish what waits, within the time for it, and end all workers."""
+        if self.shadow is not None:
+            self.shadow.pool.close(0)
         self.current.pool.close(self._settings.grace_seconds)
 
 

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from facetell.serving.engine import Engine
 from facetell.serving.recorder import Recorder
+from facetell.serving.shadow import Shadow
 
 __all__ = ["Metrics"]
 
@@ -19,7 +20,9 @@ _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 class Metrics:
     """Counts; what ``engine`` and ``kept`` say is asked for as it is read."""
 
-    def __init__(self, engine: Engine, kept: Callable[[], int], recorder: Recorder | None) -> None:
+    def __init__(
+        self, engine: Engine, kept: Callable[[], int], recorder: Recorder | None, shadow: Shadow | None
+    ) -> None:
         self._registry = CollectorRegistry()
         self._requests = Histogram(
             "facetell_request_seconds", "Time of requests", ("method", "route", "status"), buckets=_BUCKETS,
@@ -28,7 +31,7 @@ class Metrics:
         self._verdicts = Counter(
             "facetell_verdicts", "Files judged, by status and detector", ("status", "detector"), registry=self._registry
         )
-        self._registry.register(_Asked(engine, kept, recorder))
+        self._registry.register(_Asked(engine, kept, recorder, shadow))
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request."""
@@ -45,8 +48,10 @@ class Metrics:
 
 
 class _Asked(Collector):
-    def __init__(self, engine: Engine, kept: Callable[[], int], recorder: Recorder | None) -> None:
-        self._engine, self._kept, self._recorder = engine, kept, recorder
+    def __init__(
+        self, engine: Engine, kept: Callable[[], int], recorder: Recorder | None, shadow: Shadow | None
+    ) -> None:
+        self._engine, self._kept, self._recorder, self._shadow = engine, kept, recorder, shadow
 
     def collect(self) -> Iterator[Metric]:
         pool = self._engine.current.pool
@@ -57,6 +62,13 @@ class _Asked(Collector):
         if self._recorder is not None:
             waiting = self._recorder.waiting
             yield GaugeMetricFamily("facetell_unwritten_verdicts", "Verdicts not yet in the store", waiting)
+        if self._shadow is not None:
+            beside = CounterMetricFamily(
+                "facetell_shadow_files", "Files judged in shadow too, by outcome", labels=["outcome"]
+            )
+            for outcome, count in self._shadow.counts.items():
+                beside.add_metric([outcome], count)
+            yield beside
         yield CounterMetricFamily("facetell_worker_crashes", "Workers that died of a file", self._engine.crashes)
         reloads = CounterMetricFamily("facetell_reloads", "Reloads of the detector", labels=["outcome"])
         for outcome, count in self._engine.reloads.items():

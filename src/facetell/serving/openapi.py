@@ -45,6 +45,7 @@ ITEMS = {
     "state": _content("State"),
     "reviews": _content("Reviews"),
     "labelled": _content("Labelled"),
+    "promotion": _content("Promotion"),
 }
 """Contents of answers."""
 
@@ -121,11 +122,22 @@ def _of_reviews() -> dict[str, Any]:
             reviewers={"type": "array", "items": word, "minItems": 2, "maxItems": 2}, n=number,
             agreed={"type": "number"}, kappa=share,
         ),
+        "Use": _object(identity=word, name=word, since={"type": "number", "description": "s since 1970"}, who=word),
+        "Differences": _object(
+            files=number, different=number, changes={"type": "object", "additionalProperties": number}, labelled=number,
+            old_right=number, new_right=number, examples={"type": "array", "items": {"type": "object"}},
+        ),
+        "Promotion": _object(**{name: _or_null(what) for name, what in (
+            ("current", "Use"), ("shadow", "Use"), ("differences", "Differences"))}),
         "Reviews": _object(
             next=_list("Case"), left=_object(**dict.fromkeys(REASONS, number)), estimates=_list("Estimate"),
             agreements=_list("Agreement"), kinds={"type": "array", "items": word},
         ),
     }  # fmt: skip
+
+
+def _or_null(name: str) -> dict[str, Any]:
+    return {"anyOf": [{"$ref": f"#/components/schemas/{name}"}, {"type": "null"}]}
 
 
 def _list(name: str) -> dict[str, Any]:

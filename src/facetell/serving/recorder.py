@@ -22,7 +22,8 @@ from facetell.serving.items import Item
 from facetell.serving.keys import Key
 from facetell.serving.problems import Problem
 from facetell.serving.work import Done
-from facetell.store.records import Accepted, Ended
+from facetell.store.promotions import compare
+from facetell.store.records import Accepted, Compared, Ended
 from facetell.store.store import Store, StoreError
 from facetell.store.verdicts import LEASE, accept, alive, end, expire, find, forget, gone, withdraw
 
@@ -41,9 +42,9 @@ _LOST = Problem(
 
 @dataclass(eq=False)
 class _Order:
-    """What is to be written: how a file ended, or the name of one that is to be withdrawn."""
+    """What is to be written: how a file ended, what a detector in shadow said of it, or the name of one to withdraw."""
 
-    what: Ended | str
+    what: Ended | Compared | str
     written: Future[None] = field(default_factory=Future)
 
 
@@ -99,6 +100,10 @@ class Recorder:
         self._orders.put(order)
         return order.written
 
+    def compared(self, found: Compared) -> None:
+        """Have it written what a detector in shadow said of a file."""
+        self._orders.put(_Order(found))
+
     def find(self, name: str, owner: str) -> Item:
         """The owner's file of that id, as far as the store knows. Raises ``Problem``: 404, and 503 where it is away."""
         try:
@@ -140,10 +145,15 @@ class Recorder:
                 self._look_around()
                 self._failed = 0.0
             except StoreError as error:
-                if not self._failed:
-                    log.error("the store cannot be used, tried again", extra={"said": {"why": error.message}})
-                self._failed = time.monotonic()
-                time.sleep(_AGAIN)
+                if not error.again and len(left) > 1:  # one of them cannot be written: found by itself
+                    for order in left[1:]:
+                        self._orders.put(order)
+                    left = left[:1]
+                elif not error.again and left:
+                    log.error("what became of a file cannot be written", extra={"said": {"why": error.message}})
+                    left.pop().written.set_exception(error)
+                else:
+                    self._waits(error)
             except Exception as error:  # a fault of ours must not end all writing
                 log.exception("a fault in writing to the store")
                 for order in left:
@@ -151,6 +161,13 @@ class Recorder:
                 left = []
         with contextlib.suppress(StoreError):  # found out by its silence
             gone(self.store, self._server)
+
+    def _waits(self, error: StoreError) -> None:
+        """Until the next try."""
+        if not self._failed:
+            log.error("the store cannot be used, tried again", extra={"said": {"why": error.message}})
+        self._failed = time.monotonic()
+        time.sleep(_AGAIN)
 
     def _next(self) -> list[_Order]:
         """What waits, at most `BATCH`; nothing after a second, or at once where the end has come."""
@@ -170,6 +187,9 @@ class Recorder:
             end(self.store, ends, self.keep_days)
         if names:
             withdraw(self.store, names)
+        compared = [order.what for order in orders if isinstance(order.what, Compared)]
+        if compared:
+            compare(self.store, compared)
         for order in orders:
             order.written.set_result(None)
 

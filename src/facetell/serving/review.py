@@ -1,4 +1,5 @@
-"""Reviews: which face to look at next, and what people say of it. For programs at ``/v1/reviews``, for people at ``/review``.
+"""Reviews: which face to look at next, and what people say of it; how a detector in shadow does. For programs at
+``/v1/reviews`` and ``/v1/promotion``, for people at ``/review``.
 
 The detector's verdict on a face is told after it was labelled, not before: who knows it agrees with it.
 """
@@ -21,6 +22,7 @@ from facetell.serving.page import html_response, is_fragment, templates
 from facetell.serving.problems import Problem
 from facetell.serving.recorder import away
 from facetell.store.labels import WORDS, agreements, label
+from facetell.store.promotions import differences, uses
 from facetell.store.reviews import Case, case, estimates, kinds, left, next_cases
 from facetell.store.store import Store, StoreError
 
@@ -79,6 +81,18 @@ def review_routes(app: FastAPI, store: Store, access: Checks) -> None:
         reviewer = access.check(request, "review").name
         said = _said(await _body(request))
         return JSONResponse({**said, **await _asked(label, store, reviewer, *said.values())}, 201)
+
+    @app.get(
+        "/v1/promotion",
+        response_class=JSONResponse,
+        responses={
+            200: {"description": "What was promoted.", "content": ITEMS["promotion"]}, **PROBLEMS(401, 403, 503),
+        },
+    )  # fmt: skip
+    async def promotion(request: Request) -> Any:
+        """The detector in use and the one in shadow, if they were promoted, and how far the two differ."""
+        access.check(request, "admin")
+        return JSONResponse(await _asked(_promotion, store))
 
     @app.get("/review", include_in_schema=False)
     async def page(request: Request) -> Response:
@@ -173,6 +187,12 @@ def _face(one: Case) -> dict[str, Any]:
     return {"face": one.face, "reason": one.reason, "video": one.video, "crops": crops}
 
 
+def _promotion(store: Store) -> dict[str, Any]:
+    said = uses(store)
+    found = None if said.shadow is None else asdict(differences(store, said.shadow.identity))
+    return {**asdict(said), "differences": found}
+
+
 def _shown(store: Store, reviewer: str, again: int | None) -> dict[str, Any]:
     """What the page needs: the face to label, or ``again`` if that is still there, and how all stands."""
     standing = _standing(store, reviewer, 1)
@@ -180,7 +200,7 @@ def _shown(store: Store, reviewer: str, again: int | None) -> dict[str, Any]:
     face = _face(once_more) if once_more is not None else next(iter(standing.pop("next")), None)
     if face is not None:
         face["why"] = _REASONS[face["reason"]]
-    return {**standing, "face": face, "total": sum(standing["left"].values()), "said": None}
+    return {**standing, **_promotion(store), "face": face, "total": sum(standing["left"].values()), "said": None}
 
 
 def _rendered(name: str, **more: Any) -> str:

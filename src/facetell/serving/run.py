@@ -27,6 +27,7 @@ from facetell.errors import DataError, FacetellError, UsageError
 from facetell.serving.access import Access, is_loopback
 from facetell.serving.app import service
 from facetell.serving.engine import Engine
+from facetell.serving.follower import Follower
 from facetell.serving.recorder import Recorder
 from facetell.serving.settings import ServeSettings
 from facetell.store.store import Store
@@ -83,14 +84,17 @@ def run(
         with _ended_well():
             config = _config(settings, host, certificate, private_key)
             engine = Engine(how, settings, folder)
-            recorder = None
+            recorder, follower = None, None
             try:
-                recorder = None if kept is None else Recorder(kept, keep_crops)
+                if kept is not None:
+                    recorder, follower = Recorder(kept, keep_crops), Follower(kept, engine, folder)
                 uploads = folder / "uploads"
                 uploads.mkdir()
                 config.app = service(engine, access, settings, uploads, recorder)
                 _Server(config, engine).run(sockets=[line])
             finally:
+                if follower is not None:
+                    follower.close()
                 engine.close()
                 if recorder is not None:
                     recorder.close(settings.grace_seconds)

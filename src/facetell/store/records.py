@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["WHOLE", "Accepted", "Crop", "Ended", "Face", "cut_of"]
+__all__ = ["WHOLE", "Accepted", "Compared", "Crop", "Ended", "Face", "cut_of"]
 
 WHOLE = "whole"
 """The cut of a picture that was taken as a crop."""
@@ -66,3 +66,17 @@ class Ended:
     settings: str | None = None
     sha256: str | None = None
     faces: tuple[Face, ...] = ()
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a detector in ``shadow`` (its identity) said of a ``file``, beside what was answered by ``detector``: the
+    decision, or the status where there is none, and the score."""
+
+    file: str
+    shadow: str
+    detector: str
+    status: str
+    score: float | None
+    old_status: str
+    old_score: float | None

@@ -13,7 +13,14 @@ from typing import Any
 
 import sqlalchemy as sql
 from sqlalchemy.engine import URL, Connection, Engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    SQLAlchemyError,
+)
 
 from facetell.errors import DataError, MissingExtraError, UsageError
 from facetell.store.tables import ABOUT, TABLES, TRAIL, VERSION
@@ -27,7 +34,11 @@ _MAKING = 0x66616365
 
 
 class StoreError(DataError):
-    """A store that cannot be reached, is full, or is no store."""
+    """A store that cannot be reached, is full, or is no store. ``again``: it may be there at the next try."""
+
+    def __init__(self, message: str, *, hint: str | None = None, again: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.again = again
 
 
 class Store:
@@ -108,11 +119,12 @@ class Store:
         except DBAPIError as error:
             said = str(error.orig).strip().splitlines()
             why = said[0] if said else type(error.orig).__name__
+            again = isinstance(error, (OperationalError, InterfaceError, InternalError))
             raise StoreError(
-                f"the store {self.name} cannot be used: {why}", hint="see that it is there and running"
+                f"the store {self.name} cannot be used: {why}", hint="see that it is there and running", again=again
             ) from None
         except SQLAlchemyError as error:  # no free connection in time
-            raise StoreError(f"the store {self.name} cannot be used: {error}", hint="try again") from None
+            raise StoreError(f"the store {self.name} cannot be used: {error}", hint="try again", again=True) from None
 
     def close(self) -> None:
         """Let go of all connections."""

@@ -19,7 +19,21 @@ from sqlalchemy import (
     Text,
 )
 
-__all__ = ["ABOUT", "CROPS", "FACES", "FILES", "LABELS", "SERVERS", "TABLES", "TRAIL", "VERSION"]
+__all__ = [
+    "ABOUT",
+    "COMPARED",
+    "CROPS",
+    "DETECTORS",
+    "FACES",
+    "FILES",
+    "LABELS",
+    "PARTS",
+    "SERVERS",
+    "TABLES",
+    "TRAIL",
+    "USES",
+    "VERSION",
+]
 
 VERSION = 1
 TABLES = MetaData()
@@ -100,6 +114,48 @@ LABELS = Table(
     Column("at", Double, nullable=False),
 )
 """All that was ever said; the last of each reviewer counts."""
+
+DETECTORS = Table(
+    "facetell_detectors",
+    TABLES,
+    Column("identity", String(32), primary_key=True),
+    Column("name", Text, nullable=False),
+)
+"""Detectors that were promoted, so that every server on the store has them."""
+
+PARTS = Table(
+    "facetell_detector_files",
+    TABLES,
+    Column("detector", ForeignKey(DETECTORS.c.identity, ondelete="CASCADE"), primary_key=True),
+    Column("path", String(255), primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+)
+"""The files of a detector's bundle, but for its replay buffer."""
+
+USES = Table(
+    "facetell_uses",
+    TABLES,
+    Column("id", Integer, primary_key=True),
+    Column("detector", ForeignKey(DETECTORS.c.identity), nullable=False),
+    Column("stage", String(8), nullable=False),  # shadow, current, ended
+    Column("since", Double, nullable=False),
+    Column("who", String(128), nullable=False),
+)
+"""What was promoted, the last at the end. The last that is current is in use, and going back ends it; without one, each server
+judges by the detector that it was started with."""
+
+COMPARED = Table(
+    "facetell_compared",
+    TABLES,
+    Column("file", ForeignKey(FILES.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("shadow", String(32), primary_key=True),  # identity of the one that judged without being heard
+    Column("detector", String(32), nullable=False),  # of the other
+    Column("status", String(16), nullable=False),
+    Column("score", Double),
+    Column("old_status", String(16), nullable=False),
+    Column("old_score", Double),
+)
+"""What a detector in shadow said of a file, beside what was answered."""
 
 TRAIL = Table(
     "facetell_trail",

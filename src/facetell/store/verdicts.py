@@ -23,9 +23,15 @@ LEASE = 10.0
 def accept(store: Store, server: str, files: Sequence[Accepted]) -> None:
     """Write that a server has accepted files, before anybody is told so."""
     now = time.time()
-    rows = [{**file.__dict__, "server": server, "created": now, "state": "accepted"} for file in files]
+    same = {"server": server, "created": now, "state": "accepted"}
+    rows = [{**file.__dict__, "name": _text(file.name), "sender": _text(file.sender), **same} for file in files]
     with store.writing() as done:
         done.execute(FILES.insert(), rows)
+
+
+def _text(name: str) -> str:
+    """A name as a database can hold it, whatever the client wrote."""
+    return name.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def end(store: Store, files: Sequence[Ended], keep_days: float | None) -> None:

@@ -63,6 +63,7 @@ NOT_RUN = {
     "--method isotonic": "needs 1,000 faces; tests/test_operating_points.py allows fewer",
     "PATH...": "a pattern of a command",
     ".pem": "of a key; tests/test_signature.py makes some",
+    "--engine ray": "begins a cluster; tests/test_cluster.py has one of two nodes",
     "hf://": "asks the hub; tests/test_hub.py has a small one",
     "facetell push": "the same",
 }

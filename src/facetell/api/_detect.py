@@ -15,6 +15,7 @@ from facetell.detector.many import Judging, failed, judge_files, judged
 from facetell.detector.places import DetectorLike, bundle_path
 from facetell.detector.verdict import Verdict
 from facetell.errors import DataError
+from facetell.media.cluster import check_engine
 from facetell.media.frame_choice import Spread, parse
 from facetell.media.walk import find_files
 from facetell.media.workers import Failure
@@ -41,6 +42,7 @@ def detect(
     runtime: str | None = None,
     annotate: str | Path | None = None,
     workers: int | None = None,
+    engine: str = "local",
     progress: ShowProgress = None,
 ) -> Generator[Verdict, None, None]:
     """Judge files, one ``Verdict`` each, in order; a file that is broken, or breaks its reader, costs one verdict.
@@ -60,6 +62,8 @@ def detect(
         runtime: what computes the logits: ``onnx``, ``torch`` or ``openvino``, by default what the detector is for.
         annotate: a folder for pictures of the verdicts, see `facetell.reporting.annotate`.
         workers: processes; default one per core, at most one per file. They do not change the verdicts.
+        engine: ``ray`` has the nodes of a cluster judge, which must see the files, the detector and ``annotate`` by the same
+            paths. It does not change the verdicts.
         progress: True shows a bar; a function is called after every file.
 
     Raises:
@@ -67,6 +71,7 @@ def detect(
         DataError: the folder ``annotate`` cannot be made. A picture in it that cannot be drawn is said in the verdict's note.
     """
     check_counts(workers=workers)
+    check_engine(engine)
     choice = parse(frames)
     path = bundle_path(detector)
     if isinstance(detector, Detector):
@@ -78,7 +83,7 @@ def detect(
     few = isinstance(choice, Spread) and annotate is None  # a clip with boxes has all frames
     work = partial(_judge, annotated=None if annotate is None else _made(Path(annotate)))
     results = judge_files(
-        how, list(find_files(paths)), work, few_frames=few, workers=workers, progress=callback(progress)
+        how, list(find_files(paths)), work, few_frames=few, workers=workers, engine=engine, progress=callback(progress)
     )
     try:
         for file, found in results:

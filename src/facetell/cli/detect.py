@@ -46,6 +46,7 @@ UNJUDGED = 6
 @options.frames_option(32)
 @options.face_model_option()
 @options.workers_option()
+@options.engine_option()
 @options.device_option
 @options.runtime_option
 @click.pass_context

@@ -14,6 +14,7 @@ __all__ = [
     "choice_option",
     "detector_argument",
     "device_option",
+    "engine_option",
     "face_model_option",
     "faceset_argument",
     "frames_option",
@@ -75,6 +76,11 @@ def seed_option(draws: str) -> Decorator:
 def workers_option(what: str = "Processes.") -> Decorator:
     """``--workers``: how many of ``what``."""
     return click.option("--workers", type=click.IntRange(1), help=f"{what}  [default: one per core]")
+
+
+def engine_option() -> Decorator:
+    """``--engine``: where files are read."""
+    return choice_option("--engine", ("local", "ray"), "On this machine, or on a Ray cluster (RAY_ADDRESS).")
 
 
 def frames_option(default: int) -> Decorator:

@@ -41,6 +41,7 @@ __all__ = ["command"]
 @click.option("--largest", is_flag=True, help="Only the largest face of each frame: bystanders are not fakes.")
 @options.face_model_option()
 @options.workers_option()
+@options.engine_option()
 @click.option("--overwrite", is_flag=True, help="Replace a face set that is there.")
 def command(
     source: Path,

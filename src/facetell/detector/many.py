@@ -23,6 +23,7 @@ from facetell.detector.known_faces import check_unlike
 from facetell.detector.runtimes import home_of, runtime_for
 from facetell.detector.verdict import FileStamp, Verdict, status_of
 from facetell.files import sha256_of
+from facetell.media.cluster import cluster_map
 from facetell.media.frame_choice import Choice, Spread, parse
 from facetell.media.walk import find_files
 from facetell.media.workers import Crew, Failure, guarded_map, seconds_for
@@ -79,32 +80,30 @@ def judge_files(
     *,
     few_frames: bool,
     workers: int | None = None,
+    engine: str = "local",
     progress: Progress = silent,
 ) -> Generator[tuple[Path, Result | Failure], None, None]:
     """Yield (file, result) in order: ``work`` done on each file by a `Judge` that every worker process has for itself.
 
     ``work`` and its results must be picklable. ``few_frames``: it looks at few frames of a video, which bounds its time.
-    ``workers``: processes, default one per core; they do not change the results. ``progress`` is told of every
-    file. This process loads no network.
+    ``workers``: processes, default one per core; ``engine``: where they are (`ENGINES`); neither changes the results.
+    ``progress`` is told of every file. This process loads no network.
 
     Raises ``BundleError`` and ``UsageError`` before the first result.
     """
     description = _checked(how)
     cores = usable_cores()
-    workers = max(1, min(workers or cores, len(files)))
+    here = max(1, min(workers or cores, len(files)))
+    doing, paths, needs = partial(_work, partial(_of_file, work)), map(str, files), _needs(how, description)
 
     def seconds(path: str) -> float:
         return seconds_for(Path(path), few_frames=few_frames)
 
-    results = guarded_map(
-        partial(_work, partial(_of_file, work)),
-        map(str, files),
-        workers,
-        seconds,
-        initializer=_keep,
-        initargs=(how, max(1, cores // workers)),
-        preload=_needs(how, description),
-    )
+    if engine == "ray":  # which gives each worker one core
+        gpu = how.device.startswith("cuda")
+        results = cluster_map(doing, paths, workers, seconds, _keep, (how, 1), needs, gpu=gpu)
+    else:
+        results = guarded_map(doing, paths, here, seconds, _keep, (how, max(1, cores // here)), needs)
     try:
         for done, (path, result) in enumerate(results, start=1):
             yield Path(path), result

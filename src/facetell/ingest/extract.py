@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from facetell.errors import MediaError
+from facetell.errors import DataError, MediaError
 from facetell.faces.finding import FaceFinder, Finding, FoundFace, Shot
 from facetell.faces.load import load_face_detector
 from facetell.faceset.rows import RowBuilder, Rows, Skipped
@@ -35,6 +35,7 @@ from facetell.ingest.crops_on_disk import (
     read_images,
     read_table,
 )
+from facetell.media.cluster import cluster_map
 from facetell.media.frame_choice import Choice, Spread
 from facetell.media.limits import Limits
 from facetell.media.workers import Failure, guarded_map, seconds_for
@@ -102,16 +103,16 @@ class Plan:
 
 
 def extract(
-    plan: Plan, folder: Path, *, workers: int | None = None, progress: Progress = silent
+    plan: Plan, folder: Path, *, workers: int | None = None, engine: str = "local", progress: Progress = silent
 ) -> tuple[Rows, Crops, dict[str, Any]]:
     """Find and cut the faces in all files of ``plan``, but for files that an earlier run in ``folder`` has finished.
 
     Returns:
-        One row for each crop, the crops, and the numbers of files, frames and faces for ``faceset.json``. ``workers``
-        and interruptions do not change the result. ``folder`` must stay until the crops are written.
+        One row for each crop, the crops, and the numbers of files, frames and faces for ``faceset.json``. ``workers``,
+        ``engine`` (`ENGINES`) and interruptions do not change the result. ``folder`` must stay until the crops are written.
 
     Raises:
-        DataError: the disk is full.
+        DataError: the disk is full, or not one that the nodes of a cluster share.
     """
     place = Workplace(folder)
     done = place.done()
@@ -119,17 +120,22 @@ def extract(
     left = [row for row, key in enumerate(plan.keys) if key not in done]
     jobs = (_Job(str(rows.full_path(row)), plan.keys[row], str(folder)) for row in left)
     progress(Step("finding faces", len(rows) - len(left), len(rows), "files"))
-    results = guarded_map(
-        _work,
-        jobs,
-        workers or usable_cores(),
-        lambda job: seconds_for(Path(job.path), few_frames=isinstance(extraction.frames, Spread)),
-        initializer=_start_worker,
-        initargs=(extraction,),
+    start: dict[str, Any] = {"initializer": _start_worker, "initargs": (extraction,)}
+    few = isinstance(extraction.frames, Spread)
+
+    def seconds(job: _Job) -> float:
+        return seconds_for(Path(job.path), few_frames=few)
+
+    results = (
+        cluster_map(_work, jobs, workers, seconds, **start)
+        if engine == "ray"
+        else guarded_map(_work, jobs, workers or usable_cores(), seconds, **start)
     )
     try:
         for number, (job, result) in enumerate(results, start=len(rows) - len(left) + 1):
             report = Report(job.key, error=(result.reason, result.detail)) if isinstance(result, Failure) else result
+            if report.faces and not part_path(folder, job.key).is_file():
+                raise DataError(f"{folder} is not seen by all nodes", hint="put the face set on a disk they share")
             place.note(report)
             done[job.key] = report
             progress(Step("finding faces", number, len(rows), "files"))

@@ -26,6 +26,7 @@ from facetell.ingest.assemble import Task, assemble
 from facetell.ingest.layouts import find_layout, get_layout
 from facetell.ingest.ready_crops import look_at_all, warn_of_photos
 from facetell.ingest.sources import find_rows
+from facetell.media.cluster import check_engine
 from facetell.media.kind import is_animation, kind_of
 from facetell.progress import ShowProgress, callback
 from facetell.settings import check_counts
@@ -51,6 +52,7 @@ def prepare(
     options: Mapping[str, str] | None = None,
     extraction: Extraction | None = None,
     workers: int | None = None,
+    engine: str = "local",
     rows_per_shard: int = 4096,
     progress: ShowProgress = None,
     overwrite: bool = False,
@@ -76,6 +78,8 @@ def prepare(
         options: the layout's options.
         extraction: which frames and faces, and how they are stored; for ``find`` alone.
         workers: processes that look for faces; default one per core. The result is the same.
+        engine: ``ray`` has the nodes of a cluster look for faces; ``source`` and ``out`` must lie on a disk they share. The
+            result is the same. Ready crops are read here in any case.
         rows_per_shard: most rows in one Parquet file.
         progress: shown or called while files are read and faces written.
         overwrite: replace another face set at ``out``.
@@ -89,6 +93,7 @@ def prepare(
         UsageError: ``out`` and ``source`` lie inside each other, or an unknown split, layout or option.
     """
     check_counts(workers=workers, rows_per_shard=rows_per_shard)
+    check_engine(engine)
     source, out = Path(source), Path(out)
     if split is not None and split not in SPLITS:
         raise UsageError(f"unknown split '{split}'{near_miss(split, SPLITS)}", hint=f"splits are {', '.join(SPLITS)}")
@@ -116,7 +121,7 @@ def prepare(
             return existing
         if existing is not None and not overwrite:
             raise another_faceset(out)
-        crop_rows, crops, account = extract(plan, parts, workers=workers, progress=tell)
+        crop_rows, crops, account = extract(plan, parts, workers=workers, engine=engine, progress=tell)
         info = {"crop": plan.record, "media": {**account, "key": key}, "notes": list(rows.notes)}
         faceset = assemble(task, crop_rows, crops, info)
         shutil.rmtree(parts, ignore_errors=True)

@@ -1,0 +1,170 @@
+"""`guarded_map` over many machines: Ray gives blocks of files to its nodes, each of which has them done by a guarded worker.
+
+A file that crashes or hangs its reader costs itself, as on one machine. A node that is lost costs the blocks it had: Ray gives
+them to others. Files, results that a function writes and facetell itself must be there on every node by the same path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import uuid
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from facetell.errors import FacetellError, MissingExtraError, SettingsError, near_miss
+from facetell.media.workers import Crew, Failure
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+
+__all__ = ["ENGINES", "check_engine", "cluster_map"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+ENGINES = ("local", "ray")
+"""Where files are read: in processes of this machine, or on a cluster."""
+BLOCK = 8
+"""Files that go to a node at once: some seconds of work, against milliseconds for the way there."""
+_AHEAD = 3
+"""Blocks under way for each core, so that a slow one holds up none."""
+_RETRIES = 5
+"""Times that a block may lose its node."""
+
+
+def check_engine(engine: str) -> None:
+    """Raise ``SettingsError`` for one that is not of `ENGINES`."""
+    if engine not in ENGINES:
+        raise SettingsError(f"unknown engine '{engine}'{near_miss(engine, ENGINES)}", hint="local or ray")
+
+
+def cluster_map(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int | None,
+    seconds: Callable[[Item], float],
+    initializer: Callable[..., None] | None = None,
+    initargs: tuple[Any, ...] = (),
+    preload: tuple[str, ...] = (),
+    *,
+    gpu: bool = False,
+) -> Generator[tuple[Item, Result | Failure], None, None]:
+    """Yield (item, result) in the order of ``items``, as `guarded_map` does, computed on the nodes of a Ray cluster.
+
+    That of ``RAY_ADDRESS``, else one that runs on this machine, else one that is begun on it and ended with the generator.
+    ``workers``: blocks that are worked on at a time, by default one for each core of the cluster; ``gpu``: each has a
+    GPU for itself. Results do not depend on the nodes, nor on one that is lost meanwhile.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        FacetellError: the cluster cannot be reached, or a block has lost its node too often.
+        Exception: whatever ``function`` raises, when the item's turn comes.
+    """
+    blocks = _batched(items)
+    first = list(itertools.islice(blocks, 1))
+    if not first:
+        return
+    with _ray() as ray:
+        home = getattr(getattr(function, "func", function), "__module__", __name__)
+        crew = (function, initializer, initargs), (home, *preload)
+        task = ray.put(_Task(uuid.uuid4().hex, str(Path.cwd()), *crew))
+        resources = {"num_cpus": 1, **({"num_gpus": 1} if gpu else {})}
+        remote = ray.remote(max_retries=_RETRIES, **resources)(_block)
+        most = workers or _AHEAD * max(1, int(ray.cluster_resources().get("GPU" if gpu else "CPU", 1)))
+        blocks = itertools.chain(first, blocks)
+        waiting: deque[tuple[tuple[Item, ...], ObjectRef[Any]]] = deque()
+        try:
+            while True:
+                for block in itertools.islice(blocks, most - len(waiting)):
+                    waiting.append((block, remote.remote(task, [(item, seconds(item)) for item in block])))
+                if not waiting:
+                    return
+                block, answer = waiting.popleft()
+                yield from zip(block, _given(ray, answer), strict=True)
+        finally:
+            for _, answer in waiting:
+                ray.cancel(answer, force=True)
+
+
+def _batched(items: Iterable[Item]) -> Iterator[tuple[Item, ...]]:
+    source = iter(items)
+    while block := tuple(itertools.islice(source, BLOCK)):
+        yield block
+
+
+@contextlib.contextmanager
+def _ray() -> Iterator[Any]:
+    """Ray, connected to a cluster: to the one it is connected to already, or for as long as the block lasts."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers of each use
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # or it would build the environment anew on each node
+    try:
+        import ray
+    except ImportError:
+        raise MissingExtraError("--engine ray", "cluster") from None
+    if ray.is_initialized():
+        yield ray
+        return
+    try:
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, OSError, RuntimeError, TimeoutError, ValueError) as error:
+        raise FacetellError(f"the Ray cluster cannot be reached: {error}", hint="is RAY_ADDRESS right?") from None
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _given(ray: Any, answer: ObjectRef[Any]) -> Iterator[Any]:
+    """The results of a block; an error among them is raised in its turn."""
+    try:
+        results = ray.get(answer)
+    except ray.exceptions.RayError as error:
+        why = str(getattr(error, "cause", None) or error).strip().splitlines()
+        raise FacetellError(
+            f"Ray could not do a block of files: {why[0] if why else type(error).__name__}",
+            hint="run it again: what is finished is kept",
+        ) from error
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+        yield result
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is done with all items: a name for it, the caller's folder, and what a `Crew` takes."""
+
+    name: str
+    folder: str
+    task: tuple[Any, ...]
+    preload: tuple[str, ...]
+
+
+class _Node:
+    """What a process of Ray keeps between blocks: a guarded worker, for one task."""
+
+    task = ""
+    crew: Crew
+
+
+def _block(task: _Task, items: list[tuple[Any, float]]) -> list[Any]:
+    """On a node: the results of a block's items, up to the first that raises, which is given in its place."""
+    if _Node.task != task.name:
+        if _Node.task:
+            _Node.crew.dismiss()
+        with contextlib.suppress(OSError):
+            os.chdir(task.folder)  # paths may be relative to it
+        _Node.task, _Node.crew = task.name, Crew(task.task, task.preload)
+    results: list[Any] = []
+    for item, seconds in items:
+        try:
+            results.append(_Node.crew.do(item, seconds))
+        except Exception as error:
+            return [*results, error]
+    return results

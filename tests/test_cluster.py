@@ -1,0 +1,146 @@
+"""`--engine ray`: the same result as one process, on any number of workers, and where a node is lost meanwhile."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Shared
+from faceclips import needs_media, portrait, save_clip, save_photo, walk
+
+import facetell
+from facetell.errors import FacetellError, MissingExtraError, SettingsError
+from facetell.media.cluster import BLOCK, cluster_map
+from facetell.media.workers import Failure
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),  # sockets that Ray leaves open
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+STORE = 200 * 2**20
+
+
+@pytest.fixture(scope="module")
+def photos(shared: Shared) -> Path:
+    """30 photos, a clip, and a file that is none."""
+    needs_media()
+
+    def draw(root: Path) -> None:
+        for i in range(30):
+            save_photo(root / ("real", "fake")[i % 2] / f"{i:02d}.png", portrait(50 + i))
+        save_clip(root / "real" / "clip.mp4", walk(3))
+        (root / "fake" / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
+
+    return shared("photos", draw)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two nodes with a core each; the first is the one we speak with."""
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # nodes need what they are asked to do
+        head = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": STORE}
+        made = Cluster(initialize_head=True, head_node_args=head)
+        made.add_node(num_cpus=1, object_store_memory=STORE)
+        ray.init(address=made.address, log_to_driver=False)
+        yield made
+        ray.shutdown()
+        made.shutdown()
+
+
+def lose_one(cluster: Any) -> None:
+    """Kill the node that is not ours, with all its processes."""
+    node = next(each for each in cluster.list_all_nodes() if each is not cluster.head_node)
+    cluster.remove_node(node, allow_graceful=False)
+
+
+def slowly(item: tuple[str, int]) -> int:
+    """Say in a file that it was done, and take a while."""
+    log, number = item
+    with Path(log).open("a") as file:
+        file.write(f"{number}\n")
+    time.sleep(0.05)
+    return number * number
+
+
+def breaks(number: int) -> int:
+    if number == 3:
+        os._exit(9)
+    if number == 12:
+        raise FacetellError("a dozen", hint="less")
+    return -number
+
+
+def test_a_file_that_crashes_its_reader_costs_itself(cluster: Any) -> None:
+    results = cluster_map(breaks, range(30), None, lambda _: 60.0)
+    found = []
+    with pytest.raises(FacetellError, match="a dozen") as error:
+        found.extend(results)
+    assert error.value.hint == "less"
+    assert [number for number, _ in found] == list(range(12))
+    for number, result in found:
+        assert isinstance(result, Failure) if number == 3 else result == -number
+
+
+def test_the_same_verdicts_as_one_process(cluster: Any, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos)
+    alone = list(facetell.detect("starter", ["real", "fake"], workers=1))
+    assert Counter(verdict.judged for verdict in alone)[True] > 25
+    for workers in (1, 2, 4):
+        assert list(facetell.detect("starter", ["real", "fake"], engine="ray", workers=workers)) == alone
+
+
+def test_the_same_face_set_as_one_process_and_where_a_node_is_lost(cluster: Any, photos: Path, tmp_path: Path) -> None:
+    alone = facetell.prepare(photos, tmp_path / "alone", faces="find", workers=1)
+    lost = []
+
+    def tell(step: Any) -> None:
+        if step.done >= BLOCK and not lost:
+            lost.append(step.done)
+            lose_one(cluster)
+
+    for name, progress in (("both", None), ("one-lost", tell)):
+        found = facetell.prepare(photos, tmp_path / name, faces="find", engine="ray", progress=progress)
+        assert found.fingerprint == alone.fingerprint
+        assert found.info["media"] == {**alone.info["media"], "key": found.info["media"]["key"]}
+        assert (found.path / "skipped.csv").read_bytes() == (alone.path / "skipped.csv").read_bytes()
+    assert lost
+    cluster.add_node(num_cpus=1, object_store_memory=STORE)
+
+
+def test_a_lost_node_costs_its_blocks_once(cluster: Any, tmp_path: Path) -> None:
+    cluster.wait_for_nodes()
+    log = tmp_path / "done"
+    items = [(str(log), number) for number in range(12 * BLOCK)]
+    results = []
+    for item, result in cluster_map(slowly, items, None, lambda _: 60.0):
+        results.append(result)
+        if item[1] == 2 * BLOCK:
+            lose_one(cluster)
+    assert results == [number * number for number in range(len(items))]
+    times = Counter(map(int, log.read_text().split()))
+    assert set(times) == set(range(len(items)))
+    assert max(times.values()) <= 2
+    assert len({number // BLOCK for number, count in times.items() if count > 1}) <= 3
+    cluster.add_node(num_cpus=1, object_store_memory=STORE)
+
+
+def test_no_files_need_no_cluster_and_other_engines_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match="did you mean 'ray'"):
+        facetell.prepare(tmp_path / "a", tmp_path / "b", engine="rays")
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    assert list(cluster_map(breaks, [], None, lambda _: 60.0)) == []
+    with pytest.raises(MissingExtraError) as error:
+        list(cluster_map(breaks, [1], None, lambda _: 60.0))
+    assert error.value.hint == "pip install 'facetell[cluster]'"

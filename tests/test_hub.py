@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,12 +17,13 @@ import yaml
 from conftest import write_picture
 from cryptography.hazmat.primitives.asymmetric import ec
 from hub_server import TOKEN, Hub
-from huggingface_hub import constants
+from huggingface_hub import constants, snapshot_download
 from test_signature import pair
 
 import facetell
 from facetell import Detector, FaceSet
 from facetell.cli.main import main
+from facetell.detector.bundle import BOX
 from facetell.errors import BundleError, DataError, FacetellError, HubError, MissingExtraError, UsageError
 
 NAME = "me/swaps"
@@ -83,7 +85,7 @@ def test_a_detector_goes_there_and_comes_back_the_same(hub: Hub, fitted: Path, f
 
 
 def test_the_card_says_what_the_hub_shows(hub: Hub, fitted: Path, faces: FaceSet) -> None:
-    facetell.push(fitted, NAME, licence="apache-2.0")
+    facetell.push(fitted, NAME, licence="Apache-2.0")
     said = metadata(hub.files(NAME)["README.md"])
     assert said["library_name"] == "facetell"
     assert said["pipeline_tag"] == "image-classification"
@@ -97,7 +99,7 @@ def test_the_card_says_what_the_hub_shows(hub: Hub, fitted: Path, faces: FaceSet
     report = facetell.evaluate(fitted, faces, "report")
     facetell.push(fitted, NAME, reports=["report"], licence="terms of our own")
     said = metadata(hub.files(NAME)["README.md"])
-    assert (said["license"], said["license_name"]) == ("other", "terms of our own")
+    assert (said["license"], said["license_name"]) == ("other", "terms-of-our-own")
     (test,) = said["model-index"][0]["results"]
     assert test["dataset"]["split"] == "test"
     assert test["dataset"]["args"] == {"fingerprint": faces.fingerprint}
@@ -244,6 +246,29 @@ def test_what_is_here_needs_no_connection(
     assert Detector.load(f"hf://{NAME}").path == loaded.path
     with pytest.raises(HubError, match="cannot be reached"):
         Detector.load("hf://me/other")
+
+
+def test_what_another_program_fetched_is_checked_and_used(
+    hub: Hub, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, bad = hub.make(NAME, files), hub.make("me/other", {**files, "code.py": b""})
+    for name in (NAME, "me/other"):
+        snapshot_download(name, cache_dir=constants.HF_HUB_CACHE)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    for reference in (f"hf://{NAME}@{good}", f"hf://{NAME}"):
+        Detector.load(reference)
+    for reference in (f"hf://me/other@{bad}", "hf://me/other"):
+        with pytest.raises(BundleError, match=r"code\.py"):
+            Detector.load(reference)
+
+
+def test_the_terms_of_the_box_go_along(hub: Hub) -> None:
+    facetell.push("starter", "me/starter")
+    there = hub.files("me/starter")
+    assert there["LICENSE.md"] == (BOX / "LICENSE.md").read_bytes()
+    said = metadata(there["README.md"])
+    assert said["license"] == "other"
+    assert re.fullmatch(r"[a-z0-9.-]+", said["license_name"])
 
 
 def test_a_detector_of_the_hub_is_not_changed_in_place(hub: Hub, files: dict[str, bytes], faces: FaceSet) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from facetell.detector.bundle import DESCRIPTION, DETECTOR_CONTENTS, METRICS, REPLAY
+from facetell.detector.bundle import BOX, DESCRIPTION, DETECTOR_CONTENTS, METRICS, REPLAY
 from facetell.detector.detector import Detector
 from facetell.detector.hub_card import detector_card
 from facetell.detector.places import DetectorLike, bundle_path
@@ -121,5 +121,6 @@ def _shards(faces: FaceSet) -> Files:
 
 
 def _terms(path: Path, contents: Contents) -> Files:
-    """Licences and the like that lie beside."""
-    return {file.name: file for file in path.iterdir() if file.is_file() and not contents.outdated(file.name)}
+    """Licences and the like that lie beside; those of the box are for all that are in it."""
+    near = [*(BOX.iterdir() if path.parent == BOX else ()), *path.iterdir()]
+    return {file.name: file for file in near if file.is_file() and not contents.outdated(file.name)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,7 +28,9 @@ def with_metadata(card: str, metadata: Mapping[str, Any], licence: str | None) -
 
 
 def _terms(licence: str | None) -> dict[str, str]:
+    """As the hub takes it: small letters, and a text of one's own as one word."""
     if licence is None:
         return {}
-    known = " " not in licence
-    return {"license": licence} if known else {"license": "other", "license_name": licence}
+    if " " not in licence:
+        return {"license": licence.lower()}
+    return {"license": "other", "license_name": re.sub(r"[^a-z0-9.]+", "-", licence.lower()).strip("-.")}

@@ -73,3 +73,10 @@ def answered(what: str, reference: Reference) -> Iterator[None]:
             f"{constants.ENDPOINT} refuses {reference}: {said}",
             hint=_LOG_IN if code in (401, 403) else "try again later",
         ) from None
+    except errors.LocalEntryNotFoundError:
+        raise UnreachableError(
+            f"the connection to {constants.ENDPOINT} ended before {reference} was fetched",
+            hint="run it again: what has come is kept",
+        ) from None
+    except (errors.FileMetadataError, RuntimeError) as error:
+        raise HubError(f"{constants.ENDPOINT} did not give {reference}: {error}", hint="try again later") from error

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from facetell.errors import DataError
 from facetell.files import check_space, whole_file
 from facetell.hub.client import UnreachableError, answered, client
 from facetell.hub.contents import Contents
@@ -21,6 +22,7 @@ __all__ = ["fetched", "is_fetched"]
 log = logging.getLogger("facetell")
 
 _NEWEST = "main"
+_COMMITS = "snapshots"
 _SECONDS = 10
 """For an answer, after which the hub counts as out of reach."""
 _LARGE_FILES = ".gitattributes"
@@ -48,15 +50,19 @@ def fetched(reference: Reference, contents: Contents) -> Path:
     pinned = replace(reference, revision=commit)
     folder = _fetch(hub, storage, pinned, contents)
     contents.check(folder)
-    place.parent.mkdir(exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        place.symlink_to(Path("..", "snapshots", commit), target_is_directory=True)
+    try:
+        place.parent.mkdir(exist_ok=True)
+        place.symlink_to(Path("..", _COMMITS, commit), target_is_directory=True)
+    except FileExistsError:
+        return place
+    except OSError:  # a cache that cannot be written, or a system without links: it is checked again next time
+        return folder
     return place
 
 
 def is_fetched(path: Path) -> bool:
     """Whether a path is what `fetched` gave: part of the cache, so not to be changed."""
-    return path.parent.name == _CHECKED and (path.parent.parent / "snapshots").is_dir()
+    return path.parent.name in (_CHECKED, _COMMITS) and (path.parent.parent / "refs").is_dir()
 
 
 def _storage(reference: Reference, contents: Contents) -> Path:
@@ -84,23 +90,33 @@ def _commit(hub: HfApi, storage: Path, reference: Reference, contents: Contents)
         log.warning("the hub was not asked: %s is what it was last time, %s", reference, commit)
         return commit
     log.info("%s is %s", reference, replace(reference, revision=found.sha))
-    with whole_file(last) as partial:
+    with contextlib.suppress(DataError), whole_file(last) as partial:  # of a cache that cannot be written
         partial.write_text(str(found.sha), encoding="utf-8")
     return str(found.sha)
 
 
 def _fetch(hub: HfApi, storage: Path, pinned: Reference, contents: Contents) -> Path:
-    """Look at the names and sizes in a commit, then fetch it."""
+    """Look at the names and sizes in a commit, then fetch it; without a connection, what another program has fetched."""
+    here = storage / _COMMITS / str(pinned.revision)
+    try:
+        with answered(contents.what, pinned):
+            return _download(hub, storage, pinned, contents)
+    except UnreachableError:
+        if not here.is_dir():
+            raise
+    files = (file for file in here.rglob("*") if file.is_file())
+    contents.inspect(str(pinned), {file.relative_to(here).as_posix(): file.stat().st_size for file in files})
+    return here
+
+
+def _download(hub: HfApi, storage: Path, pinned: Reference, contents: Contents) -> Path:
     from huggingface_hub import RepoFile
 
     name, kind, commit = pinned.repository, contents.repo_type, pinned.revision
-    with answered(contents.what, pinned):
-        tree = hub.list_repo_tree(name, repo_type=kind, revision=commit, recursive=True)
-        sizes = {file.path: file.size for file in tree if isinstance(file, RepoFile)}
-        contents.inspect(str(pinned), sizes)
-        storage.mkdir(parents=True, exist_ok=True)
-        check_space(
-            storage, sum(sizes.values()), f"fetching {pinned}", "free some space, or set HF_HOME to another disk"
-        )
-        wanted = [each for each in sizes if each != _LARGE_FILES]
-        return Path(hub.snapshot_download(name, repo_type=kind, revision=commit, allow_patterns=wanted))
+    tree = hub.list_repo_tree(name, repo_type=kind, revision=commit, recursive=True)
+    sizes = {file.path: file.size for file in tree if isinstance(file, RepoFile)}
+    contents.inspect(str(pinned), sizes)
+    storage.mkdir(parents=True, exist_ok=True)
+    check_space(storage, sum(sizes.values()), f"fetching {pinned}", "free some space, or set HF_HOME to another disk")
+    wanted = [each for each in sizes if each != _LARGE_FILES]
+    return Path(hub.snapshot_download(name, repo_type=kind, revision=commit, allow_patterns=wanted))

@@ -3,12 +3,13 @@
 #   make test    every check: format, lint, types, layers, tests
 #   make quick   the same without the tests that learn or take long
 #   make site    the docs as a site, in site/index.html
+#   make man     the page for man, site/man/facetell.1
 #   make again   the tests of what was learned, as a processor with AVX2 and two threads computes it
 
 UV := $(shell command -v uv || echo .uv/bin/uv)
 RUN := $(UV) run --frozen --all-extras
 
-.PHONY: demo checks test quick site again setup format
+.PHONY: demo checks test quick site man again setup format
 
 demo: setup
 	$(RUN) facetell demo -o demo
@@ -27,6 +28,9 @@ quick: checks
 
 site: setup
 	$(RUN) sphinx-build -W --keep-going -q docs site
+
+man: setup
+	$(RUN) sphinx-build -W --keep-going -q -b man docs site/man
 
 again: setup
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=2 $(RUN) pytest -m fits

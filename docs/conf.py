@@ -7,12 +7,16 @@ from importlib import metadata
 project = "facetell"
 author = "the founders of facetell"
 project_copyright = f"2026, {author}"
-release = metadata.version("facetell")
+release = version = metadata.version("facetell")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_click"]
 
 html_theme = "furo"
 html_title = f"facetell {release}"
 html_show_sphinx = False
+
+man_pages = [
+    ("reference/command", "facetell", "detect fake face images, and learn a new kind from few examples", "", 1)
+]
 
 nitpicky = False  # docstrings name types of libraries whose pages are elsewhere
 default_role = "code"  # docstrings say `name`, as Markdown does

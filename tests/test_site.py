@@ -28,3 +28,12 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     assert [name for name in facetell.__all__ if name[0] != "_" and f'id="facetell.{name}"' not in python] == []
     loads = r'<(?:script|img|link|iframe)[^>]*?(?:src|href)="([a-z]+:)?//'
     assert [page.name for page in tmp_path.rglob("*.html") if re.search(loads, page.read_text("utf-8"))] == []
+
+
+@pytest.mark.slow
+def test_the_page_for_man_has_every_verb(tmp_path: Path) -> None:
+    built = Sphinx(str(DOCS), str(DOCS), str(tmp_path), str(tmp_path / "kept"), "man", status=None, warningiserror=True)
+    built.build()
+    page = (tmp_path / "facetell.1").read_text("utf-8")
+    assert re.findall(r"^\.SS (\S+)$", page, re.MULTILINE) == sorted(VERBS)
+    assert f'"{facetell.__version__}" "facetell"' in page.splitlines()[30]

@@ -22,7 +22,7 @@ class FDFtNetSettings(Recipe):
     """The paper's M, N and widths, what the backbone starts from, and whether it learns; then the recipe."""
 
     epochs: int = setting(FEW_SHOT["epochs"], "passes over the training images", low=1)
-    batch_size: int = setting(FEW_SHOT["batch_size"], "images per step and process", low=2)
+    batch_size: int = setting(FEW_SHOT["batch_size"], "images per step, of all processes together", low=2)
     lr: float = setting(FEW_SHOT["lr"], "peak learning rate of what is new", low=0)
     averaging: float = setting(
         FEW_SHOT["averaging"], "decay of the running average that is kept; 0 = off", low=0, high=1

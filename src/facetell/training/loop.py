@@ -208,7 +208,7 @@ class _Epochs(Phase):
         images = len(state.run.training)
         self.passes = max(1, math.ceil(recipe.epoch_images / images))
         per_process = self.passes * math.ceil(images / fabric.world_size)
-        self.steps_per_epoch = math.ceil(per_process / recipe.batch_size)
+        self.steps_per_epoch = math.ceil(per_process * fabric.world_size / recipe.batch_size)
         self.batch_size = math.ceil(per_process / self.steps_per_epoch)
         self.objective = objective
         super().__init__(

@@ -57,7 +57,7 @@ class Recipe:
         "sources: every generator and data set as often as the others of its label, and as many reals as fakes",
         choices=("none", "sources"),
     )
-    batch_size: int = setting(96, "images per step and process", low=2)
+    batch_size: int = setting(96, "images per step, of all processes together", low=2)
     optimizer: str = setting("adamw", "optimiser", choices=("adamw", "sgd"))
     lr: float = setting(6e-4, "peak learning rate", low=0)
     momentum: float = setting(0.9, "momentum of sgd", low=0, high=1)

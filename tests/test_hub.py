@@ -262,8 +262,12 @@ def test_what_another_program_fetched_is_checked_and_used(
             Detector.load(reference)
 
 
-def test_the_terms_of_the_box_go_along(hub: Hub) -> None:
+def test_the_one_in_the_box_goes_whole_and_with_its_terms(hub: Hub) -> None:
     facetell.push("starter", "me/starter")
+    facetell.pull("hf://me/starter", "back")
+    assert facetell.verify("back").replay == facetell.verify("starter").replay > 0
+    for file in (BOX / "starter").iterdir():
+        assert file.name == "README.md" or (Path("back") / file.name).read_bytes() == file.read_bytes()
     there = hub.files("me/starter")
     assert there["LICENSE.md"] == (BOX / "LICENSE.md").read_bytes()
     said = metadata(there["README.md"])
@@ -302,6 +306,17 @@ def test_names_and_words_of_the_command(
     assert (code, "no such revision" in error) == (1, True)
     for name in ("hf://swaps", "hf://me/../up", "hf://me/a b", "hf://me/swaps@"):
         assert run(capsys, "pull", name, "-o", "other")[0] == 2
+
+
+@pytest.mark.slow
+def test_a_hub_that_does_not_know_the_way_for_large_files_is_an_error(
+    hub: Hub, fitted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("hf_xet")
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
+    with pytest.raises(HubError, match="the exchange with .* failed") as error:
+        facetell.push(fitted, NAME)
+    assert "HF_HUB_DISABLE_XET=1" in (error.value.hint or "")
 
 
 @pytest.mark.slow

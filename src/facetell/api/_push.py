@@ -90,23 +90,31 @@ def _of_detector(
     Detector.verify(path)
     raw = (path / DESCRIPTION).read_bytes()
     description = json.loads(raw)
-    replay = description.get("replay")
     files: Files = {name: path / name for name in description["files"]} | _terms(path, DETECTOR_CONTENTS)
     if (path / SIGNATURE).is_file():
         files[SIGNATURE] = path / SIGNATURE
-    if isinstance(replay, dict) and "vectors" not in replay:
-        if not pictures:
-            raise UsageError(
-                f"{path} keeps pictures of old faces, which would leave this machine",
-                hint=f"--pictures if you may give them away; or without them: facetell remember {path} --forget",
-            )
-        folder = str(replay.get("folder", REPLAY))
-        files |= {f"{folder}/{name}": file for name, file in _shards(FaceSet.open(path / folder)).items()}
+    files |= _replay(path, description, pictures)
     card = (path / CARD).read_text(encoding="utf-8") if (path / CARD).is_file() else f"# {path.name}\n"
     metrics = json.loads((path / METRICS).read_text(encoding="utf-8"))
     name = reference.repository.partition("/")[2]
     files[CARD] = detector_card(name, card, description, metrics, reports, licence).encode()
     return files | {DESCRIPTION: raw}
+
+
+def _replay(path: Path, description: dict[str, Any], pictures: bool) -> Files:
+    """The replay buffer, where there is one: vectors, or pictures of old faces."""
+    listed = description.get("replay")
+    if not isinstance(listed, dict):
+        return {}
+    name = Path(str(listed.get("folder", REPLAY))).name
+    if "vectors" in listed:
+        return {name: path / name}
+    if not pictures:
+        raise UsageError(
+            f"{path} keeps pictures of old faces, which would leave this machine",
+            hint=f"--pictures if you may give them away; or without them: facetell remember {path} --forget",
+        )
+    return {f"{name}/{shard}": file for shard, file in _shards(FaceSet.open(path / name)).items()}
 
 
 def _of_faceset(faces: FaceSet, reference: Reference, licence: str | None) -> Files:

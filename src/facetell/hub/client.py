@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from facetell.errors import HubError, MissingExtraError
+from facetell.files import FULL
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -78,5 +79,10 @@ def answered(what: str, reference: Reference) -> Iterator[None]:
             f"the connection to {constants.ENDPOINT} ended before {reference} was fetched",
             hint="run it again: what has come is kept",
         ) from None
-    except (errors.FileMetadataError, RuntimeError) as error:
-        raise HubError(f"{constants.ENDPOINT} did not give {reference}: {error}", hint="try again later") from error
+    except (OSError, RuntimeError) as error:  # of Xet too, the hub's way for large files
+        if getattr(error, "errno", None) in FULL:
+            raise
+        raise HubError(
+            f"the exchange with {constants.ENDPOINT} about {reference} failed: {error}",
+            hint="try again later; HF_HUB_DISABLE_XET=1 for a hub without Xet",
+        ) from error

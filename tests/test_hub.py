@@ -18,6 +18,7 @@ from conftest import write_picture
 from cryptography.hazmat.primitives.asymmetric import ec
 from hub_server import TOKEN, Hub
 from huggingface_hub import constants, snapshot_download
+from serving_world import crop, served
 from test_signature import pair
 
 import facetell
@@ -339,6 +340,18 @@ def test_another_hub_by_its_address(hub: Hub, fitted: Path, faces: FaceSet, tmp_
     code = "import datasets; print({split: len(rows) for split, rows in datasets.load_dataset('me/faces').items()})"
     done = python("-c", code)
     assert done.stdout == f"{ {split: len(faces.rows(split)) for split in faces.splits} }\n", done.stderr
+
+
+@pytest.mark.slow
+def test_a_server_judges_with_one_of_the_hub(hub: Hub, files: dict[str, bytes], tmp_path: Path) -> None:
+    """The cache is made of links, and the server works on a copy."""
+    hub.make(NAME, files)
+    fetched = Detector.load(f"hf://{NAME}").path
+    assert fetched is not None
+    picture = write_picture(Path("photo.png"), size=(64, 64))
+    with served(tmp_path, fetched, "--faces", "crops", "--workers", 1) as running, running.client() as client:
+        answer = client.post("/v1/verdicts", files={"file": crop(picture)})
+    assert answer.json()["items"][0]["verdict"]["detector"] == Detector.load(fetched).identity
 
 
 def test_who_is_not_let_in_is_told_how(hub: Hub, files: dict[str, bytes], fitted: Path, monkeypatch: Any) -> None:

@@ -160,7 +160,7 @@ def _since(begin: float) -> float:
 def _linked(source: str, target: str) -> str:
     """The file under another name, which costs nothing: facetell writes files anew and changes none in place."""
     try:
-        os.link(source, target)
+        os.link(os.path.realpath(source), target)  # the cache of the hub is made of links, which lead nowhere elsewhere
     except OSError:
         shutil.copy2(source, target)
     return target

@@ -488,3 +488,18 @@ def test_nowhere_to_put_what_clients_send_is_said(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(DataError, match="no folder for what clients send: Read-only file system") as refused:
         facetell.serve("starter", port=0)
     assert refused.value.hint == "set TMPDIR to a folder that can be written"
+
+
+def test_an_address_in_place_of_a_file(place: Path, tmp_path: Path, pictures: list[Path]) -> None:
+    """It is refused beside a file that is judged, and alone; tests/test_fetching.py fetches."""
+    options = ("--faces", "crops", "--workers", 1, "--fetch-from", "localhost")
+    with served(tmp_path, place / "detector", *options) as running, running.client() as client:
+        address = ("url", (None, b"http://localhost/photo.png"))
+        items = client.post("/v1/verdicts", files=[("file", crop(pictures[0])), address]).json()["items"]
+        assert [item["state"] for item in items] == ["done", "failed"]
+        assert items[1]["problem"]["detail"] == "this address is not allowed"
+        alone = client.post("/v1/verdicts", files=[address])
+        assert (alone.status_code, alone.headers["content-type"]) == (422, JSON_PROBLEM)
+        assert "localhost" in alone.json()["hint"]
+        body = client.get("/openapi.json").json()["paths"]["/v1/verdicts"]["post"]["requestBody"]["content"]
+        assert body["multipart/form-data"]["schema"]["properties"]["url"]["items"]["format"] == "uri"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from facetell.detector.calibration import DEFAULT
@@ -37,6 +38,7 @@ def serve(
     private_key: str | Path | None = None,
     store: str | Path | None = None,
     keep_crops: float | None = None,
+    fetch_from: Sequence[str] = (),
 ) -> None:
     """Serve verdicts over HTTP until a signal ends it; see ``docs/serve.md``.
 
@@ -63,6 +65,8 @@ def serve(
         private_key: of the certificate.
         store: where verdicts are kept beyond a restart: a file (SQLite), or ``postgresql://USER@HOST/DATABASE``.
         keep_crops: days that crops of judged faces are kept in the store, so that people can label them; None: none are.
+        fetch_from: hosts, names or patterns such as ``*.example.org``, from which files are fetched where a client sends
+            their addresses; never from within the network.
 
     Raises:
         MissingExtraError: the extra ``serve`` is not installed.
@@ -80,7 +84,14 @@ def serve(
         raise MissingExtraError("serving", "serve") from None
     path = bundle_path(detector)
     how = Judging(str(path), device, at or DEFAULT, prevalence, faces, parse(frames), face_model, unlike, runtime)
-    settings = ServeSettings(workers=workers, request_bytes=max_mb * 2**20, seconds=max_seconds, queue=queue, rate=rate)
+    settings = ServeSettings(
+        workers=workers,
+        request_bytes=max_mb * 2**20,
+        seconds=max_seconds,
+        queue=queue,
+        rate=rate,
+        fetch_from=tuple(fetch_from),
+    )
     run(
         how,
         settings,

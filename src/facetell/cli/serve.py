@@ -32,6 +32,9 @@ __all__ = ["command"]
 @click.option(
     "--keep-crops", type=float, metavar="DAYS", help="Keep faces in the store, so that people can label them."
 )
+@click.option(
+    "--fetch-from", metavar="HOST", multiple=True, help="Take addresses of files there; *.example.org, several times."
+)
 @options.path_option("--certificate", "For TLS: PEM.")
 @options.path_option("--private-key", "Of the certificate: PEM.")
 @options.device_option

@@ -49,7 +49,7 @@ def service(
     page_routes(app, shared)
     if recorder is not None:
         review_routes(app, recorder.store, access)
-    describe(app, needs_key=access.needs_key, files=settings.files)
+    describe(app, needs_key=access.needs_key, files=settings.files, fetches=bool(settings.fetch_from))
     return Around(app, settings, shared.metrics.request)
 
 

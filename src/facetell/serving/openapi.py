@@ -53,10 +53,15 @@ LABEL = {"requestBody": {"required": True, "content": _content("Label")}}
 """What is sent to label a face."""
 
 
-def _upload(files: int) -> dict[str, Any]:
-    """What a request with files is made of."""
-    many = {"type": "array", "minItems": 1, "maxItems": files, "items": {"type": "string", "format": "binary"}}
-    schema = {"type": "object", "required": ["file"], "properties": {"file": many}}
+def _upload(files: int, *, fetches: bool) -> dict[str, Any]:
+    """What a request with files is made of; ``fetches``: or with addresses of files."""
+
+    def many(form: str) -> dict[str, Any]:
+        return {"type": "array", "minItems": 1, "maxItems": files, "items": {"type": "string", "format": form}}
+
+    schema: dict[str, Any] = {"type": "object", "required": ["file"], "properties": {"file": many("binary")}}
+    if fetches:
+        schema = {"type": "object", "minProperties": 1, "properties": {"file": many("binary"), "url": many("uri")}}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 
@@ -144,8 +149,8 @@ def _list(name: str) -> dict[str, Any]:
     return {"type": "array", "items": {"$ref": f"#/components/schemas/{name}"}}
 
 
-def describe(app: FastAPI, *, needs_key: bool, files: int) -> None:
-    """Have the app describe itself in full. ``files``: that a request may have at most."""
+def describe(app: FastAPI, *, needs_key: bool, files: int, fetches: bool) -> None:
+    """Have the app describe itself in full. ``files``: that a request may have at most; ``fetches``: or addresses of them."""
     made = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -158,7 +163,7 @@ def describe(app: FastAPI, *, needs_key: bool, files: int) -> None:
             schemas.update(_schemas(reviews="/v1/reviews" in said["paths"]))
             if needs_key:
                 components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-            said["paths"]["/v1/verdicts"]["post"] |= _upload(files)
+            said["paths"]["/v1/verdicts"]["post"] |= _upload(files, fetches=fetches)
             for path, routes in said["paths"].items():
                 for route in routes.values():
                     if "422" in route["responses"] and "HTTPValidationError" in json.dumps(route["responses"]["422"]):

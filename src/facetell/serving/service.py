@@ -65,7 +65,7 @@ class Service:
         try:
             if len(uploads) > 1:
                 self.access.take(key, len(uploads) - 1)
-            kinds = [await run_in_threadpool(_kind, upload.path) for upload in uploads]
+            kinds = [None if upload.problem else await run_in_threadpool(_kind, upload.path) for upload in uploads]
             items = [self._item(key, upload, kind, views) for upload, kind in zip(uploads, kinds, strict=True)]
             if self.recorder is not None:
                 await run_in_threadpool(self.recorder.accept, items, key)
@@ -116,7 +116,7 @@ class Service:
     def _item(self, key: Key, upload: Upload, kind: Kind | None, views: bool) -> Item:
         item = Item(key.sha256, upload.name, kind == "video")
         if kind is None:
-            item.problem = Problem(415, _KIND, _KINDS)
+            item.problem = upload.problem or Problem(415, _KIND, _KINDS)
         else:
             progress = str(upload.progress) if kind == "video" else None
             order = Order(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
@@ -12,6 +12,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from facetell.serving.fetching import Fetcher
 from facetell.serving.problems import Problem
 from facetell.serving.settings import ServeSettings
 
@@ -23,10 +24,12 @@ _NAME = 255
 
 @dataclass(frozen=True)
 class Upload:
-    """A file that came: ``path`` where it is now, ``name`` as the client calls it, which opens nothing here."""
+    """A file that came: ``path`` where it is now, ``name`` as the client calls it, which opens nothing here; ``problem``: why
+    it did not come from the address that the client named."""
 
     path: Path
     name: str
+    problem: Problem | None = None
 
     def remove(self) -> None:
         """Away with it, and with what was said of its progress."""
@@ -40,7 +43,8 @@ class Upload:
 
 
 async def receive(request: Request, folder: Path, settings: ServeSettings) -> list[Upload]:
-    """The files of a request of type multipart/form-data, each in ``folder`` under a name of ours.
+    """The files of a request of type multipart/form-data, each in ``folder`` under a name of ours; those of the addresses in
+    its fields ``url`` are fetched.
 
     Raises:
         Problem: 400 malformed, 415 of another type, 422 without a file or with too many; 408 and 413 as the body comes.
@@ -50,9 +54,13 @@ async def receive(request: Request, folder: Path, settings: ServeSettings) -> li
     try:
         async with request.form(max_files=settings.files, max_fields=_FIELDS) as form:
             files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-            if not files:
+            addresses = [value for name, value in form.multi_items() if name == "url" and isinstance(value, str)]
+            if not files and not addresses:
                 raise Problem(422, "the request holds no file", "curl -F file=@photo.jpg URL/v1/verdicts")
-            return await run_in_threadpool(_kept, files, folder)
+            if len(files) + len(addresses) > settings.files:
+                raise Problem(422, f"more than {settings.files} files, the limit", "send several requests")
+            uploads = await run_in_threadpool(_kept, files, folder)
+            return uploads + await run_in_threadpool(_fetched, addresses, folder, settings)
     except HTTPException as error:  # Starlette's word for a body that it cannot take apart
         if "Too many" in str(error.detail):
             raise Problem(422, f"more than {settings.files} files, the limit", "send several requests") from None
@@ -71,4 +79,17 @@ def _kept(files: list[UploadFile], folder: Path) -> list[Upload]:
         for upload in uploads:
             upload.remove()
         raise Problem(503, f"the file cannot be kept: {error.strerror}", "send it again later", retry=60) from None
+    return uploads
+
+
+def _fetched(addresses: list[str], folder: Path, settings: ServeSettings) -> list[Upload]:
+    fetcher = Fetcher(settings.fetch_from, settings.request_bytes)
+    uploads = []
+    for address in addresses:
+        upload = Upload(folder / uuid.uuid4().hex, address[:_NAME])
+        try:
+            fetcher.fetch(address, upload.path)
+        except Problem as problem:
+            upload = replace(upload, problem=problem)
+        uploads.append(upload)
     return uploads

@@ -1,0 +1,112 @@
+"""Files from addresses that clients name: from hosts that the operator allows, and never from within the network.
+
+A name is looked up once, and the connection goes to what was found: between a check and a connection it could change.
+Redirects are not followed, for they lead elsewhere.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpcore
+
+from facetell.serving.problems import Problem
+
+__all__ = ["Fetcher", "is_outside"]
+
+_SECONDS = 10.0
+"""To connect, and between two parts of an answer."""
+_IN_ALL = 60.0
+_PORTS = {"http": 80, "https": 443}
+_SEND = "send the file itself"
+_NAT64 = IPv6Network("64:ff9b::/96")
+
+
+class _InsideError(Exception):
+    """An address that must not be asked."""
+
+
+class Fetcher:
+    """Fetches from ``hosts``, names or patterns such as ``*.example.org``, at most ``most`` bytes of a file."""
+
+    def __init__(self, hosts: tuple[str, ...], most: int) -> None:
+        self._hosts, self._most = tuple(host.lower() for host in hosts), most
+
+    def fetch(self, url: str, path: Path) -> None:
+        """Write what an address gives to ``path``. Raises ``Problem``: 413 too large, 422 for all else."""
+        host = self._allowed(url)
+        try:
+            with httpcore.ConnectionPool(network_backend=_Outside()) as pool:
+                timeouts = dict.fromkeys(("connect", "read", "write", "pool"), _SECONDS)
+                with pool.stream("GET", url, extensions={"timeout": timeouts}) as answer:
+                    if answer.status != 200:
+                        raise Problem(422, f"{host} answers with status {answer.status}", _SEND)
+                    self._write(answer.iter_stream(), path, host)
+        except _InsideError:
+            raise self._refused() from None
+        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError, UnicodeError):
+            raise Problem(422, f"{host} does not give the file", f"check the address, or {_SEND}") from None
+
+    def _allowed(self, url: str) -> str:
+        """The host of an address. Raises ``Problem`` unless it may be asked."""
+        try:
+            parts = urlsplit(url)
+            host, port = (parts.hostname or "").lower(), parts.port
+        except ValueError:
+            raise Problem(422, "an address cannot be read", "https://host/path") from None
+        default = _PORTS.get(parts.scheme)
+        if default is None or not url.isascii() or not url.isprintable() or parts.username is not None or not host:
+            raise Problem(422, "an address is not one of http or https, in ASCII and without a password", _SEND)
+        if port not in (None, default) or not any(fnmatchcase(host, allowed) for allowed in self._hosts):
+            raise self._refused()
+        return host
+
+    def _refused(self) -> Problem:
+        said = f"this server fetches from: {', '.join(self._hosts)}" if self._hosts else "this server fetches no files"
+        return Problem(422, "this address is not allowed", f"{_SEND}; {said}")
+
+    def _write(self, parts: Iterable[bytes], path: Path, host: str) -> None:
+        end, size = time.monotonic() + _IN_ALL, 0
+        with path.open("xb") as file:
+            for part in parts:
+                size += len(part)
+                if size > self._most:
+                    raise Problem(413, f"the file has more than {self._most:,} bytes, the limit", "send a smaller one")
+                if time.monotonic() > end:
+                    raise Problem(422, f"{host} took more than {_IN_ALL:.0f} s", _SEND)
+                file.write(part)
+
+
+class _Outside(httpcore.NetworkBackend):
+    """Connects to addresses of the public internet alone."""
+
+    def __init__(self) -> None:
+        self._plain = httpcore.SyncBackend()
+
+    def connect_tcp(self, host: str, port: int, *more: Any, **options: Any) -> httpcore.NetworkStream:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = [str(each[4][0]) for each in found]
+        if not all(map(is_outside, addresses)):
+            raise _InsideError
+        return self._plain.connect_tcp(addresses[0], port, *more, **options)
+
+
+def is_outside(address: str) -> bool:
+    """Whether an IP address is of the public internet, also where it holds another one (mapped, 6to4, Teredo, NAT64)."""
+    ip = ip_address(address.partition("%")[0])
+    inside = _held(ip) if isinstance(ip, IPv6Address) else []
+    public = ip.is_global or getattr(ip, "ipv4_mapped", None) is not None
+    return public and not ip.is_multicast and all(is_outside(str(each)) for each in inside)
+
+
+def _held(ip: IPv6Address) -> list[IPv4Address]:
+    """The addresses that traffic to this one may go to instead."""
+    translated = IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None
+    return [each for each in (ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ()), translated) if each is not None]

@@ -1,0 +1,128 @@
+"""Addresses in place of files: fetched from where the operator allows, and never from within the network."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from facetell.serving import fetching
+from facetell.serving.fetching import Fetcher, is_outside
+from facetell.serving.problems import Problem
+
+PICTURE = bytes(range(256)) * 40
+INSIDE = [
+    "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
+    "255.255.255.255", "::1", "::", "fe80::1", "fe80::1%eth0", "fd00::1", "ff02::1", "2001:db8::1", "::ffff:127.0.0.1",
+    "::ffff:10.0.0.1", "2002:7f00:1::", "2002:c0a8:101::1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe",
+]  # fmt: skip
+"""RFC 6890 and its like; IPv4 within IPv6: RFC 4291, 3056, 6052."""
+OUTSIDE = ["8.8.8.8", "93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+
+
+@pytest.mark.parametrize("address", INSIDE)
+def test_inside(address: str) -> None:
+    assert not is_outside(address)
+
+
+@pytest.mark.parametrize("address", OUTSIDE)
+def test_outside(address: str) -> None:
+    assert is_outside(address)
+
+
+class Site(BaseHTTPRequestHandler):
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        status = {"/photo.png": 200, "/large.png": 200, "/away": 302}.get(self.path, 404)
+        self.send_response(status)
+        if status == 302:
+            self.send_header("Location", "/photo.png")
+        self.end_headers()
+        if status == 200:
+            self.wfile.write(PICTURE * (1 if self.path == "/photo.png" else 100))
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Site]]:
+    """A site on this machine at http://localhost, whose port counts as the usual one."""
+    handler = type("Handler", (Site,), {"asked": []})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        monkeypatch.setitem(fetching._PORTS, "http", server.server_port)
+        port = server.server_port
+        real = socket.getaddrinfo
+        monkeypatch.setattr(socket, "getaddrinfo", lambda _, __, *rest, **more: real("127.0.0.1", port, *rest, **more))
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield handler
+        server.shutdown()
+        thread.join()
+
+
+def refused(fetcher: Fetcher, url: str, path: Path) -> Problem:
+    with pytest.raises(Problem) as said:
+        fetcher.fetch(url, path)
+    return said.value
+
+
+@pytest.mark.usefixtures("site")
+def test_what_an_allowed_host_gives(site: type[Site], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "is_outside", lambda _: True)
+    fetcher = Fetcher(("*.Example.org",), 20_000)
+    fetcher.fetch("http://img.example.org/photo.png", tmp_path / "photo")
+    assert (tmp_path / "photo").read_bytes() == PICTURE
+    assert refused(fetcher, "http://img.example.org/large.png", tmp_path / "large").status == 413
+    assert "404" in refused(fetcher, "http://img.example.org/none", tmp_path / "none").detail
+    site.asked.clear()
+    assert "302" in refused(fetcher, "http://img.example.org/away", tmp_path / "away").detail
+    assert site.asked == ["/away"], "a redirect leads elsewhere"
+
+
+def test_nothing_within_the_network_is_asked(site: type[Site], tmp_path: Path) -> None:
+    """Also where an allowed name is looked up as an address within."""
+    fetcher = Fetcher(("*",), 20_000)
+    for url in ("http://img.example.org/photo.png", "http://localhost/photo.png", "http://127.0.0.1/photo.png"):
+        problem = refused(fetcher, url, tmp_path / "photo")
+        assert (problem.status, problem.detail) == (422, "this address is not allowed")
+    assert site.asked == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_is_looked_up_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is outside when it is checked, and within when it is connected to, gets no connection within."""
+    answers = iter(["93.184.216.34", "127.0.0.1"])
+    asked = []
+
+    def look_up(host: str, port: int, **_: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (next(answers), port))]
+
+    def connect(address: tuple[str, int], *_: Any, **__: Any) -> None:
+        asked.append(address[0])
+        raise OSError
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(socket, "create_connection", connect)
+    assert "does not give" in refused(Fetcher(("example.org",), 9), "http://example.org/x", tmp_path / "x").detail
+    assert asked == ["93.184.216.34"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd", "ftp://example.org/x", "http://user:pass@example.org/x", "http://example.org:22/x",
+        "http://example.org.evil.net/x", "http://evil.net/example.org", "http://evil.net#example.org/", "http:///x", "http://[",
+        "http://example.org:99999/", "http://ex\u0430mple.org/x", "http://example.org/\r\nHost: inside", "x" * 5000, "",
+    ],
+)  # fmt: skip
+def test_addresses_that_are_refused_unasked(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("was looked up"))
+    assert refused(Fetcher(("example.org",), 9), url, tmp_path / "x").status == 422

@@ -249,6 +249,14 @@ def test_what_is_here_needs_no_connection(
         Detector.load("hf://me/other")
 
 
+def test_a_hub_that_names_no_commit_is_refused(hub: Hub, files: dict[str, bytes]) -> None:
+    hub.make(NAME, files)
+    commits = hub.repositories["model", NAME].commits
+    commits[-1] = ("../../../../elsewhere", commits[-1][1])
+    with pytest.raises(HubError, match="names no commit"):
+        Detector.load(f"hf://{NAME}")
+
+
 def test_what_another_program_fetched_is_checked_and_used(
     hub: Hub, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:

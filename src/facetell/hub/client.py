@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from facetell.errors import HubError, MissingExtraError
 from facetell.files import FULL
+from facetell.names import shown_name
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -69,7 +70,7 @@ def answered(what: str, reference: Reference) -> Iterator[None]:
         ) from None
     except errors.HfHubHTTPError as error:
         code = error.response.status_code
-        said = error.server_message or f"status {code}"
+        said = shown_name(error.server_message or f"status {code}")
         raise HubError(
             f"{constants.ENDPOINT} refuses {reference}: {said}",
             hint=_LOG_IN if code in (401, 403) else "try again later",

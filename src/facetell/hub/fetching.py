@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facetell.errors import DataError
+from facetell.errors import DataError, HubError
 from facetell.files import check_space, whole_file
 from facetell.hub.client import UnreachableError, answered, client
 from facetell.hub.contents import Contents
-from facetell.hub.reference import Reference
+from facetell.hub.reference import Reference, is_commit
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -80,19 +80,21 @@ def _commit(hub: HfApi, storage: Path, reference: Reference, contents: Contents)
     last = storage / "refs" / revision
     try:
         with answered(contents.what, reference):
-            found = hub.repo_info(
+            commit = hub.repo_info(
                 reference.repository, repo_type=contents.repo_type, revision=revision, timeout=_SECONDS
-            )
+            ).sha
     except UnreachableError:
-        if not last.is_file():
+        commit = last.read_text(encoding="utf-8") if last.is_file() else None
+        if not is_commit(commit):
             raise
-        commit = last.read_text(encoding="utf-8")
         log.warning("the hub was not asked: %s is what it was last time, %s", reference, commit)
-        return commit
-    log.info("%s is %s", reference, replace(reference, revision=found.sha))
+        return str(commit)
+    if not is_commit(commit):  # it becomes the name of a folder
+        raise HubError(f"the hub names no commit for {reference}", hint="is HF_ENDPOINT a hub?")
+    log.info("%s is %s", reference, replace(reference, revision=commit))
     with contextlib.suppress(DataError), whole_file(last) as partial:  # of a cache that cannot be written
-        partial.write_text(str(found.sha), encoding="utf-8")
-    return str(found.sha)
+        partial.write_text(str(commit), encoding="utf-8")
+    return str(commit)
 
 
 def _fetch(hub: HfApi, storage: Path, pinned: Reference, contents: Contents) -> Path:

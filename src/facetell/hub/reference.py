@@ -8,7 +8,7 @@ from pathlib import Path
 
 from facetell.errors import UsageError
 
-__all__ = ["Reference", "reference_in"]
+__all__ = ["Reference", "is_commit", "reference_in"]
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}"
 _BEGIN = re.compile(r"hf:/{1,2}(?!/)")
@@ -33,7 +33,12 @@ class Reference:
     @property
     def pinned(self) -> bool:
         """Whether the revision is a commit, which never changes."""
-        return self.revision is not None and _COMMIT.fullmatch(self.revision) is not None
+        return self.revision is not None and is_commit(self.revision)
+
+
+def is_commit(text: object) -> bool:
+    """Whether it is the whole hash of a commit."""
+    return isinstance(text, str) and _COMMIT.fullmatch(text) is not None
 
 
 def reference_in(text: str | Path) -> Reference | None:

@@ -64,6 +64,25 @@ def build(root: Path, made: Monday) -> None:
         shutil.copytree(root / "report", root / name)
     facetell.stress(root / "detector", root / "faces", root / "stress", only=["gamma"], device="cpu")
     facetell.audit(root / "faces", root / "audit")
+    _store(root, made)
+
+
+def _store(root: Path, made: Monday) -> None:
+    """A server's store: faces that somebody labelled, and a detector in shadow."""
+    pytest.importorskip("sqlalchemy", reason="needs the extra 'serve'")
+    import store_world
+
+    from facetell.store.promotions import compare, shadow
+    from facetell.store.records import Compared
+    from facetell.store.store import Store
+
+    store = Store(root / "verdicts.db")
+    for name, said in (("smooth", ("fake", "swap")), ("real", ("real", None))):
+        faces = store_world.judged(store, root / "detector", sorted(made[name].iterdir()))
+        store_world.say(store, "Ann", faces, *said)
+    beside = shadow(store, root / "adapted", "Ann").identity
+    compare(store, [Compared("Ann-real-00", beside, beside, "real", 0.1, "fake", 0.9)])
+    store.close()
 
 
 def facetell_main(*words: object) -> int:

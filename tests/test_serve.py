@@ -480,6 +480,11 @@ def test_requests_of_many_clients_at_once(client: httpx.Client, pictures: list[P
     assert all(logit == pytest.approx(alone[which]["logit"], abs=1e-4) for which, logit in found)
 
 
+def test_without_a_store_no_database_is_imported(tmp_path: Path) -> None:
+    said = "import sys, facetell.serving.run, facetell.serving.work; print('sqlalchemy' in sys.modules)"
+    assert python(tmp_path, said).strip() == "False"
+
+
 def test_nowhere_to_put_what_clients_send_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(prefix: str) -> str:
         raise OSError(30, "Read-only file system")

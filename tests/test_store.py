@@ -10,6 +10,7 @@ import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -150,6 +151,21 @@ def test_the_file_is_its_owners_alone_and_in_wal_mode(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "store.db").stat().st_mode) == 0o600
     with sqlite3.connect(tmp_path / "store.db") as read:
         assert read.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_what_is_deleted_is_not_in_the_file(tmp_path: Path) -> None:
+    store, path = Store(tmp_path / "store.db"), tmp_path / "store.db"
+    secret = np.random.default_rng(0).bytes(50_000)
+    accept(store, "me", [Accepted("one", "owner", "Ann", "a.jpg", False)])
+    end(store, [Ended("one", "done", "{}", faces=(replace(FACE, crops=(Crop(secret, 3, 2),)),))], 1)
+    store.close()
+    assert secret[2000:2100] in path.read_bytes()
+    with store.writing() as done:
+        done.execute(CROPS.update().values(expires=0.0))
+    assert expire(store) == 1
+    store.close()
+    assert not Path(f"{path}-wal").exists(), "gone with the last that has it open"
+    assert not any(secret[start : start + 100] in path.read_bytes() for start in range(0, 50_000, 1000))
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -22,11 +22,12 @@ from facetell.serving.engine import Engine
 from facetell.serving.middleware import Around
 from facetell.serving.openapi import ITEMS, PROBLEMS, describe
 from facetell.serving.page import page_routes
-from facetell.serving.problems import Problem, as_response, problem_response
-from facetell.serving.recorder import Recorder, away
-from facetell.serving.review import review_routes
+from facetell.serving.problems import Problem, as_response, away, problem_response
 from facetell.serving.service import Service
 from facetell.serving.settings import ServeSettings
+
+if TYPE_CHECKING:
+    from facetell.serving.recorder import Recorder
 
 __all__ = ["service"]
 
@@ -48,6 +49,8 @@ def service(
     _routes(app, shared)
     page_routes(app, shared)
     if recorder is not None:
+        from facetell.serving.review import review_routes  # the database is imported where there is a store
+
         review_routes(app, recorder.store, access)
     describe(app, needs_key=access.needs_key, files=settings.files, fetches=bool(settings.fetch_from))
     return Around(app, settings, shared.metrics.request)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from facetell.serving.engine import Engine
-from facetell.serving.recorder import Recorder
-from facetell.serving.shadow import Shadow
+
+if TYPE_CHECKING:
+    from facetell.serving.recorder import Recorder
+    from facetell.serving.shadow import Shadow
 
 __all__ = ["Metrics"]
 

@@ -9,8 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from facetell.detector import verdict
-from facetell.store.labels import WORDS
-from facetell.store.reviews import REASONS
+from facetell.store.records import REASONS, WORDS
 
 __all__ = ["ITEMS", "LABEL", "PROBLEMS", "describe"]
 

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-__all__ = ["Problem", "as_response", "problem_response"]
+__all__ = ["Problem", "as_response", "away", "problem_response"]
 
 
 class Problem(Exception):  # noqa: N818  the word of the standard
@@ -25,6 +25,11 @@ class Problem(Exception):  # noqa: N818  the word of the standard
             "type": "about:blank", "title": HTTPStatus(self.status).phrase, "status": self.status,
             "detail": self.detail, "hint": self.hint,
         }  # fmt: skip
+
+
+def away() -> Problem:
+    """The store cannot be used."""
+    return Problem(503, "the store of this server cannot be used", "send it again in a minute", retry=10)
 
 
 def as_response(problem: Problem) -> Response:

@@ -20,14 +20,14 @@ from dataclasses import dataclass, field, replace
 
 from facetell.serving.items import Item
 from facetell.serving.keys import Key
-from facetell.serving.problems import Problem
+from facetell.serving.problems import Problem, away
 from facetell.serving.work import Done
 from facetell.store.promotions import compare
 from facetell.store.records import Accepted, Compared, Ended
 from facetell.store.store import Store, StoreError
 from facetell.store.verdicts import LEASE, accept, alive, end, expire, find, forget, gone, withdraw
 
-__all__ = ["Recorder", "away"]
+__all__ = ["Recorder"]
 
 log = logging.getLogger("facetell.serve")
 
@@ -201,8 +201,3 @@ class Recorder:
         if now - self._swept >= _SWEEP or not self._swept:
             expire(self.store)
             self._swept = now
-
-
-def away() -> Problem:
-    """The store cannot be used."""
-    return Problem(503, "the store of this server cannot be used", "send it again in a minute", retry=10)

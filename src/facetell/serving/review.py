@@ -19,10 +19,10 @@ from facetell.errors import DataError
 from facetell.serving.keys import Key
 from facetell.serving.openapi import ITEMS, LABEL, PROBLEMS
 from facetell.serving.page import html_response, is_fragment, templates
-from facetell.serving.problems import Problem
-from facetell.serving.recorder import away
-from facetell.store.labels import WORDS, agreements, label
+from facetell.serving.problems import Problem, away
+from facetell.store.labels import agreements, label
 from facetell.store.promotions import differences, uses
+from facetell.store.records import WORDS
 from facetell.store.reviews import Case, case, estimates, kinds, left, next_cases
 from facetell.store.store import Store, StoreError
 

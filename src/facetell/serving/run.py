@@ -27,10 +27,7 @@ from facetell.errors import DataError, FacetellError, UsageError
 from facetell.serving.access import Access, is_loopback
 from facetell.serving.app import service
 from facetell.serving.engine import Engine
-from facetell.serving.follower import Follower
-from facetell.serving.recorder import Recorder
 from facetell.serving.settings import ServeSettings
-from facetell.store.store import Store
 
 __all__ = ["run"]
 
@@ -68,7 +65,11 @@ def run(
         raise UsageError("TLS needs a certificate and its private key", hint="give --certificate and --private-key")
     if keep_crops is not None and store is None:
         raise UsageError("crops are kept in a store", hint="give --store PATH as well")
-    kept = None if store is None else Store(store)
+    kept = None
+    if store is not None:
+        from facetell.store.store import Store
+
+        kept = Store(store)
     access, line = Access(keys, settings.rate), _bound(host, port)
     try:
         _clear_left()
@@ -87,6 +88,9 @@ def run(
             recorder, follower = None, None
             try:
                 if kept is not None:
+                    from facetell.serving.follower import Follower
+                    from facetell.serving.recorder import Recorder
+
                     recorder, follower = Recorder(kept, keep_crops), Follower(kept, engine, folder)
                 uploads = folder / "uploads"
                 uploads.mkdir()

@@ -6,6 +6,7 @@ import asyncio
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
@@ -20,11 +21,13 @@ from facetell.serving.keys import Key
 from facetell.serving.metrics import Metrics
 from facetell.serving.pool import Outcome, Task
 from facetell.serving.problems import Problem
-from facetell.serving.recorder import Recorder
 from facetell.serving.settings import ServeSettings
 from facetell.serving.shadow import Shadow
 from facetell.serving.uploads import Upload, receive
 from facetell.serving.work import Done, Order
+
+if TYPE_CHECKING:
+    from facetell.serving.recorder import Recorder
 
 __all__ = ["Service"]
 

@@ -6,14 +6,17 @@ from collections import Counter
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from facetell.detector.verdict import Verdict
 from facetell.serving.engine import Engine, Generation
 from facetell.serving.pool import Closed, Full, Outcome, Task
-from facetell.serving.recorder import Recorder
 from facetell.serving.uploads import Upload
 from facetell.serving.work import Done, Order
 from facetell.store.records import Compared
+
+if TYPE_CHECKING:
+    from facetell.serving.recorder import Recorder
 
 __all__ = ["Shadow"]
 

@@ -18,10 +18,7 @@ from facetell.errors import DataError
 from facetell.store.store import Store, record
 from facetell.store.tables import FACES, FILES, LABELS
 
-__all__ = ["WORDS", "Agreement", "agreements", "kappa", "label", "latest", "votes"]
-
-WORDS = ("fake", "real", "unsure")
-"""What a reviewer may say."""
+__all__ = ["Agreement", "agreements", "kappa", "label", "latest", "votes"]
 
 
 @dataclass(frozen=True)

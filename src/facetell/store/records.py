@@ -7,7 +7,13 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["WHOLE", "Accepted", "Compared", "Crop", "Ended", "Face", "cut_of"]
+__all__ = ["REASONS", "WHOLE", "WORDS", "Accepted", "Compared", "Crop", "Ended", "Face", "cut_of"]
+
+WORDS = ("fake", "real", "unsure")
+"""What a reviewer may say."""
+
+REASONS = ("random", "disagreement", "novel", "unsure")
+"""Why a face is shown: drawn by chance; reviewers disagree; unlike all the detector knows; near its threshold."""
 
 WHOLE = "whole"
 """The cut of a picture that was taken as a crop."""

@@ -16,13 +16,11 @@ import sqlalchemy as sql
 
 from facetell.evaluation.rates import effective_share, rate_interval
 from facetell.store.labels import latest, votes
+from facetell.store.records import REASONS
 from facetell.store.store import Store
 from facetell.store.tables import CROPS, FACES, FILES
 
-__all__ = ["REASONS", "SHARE", "Case", "Estimate", "Rate", "case", "estimates", "kinds", "left", "next_cases"]
-
-REASONS = ("random", "disagreement", "novel", "unsure")
-"""Why a face is shown: drawn by chance; reviewers disagree; unlike all the detector knows; near its threshold."""
+__all__ = ["SHARE", "Case", "Estimate", "Rate", "case", "estimates", "kinds", "left", "next_cases"]
 
 SHARE = 0.2
 """Of all faces, for the estimate."""

@@ -161,9 +161,10 @@ def _url(place: str) -> URL:
 
 
 def _prepared(connection: sqlite3.Connection, _: Any) -> None:
-    """Of each connection to SQLite: readers and a writer beside each other, a commit on the disk, keys that hold."""
+    """Of each connection to SQLite: readers and a writer beside each other, a commit on the disk, keys that hold, and nothing
+    left in the file of what was deleted."""
     connection.isolation_level = None  # transactions are begun by `_begun`, not by the driver
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -23,7 +23,10 @@ class PointwiseConv2d(nn.Conv2d):
         if not runs_here(input) or not input.is_contiguous(memory_format=torch.channels_last):
             return super().forward(input)
         down, right = self.stride
-        x = input if self.stride == (1, 1) else input[:, :, ::down, ::right]
+        x = input
+        if self.stride != (1, 1):
+            # With gaps it would not be one product: torch would copy the weights for each row of each map.
+            x = input[:, :, ::down, ::right].contiguous(memory_format=torch.channels_last)
         return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
 
 

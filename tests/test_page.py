@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from faceclips import save_clip, two_people
 from PIL import Image
@@ -110,9 +111,15 @@ def test_a_verdict_in_words(client: httpx.Client, fake: Path) -> None:
     (packed,) = re.findall(r'href="data:application/json;base64,([^"]+)"', answer.text)
     assert json.loads(base64.b64decode(packed))["verdict"]["logit"] == verdict["logit"]
     assert GENERATED in base64.b64decode(packed).decode()
-    (picture,) = [address for address in page.loads if address.startswith("data:image/jpeg")]
-    with Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2]))) as shown, Image.open(fake) as sent:
+    assert "What the score hangs on" in page.text
+    pictures = [address.partition(",")[2] for address in page.loads if address.startswith("data:image/jpeg")]
+    shown, look = (Image.open(io.BytesIO(base64.b64decode(picture))) for picture in pictures)
+    with Image.open(fake) as sent:
         assert shown.size == sent.size
+        face = look.crop((0, 0, look.height, look.height)).resize(sent.size)
+        alike = np.corrcoef(np.asarray(face).ravel(), np.asarray(sent.convert("RGB")).ravel())[0, 1]
+        assert alike > 0.9, "beside its map"
+    assert look.width == 2 * look.height + 4
 
 
 def test_without_a_file_and_with_one_that_is_none(client: httpx.Client, fake: Path) -> None:

@@ -25,7 +25,7 @@ from facetell.pixels.encode import encode
 from facetell.pixels.opening import MAX_BYTES
 from facetell.store.records import WHOLE, Crop, Face, cut_of
 
-__all__ = ["faces_of"]
+__all__ = ["cut_out", "faces_of"]
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -43,7 +43,7 @@ def faces_of(judge: Judge, path: Path, verdict: Verdict, limits: Limits) -> list
     chosen = {track.track: _spread(verdict, track) for track in tracks}
     crops: dict[int, list[Crop]] = {track.track: [] for track in tracks}
     try:
-        for track, one in _cut(judge, path, verdict, limits, [face for some in chosen.values() for face in some]):
+        for track, one in cut_out(judge, path, verdict, limits, [face for some in chosen.values() for face in some]):
             crops[track].append(one)
     except MediaError:
         pass  # the verdict has said it; what was cut so far is kept
@@ -72,9 +72,10 @@ def _spread(verdict: Verdict, track: TrackVerdict) -> list[FaceVerdict]:
     return [faces[place] for place in at.tolist()]
 
 
-def _cut(
+def cut_out(
     judge: Judge, path: Path, verdict: Verdict, limits: Limits, faces: list[FaceVerdict]
 ) -> Iterator[tuple[int, Crop]]:
+    """The numbers of the tracks of some faces of a file, and their crops. Raises ``MediaError`` for what cannot be read."""
     if verdict.kind == "picture":
         pixels = turned(read_picture(read_bytes(path, MAX_BYTES)).pixels, verdict.turned)
         yield from ((int(face.track or 0), _crop(judge, pixels, face)) for face in faces)

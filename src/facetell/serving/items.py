@@ -13,6 +13,7 @@ from pathlib import Path
 
 from facetell.detector.verdict import Verdict
 from facetell.serving.engine import Generation
+from facetell.serving.look import Look
 from facetell.serving.pool import Task
 from facetell.serving.problems import Problem
 from facetell.serving.views import View
@@ -27,8 +28,8 @@ _VIEWED = 100
 @dataclass(eq=False)
 class Item:
     """A file that was sent. ``owner``: the key (hash) that did; ``video``: it takes its time; ``task``: what waits, and
-    ``generation``: who judges it, until it is over; ``problem``: why it was not judged; ``verdict`` and ``views``: of one
-    sent from the page; ``answer``: what a client gets of one that is judged, which takes a quarter of its objects' memory;
+    ``generation``: who judges it, until it is over; ``problem``: why it was not judged; ``verdict``, ``views`` and ``look``:
+    of one sent from the page; ``answer``: what a client gets of one that is judged, which takes a quarter of its objects' memory;
     ``written``: when that is in the store, if there is one."""
 
     owner: str
@@ -41,6 +42,7 @@ class Item:
     problem: Problem | None = None
     verdict: Verdict | None = None
     views: tuple[View, ...] = ()
+    look: Look | None = None
     answer: bytes | None = None
     cancelled: bool = False
     written: Future[None] | None = None
@@ -79,7 +81,7 @@ class Item:
             else:
                 verdict = replace(found.verdict, detector=generation.identity, settings=generation.settings)
                 if task.order.views:
-                    self.verdict, self.views = verdict, found.views
+                    self.verdict, self.views, self.look = verdict, found.views, found.look
                 self.answer = self._json("done", verdict.frames, verdict)
                 done = replace(found, verdict=verdict)
         self.task = self.generation = None
@@ -122,7 +124,8 @@ class Items:
         if item.task is not None and item.task.order.views:
             self._viewed.append(item)
             if len(self._viewed) > _VIEWED:
-                self._viewed.popleft().views = ()
+                old = self._viewed.popleft()
+                old.views, old.look = (), None
         now = time.monotonic()
         for other in list(islice(self._kept.values(), 100)):
             if other.over and (len(self._kept) > self._most or now - other.created > self._seconds):

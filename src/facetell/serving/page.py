@@ -133,6 +133,7 @@ def _shown(item: Item) -> dict[str, Any]:
             "uncounted": not all(face.used for face in verdict.faces),
             "faces": [_face(verdict, number, face) for number, face in enumerate(verdict.faces, start=1)],
             "views": [_view(verdict, view) for view in item.views],
+            "look": item.look and {"number": item.look.number, "source": _data(item.look.jpeg)},
             "timeline": _timeline(verdict) if verdict.kind == "video" and verdict.faces else None,
             "credentials": credential_words(declared.credentials) if declared and declared.credentials else [],
             "claims": [claim_words(claim) for claim in declared.claims] if declared else [],
@@ -167,10 +168,14 @@ def _view(verdict: Verdict, view: View) -> dict[str, Any]:
         ", ".join(f"face {box['number']} {box['word'].replace('none', 'not counted')}" for box in boxes) or "no face"
     )
     return {
-        "source": "data:image/jpeg;base64," + base64.b64encode(view.jpeg).decode(), "width": view.width,
+        "source": _data(view.jpeg), "width": view.width,
         "height": view.height, "boxes": boxes, "time": view.time, "text": f"The picture{where} with boxes: {words}",
         "line": max(view.width, view.height) / 240, "size": max(view.width, view.height) / 26,
     }  # fmt: skip
+
+
+def _data(jpeg: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
 def _timeline(verdict: Verdict) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from facetell.media.limits import Limits, read_bytes
 from facetell.pixels.decode import probe
 from facetell.pixels.opening import MAX_BYTES
 from facetell.serving.crops import faces_of
+from facetell.serving.look import Look, look_of
 from facetell.serving.views import View, views_of
 from facetell.store.records import Face
 
@@ -39,10 +40,11 @@ class Order:
 
 @dataclass(frozen=True)
 class Done:
-    """A file that was judged, and pictures of it and its faces where they were asked for."""
+    """A file that was judged; pictures of it with a map of its most fake face, and its faces, where they were asked for."""
 
     verdict: Verdict
     views: tuple[View, ...] = ()
+    look: Look | None = None
     faces: tuple[Face, ...] = ()
 
 
@@ -86,8 +88,9 @@ def _done(judge: Judge, verdict: Verdict, order: Order) -> Done | Refused:
         return Refused(str(verdict.reason))
     path = Path(order.path)
     views = views_of(judge, path, verdict, order.limits) if order.views else []
+    look = look_of(judge, path, verdict, order.limits) if order.views else None
     faces = faces_of(judge, path, verdict, order.limits) if order.crops else []
-    return Done(replace(verdict, path=order.name), tuple(views), tuple(faces))
+    return Done(replace(verdict, path=order.name), tuple(views), look, tuple(faces))
 
 
 def _tell(progress: str | None, shots: int) -> None:

@@ -508,3 +508,19 @@ def test_an_address_in_place_of_a_file(place: Path, tmp_path: Path, pictures: li
         assert "localhost" in alone.json()["hint"]
         body = client.get("/openapi.json").json()["paths"]["/v1/verdicts"]["post"]["requestBody"]["content"]
         assert body["multipart/form-data"]["schema"]["properties"]["url"]["items"]["format"] == "uri"
+
+
+def test_numbers_of_drift_are_those_of_watch(place: Path, tmp_path: Path) -> None:
+    files = sorted((place / "pictures").rglob("*.png"))[:24]
+    options = ("--faces", "crops", "--workers", 1)
+    with served(tmp_path, place / "detector", *options) as running, running.client() as client:
+        assert "facetell_drift_p{" not in client.get("/metrics").text, "of nothing"
+        verdicts = [
+            item["verdict"] for part in (files[:12], files[12:]) for item in send(client, *part).json()["items"]
+        ]
+        (tmp_path / "verdicts.jsonl").write_text("".join(json.dumps(verdict) + "\n" for verdict in verdicts))
+        (test,) = facetell.watch(place / "detector", [tmp_path / "verdicts.jsonl"]).whole["tests"]
+        told = dict(line.rsplit(" ", 1) for line in client.get("/metrics").text.splitlines() if line[0] != "#")
+        assert float(told['facetell_drift_files{kind="face"}']) == test["n"] == 24
+        assert float(told['facetell_drift_distance{kind="face"}']) == pytest.approx(test["kuiper"], abs=1e-6)
+        assert float(told['facetell_drift_p{kind="face"}']) == pytest.approx(test["p"], abs=0.1)

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from facetell.serving.drifting import Drifting
 from facetell.serving.engine import Engine
 
 if TYPE_CHECKING:
@@ -24,7 +25,12 @@ class Metrics:
     """Counts; what ``engine`` and ``kept`` say is asked for as it is read."""
 
     def __init__(
-        self, engine: Engine, kept: Callable[[], int], recorder: Recorder | None, shadow: Shadow | None
+        self,
+        engine: Engine,
+        kept: Callable[[], int],
+        recorder: Recorder | None,
+        shadow: Shadow | None,
+        drifting: Drifting,
     ) -> None:
         self._registry = CollectorRegistry()
         self._requests = Histogram(
@@ -35,6 +41,7 @@ class Metrics:
             "facetell_verdicts", "Files judged, by status and detector", ("status", "detector"), registry=self._registry
         )
         self._registry.register(_Asked(engine, kept, recorder, shadow))
+        self._registry.register(_Tested(drifting))
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request."""
@@ -77,3 +84,25 @@ class _Asked(Collector):
         for outcome, count in self._engine.reloads.items():
             reloads.add_metric([outcome], count)
         yield reloads
+
+
+class _Tested(Collector):
+    """The test of `watch` on the last files: facetell_drift_p falls where they look like no mix of known reals and fakes."""
+
+    def __init__(self, drifting: Drifting) -> None:
+        self._drifting = drifting
+
+    def collect(self) -> Iterator[Metric]:
+        files, p, distance = (
+            GaugeMetricFamily(name, said, labels=["kind"])
+            for name, said in (
+                ("facetell_drift_files", "Last files of this detector that are compared with its validation data"),
+                ("facetell_drift_p", "How often known files differ as much, by chance"),
+                ("facetell_drift_distance", "Share of the files that no mix of known ones explains (Kuiper)"),
+            )
+        )
+        for kind, found in self._drifting.tests().items():
+            files.add_metric([kind], found.n)
+            p.add_metric([kind], found.p)
+            distance.add_metric([kind], found.kuiper)
+        yield from (files, p, distance)

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from facetell.errors import MediaError
 from facetell.media.kind import Kind, kind_of
 from facetell.serving.access import Access
+from facetell.serving.drifting import Drifting
 from facetell.serving.engine import Engine
 from facetell.serving.items import Item, Items
 from facetell.serving.keys import Key
@@ -46,7 +47,8 @@ class Service:
         self.recorder = recorder
         self.shadow = None if recorder is None else Shadow(engine, recorder)
         self.items = Items(settings.kept, settings.kept_seconds)
-        self.metrics = Metrics(engine, lambda: len(self.items), recorder, self.shadow)
+        self.drifting = Drifting()
+        self.metrics = Metrics(engine, lambda: len(self.items), recorder, self.shadow, self.drifting)
 
     async def judge(self, request: Request) -> Response:
         """Files to verdicts, or to the numbers of jobs where one is a video."""
@@ -147,7 +149,7 @@ class Service:
             task.future.add_done_callback(partial(self._over, *item_of[id(task)]))
 
     def _over(self, item: Item, upload: Upload, _: Future[Outcome]) -> None:
-        order = item.task.order if item.task is not None else None
+        order, generation = item.task.order if item.task is not None else None, item.generation
         done = item.settle()
         self._record(item, done)
         taken = False
@@ -157,6 +159,8 @@ class Service:
             upload.remove()
         if done is not None:
             self.metrics.verdict(done.verdict.status, done.verdict.detector)
+            if generation is not None:
+                self.drifting.add(done.verdict, generation)
 
     def _record(self, item: Item, done: Done | None) -> None:
         if self.recorder is not None:

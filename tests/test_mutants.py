@@ -17,6 +17,7 @@ from pathlib import Path
 import mutants
 import pytest
 from faceclips import needs_media
+from serving_world import crop, served
 
 from facetell.detector.verdict import STATUSES
 
@@ -69,3 +70,28 @@ def test_every_file_is_in_the_account(folder: Path, tmp_path: Path, how: str) ->
 
     used = set(FaceSet.open(tmp_path / "faces").columns(["path"])["path"].to_pylist())
     assert used | set(said) == {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")}
+
+
+def test_a_server_says_what_detect_says(folder: Path, fitted: Path, tmp_path: Path) -> None:
+    """Of every file the same status and decision, or that it is none that can be judged; never a fault of the server."""
+    pytest.importorskip("fastapi", reason="needs the extra 'serve'")
+    _, out, _ = facetell("detect", fitted, folder, "--json", "--frames", 4)
+    expected = {line["path"]: (line["status"], line["decision"]) for line in map(json.loads, out.splitlines())}
+    refused: Counter[str] = Counter()
+    with served(tmp_path, fitted, "--frames", 4) as running, running.client() as client:
+        for path, said in expected.items():
+            answer = client.post("/v1/verdicts", files={"file": crop(Path(path))})
+            if answer.status_code in (415, 422):
+                refused[said[0]] += 1
+                continue
+            assert answer.status_code in (200, 202), answer.text
+            (item,) = answer.json()["items"]
+            while item["state"] in ("queued", "running"):
+                time.sleep(0.05)
+                item = client.get(f"/v1/verdicts/{item['id']}").json()
+            if item["state"] == "failed":
+                refused[said[0]] += 1
+            else:
+                assert (item["verdict"]["status"], item["verdict"]["decision"]) == said, path
+        assert client.get("/health").status_code == 200
+    assert set(refused) <= {"unsupported", "unreadable"}, "what is refused has no verdict there either"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import metadata
 
 project = "facetell"
@@ -32,7 +33,13 @@ def show_examples(_app: object, _context: object, lines: list[str]) -> None:
     lines[:] = "\n".join("Example::\n" if line == "Example:" else line for line in plain).split("\n")
 
 
+def keep_stars(_app: object, _context: object, lines: list[str]) -> None:
+    """Show a star in the help of an option as it is, and not as the begin of emphasis."""
+    lines[:] = [re.sub(r"(?<![*\\])\*(?!\*)", r"\\*", line) for line in lines]
+
+
 def setup(app: object) -> None:
     """Called by Sphinx."""
+    app.connect("sphinx-click-process-options", keep_stars)  # type: ignore[attr-defined]
     for part in ("description", "epilog"):
         app.connect(f"sphinx-click-process-{part}", show_examples)  # type: ignore[attr-defined]

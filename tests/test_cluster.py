@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -134,6 +135,17 @@ def test_a_lost_node_costs_its_blocks_once(cluster: Any, tmp_path: Path) -> None
     assert max(times.values()) <= 2
     assert len({number // BLOCK for number, count in times.items() if count > 1}) <= 3
     cluster.add_node(num_cpus=1, object_store_memory=STORE)
+
+
+def test_a_cluster_that_is_not_there_is_said(photos: Path) -> None:
+    words = ["-m", "facetell", "detect", "starter", str(photos), "--engine", "ray"]
+    environment = os.environ | {"RAY_ADDRESS": "127.0.0.1:9", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-2].startswith("error: the Ray cluster at 127.0.0.1:9 cannot be reached"), (
+        done.stderr
+    )
+    assert done.stderr.splitlines()[-1] == "hint: is RAY_ADDRESS right?"
 
 
 def test_no_files_need_no_cluster_and_other_engines_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

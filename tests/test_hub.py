@@ -351,6 +351,24 @@ def test_another_hub_by_its_address(hub: Hub, fitted: Path, faces: FaceSet, tmp_
 
 
 @pytest.mark.slow
+def test_every_verb_takes_them(hub: Hub, fitted: Path, faces: FaceSet, tmp_path: Path) -> None:
+    facetell.push(fitted, NAME)
+    facetell.push(faces, "me/faces", pictures=True)
+    detector, faceset = f"hf://{NAME}", "hf://me/faces"
+    assert facetell.history(detector).fitted == facetell.history(fitted).fitted
+    assert facetell.export(detector, "exported").points == facetell.export(fitted, "exported-too").points
+    measured = facetell.evaluate(detector, faceset)
+    assert measured.metrics == facetell.evaluate(fitted, faces).metrics
+    assert measured.context["detector"].startswith("swaps@")
+    assert "faces@" in json.dumps(facetell.audit(faceset).as_dict())
+    assert facetell.explain(detector, faceset, limit=1, sanity=0).faces
+    settings = {"pretrained": detector, "epochs": 1}
+    mine = facetell.fit("finetune", faceset, tmp_path / "mine", settings=settings, device="cpu")
+    assert "swaps@" in mine.description["settings"]["pretrained"]
+    assert facetell.blend(faceset, "blended").info["made"]["from"]["fingerprint"] == faces.fingerprint
+
+
+@pytest.mark.slow
 def test_a_server_judges_with_one_of_the_hub(hub: Hub, files: dict[str, bytes], tmp_path: Path) -> None:
     """The cache is made of links, and the server works on a copy."""
     hub.make(NAME, files)

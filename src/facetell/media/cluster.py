@@ -10,6 +10,8 @@ import contextlib
 import itertools
 import logging
 import os
+import re
+import socket
 import uuid
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -34,6 +36,8 @@ BLOCK = 8
 """Files that go to a node at once: some seconds of work, against milliseconds for the way there."""
 _AHEAD = 3
 """Blocks under way for each core, so that a slow one holds up none."""
+_SECONDS = 20
+"""For a cluster to answer."""
 _RETRIES = 5
 """Times that a block may lose its node."""
 
@@ -110,14 +114,29 @@ def _ray() -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
+    address = os.environ.get("RAY_ADDRESS", "")
     try:
+        _knock(address)
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, OSError, RuntimeError, TimeoutError, ValueError) as error:
-        raise FacetellError(f"the Ray cluster cannot be reached: {error}", hint="is RAY_ADDRESS right?") from None
+    except Exception as error:  # a node that does not begin in time is a plain one
+        ray.shutdown()
+        raise FacetellError(
+            f"the Ray cluster at {address} cannot be reached: {error}"
+            if address
+            else f"no Ray cluster begins: {error}",
+            hint="is RAY_ADDRESS right?" if address else "begin one before: ray start --head",
+        ) from None
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise ``OSError`` where nobody listens, for which Ray would wait many minutes."""
+    place = re.fullmatch(r"(?:ray://)?\[?([^/]+?)\]?:(\d{1,5})", address)
+    if place is not None:
+        socket.create_connection((place[1], int(place[2])), timeout=_SECONDS).close()
 
 
 def _given(ray: Any, answer: ObjectRef[Any]) -> Iterator[Any]:

@@ -151,9 +151,20 @@ def test_monday(made: Monday, tmp_path: Path) -> None:
         until(lambda: in_use(server, admin) == identity_of(new), 60)
         facetell.promote(store=store, back=True)
         until(lambda: in_use(server, admin) == identity_of(made.detector), 60)
+        with server.client(admin) as operator:
+            told = operator.get("/v1/trail", params={"count": 4}).json()["steps"]
+            assert [step["what"] for step in told] == ["back", "promote", "shadow", "adapt"]
+            assert "<b>Alarm</b> of <time>20" in fragment(server, ann)
+            assert f"In shadow: new ({identity_of(new)})" not in fragment(server, ann)
     steps = [row.what for row in asked(store, sql.select(TRAIL.c.what).order_by(TRAIL.c.id))]
     assert steps == ["alarm", *["label"] * LABELS, "adapt", "shadow", "promote", "back"]
     assert after > before + 0.25
+
+
+def fragment(server: Server, key: str) -> str:
+    """What the script of the page puts in."""
+    with server.client(key) as client:
+        return client.get("/review", headers={"x-fragment": "1"}).text
 
 
 def differs(server: Server, admin: str, client: httpx.Client, folder: Path) -> bool:

@@ -230,4 +230,6 @@ def test_only_an_admin_sees_what_was_promoted(place: Path, tmp_path: Path) -> No
     ):
         problem(reviewer.get("/v1/promotion"), 403)
         assert client.get("/v1/promotion").status_code == 200
+        problem(reviewer.get("/v1/trail"), 403)
+        assert client.get("/v1/trail").json() == {"steps": []}
         problem(httpx.get(f"{server.url}/v1/promotion"), 401)

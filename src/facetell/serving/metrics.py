@@ -71,6 +71,10 @@ class _Asked(Collector):
         yield GaugeMetricFamily("facetell_kept_verdicts", "Verdicts that can be asked for again", self._kept())
         if self._recorder is not None:
             waiting = self._recorder.waiting
+            alarm = self._recorder.alarm or 0.0
+            yield GaugeMetricFamily(
+                "facetell_alarm_timestamp_seconds", "When watch last saw something new; 0: never", alarm
+            )
             yield GaugeMetricFamily("facetell_unwritten_verdicts", "Verdicts not yet in the store", waiting)
         if self._shadow is not None:
             beside = CounterMetricFamily(

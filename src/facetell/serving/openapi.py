@@ -45,6 +45,7 @@ ITEMS = {
     "reviews": _content("Reviews"),
     "labelled": _content("Labelled"),
     "promotion": _content("Promotion"),
+    "trail": _content("Trail"),
 }
 """Contents of answers."""
 
@@ -133,6 +134,8 @@ def _of_reviews() -> dict[str, Any]:
         ),
         "Promotion": _object(**{name: _or_null(what) for name, what in (
             ("current", "Use"), ("shadow", "Use"), ("differences", "Differences"))}),
+        "Trail": _object(steps=_list("Step")),
+        "Step": _object(at={"type": "number", "description": "s since 1970"}, who=word, what=word, about=word),
         "Reviews": _object(
             next=_list("Case"), left=_object(**dict.fromkeys(REASONS, number)), estimates=_list("Estimate"),
             agreements=_list("Agreement"), kinds={"type": "array", "items": word},

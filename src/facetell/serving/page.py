@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import functools
 from collections.abc import Callable
+from datetime import UTC, datetime
 from importlib import resources
 from typing import Any, Protocol
 
@@ -111,10 +112,12 @@ def templates() -> Any:
     """Where pages come from."""
     import jinja2
 
-    return jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.PackageLoader("facetell.serving"), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
+    made.filters["day"] = lambda at: f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"
+    return made
 
 
 def _shown(item: Item) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from facetell.serving.work import Done
 from facetell.store.promotions import compare
 from facetell.store.records import Accepted, Compared, Ended
 from facetell.store.store import Store, StoreError
+from facetell.store.trail import steps
 from facetell.store.verdicts import LEASE, accept, alive, end, expire, find, forget, gone, withdraw
 
 __all__ = ["Recorder"]
@@ -57,6 +58,8 @@ class Recorder:
         self._orders: queue.SimpleQueue[_Order] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._failed = self._swept = 0.0
+        self.alarm: float | None = None
+        """When ``facetell watch`` last saw something new (s since 1970), as far as is known."""
         alive(store, self._server)
         self._beat = time.monotonic()
         self._thread = threading.Thread(target=self._loop, name="facetell-record", daemon=True)
@@ -200,4 +203,5 @@ class Recorder:
             self._beat = now
         if now - self._swept >= _SWEEP or not self._swept:
             expire(self.store)
+            self.alarm = next((step.at for step in steps(self.store, 1, "alarm")), None)
             self._swept = now

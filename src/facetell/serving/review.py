@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -25,11 +26,15 @@ from facetell.store.promotions import differences, uses
 from facetell.store.records import WORDS
 from facetell.store.reviews import Case, case, estimates, kinds, left, next_cases
 from facetell.store.store import Store, StoreError
+from facetell.store.trail import steps
 
 __all__ = ["review_routes"]
 
 MOST = 20
-"""Faces in one answer."""
+"""Faces in one answer, which has their crops."""
+STEPS = 100
+"""Of the audit trail in one answer."""
+_FRESH = 7 * 86_400.0  # s that an alarm is shown
 _KIND, _WHY = 64, 2000
 _REASONS = {
     "random": "drawn by chance, for the honest estimate",
@@ -59,12 +64,12 @@ def review_routes(app: FastAPI, store: Store, access: Checks) -> None:
             200: {"description": "What to look at next.", "content": ITEMS["reviews"]},
             **PROBLEMS(401, 403, 422, 503),
         },
-        openapi_extra={"parameters": [_COUNT]},
+        openapi_extra={"parameters": [_counted(MOST)]},
     )
     async def reviews(request: Request) -> Any:
         """The faces to label next, how many wait, what the labels say of the detector, and how far reviewers agree."""
         reviewer = access.check(request, "review").name
-        return JSONResponse(await _asked(_standing, store, reviewer, _count(request)))
+        return JSONResponse(await _asked(_standing, store, reviewer, _count(request, MOST)))
 
     @app.post(
         "/v1/reviews",
@@ -94,6 +99,20 @@ def review_routes(app: FastAPI, store: Store, access: Checks) -> None:
         access.check(request, "admin")
         return JSONResponse(await _asked(_promotion, store))
 
+    @app.get(
+        "/v1/trail",
+        response_class=JSONResponse,
+        responses={
+            200: {"description": "The latest first.", "content": ITEMS["trail"]},
+            **PROBLEMS(401, 403, 422, 503),
+        },
+        openapi_extra={"parameters": [_counted(STEPS)]},
+    )
+    async def trail(request: Request) -> Any:
+        """Who did what: labels, deletions, alarms, promotions."""
+        access.check(request, "admin")
+        return JSONResponse({"steps": [asdict(step) for step in await _asked(steps, store, _count(request, STEPS))]})
+
     @app.get("/review", include_in_schema=False)
     async def page(request: Request) -> Response:
         if access.needs_key and not is_fragment(request):
@@ -120,10 +139,10 @@ def review_routes(app: FastAPI, store: Store, access: Checks) -> None:
         return html_response(_rendered("review_part.html", needs_key=access.needs_key, shown=shown))
 
 
-_COUNT = {
-    "name": "count", "in": "query", "required": False, "description": "faces at most",
-    "schema": {"type": "integer", "minimum": 1, "maximum": MOST, "default": 1},
-}  # fmt: skip
+def _counted(most: int) -> dict[str, Any]:
+    """How the description says ``count``."""
+    schema = {"type": "integer", "minimum": 1, "maximum": most, "default": 1}
+    return {"name": "count", "in": "query", "required": False, "description": "how many at most", "schema": schema}
 
 
 async def _asked(what: Any, *arguments: Any) -> Any:
@@ -136,10 +155,10 @@ async def _asked(what: Any, *arguments: Any) -> Any:
         raise Problem(404, error.message, error.hint or "label the next one") from None
 
 
-def _count(request: Request) -> int:
+def _count(request: Request, most: int) -> int:
     given = request.query_params.get("count", "1")
-    if not (given.isascii() and given.isdigit() and len(given) < 4 and 1 <= int(given) <= MOST):
-        raise Problem(422, f"count is a number from 1 to {MOST}", "leave it out for one face")
+    if not (given.isascii() and given.isdigit() and len(given) < 4 and 1 <= int(given) <= most):
+        raise Problem(422, f"count is a number from 1 to {most}", "leave it out for one")
     return int(given)
 
 
@@ -200,6 +219,7 @@ def _shown(store: Store, reviewer: str, again: int | None) -> dict[str, Any]:
     face = _face(once_more) if once_more is not None else next(iter(standing.pop("next")), None)
     if face is not None:
         face["why"] = _REASONS[face["reason"]]
+    standing["alarm"] = next((step for step in steps(store, 1, "alarm") if step.at > time.time() - _FRESH), None)
     return {**standing, **_promotion(store), "face": face, "total": sum(standing["left"].values()), "said": None}
 
 

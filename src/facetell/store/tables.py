@@ -165,5 +165,6 @@ TRAIL = Table(
     Column("who", String(128), nullable=False),
     Column("what", String(32), nullable=False),
     Column("about", Text, nullable=False),
+    Index("facetell_trail_what", "what", "id"),
 )
 """Who did what, oldest first. Nothing here is changed or removed."""

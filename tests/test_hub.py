@@ -61,6 +61,7 @@ def metadata(card: bytes) -> dict[str, Any]:
     return dict(yaml.safe_load(card.decode().split("---\n")[1]))
 
 
+@pytest.mark.slow
 def test_a_detector_goes_there_and_comes_back_the_same(hub: Hub, fitted: Path, files: dict[str, bytes]) -> None:
     sent = facetell.push(fitted, NAME)
     assert sent.private
@@ -85,6 +86,7 @@ def test_a_detector_goes_there_and_comes_back_the_same(hub: Hub, fitted: Path, f
     assert before.judged
 
 
+@pytest.mark.slow
 def test_the_card_says_what_the_hub_shows(hub: Hub, fitted: Path, faces: FaceSet) -> None:
     facetell.push(fitted, NAME, licence="Apache-2.0")
     said = metadata(hub.files(NAME)["README.md"])
@@ -271,6 +273,7 @@ def test_what_another_program_fetched_is_checked_and_used(
             Detector.load(reference)
 
 
+@pytest.mark.slow
 def test_the_one_in_the_box_goes_whole_and_with_its_terms(hub: Hub) -> None:
     facetell.push("starter", "me/starter")
     facetell.pull("hf://me/starter", "back")

@@ -24,7 +24,7 @@ from facetell.serving.problems import Problem, away
 from facetell.store.labels import agreements, label
 from facetell.store.promotions import differences, uses
 from facetell.store.records import WORDS
-from facetell.store.reviews import Case, case, estimates, kinds, left, next_cases
+from facetell.store.reviews import COUNTED, Case, case, estimates, kinds, left, next_cases
 from facetell.store.store import Store, StoreError
 from facetell.store.trail import steps
 
@@ -220,7 +220,9 @@ def _shown(store: Store, reviewer: str, again: int | None) -> dict[str, Any]:
     if face is not None:
         face["why"] = _REASONS[face["reason"]]
     standing["alarm"] = next((step for step in steps(store, 1, "alarm") if step.at > time.time() - _FRESH), None)
-    return {**standing, **_promotion(store), "face": face, "total": sum(standing["left"].values()), "said": None}
+    waiting = standing["left"].values()
+    standing |= {"total": sum(waiting), "more": COUNTED in waiting}
+    return {**standing, **_promotion(store), "face": face, "said": None}
 
 
 def _rendered(name: str, **more: Any) -> str:

@@ -48,6 +48,7 @@ def label(store: Store, reviewer: str, face: int, word: str, kind: str | None, w
             raise DataError(f"there is no face {face}", hint="it may have been deleted; label the next one")
         said = {"reviewer": reviewer, "label": word, "kind": kind if word == "fake" else None, "why": why}
         done.execute(LABELS.insert().values(face=face, at=time.time(), **said))
+        done.execute(FACES.update().where(FACES.c.id == face, FACES.c.labelled.is_(False)).values(labelled=True))
         record(done, reviewer, "label", f"face {face}: {word}")
     return dict(row)
 

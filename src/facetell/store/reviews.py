@@ -18,12 +18,14 @@ from facetell.evaluation.rates import effective_share, rate_interval
 from facetell.store.labels import latest, votes
 from facetell.store.records import REASONS
 from facetell.store.store import Store
-from facetell.store.tables import CROPS, FACES, FILES
+from facetell.store.tables import CROPS, FACES, FILES, LABELS
 
-__all__ = ["SHARE", "Case", "Estimate", "Rate", "case", "estimates", "kinds", "left", "next_cases"]
+__all__ = ["COUNTED", "SHARE", "Case", "Estimate", "Rate", "case", "estimates", "kinds", "left", "next_cases"]
 
 SHARE = 0.2
 """Of all faces, for the estimate."""
+COUNTED = 1000
+"""Faces that wait are counted no further."""
 ENOUGH = 2
 """Labels that a face of that share gets: two, so that agreement can be told."""
 
@@ -93,7 +95,7 @@ def case(store: Store, face: int, reason: str = "again") -> Case | None:
 
 
 def left(store: Store, reviewer: str) -> dict[str, int]:
-    """How many faces wait for this reviewer, by reason."""
+    """How many faces wait for this reviewer, by reason; no more than `COUNTED` of each are counted."""
     with store.reading() as reading:
         asked = {
             reason: sql.select(sql.func.count()).select_from(_waiting(reason, reviewer).subquery())
@@ -112,25 +114,25 @@ def kinds(store: Store) -> list[str]:
 
 def _waiting(reason: str, reviewer: str) -> sql.Select[Any]:
     """Ids of the faces that wait for a reviewer for one reason, the first one first."""
-    said, mine = votes(), latest().alias("mine")
-    shown = sql.exists().where(CROPS.c.face == FACES.c.id, CROPS.c.expires > time.time())
-    asked = (
-        sql.select(FACES.c.id)
-        .outerjoin(said, said.c.face == FACES.c.id)
-        .outerjoin(mine, sql.and_(mine.c.face == FACES.c.id, mine.c.reviewer == reviewer))
-        .where(shown)
-    )
+    asked = sql.select(FACES.c.id).where(
+        sql.exists().where(CROPS.c.face == FACES.c.id, CROPS.c.expires > time.time())
+    )  # fmt: skip
     if reason == "random":
-        few = sql.func.coalesce(said.c.said, 0) < ENOUGH
-        return asked.where(FACES.c.draw < SHARE, mine.c.id.is_(None), few).order_by(FACES.c.draw)
+        mine = sql.exists().where(LABELS.c.face == FACES.c.id, LABELS.c.reviewer == reviewer)
+        many = sql.select(sql.func.count(LABELS.c.reviewer.distinct())).where(LABELS.c.face == FACES.c.id)
+        few = many.scalar_subquery() < ENOUGH
+        return asked.where(FACES.c.draw < SHARE, ~mine, few).order_by(FACES.c.draw)
     if reason == "disagreement":
-        theirs = sql.func.coalesce(mine.c.id, 0) != said.c.newest  # somebody spoke after this reviewer
-        return asked.where(said.c.fakes > 0, said.c.fakes == said.c.reals, theirs).order_by(said.c.newest)
-    fresh = asked.where(FACES.c.draw >= SHARE, said.c.face.is_(None), FACES.c.novel == (reason == "novel"))
-    if reason == "novel":
-        return fresh.order_by(FACES.c.p_known, FACES.c.id)
-    decided = sql.case((FACES.c.decision == "unsure", 0), else_=1)
-    return fresh.order_by(decided, sql.func.abs(FACES.c.score - FACES.c.threshold), FACES.c.id)
+        said, last = votes(), latest().alias("mine")
+        theirs = sql.func.coalesce(last.c.id, 0) != said.c.newest  # somebody spoke after this reviewer
+        return (
+            asked.join(said, said.c.face == FACES.c.id)
+            .outerjoin(last, sql.and_(last.c.face == FACES.c.id, last.c.reviewer == reviewer))
+            .where(FACES.c.labelled, said.c.fakes > 0, said.c.fakes == said.c.reals, theirs)
+            .order_by(said.c.newest)
+        )
+    fresh = asked.where(FACES.c.labelled.is_(False), FACES.c.novel == (reason == "novel"), FACES.c.draw >= SHARE)
+    return fresh.order_by(*([FACES.c.p_known] if reason == "novel" else []), FACES.c.doubt, FACES.c.id)
 
 
 def estimates(store: Store) -> list[Estimate]:
@@ -143,7 +145,7 @@ def estimates(store: Store) -> list[Estimate]:
         )
         .join(FACES, FACES.c.file == FILES.c.id)
         .join(said, said.c.face == FACES.c.id)
-        .where(FACES.c.draw < SHARE, said.c.fakes + said.c.reals > 0)
+        .where(FACES.c.labelled, FACES.c.draw < SHARE, said.c.fakes + said.c.reals > 0)
         .order_by(FILES.c.created.desc(), FACES.c.id)
     )  # fmt: skip
     rows: dict[str, list[Any]] = {}

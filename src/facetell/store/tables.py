@@ -87,6 +87,9 @@ FACES = Table(
     Column("novel", Boolean, nullable=False),  # unlike all that the detector knows
     Column("cut", String(16), nullable=False),  # how it was cut out of its frame
     Column("draw", Double, nullable=False, index=True),  # in [0, 1), drawn before anybody looks
+    Column("doubt", Double, nullable=False),  # score from threshold; -1 where the detector was unsure
+    Column("labelled", Boolean, nullable=False),  # whether anybody said anything of it
+    Index("facetell_faces_waiting", "labelled", "novel", "doubt"),
 )
 """One face of a photo, or one person of a video: what is labelled. There are some only where crops are kept."""
 

@@ -46,12 +46,12 @@ def end(store: Store, files: Sequence[Ended], keep_days: float | None) -> None:
 
 
 def _keep(done: Connection, file: Ended, expires: float) -> None:
-    done.execute(
-        FACES.delete().where(FACES.c.file == file.id)
-    )  # where an answer of the store was lost, it is told twice
+    if done.execute(sql.select(FACES.c.id).where(FACES.c.file == file.id)).first() is not None:
+        return  # the store's answer was lost, so it is told twice; people may have labelled them by now
     for face in file.faces:
         row = {name: value for name, value in face.__dict__.items() if name != "crops"}
-        made = done.execute(FACES.insert().values(file=file.id, draw=random.random(), **row))
+        row["doubt"] = -1.0 if face.decision == "unsure" else abs(face.score - face.threshold)
+        made = done.execute(FACES.insert().values(file=file.id, draw=random.random(), labelled=False, **row))
         (number,) = made.inserted_primary_key or (0,)
         done.execute(CROPS.insert(), [{**crop.__dict__, "face": number, "expires": expires} for crop in face.crops])
 

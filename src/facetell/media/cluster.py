@@ -117,19 +117,30 @@ def _ray() -> Iterator[Any]:
     address = os.environ.get("RAY_ADDRESS", "")
     try:
         _knock(address)
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    except Exception as error:  # a node that does not begin in time is a plain one
-        ray.shutdown()
-        raise FacetellError(
-            f"the Ray cluster at {address} cannot be reached: {error}"
-            if address
-            else f"no Ray cluster begins: {error}",
-            hint="is RAY_ADDRESS right?" if address else "begin one before: ray start --head",
-        ) from None
+        _connect(ray)
+    except Exception as error:
+        if not address:  # a node of our own that does not begin in time: a busy machine may be quicker the second time
+            with contextlib.suppress(Exception):
+                _connect(ray)
+        if not ray.is_initialized():
+            raise FacetellError(
+                f"the Ray cluster at {address} cannot be reached: {error}"
+                if address
+                else f"no Ray cluster begins: {error}",
+                hint="is RAY_ADDRESS right?" if address else "begin one before: ray start --head",
+            ) from None
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _connect(ray: Any) -> None:
+    try:
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    except BaseException:
+        ray.shutdown()
+        raise
 
 
 def _knock(address: str) -> None:

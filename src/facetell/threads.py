@@ -62,10 +62,12 @@ def ordered(
     workers: int | None = None,
     name: str = "facetell-prepare",
     stop: Callable[[], None] | None = None,
+    ahead: int = 2,
 ) -> Generator[_R, None, None]:
     """Map over a thread pool, results in order, with few items in flight; stops cleanly when the consumer does.
 
     ``workers``: default one per core; one worker is one item ahead of the consumer. ``name`` is that of the threads.
+    ``ahead``: items in flight for each worker: the more there are, the longer the others go on while one takes long.
     ``stop`` is called at the end, however that comes, to cut short what they are at.
     """
     workers = workers or min(16, usable_cores())
@@ -74,7 +76,7 @@ def ordered(
     try:
         for item in items:
             waiting.append(pool.submit(function, item))
-            if len(waiting) >= 2 * workers:
+            if len(waiting) >= ahead * workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

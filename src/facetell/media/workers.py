@@ -64,12 +64,13 @@ def guarded_map(
     initializer: Callable[..., None] | None = None,
     initargs: tuple[Any, ...] = (),
     preload: tuple[str, ...] = (),
+    ahead: int = 2,
 ) -> Generator[tuple[Item, Result | Failure], None, None]:
     """Yield (item, result) in the order of ``items``, computed by ``workers`` processes.
 
     An item that takes longer than ``seconds(item)`` of the clock and of its worker's processor time, or five times as
-    long by the clock, or whose worker dies or runs out of memory, yields a `Failure`. At most twice as many items as
-    workers are under way, so ``items`` may be endless. Closing the generator stops the workers within about three
+    long by the clock, or whose worker dies or runs out of memory, yields a `Failure`. At most ``ahead`` times as many items
+    as workers are under way, so ``items`` may be endless. Closing the generator stops the workers within about three
     seconds. ``preload`` names modules that workers shall find imported. ``function``, ``initializer``, items and results
     must be picklable; ``initializer`` runs in each new worker, where its exception is fatal.
 
@@ -93,7 +94,7 @@ def guarded_map(
         return
     every = itertools.chain(first, source)
     yield from ordered(
-        lambda item: (item, crew.do(item, seconds(item))), every, workers, "facetell-workers", stop=crew.dismiss
+        lambda item: (item, crew.do(item, seconds(item))), every, workers, "facetell-workers", crew.dismiss, ahead
     )
 
 

@@ -21,6 +21,7 @@ def here(
     initializer: Callable[..., None],
     initargs: tuple[Any, ...],
     preload: tuple[str, ...] = (),
+    ahead: int = 2,
 ) -> Iterator[tuple[Any, Any]]:
     """As `guarded_map`, in this process and without a guard."""
     initializer(*initargs)

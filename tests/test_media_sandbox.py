@@ -7,6 +7,7 @@ import itertools
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from facetell.errors import FacetellError, ImageError, MissingExtraError
 from facetell.media.workers import Failure, guarded_map
+from facetell.threads import ordered
 
 GIVEN: list[int] = []
 
@@ -153,3 +155,15 @@ def test_nothing_to_do() -> None:
 
 def test_items_may_be_paths(tmp_path: Path) -> None:
     assert list(guarded_map(Path.exists, [tmp_path], 1, seconds=lambda _: 20)) == [(tmp_path, True)]
+
+
+def test_the_others_go_on_while_one_item_takes_long() -> None:
+    """As many as may be under way: with fewer the 16th would wait for the first, and that for the 16th."""
+    reached = threading.Event()
+
+    def work(number: int) -> bool:
+        if number == 15:
+            reached.set()
+        return reached.wait(20) if number == 0 else True
+
+    assert list(ordered(work, range(20), 2, ahead=8)) == [True] * 20

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,8 +22,10 @@ INSIDE = [
     "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
     "255.255.255.255", "::1", "::", "fe80::1", "fe80::1%eth0", "fd00::1", "ff02::1", "2001:db8::1", "::ffff:127.0.0.1",
     "::ffff:10.0.0.1", "2002:7f00:1::", "2002:c0a8:101::1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe",
+    "64:ff9b:1::7f00:1", "fec0::1", "::127.0.0.1", "::8.8.8.8", "::ffff:0:127.0.0.1", "5f00::1",
 ]  # fmt: skip
-"""RFC 6890 and its like; IPv4 within IPv6: RFC 4291, 3056, 6052."""
+"""RFC 6890 and its like; IPv4 within IPv6: RFC 4291, 3056, 6052, 8215, 2765;
+site-local: RFC 3879."""
 OUTSIDE = ["8.8.8.8", "93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946", "::ffff:8.8.8.8", "64:ff9b::808:808"]
 
 
@@ -40,6 +44,9 @@ class Site(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
+        if self.path == "/slow":
+            self.drip()
+            return
         status = {"/photo.png": 200, "/large.png": 200, "/away": 302}.get(self.path, 404)
         self.send_response(status)
         if status == 302:
@@ -47,6 +54,14 @@ class Site(BaseHTTPRequestHandler):
         self.end_headers()
         if status == 200:
             self.wfile.write(PICTURE * (1 if self.path == "/photo.png" else 100))
+
+    def drip(self) -> None:
+        """A header that does not end, a byte at a time."""
+        with contextlib.suppress(OSError):
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            for _ in range(100):
+                self.wfile.write(b"x")
+                time.sleep(0.1)
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -85,6 +100,19 @@ def test_what_an_allowed_host_gives(site: type[Site], tmp_path: Path, monkeypatc
     site.asked.clear()
     assert "302" in refused(fetcher, "http://img.example.org/away", tmp_path / "away").detail
     assert site.asked == ["/away"], "a redirect leads elsewhere"
+
+
+def test_an_answer_that_comes_byte_by_byte_ends(
+    site: type[Site], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its headers count, too: each byte is well within the time between two."""
+    monkeypatch.setattr(fetching, "is_outside", lambda _: True)
+    monkeypatch.setattr(fetching, "_IN_ALL", 0.5)
+    begun = time.monotonic()
+    problem = refused(Fetcher(("example.org",), 20_000), "http://example.org/slow", tmp_path / "slow")
+    assert "took more than" in problem.detail
+    assert time.monotonic() - begun < 5
+    assert site.asked == ["/slow"]
 
 
 def test_nothing_within_the_network_is_asked(site: type[Site], tmp_path: Path) -> None:

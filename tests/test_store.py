@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shlex
 import signal
 import socket
 import sqlite3
@@ -12,6 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import httpx
 import numpy as np
@@ -32,8 +35,12 @@ from facetell.faceset.table import FaceSet  # noqa: E402
 from facetell.media.limits import Limits  # noqa: E402
 from facetell.pixels.decode import decode  # noqa: E402
 from facetell.serving.crops import faces_of  # noqa: E402
+from facetell.serving.items import Item  # noqa: E402
+from facetell.serving.keys import Key  # noqa: E402
+from facetell.serving.problems import Problem  # noqa: E402
+from facetell.serving.recorder import Recorder  # noqa: E402
 from facetell.store.records import Accepted, Crop, Ended, Face  # noqa: E402
-from facetell.store.store import Store  # noqa: E402
+from facetell.store.store import Store, StoreError  # noqa: E402
 from facetell.store.tables import CROPS, FACES, FILES, TRAIL  # noqa: E402
 from facetell.store.verdicts import accept, end, expire, find, forget  # noqa: E402
 
@@ -125,8 +132,18 @@ def test_what_is_no_store_is_refused(where: str, tmp_path: Path) -> None:
 def test_other_files_and_addresses_are_refused(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "other.db") as other:
         other.execute("CREATE TABLE mine (a)")
+    before = (tmp_path / "other.db").read_bytes()
     with pytest.raises(DataError, match="a database of something else"):
         Store(tmp_path / "other.db")
+    assert (tmp_path / "other.db").read_bytes() == before, "not even its journal mode"
+    (tmp_path / "empty").touch()
+    with pytest.raises(DataError, match="there is no store"):
+        Store(tmp_path / "empty", make=False)
+    assert (tmp_path / "empty").stat().st_size == 0
+    with pytest.raises(DataError, match="is a folder"):
+        Store(tmp_path)
+    with pytest.raises(UsageError, match="empty"):
+        Store("")
     (tmp_path / "text").write_text("no database " * 100)
     with pytest.raises(DataError, match="cannot be used: file is not a database"):
         Store(tmp_path / "text")
@@ -144,6 +161,61 @@ def test_other_files_and_addresses_are_refused(tmp_path: Path) -> None:
         facetell.serve(store="a.db", keep_crops=0)
     with pytest.raises(UsageError, match="crops are kept in a store"):
         facetell.serve(keep_crops=3)
+
+
+def test_the_next_step_names_an_address_that_can_be_typed(where: str) -> None:
+    """It is one of the kinds that ``--store`` takes, and quoted for a shell."""
+    with pytest.raises(DataError, match="there is no store") as refused:
+        Store(where, make=False)
+    words = shlex.split(refused.value.hint or "")
+    assert words[words.index("--store") + 1] == where
+
+
+def test_no_store_is_in_memory_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite would keep a database of that name nowhere."""
+    monkeypatch.chdir(tmp_path)
+    store = Store(":memory:")
+    accept(store, "me", [Accepted("one", "owner", "Ann", "a.jpg", False)])
+    store.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / ":memory:")) as read:
+        assert read.execute("SELECT id FROM facetell_files").fetchall() == [("one",)]
+
+
+def test_nothing_is_written_to_a_file_that_was_deleted(tmp_path: Path) -> None:
+    """The system keeps it for who has it open, and nobody finds it again."""
+    store = Store(tmp_path / "store.db")
+    for path in tmp_path.iterdir():
+        path.rename(path.with_name(f"away-{path.name}"))
+    with pytest.raises(DataError, match="was moved or deleted") as refused:
+        accept(store, "me", [Accepted("one", "owner", "Ann", "a.jpg", False)])
+    assert refused.value.hint is not None
+    for path in tmp_path.iterdir():
+        path.rename(path.with_name(path.name.removeprefix("away-")))
+    accept(store, "me", [Accepted("one", "owner", "Ann", "a.jpg", False)])
+    assert find(store, "one", "owner") is not None
+    store.close()
+
+
+def test_new_files_are_refused_while_verdicts_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk may have room for the line of a new file, and none for what is larger."""
+    full = StoreError("full", again=True)
+    monkeypatch.setattr("facetell.serving.recorder.end", Mock(side_effect=full))
+    recorder = Recorder(Store(tmp_path / "store.db"), None)
+    try:
+        item, key = Item("owner", "a.jpg", False), Key("Ann", ("judge",), "owner", "")
+        recorder.accept([item], key)
+        recorder.ended(item, None)
+        until(lambda: recorder.away, 10)
+        with pytest.raises(Problem) as refused:
+            recorder.accept([Item("owner", "b.jpg", False)], key)
+        assert refused.value.status == 503
+        monkeypatch.undo()
+        until(lambda: not recorder.away, 10)
+        recorder.accept([Item("owner", "b.jpg", False)], key)
+    finally:
+        recorder.close(10)
 
 
 def test_the_file_is_its_owners_alone_and_in_wal_mode(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def serve(
     """
     check_counts(workers=workers, max_mb=max_mb, queue=queue)
     if keep_crops is not None and not 0 < keep_crops <= 3650:
-        raise SettingsError(f"crops are kept for 0 to 3,650 days, and not for {keep_crops:g}", hint="for example 30")
+        raise SettingsError(f"crops are kept for at most 3,650 days, and not for {keep_crops:g}", hint="for example 30")
     try:
         from facetell.serving.run import run
         from facetell.serving.settings import ServeSettings

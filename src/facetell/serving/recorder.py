@@ -77,6 +77,8 @@ class Recorder:
 
     def accept(self, items: Sequence[Item], key: Key) -> None:
         """Write that files are accepted. Raises ``Problem``: 503 where the store is away."""
+        if self.away:  # a disk that has no room for a verdict may have some for this
+            raise away()
         try:
             accept(
                 self.store,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import shlex
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -31,6 +32,10 @@ PATIENCE = 10
 """Seconds that a writer of SQLite waits for another, and that PostgreSQL may take to answer."""
 _MAKING = 0x66616365
 """The advisory lock of PostgreSQL under which tables are made."""
+_OTHER = "give another --store"
+_BACK = "put it back, or start the server anew"
+_ROOM = "see that the file can be written and the disk has room"
+_RUNS = "see that PostgreSQL runs there, and that user, password and database are right"
 
 
 class StoreError(DataError):
@@ -51,38 +56,65 @@ class Store:
 
     def __init__(self, place: str | Path, *, make: bool = True) -> None:
         url = _url(str(place))
-        self.name = url.render_as_string(hide_password=True) if url.drivername != "sqlite" else str(url.database)
-        self._sqlite = url.drivername == "sqlite"
+        self._file = Path(str(url.database)) if url.drivername == "sqlite" else None
+        self.name = str(place) if self._file else url.set(drivername="postgresql").render_as_string(hide_password=True)
+        self._node: tuple[int, int] | None = None
         self._engine = self._connected(url, make)
         self._writer = self._engine.execution_options(facetell_writes=True)
         try:
             with self.writing() as done:
                 self._made(done, make)
+            self._node = self._found()
         except BaseException:
             self.close()
             raise
 
     def _connected(self, url: URL, make: bool) -> Engine:
-        if not self._sqlite:
+        if self._file is None:
             options = {"connect_timeout": PATIENCE, "application_name": "facetell"}
             return sql.create_engine(url, pool_pre_ping=True, connect_args=options)
-        path = Path(str(url.database))
-        if not make and not path.exists():
-            raise StoreError(f"there is no store at {path}", hint="facetell serve --store PATH makes one")
-        try:
-            path.touch(0o600)
-        except OSError as error:
-            raise StoreError(
-                f"the store {path} cannot be opened: {error.strerror}", hint="give another --store"
-            ) from None
+        self._checked(self._file, make)
         engine = sql.create_engine(url, connect_args={"timeout": PATIENCE})
         sql.event.listen(engine, "connect", _prepared)
         sql.event.listen(engine, "begin", _begun)
         return engine
 
+    def _checked(self, path: Path, make: bool) -> None:
+        """See that a file is a store or may become one, before anything in it is changed. Raises ``StoreError``."""
+        none = StoreError(
+            f"there is no store at {self.name}", hint=f"facetell serve --store {shlex.quote(self.name)} makes one"
+        )
+        if not make and not path.exists():
+            raise none
+        if path.is_dir():
+            raise StoreError(f"{self.name} is a folder, and a store is a file", hint=_OTHER)
+        try:
+            if make:
+                path.touch(0o600)
+            with contextlib.closing(sqlite3.connect(path, timeout=PATIENCE)) as asked:
+                there = {name for (name,) in asked.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        except OSError as error:
+            raise StoreError(f"the store {self.name} cannot be opened: {error.strerror}", hint=_OTHER) from None
+        except sqlite3.Error as error:
+            raise StoreError(f"the store {self.name} cannot be used: {error}", hint=_OTHER) from None
+        if there and ABOUT.name not in there:
+            raise StoreError(f"{self.name} is a database of something else", hint=_OTHER)
+        if not there and not make:
+            raise none
+
+    def _found(self) -> tuple[int, int] | None:
+        """Which file lies at the path; None: none, or a database of PostgreSQL."""
+        if self._file is None:
+            return None
+        try:
+            node = self._file.stat()
+        except OSError:
+            return None
+        return node.st_dev, node.st_ino
+
     def _made(self, done: Connection, make: bool) -> None:
         """The tables, if they are not there yet. Raises ``StoreError`` for those of a later version."""
-        if not self._sqlite:
+        if self._file is None:
             done.execute(sql.select(sql.func.pg_advisory_xact_lock(_MAKING)))
         there = sql.inspect(done).get_table_names()
         if ABOUT.name in there:
@@ -93,10 +125,10 @@ class Store:
                     hint="use the facetell that made it, or a later one, or give another --store",
                 )
             return
-        if self._sqlite and there:
-            raise StoreError(f"{self.name} is a database of something else", hint="give another --store")
         if not make:
-            raise StoreError(f"there is no store in {self.name}", hint=f"facetell serve --store {self.name} makes one")
+            raise StoreError(
+                f"there is no store in {self.name}", hint=f"facetell serve --store {shlex.quote(self.name)} makes one"
+            )
         TABLES.create_all(done)
         done.execute(ABOUT.insert().values(name="version", value=str(VERSION)))
 
@@ -109,6 +141,8 @@ class Store:
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction: all that is written in it, or nothing; on the disk when the block has ended. Raises ``StoreError``."""
+        if self._node is not None and self._node != self._found():  # SQLite would write into what nobody finds again
+            raise StoreError(f"the file of the store {self.name} was moved or deleted", hint=_BACK, again=True)
         with self._told(), self._writer.begin() as done:
             yield done
 
@@ -120,9 +154,8 @@ class Store:
             said = str(error.orig).strip().splitlines()
             why = said[0] if said else type(error.orig).__name__
             again = isinstance(error, (OperationalError, InterfaceError, InternalError))
-            raise StoreError(
-                f"the store {self.name} cannot be used: {why}", hint="see that it is there and running", again=again
-            ) from None
+            hint = _RUNS if self._file is None else _ROOM
+            raise StoreError(f"the store {self.name} cannot be used: {why}", hint=hint, again=again) from None
         except SQLAlchemyError as error:  # no free connection in time
             raise StoreError(f"the store {self.name} cannot be used: {error}", hint="try again", again=True) from None
 
@@ -146,8 +179,10 @@ def user() -> str:
 
 def _url(place: str) -> URL:
     scheme, separator, _ = place.partition("://")
-    if not separator:
-        return URL.create("sqlite", database=place)
+    if not place:
+        raise UsageError("the name of the store is empty", hint="give a path or postgresql://USER@HOST/DATABASE")
+    if not separator:  # a full path: SQLite keeps ``:memory:`` nowhere
+        return URL.create("sqlite", database=str(Path(place).absolute()))
     if scheme not in ("postgresql", "postgres"):
         raise UsageError(f"a store is a path or postgresql://…, and not {scheme}://…", hint="give a path")
     try:

@@ -126,6 +126,11 @@ def test_no_answer_is_lost_and_a_bad_one_is_refused(place: Path, other: Path, tm
     options = ("--faces", "crops", "--workers", 1, "--store", path)
     with served(tmp_path, place / "detector", *options) as server, server.client() as client:
         old = in_use(client)
+        assert promote(str(path), place / "detector")[0] == 0  # no other one than the server's own
+        until(lambda: refused(Store(path)) == [f"detector ({old})"], 60)
+        code, why, _ = promote(str(path), "--now")
+        assert (code, "a server refused it, it is the one that this server judges by" in why) == (2, True), why
+        assert promote(str(path), "--back")[0] == 0
         bad = Path(shutil.copytree(other, tmp_path / "bad"))
         (bad / "weights.safetensors").write_bytes((bad / "weights.safetensors").read_bytes()[:-1] + b"x")
         code, said, _ = promote(str(path), bad)
@@ -135,7 +140,7 @@ def test_no_answer_is_lost_and_a_bad_one_is_refused(place: Path, other: Path, tm
         broken = shadow(store, other, "Ann").identity  # one that is damaged in the store itself
         with store.writing() as done:
             done.execute(PARTS.update().where(PARTS.c.path == "weights.safetensors").values(content=b"x"))
-        until(lambda: refused(store) == [f"other ({broken})"], 60)
+        until(lambda: refused(store)[1:] == [f"other ({broken})"], 60)
         assert send(client, *pictures).status_code == 200
         assert in_use(client) == old
         back(store, "Ann")

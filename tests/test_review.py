@@ -174,10 +174,13 @@ def test_labelling_over_http(world: tuple[Server, dict[str, str], Path]) -> None
         assert {**said, "decision": 0, "score": 0, "detector": 0} == {
             "face": face, "label": "fake", "kind": "swap", "why": "the teeth", "decision": 0, "score": 0, "detector": 0,
         }  # fmt: skip
+        words = "dents\N{NO-BREAK SPACE}: \N{MAN}\N{ZERO WIDTH JOINER}\N{WOMAN} \N{SOFT HYPHEN}"  # as people and phones type
+        answer = client.post("/v1/reviews", json={"face": face, "label": "real", "kind": "swap", "why": words}).json()
+        assert (answer["kind"], answer["why"]) == (None, words), "a kind is of a fake, and is not kept of a real"
         for bad, status in (
             (b"{", 400), (b"[" * 100_000, 400), (b"[]", 422), (b'{"face": true, "label": "fake"}', 422),
             (b'{"face": 1, "label": "Fake"}', 422), (b'{"face": 99999, "label": "fake"}', 404),
-            (b'{"face": 1, "label": "fake", "why": "\\u0000"}', 422),
+            (b'{"face": 1, "label": "fake", "why": "\\u0000"}', 422), (b'{"face": 1, "label": "fake", "why": "\\ud800"}', 422),
         ):  # fmt: skip
             problem(client.post("/v1/reviews", content=bad), status)
         problem(client.get("/v1/reviews", params={"count": "0"}), 422)
@@ -188,7 +191,7 @@ def test_labelling_over_http(world: tuple[Server, dict[str, str], Path]) -> None
     with store.reading() as reading:
         rows = reading.execute(sql.select(LABELS.c.reviewer, LABELS.c.label, LABELS.c.kind, LABELS.c.why)).all()
     store.close()
-    assert rows == [("Ann", "fake", "swap", "the teeth")]
+    assert rows == [("Ann", "fake", "swap", "the teeth"), ("Ann", "real", None, words)]
 
 
 @pytest.mark.slow

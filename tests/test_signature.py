@@ -123,8 +123,20 @@ def test_keys_of_other_kinds_are_refused_with_the_next_step(
         with pytest.raises(UsageError) as error:
             facetell.sign(tmp_path / "mine", key)
         assert "openssl" in (error.value.hint or "")
-    with pytest.raises(UsageError):
-        facetell.verify(tmp_path / "mine", key=keys[0])
+    for key in (keys[0], tmp_path / "rsa-public.pem", tmp_path / "nothing.pem"):
+        with pytest.raises(UsageError) as error:
+            facetell.verify(tmp_path / "mine", key=key)
+        assert "give the public key of who signed it" in (error.value.hint or "")
+        assert "attribute" not in str(error.value)
+    closed, _ = pair(tmp_path, "closed", ec.generate_private_key(ec.SECP256R1()), b"secret")
+    for key, password, said in (
+        (closed, None, "closed.pem needs its password"),
+        (closed, "wrong", "the password does not open"),
+        (keys[0], "secret", "mine.pem needs none"),
+    ):
+        with pytest.raises(UsageError, match=said) as error:
+            facetell.sign(tmp_path / "mine", key, password=password)
+        assert "FACETELL_KEY_PASSWORD" in (error.value.hint or "")
     assert not (tmp_path / "mine" / "model.sig").exists()
 
 
@@ -141,7 +153,7 @@ def test_the_command(
     private, public = pair(tmp_path, "closed", ec.generate_private_key(ec.SECP521R1()), b"sesame")
     code, said = run("sign", mine, "--key", private)
     assert code == 2
-    assert "private key" in said
+    assert "needs its password" in said
     monkeypatch.setenv("FACETELL_KEY_PASSWORD", "sesame")
     code, said = run("sign", mine, "--key", private)
     assert code == 0

@@ -60,6 +60,11 @@ def test_labels_that_are_agreed_on_become_pictures(where: str, made: Monday, tmp
     assert [row["group"] for row in rows] == ["Ann-smooth-00", "Ann-smooth-01"]
     assert {(row["label"], row["source"]) for row in rows} == {("fake", "smooth")}
     assert write_reviewed(store, tmp_path / "all", WHOLE).fakes == 0, "all but one are cut in another way"
+    with pytest.raises(DataError) as short:
+        found.check("flat", 6, reals=True, named=["flat", "smooth"])
+    assert "named are: flat, smooth" in (short.value.hint or "")
+    with pytest.raises(UsageError, match="the name of the kind is empty"):
+        facetell.adapt(made.bare, tmp_path / "new", store=tmp_path / "store.db", kind=" ")
     store.close()
 
 

@@ -92,6 +92,8 @@ def adapt(
         raise UsageError("fakes come from a folder, or from a store", hint="leave out one of --fake and --store")
     if kind is not None and store is None:
         raise UsageError("a kind is one that reviewers named in a store", hint="give --store as well")
+    if kind is not None and not kind.strip():
+        raise UsageError("the name of the kind is empty", hint="leave --kind out to learn from fakes of every kind")
     path = bundle_path(detector)
     fakes, reals = (None if each is None else source_path(each) for each in (fake, real))
     with ExitStack() as kept:
@@ -113,9 +115,11 @@ def _reviewed(kept: ExitStack, store: str | Path, kind: str | None, path: Path, 
     with opened_store(store) as opened:
         from facetell.store.records import cut_of
         from facetell.store.reviewed import INDEX, write_reviewed
+        from facetell.store.reviews import kinds
 
         found = write_reviewed(opened, folder, cut_of(read_description(path)["input"]["crop"]), kind)
-    found.check(kind, LEAST, reals=real is None)
+        named = kinds(opened)
+    found.check(kind, LEAST, reals=real is None, named=named)
     log.info("%s", found.sentence(kind))
 
     def prepared(label: str) -> Path:

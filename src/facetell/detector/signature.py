@@ -28,6 +28,8 @@ _KEYS = (
     "make a pair: openssl ecparam -name prime256v1 -genkey -noout -out private.pem; "
     "openssl ec -in private.pem -pubout -out public.pem"
 )
+_PUBLIC = "give the public key of who signed it; of a private one: openssl ec -in private.pem -pubout -out public.pem"
+_OPEN = "set FACETELL_KEY_PASSWORD to the key's own password, or unset it where the key has none"
 
 
 def sign_bundle(path: Path, key: Path, password: str | None = None) -> str:
@@ -43,7 +45,17 @@ def sign_bundle(path: Path, key: Path, password: str | None = None) -> str:
         from model_signing import signing
     secret = password.encode() if password else None
     with _key(key, "private"):
-        public = load_pem_private_key(key.read_bytes(), secret).public_key()
+        content = key.read_bytes()
+        try:
+            public = load_pem_private_key(content, secret).public_key()
+        except TypeError:  # the library's word for a password that is missing, or one too many
+            said = "there is a password, and {} needs none" if secret else "{} needs its password"
+            raise UsageError(said.format(key), hint=_OPEN) from None
+        except ValueError as error:
+            if secret and b"ENCRYPTED" in content:
+                raise UsageError(f"the password does not open {key}", hint=_OPEN) from error
+            raise
+        _check_curve(public)
         signer = signing.Config()  # type: ignore[no-untyped-call]
         signer.use_elliptic_key_signer(private_key=key, password=secret)  # type: ignore[arg-type]  # it needs bytes
     with whole_file(path / SIGNATURE) as partial:
@@ -64,6 +76,7 @@ def check_signature(path: Path, key: Path) -> str:
         from model_signing import verifying
     with _key(key, "public"):
         public = load_pem_public_key(key.read_bytes())
+        _check_curve(public)
         verifier = verifying.Config()  # type: ignore[no-untyped-call]
         verifier.use_elliptic_key_verifier(public_key=key)
     if not (path / SIGNATURE).is_file():
@@ -80,6 +93,14 @@ def check_signature(path: Path, key: Path) -> str:
             raise BundleError(f"{path} is not what was signed: {_differences(said)}") from None
         raise BundleError(f"{path / SIGNATURE} cannot be read: {said or type(error).__name__}") from error
     return _fingerprint(public)
+
+
+def _check_curve(public: object) -> None:
+    """Raise ``ValueError`` unless a key is on a curve."""
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
+    if not isinstance(public, EllipticCurvePublicKey):
+        raise ValueError("it is of another kind, such as RSA or Ed25519")
 
 
 def _differences(said: str) -> str:
@@ -116,9 +137,12 @@ def _installed() -> Iterator[None]:
 @contextlib.contextmanager
 def _key(key: Path, kind: str) -> Iterator[None]:
     """Raise ``UsageError`` for a file that holds no key of that kind."""
+    hint = _KEYS if kind == "private" else _PUBLIC
     try:
         yield
+    except UsageError:
+        raise
     except OSError as error:
-        raise UsageError(f"the key {key} cannot be read: {error.strerror or error}", hint=_KEYS) from None
+        raise UsageError(f"the key {key} cannot be read: {error.strerror or error}", hint=hint) from None
     except Exception as error:  # of whichever part of a key is not as it should be
-        raise UsageError(f"{key} is no {kind} key on a NIST curve, as PEM: {error}", hint=_KEYS) from None
+        raise UsageError(f"{key} is no {kind} key on a NIST curve, as PEM: {error}", hint=hint) from None

@@ -147,7 +147,10 @@ def _of_lines(path: Path, description: dict[str, Any], identity: str) -> Batch:
     except FileNotFoundError:
         raise DataError(f"there is no {path}", hint="`facetell detect … -o verdicts.jsonl` writes one") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as JSON Lines: {error}") from None
+        raise DataError(
+            f"{path} cannot be read as JSON Lines: {error}",
+            hint="give what `detect -o` wrote; a store goes with --store",
+        ) from None
     if not number:
         raise DataError(f"{path} holds no verdict", hint="`facetell detect … -o verdicts.jsonl` writes them")
     logits: dict[str, list[Floats]] = {kind: [] for kind in KINDS}

@@ -7,7 +7,7 @@ import shutil
 import threading
 from pathlib import Path
 
-from facetell.errors import FacetellError
+from facetell.errors import FacetellError, UsageError
 from facetell.serving.engine import Engine
 from facetell.store.promotions import Use, take_out, uses
 from facetell.store.store import Store, StoreError, record
@@ -50,6 +50,8 @@ class Follower:
     def _do(self, use: Use | None, how: str) -> None:
         place = None if use is None else self._folder / f"promoted-{use.identity}"
         try:
+            if how == "overshadow" and use is not None and use.identity == self._engine.current.identity:
+                raise UsageError("it is the one that this server judges by, and would never differ")
             if place is not None and use is not None and not place.exists():
                 take_out(self._store, use.identity, place)
             if how == "use":
@@ -63,6 +65,8 @@ class Follower:
         except FacetellError as error:
             name = "the server's own" if use is None else f"{use.name} ({use.identity})"
             log.error("the old detector goes on: %s", error.message)
+            if how == "overshadow":
+                self._engine.overshadow(None)
             with self._store.writing() as done:
                 record(done, "facetell", "refuse", f"{name}: {error.message}")
 

@@ -11,6 +11,7 @@ import json
 import time
 from dataclasses import asdict
 from typing import Any, Protocol
+from unicodedata import category
 
 from fastapi import FastAPI, Request
 from starlette.concurrency import run_in_threadpool
@@ -36,6 +37,8 @@ STEPS = 100
 """Of the audit trail in one answer."""
 _FRESH = 7 * 86_400.0  # s that an alarm is shown
 _KIND, _WHY = 64, 2000
+_NO_TEXT = ("Cc", "Cs")
+"""Control characters, and halves of characters; not what joins letters and emoji, nor a space that does not break."""
 _REASONS = {
     "random": "drawn by chance, for the honest estimate",
     "disagreement": "reviewers disagree on it",
@@ -179,15 +182,18 @@ def _said(given: Any) -> dict[str, Any]:
         raise Problem(422, "face is the number of a face", "take it from GET /v1/reviews")
     if word not in WORDS:
         raise Problem(422, f"a label is one of {', '.join(WORDS)}", hint)
-    return {"face": face, "label": word, "kind": _text(given, "kind", _KIND), "why": _text(given, "why", _WHY)}
+    kind, why = _text(given, "kind", _KIND), _text(given, "why", _WHY)
+    return {"face": face, "label": word, "kind": kind if word == "fake" else None, "why": why}
 
 
 def _text(given: dict[str, Any], name: str, most: int) -> str | None:
     text = given.get(name)
     if text is None:
         return None
-    if not isinstance(text, str) or len(text) > most or not all(c.isprintable() or c in "\r\n\t" for c in text):
-        raise Problem(422, f"{name} is a text of at most {most} characters", "make it shorter")
+    if not isinstance(text, str) or len(text) > most:
+        raise Problem(422, f"{name} is a text of at most {most:,} characters", "make it shorter")
+    if any(category(c) in _NO_TEXT and c not in "\r\n\t" for c in text):
+        raise Problem(422, f"{name} holds a character that is no text", "leave out control characters")
     return text.strip() or None
 
 

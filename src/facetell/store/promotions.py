@@ -16,7 +16,7 @@ from facetell.errors import UsageError
 from facetell.store.labels import votes
 from facetell.store.records import Compared
 from facetell.store.store import Store, record
-from facetell.store.tables import COMPARED, DETECTORS, FACES, FILES, PARTS, USES
+from facetell.store.tables import COMPARED, DETECTORS, FACES, FILES, PARTS, TRAIL, USES
 
 __all__ = ["Differences", "Use", "Uses", "back", "compare", "differences", "into_use", "shadow", "take_out", "uses"]
 
@@ -112,15 +112,28 @@ def into_use(store: Store, identity: str | None, who: str) -> Use:
             )
         judged = sql.select(sql.func.count()).where(COMPARED.c.shadow == now.identity)
         if not done.execute(judged).scalar():
+            refused = _refused(done, now)
             raise UsageError(
-                f"{now.name} ({now.identity}) has judged nothing in shadow yet",
-                hint="wait for some traffic, then again",
+                f"{now.name} ({now.identity}) has judged nothing in shadow yet" + (f": {refused}" if refused else ""),
+                hint="promote another one" if refused else "wait for some traffic, then again",
             )
         done.execute(USES.update().where(USES.c.stage == "shadow").values(stage="ended"))
         use = Use(now.identity, now.name, time.time(), who)
         done.execute(USES.insert().values(detector=use.identity, stage="current", since=use.since, who=who))
         record(done, who, "promote", f"{use.name} ({use.identity})")
     return use
+
+
+def _refused(asked: Connection, use: Use) -> str | None:
+    """Why a server did not take a detector since it was put into shadow, if one did not."""
+    about = f"{use.name} ({use.identity}): "
+    row = asked.execute(
+        sql.select(TRAIL.c.about)
+        .where(TRAIL.c.what == "refuse", TRAIL.c.at >= use.since, TRAIL.c.about.startswith(about, autoescape=True))
+        .order_by(TRAIL.c.id.desc())
+        .limit(1)
+    ).scalar()
+    return None if row is None else f"a server refused it, {row.removeprefix(about)}"
 
 
 def back(store: Store, who: str) -> Use:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,15 +52,15 @@ class Reviewed:
             f"; left out: {left_out}" * bool(left_out)
         )
 
-    def check(self, kind: str | None, least: int, *, reals: bool) -> None:
-        """Raise ``DataError`` where there are fewer than ``least``; ``reals``: they are needed, too."""
+    def check(self, kind: str | None, least: int, *, reals: bool, named: Sequence[str]) -> None:
+        """Raise ``DataError`` where there are fewer than ``least``; ``reals``: they are needed, too; ``named``: the kinds."""
         missing = {"fakes": least - self.fakes, "reals": least - self.reals if reals else 0}
         short = [f"{count} {what}" for what, count in missing.items() if count > 0]
         if short:
             raise DataError(
                 f"{self.sentence(kind)}. At least {least} of each are needed, 50 are better: {' and '.join(short)} are missing",
                 hint="label more at /review of the server"
-                + (", with that kind" if kind else "")
+                + (f", with that kind (named are: {', '.join(named) or 'none'})" if kind else "")
                 + ", or give --real FOLDER",
             )
 

@@ -251,6 +251,24 @@ def test_what_is_here_needs_no_connection(
         Detector.load("hf://me/other")
 
 
+@pytest.mark.usefixtures("hub")
+def test_what_cannot_be_sent_or_asked_says_so(fitted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a cache or a revision nobody who sends has use; a token is a line of ASCII (RFC 6750)."""
+    monkeypatch.setenv("HF_TOKEN", "t\N{LATIN SMALL LETTER O WITH DIAERESIS}ken")
+    with pytest.raises(HubError, match="the token for the hub") as error:
+        Detector.load("hf://me/other")
+    assert "HF_TOKEN" in (error.value.hint or "")
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(HubError, match="nothing is sent: HF_HUB_OFFLINE"):
+        facetell.push(fitted, NAME)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(HubError, match="cannot be reached") as error:
+        facetell.push(fitted, NAME)
+    assert "cache" not in f"{error.value} {error.value.hint}"
+
+
 def test_a_hub_that_names_no_commit_is_refused(hub: Hub, files: dict[str, bytes]) -> None:
     hub.make(NAME, files)
     commits = hub.repositories["model", NAME].commits

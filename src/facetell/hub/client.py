@@ -38,19 +38,30 @@ class UnreachableError(HubError):
 
 
 @contextlib.contextmanager
-def answered(what: str, reference: Reference) -> Iterator[None]:
-    """Raise ``HubError``, with the next step, for what the hub answers where it gives no ``reference``, or if it is silent."""
+def answered(what: str, reference: Reference, *, sending: bool = False) -> Iterator[None]:
+    """Raise ``HubError``, with the next step, for what the hub answers where it gives no ``reference``, or if it is silent.
+
+    ``sending``: it is to take one, for which no cache is of use.
+    """
     import httpx2
     from huggingface_hub import constants, errors
 
     try:
         yield
     except errors.OfflineModeIsEnabled:
+        if sending:
+            raise UnreachableError(
+                "nothing is sent: HF_HUB_OFFLINE is set", hint="unset it where there is a connection"
+            ) from None
         raise UnreachableError(
             f"{reference} is not in the cache, and the hub is not asked: HF_HUB_OFFLINE is set",
             hint="fetch it once with a connection, or give a revision that was fetched before",
         ) from None
     except httpx2.TransportError as error:
+        if sending:
+            raise UnreachableError(
+                f"{constants.ENDPOINT} cannot be reached: {error}", hint="check the connection, then send it again"
+            ) from None
         raise UnreachableError(
             f"{constants.ENDPOINT} cannot be reached, and {reference} is not in the cache: {error}",
             hint="check the connection, or give a revision that was fetched before",
@@ -79,6 +90,10 @@ def answered(what: str, reference: Reference) -> Iterator[None]:
         raise UnreachableError(
             f"the connection to {constants.ENDPOINT} ended before {reference} was fetched",
             hint="run it again: what has come is kept",
+        ) from None
+    except UnicodeEncodeError:
+        raise HubError(
+            "the token for the hub holds a character that none can have", hint=f"check HF_TOKEN, or {_LOG_IN}"
         ) from None
     except (OSError, RuntimeError) as error:  # of Xet too, the hub's way for large files
         if getattr(error, "errno", None) in FULL:

@@ -33,7 +33,7 @@ def send(
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     hub, name, kind = client(), reference.repository, contents.repo_type
-    with answered(contents.what, reference):
+    with answered(contents.what, reference, sending=True):
         hub.create_repo(name, repo_type=kind, private=not public, exist_ok=True)
         info = hub.repo_info(name, repo_type=kind)
         there = set(hub.list_repo_files(name, repo_type=kind, revision=info.sha))

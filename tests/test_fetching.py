@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
+import facetell
+from facetell.errors import SettingsError
 from facetell.serving import fetching
 from facetell.serving.fetching import Fetcher, is_outside
 from facetell.serving.problems import Problem
@@ -154,3 +157,24 @@ def test_a_name_is_looked_up_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_addresses_that_are_refused_unasked(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("was looked up"))
     assert refused(Fetcher(("example.org",), 9), url, tmp_path / "x").status == 422
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["https://example.org", "example.org/", "example.org:443", "", "b\u00fccher.example", "a b", ["*.example.org", ""]],
+)
+def test_hosts_that_no_address_can_match_are_refused_at_the_start(
+    host: str | list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facetell.serving.run.run", Mock())
+    with pytest.raises(SettingsError, match="is no name of a host"):
+        facetell.serve(fetch_from=host)
+
+
+@pytest.mark.parametrize("host", ["*.example.org", "2606:2800:220:1::1", "cdn_1.example.org"])
+def test_one_host_is_one_pattern(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text is a sequence of letters, too, and a single star would allow every host."""
+    begun = Mock()
+    monkeypatch.setattr("facetell.serving.run.run", begun)
+    facetell.serve(fetch_from=host)
+    assert begun.call_args.args[1].fetch_from == (host,)

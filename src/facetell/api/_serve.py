@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from ipaddress import ip_address
 from pathlib import Path
 
 from facetell.detector.calibration import DEFAULT
@@ -13,6 +15,9 @@ from facetell.media.frame_choice import parse
 from facetell.settings import check_counts
 
 __all__ = ["serve"]
+
+_HOST = re.compile(r"[A-Za-z0-9_.*?!\[\]-]+")
+"""A name or pattern that the host of an address can match."""
 
 
 def serve(
@@ -38,7 +43,7 @@ def serve(
     private_key: str | Path | None = None,
     store: str | Path | None = None,
     keep_crops: float | None = None,
-    fetch_from: Sequence[str] = (),
+    fetch_from: str | Sequence[str] = (),
 ) -> None:
     """Serve verdicts over HTTP until a signal ends it; see ``docs/serve.md``.
 
@@ -77,6 +82,13 @@ def serve(
     check_counts(workers=workers, max_mb=max_mb, queue=queue)
     if keep_crops is not None and not 0 < keep_crops <= 3650:
         raise SettingsError(f"crops are kept for at most 3,650 days, and not for {keep_crops:g}", hint="for example 30")
+    hosts = (fetch_from,) if isinstance(fetch_from, str) else tuple(fetch_from)
+    for each in hosts:
+        if not _HOST.fullmatch(each) and not _is_address(each):
+            raise SettingsError(
+                f"{each!r} is no name of a host",
+                hint="as in cdn.example.org or *.example.org: no https://, port or path",
+            )
     try:
         from facetell.serving.run import run
         from facetell.serving.settings import ServeSettings
@@ -90,7 +102,7 @@ def serve(
         seconds=max_seconds,
         queue=queue,
         rate=rate,
-        fetch_from=tuple(fetch_from),
+        fetch_from=hosts,
     )
     run(
         how,
@@ -103,3 +115,11 @@ def serve(
         store=None if store is None else str(store),
         keep_crops=keep_crops,
     )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

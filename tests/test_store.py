@@ -360,3 +360,6 @@ def test_of_two_servers_each_answers_for_both(place: Path, pictures: list[Path],
         ):
             item = send(client, pictures[0]).json()["items"][0]
             assert other.get(f"/v1/verdicts/{item['id']}").json() == item
+            assert other.delete(f"/v1/verdicts/{item['id']}").status_code == 204
+            for each in (client, other):
+                problem(each.get(f"/v1/verdicts/{item['id']}"), 404)

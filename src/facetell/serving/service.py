@@ -97,8 +97,17 @@ class Service:
         """A file that this key has sent before. Raises ``Problem``."""
         owner = self.access.check(request, "judge").sha256
         item = self.items.find(name, owner)
-        if item is None and self.recorder is not None:
-            return await run_in_threadpool(self.recorder.find, name, owner)
+        if self.recorder is not None and (item is None or not self.recorder.away):
+            try:
+                kept = await run_in_threadpool(self.recorder.find, name, owner)
+            except Problem as problem:
+                if item is None:
+                    raise
+                if problem.status == 404:  # another server on the store was told to delete it
+                    self.items.drop(item)
+                    raise
+                kept = item  # the store is away
+            return item or kept
         if item is None:
             raise Problem(404, "there is no such verdict", "verdicts are kept for an hour; send the file again")
         return item

@@ -30,7 +30,8 @@ from test_without_torch import BUNDLE, python
 from toy import COUNTS, toy_source
 
 import facetell
-from facetell.errors import DataError, UsageError
+from facetell.cli.main import main
+from facetell.errors import DataError, FacetellError, SettingsError, UsageError
 
 pytest.importorskip("fastapi", reason="needs the extra 'serve'")
 pytestmark = pytest.mark.slow
@@ -524,3 +525,17 @@ def test_numbers_of_drift_are_those_of_watch(place: Path, tmp_path: Path) -> Non
         assert float(told['facetell_drift_files{kind="face"}']) == test["n"] == 24
         assert float(told['facetell_drift_distance{kind="face"}']) == pytest.approx(test["kuiper"], abs=1e-6)
         assert float(told['facetell_drift_p{kind="face"}']) == pytest.approx(test["p"], abs=0.1)
+
+
+def test_what_cannot_be_served_says_the_next_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An address of elsewhere (RFC 5737) is not one that another program has; what is no number is no limit."""
+    with pytest.raises(SettingsError, match="and not nan"):
+        facetell.serve(max_seconds=float("nan"))
+    facetell.keys(tmp_path / "keys.json", add="me")
+    with pytest.raises(FacetellError, match=r"192\.0\.2\.1:0 cannot be had") as refused:
+        facetell.serve(host="192.0.2.1", port=0, keys=tmp_path / "keys.json")
+    assert "an address of this machine" in (refused.value.hint or "")
+    with pytest.raises(SystemExit) as stop:
+        main(["keys", str(tmp_path / "none.json")])
+    assert not stop.value.code
+    assert "there is no key in" in capsys.readouterr().err

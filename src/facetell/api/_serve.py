@@ -82,6 +82,8 @@ def serve(
     check_counts(workers=workers, max_mb=max_mb, queue=queue)
     if keep_crops is not None and not 0 < keep_crops <= 3650:
         raise SettingsError(f"crops are kept for at most 3,650 days, and not for {keep_crops:g}", hint="for example 30")
+    if not max_seconds >= 0:  # nor what is no number
+        raise SettingsError(f"a video has at most 0 seconds or more, and not {max_seconds:g}", hint="for example 600")
     hosts = (fetch_from,) if isinstance(fetch_from, str) else tuple(fetch_from)
     for each in hosts:
         if not _HOST.fullmatch(each) and not _is_address(each):

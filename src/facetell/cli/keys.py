@@ -44,5 +44,7 @@ def _print(_values: object, found: KeysResult) -> None:
         click.echo(found.key)
         click.echo("this is the key: it is not shown again", err=True)
         return
+    if not found.keys:
+        click.echo(f"there is no key in {found.path}", err=True)
     for key in found.keys:
         click.echo(f"{key['name']:<24}  {','.join(key['scopes']):<18}  {key['created']}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import logging
 import shutil
@@ -139,9 +140,10 @@ def _bound(host: str, port: int) -> socket.socket:
         line.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         line.bind(address)
     except OSError as error:
-        raise FacetellError(
-            f"{host}:{port} cannot be had: {error.strerror}", hint="another program may have it: give another --port"
-        ) from None
+        taken = "another program may have it: give another --port"
+        other = "--host is an address of this machine, and a --port below 1024 may need more rights"
+        hint = taken if error.errno == errno.EADDRINUSE else other
+        raise FacetellError(f"{host}:{port} cannot be had: {error.strerror}", hint=hint) from None
     return line
 
 

@@ -134,12 +134,15 @@ def _clear_left() -> None:
 
 def _bound(host: str, port: int) -> socket.socket:
     """The address, taken before a detector is loaded for it. Raises ``FacetellError``."""
+    line: socket.socket | None = None
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         line = socket.socket(family, kind)
         line.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         line.bind(address)
     except OSError as error:
+        if line is not None:
+            line.close()
         taken = "another program may have it: give another --port"
         other = "--host is an address of this machine, and a --port below 1024 may need more rights"
         hint = taken if error.errno == errno.EADDRINUSE else other

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -162,3 +166,36 @@ def test_fast_inference_leaves_what_cannot_be_folded(network_class: type[nn.Modu
     images = torch.rand(2, 3, 8, 8)
     torch.testing.assert_close(fast(images), network(images), rtol=1e-5, atol=1e-6)
     assert isinstance(fast.norm, nn.BatchNorm2d)
+
+
+ARENAS = """
+import ctypes, sys, threading
+from facetell import allocator
+if sys.argv[2] == "one":
+    assert allocator.share_one_arena()
+libc, barrier = ctypes.CDLL("libc.so.6"), threading.Barrier(5)
+def take():
+    kept = [bytes(1000) for _ in range(100)]
+    barrier.wait()
+    barrier.wait()
+threads = [threading.Thread(target=take) for _ in range(4)]
+for thread in threads:
+    thread.start()
+barrier.wait()
+libc.fopen.restype = ctypes.c_void_p
+file = ctypes.c_void_p(libc.fopen(sys.argv[1].encode(), b"w"))
+libc.malloc_info(0, file)
+libc.fclose(file)
+barrier.wait()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
+def test_threads_share_one_arena(tmp_path: Path) -> None:
+    """As glibc itself counts them."""
+    found = {}
+    for how in ("one", "many"):
+        subprocess.run([sys.executable, "-c", ARENAS, tmp_path / how, how], check=True)
+        found[how] = (tmp_path / how).read_text().count("<heap nr=")
+    assert found["one"] == 1
+    assert found["many"] > 1

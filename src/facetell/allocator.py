@@ -6,9 +6,9 @@ import ctypes
 import functools
 import sys
 
-__all__ = ["tune_allocator"]
+__all__ = ["share_one_arena", "tune_allocator"]
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h
 KEEP_BYTES = 1 << 30
 
 
@@ -23,11 +23,24 @@ def tune_allocator() -> bool:
     Returns whether it was done: elsewhere than on Linux with glibc nothing happens, and a second call repeats the first
     one's answer.
     """
+    return _set({M_MMAP_THRESHOLD: KEEP_BYTES, M_TRIM_THRESHOLD: 2**31 - 1})
+
+
+def share_one_arena() -> bool:
+    """Have all threads that begin from now on take memory from one place, and return whether that was done.
+
+    By default glibc gives them up to eight arenas for each core. What one thread frees of its own, another does not get, so a
+    server whose threads come and go grows for hours, though it keeps no more.
+    """
+    return _set({M_ARENA_MAX: 1})
+
+
+def _set(values: dict[int, int]) -> bool:
     if not sys.platform.startswith("linux"):
         return False
     try:
         libc = ctypes.CDLL("libc.so.6")
         libc.gnu_get_libc_version  # noqa: B018 - other C libraries lack it, and mallopt means nothing there
-        return bool(libc.mallopt(M_MMAP_THRESHOLD, KEEP_BYTES)) and bool(libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
+        return all(libc.mallopt(name, value) for name, value in values.items())
     except (OSError, AttributeError):
         return False

@@ -53,6 +53,8 @@ def command(detector: Path, **given: Any) -> None:
       facetell serve detector --host 0.0.0.0 --keys keys.json
       curl -H "Authorization: Bearer $KEY" -F file=@photo.jpg http://localhost:8000/v1/verdicts
     """
+    from facetell.allocator import share_one_arena
     from facetell.api import serve
 
+    share_one_arena()
     serve(detector, **given)

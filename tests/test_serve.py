@@ -539,3 +539,13 @@ def test_what_cannot_be_served_says_the_next_step(tmp_path: Path, capsys: pytest
         main(["keys", str(tmp_path / "none.json")])
     assert not stop.value.code
     assert "there is no key in" in capsys.readouterr().err
+
+
+def test_no_answer_waits_for_an_acknowledgement(client: httpx.Client) -> None:
+    """The quickest of many on one connection: where Nagle's algorithm is on, each waits 40 ms (Linux's TCP_DELACK_MIN)."""
+    seconds = []
+    for _ in range(40):
+        begin = time.perf_counter()
+        assert client.get("/health").status_code == 200
+        seconds.append(time.perf_counter() - begin)
+    assert min(seconds[20:]) < 0.03

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -174,8 +175,11 @@ def test_another_face_set_is_said(detector: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_remembered(
     fitted: Path, detector: Path, make_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="nothing to remember"):
-        facetell.remember(detector)
+    spaced = detector.rename(detector.with_name("my detector"))
+    with pytest.raises(UsageError, match="nothing to remember") as said:
+        facetell.remember(spaced)
+    assert str(spaced) in shlex.split(said.value.hint or ""), "the next step can be typed"
+    detector = spaced.rename(detector)
     with pytest.raises(UsageError, match="no face set is needed"):
         facetell.remember(detector, fitted.parent / "faces", forget=True)
     lone = prepare(make_folder(4), tmp_path / "lone", split="train")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shlex
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -276,7 +277,7 @@ def _sentences(path: Path, task: AdaptTask) -> list[str]:
     if task.replay is None:
         said.append(
             "the detector keeps no replay buffer of what it was fitted on, so nothing is promised about how it does there "
-            f"afterwards; give it one first: facetell remember {path} FACESET"
+            f"afterwards; give it one first: facetell remember {shlex.quote(str(path))} FACESET"
         )
     if groups < FEW:
         count = f"{fakes} fakes" if groups == fakes else f"{fakes} fakes of {groups} groups"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,7 @@ def _replay(path: Path, description: dict[str, Any], pictures: bool) -> Files:
     if not pictures:
         raise UsageError(
             f"{path} keeps pictures of old faces, which would leave this machine",
-            hint=f"--pictures if you may give them away; or without them: facetell remember {path} --forget",
+            hint=f"--pictures if you may give them away; or without them: facetell remember {shlex.quote(str(path))} --forget",
         )
     return {f"{name}/{shard}": file for shard, file in _shards(FaceSet.open(path / name)).items()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,12 +72,15 @@ def remember(
     description = read_bundle(path)
     if forget:
         if faceset is not None:
-            raise UsageError("to forget, no face set is needed", hint=f"facetell remember {path} --forget")
+            raise UsageError(
+                "to forget, no face set is needed", hint=f"facetell remember {shlex.quote(str(path))} --forget"
+            )
         update_description(path, lambda stored: stored.pop("replay", None) and None)
         return RememberResult(str(path))
     if faceset is None:
         raise UsageError(
-            "there is nothing to remember", hint=f"facetell remember {path} FACESET, that it was fitted on"
+            "there is nothing to remember",
+            hint=f"facetell remember {shlex.quote(str(path))} FACESET, that it was fitted on",
         )
     if faces < LEAST:
         raise UsageError(f"a replay buffer of {faces} faces says too little", hint=f"at least {LEAST}")

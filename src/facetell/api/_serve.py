@@ -92,6 +92,8 @@ def serve(
                 hint="as in cdn.example.org or *.example.org: no https://, port or path",
             )
     try:
+        if store is not None:
+            import sqlalchemy  # noqa: F401
         from facetell.serving.run import run
         from facetell.serving.settings import ServeSettings
     except ImportError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -146,5 +147,5 @@ def _alarm(store: str | Path, result: dict[str, Any]) -> str:
         return (
             "look at what is unsure and novel first, at /review of the server: another camera, crop or compression does this "
             "as well as a new kind of fake. If it is one, label some of it and as many reals, then: facetell adapt "
-            f"{result['detector']} --store {kept.name} --kind NAME -o NEW"
+            f"{shlex.quote(result['detector'])} --store {shlex.quote(kept.name)} --kind NAME -o NEW"
         )

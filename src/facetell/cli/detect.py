@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -144,7 +145,8 @@ def _told_apart(words: tuple[str, ...]) -> tuple[Path, tuple[str, ...]]:
     if is_bundle(detector):
         if len(words) == 1:
             raise UsageError(
-                f"{first} is a detector: there is nothing to judge", hint=f"facetell detect {first} PATH..."
+                f"{first} is a detector: there is nothing to judge",
+                hint=f"facetell detect {shlex.quote(first)} PATH...",
             )
         return detector, words[1:]
     if is_broken_bundle(path):

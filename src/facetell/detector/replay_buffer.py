@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,8 @@ def open_replay_buffer(path: Path, description: dict[str, Any]) -> FaceSet | Rep
     listed = description.get("replay")
     if listed is None:
         return None
-    again = f"give it again: facetell remember {path} FACESET; or remove it: facetell remember {path} --forget"
+    quoted = shlex.quote(str(path))
+    again = f"give it again: facetell remember {quoted} FACESET; or remove it: facetell remember {quoted} --forget"
     if isinstance(listed, dict) and "vectors" in listed:
         return read_replay_vectors(path, listed, again)
     folder = str(listed.get("folder", REPLAY)) if isinstance(listed, dict) else REPLAY

@@ -24,7 +24,7 @@ __all__ = ["Fetcher", "is_outside"]
 _SECONDS = 10.0
 """To connect, and between two parts of an answer."""
 _IN_ALL = 60.0
-"""From the first byte asked for to the last that came, however slowly."""
+"""For all files of a request together, however slowly they come: it holds a thread."""
 _PORTS = {"http": 80, "https": 443}
 _SEND = "send the file itself"
 _NAT64 = IPv6Network("64:ff9b::/96")
@@ -41,16 +41,17 @@ class _LateError(Exception):
 
 
 class Fetcher:
-    """Fetches from ``hosts``, names or patterns such as ``*.example.org``, at most ``most`` bytes of a file."""
+    """Fetches the files of one request from ``hosts``, names or patterns such as ``*.example.org``, of ``most`` bytes each."""
 
     def __init__(self, hosts: tuple[str, ...], most: int) -> None:
         self._hosts, self._most = tuple(host.lower() for host in hosts), most
+        self._outside = _Outside(time.monotonic() + _IN_ALL)
 
     def fetch(self, url: str, path: Path) -> None:
         """Write what an address gives to ``path``. Raises ``Problem``: 413 too large, 422 for all else."""
         host = self._allowed(url)
         try:
-            with httpcore.ConnectionPool(network_backend=_Outside(time.monotonic() + _IN_ALL)) as pool:
+            with httpcore.ConnectionPool(network_backend=self._outside) as pool:
                 timeouts = dict.fromkeys(("connect", "read", "write", "pool"), _SECONDS)
                 with pool.stream("GET", url, extensions={"timeout": timeouts}) as answer:
                     if answer.status != 200:
@@ -59,7 +60,9 @@ class Fetcher:
         except _InsideError:
             raise self._refused() from None
         except _LateError:
-            raise Problem(422, f"{host} took more than {_IN_ALL:.0f} s", _SEND) from None
+            raise Problem(
+                422, f"{host} did not give the file within {_IN_ALL:.0f} s", f"send fewer addresses, or {_SEND}"
+            ) from None
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError, UnicodeError):
             raise Problem(422, f"{host} does not give the file", f"check the address, or {_SEND}") from None
 
@@ -98,6 +101,8 @@ class _Outside(httpcore.NetworkBackend):
         self._plain, self._end = httpcore.SyncBackend(), end
 
     def connect_tcp(self, host: str, port: int, *more: Any, **options: Any) -> httpcore.NetworkStream:
+        if time.monotonic() > self._end:
+            raise _LateError
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         addresses = [str(each[4][0]) for each in found]
         if not all(map(is_outside, addresses)):

@@ -45,11 +45,13 @@ def photos(shared: Shared) -> Path:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """Two nodes with a core each; the first is the one we speak with."""
-    ray = pytest.importorskip("ray")
-    from ray.cluster_utils import Cluster
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        # Ray reads this as it is imported; else nodes would build the environment anew where `uv run` runs the tests.
+        patch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+        ray = pytest.importorskip("ray")
+        from ray.cluster_utils import Cluster
+
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # nodes need what they are asked to do
         head = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": STORE}
         made = Cluster()

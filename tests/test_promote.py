@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def test_in_shadow_in_use_and_back(where: str, place: Path, other: Path, tmp_pat
         items = send(client, *pictures).json()["items"]
         assert [item["verdict"]["decision"] for item in items] == before, "the old one answers"
         assert {item["verdict"]["detector"] for item in items} == {old}
-        until(lambda: told(client)["differences"]["files"] >= 16)
+        until(lambda: told(client)["differences"]["files"] >= 16 and is_quiet(client))
         differs = told(client)["differences"]
         assert differs["different"] >= differs["files"] / 4, "one ranks as the other does not"
         assert metric(client, 'facetell_shadow_files_total{outcome="different"}') == differs["different"]
@@ -111,6 +112,18 @@ def test_in_shadow_in_use_and_back(where: str, place: Path, other: Path, tmp_pat
 def told(client: httpx.Client) -> dict[str, Any]:
     found: dict[str, Any] = client.get("/v1/promotion").json()
     return found
+
+
+def is_quiet(client: httpx.Client) -> bool:
+    """Whether all that the shadow has judged is written, and nothing more comes for a while."""
+    seen = []
+    for _ in range(2):
+        counted = sum(
+            metric(client, f'facetell_shadow_files_total{{outcome="{each}"}}') for each in ("same", "different")
+        )
+        seen += [counted, told(client)["differences"]["files"]]
+        time.sleep(0.5)
+    return len(set(seen)) == 1
 
 
 def judged_in_shadow(client: httpx.Client, pictures: list[Path]) -> bool:

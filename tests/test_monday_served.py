@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -134,7 +135,7 @@ def test_monday(made: Monday, tmp_path: Path) -> None:
         sent(client, fill(tmp_path / "m" / "smooth", "smooth", 160, 51), fill(tmp_path / "m" / "real", "real", 40, 52))
         alarm = facetell.watch(made.detector, store=store, reference=good)
         assert alarm.seen == "new"
-        assert f"facetell adapt detector --store {store} --kind NAME -o NEW" in str(alarm.next)
+        assert f"facetell adapt detector --store {shlex.quote(str(store))} --kind NAME -o NEW" in str(alarm.next)
 
         with reviewer(server, ann) as person:
             label_all(store, person)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import time
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def test_watch_raises_the_alarm(where: str, detector: Path, tmp_path: Path, caps
         assert (one["files"], one["shares"], one["quantiles"]) == (other["files"], other["shares"], other["quantiles"])
         assert [test["ks"] for test in one["tests"]] == [test["ks"] for test in other["tests"]]
     assert found.seen == "new"
-    assert f"facetell adapt detector --store {store.name} --kind NAME -o NEW" in str(found.next)
+    assert f"facetell adapt detector --store {shlex.quote(store.name)} --kind NAME -o NEW" in str(found.next)
     assert trail(store, "alarm") == [f"detector ({identity}): {found.sentences[0]}"]
     with pytest.raises(SystemExit, match="0"):
         main(["watch", str(detector), "--store", where, "--days", "0.5"])

@@ -12,7 +12,7 @@ from facetell.detector.traffic import KINDS, Batch
 from facetell.evaluation.drift import Sketch, drift
 from facetell.evaluation.rates import rate_interval
 
-__all__ = ["joined", "measured", "shares", "warnings"]
+__all__ = ["LEAST", "joined", "measured", "shares", "warnings"]
 
 LEAST = 20
 """Files of a kind below which nothing is tested."""

@@ -7,6 +7,7 @@ from collections import deque
 
 from facetell.detector.calibration import calibration_of
 from facetell.detector.traffic import KINDS, references
+from facetell.detector.traffic_measures import LEAST
 from facetell.detector.verdict import Verdict
 from facetell.evaluation.drift import Drift, Sketch, drift
 from facetell.serving.engine import Generation
@@ -15,7 +16,6 @@ __all__ = ["RECENT", "Drifting"]
 
 RECENT = 1000
 """Files of a kind that are tested, the last ones."""
-LEAST = 20
 _REPETITIONS = 400
 """Enough to see a p of 0.01, and quick: numbers are asked for every few seconds."""
 

@@ -143,12 +143,10 @@ class _Ending(httpcore.NetworkStream):
 def is_outside(address: str) -> bool:
     """Whether an IP address is of the public internet, also where it holds another one (mapped, 6to4, Teredo, NAT64)."""
     ip = ip_address(address.partition("%")[0])
-    inside = _held(ip) if isinstance(ip, IPv6Address) else []
     if isinstance(ip, IPv6Address):
         public = ip.ipv4_mapped is not None or ip in _NAT64 or (ip in _UNICAST and ip.is_global)
-    else:
-        public = ip.is_global
-    return public and not ip.is_multicast and all(is_outside(str(each)) for each in inside)
+        return public and not ip.is_multicast and all(is_outside(str(each)) for each in _held(ip))
+    return ip.is_global and not ip.is_multicast
 
 
 def _held(ip: IPv6Address) -> list[IPv4Address]:

@@ -1,9 +1,9 @@
 """A server under what it must survive: clients, killed workers, malformed uploads and reloads, for as long as one likes.
 
-    python benchmarks/serving_soak.py DETECTOR FOLDER [--faces crops] [--minutes 30] [--every 60]
+    python benchmarks/serving_soak.py DETECTOR FOLDER [--clip CLIP] [--faces crops] [--minutes 30] [--every 60]
 
-Every answer must be the verdict that the file had at first, or a refusal that the description names. Prints the server's
-resident memory as it goes, and its slope over the second half.
+Every answer must be the verdict that the file had at first, or a refusal that the description names, and every accepted job
+must end. Prints the server's resident memory as it goes, and its slope over the second half.
 """
 
 from __future__ import annotations
@@ -63,6 +63,29 @@ class Clients:
                 same = np.isclose(found, self.expected[which], atol=1e-3, equal_nan=True)
                 self.counts["right" if same else "wrong"] += 1
 
+    def jobs(self, clip: Path) -> None:
+        """One video after the other, each until it has ended; one in four is given up half way."""
+        rng, expected = random.Random(0), None
+        with httpx.Client(base_url=self.url, timeout=120) as client:
+            while time.monotonic() < self.end:
+                answer = client.post("/v1/verdicts", files={"file": (clip.name, clip.read_bytes())})
+                assert answer.status_code == 202, answer.text
+                item = answer.json()["items"][0]
+                self.counts["jobs accepted"] += 1
+                if rng.random() < 0.25:
+                    time.sleep(rng.random())
+                    assert client.delete(f"/v1/verdicts/{item['id']}").status_code == 204
+                    self.counts["jobs given up"] += 1
+                    continue
+                while item["state"] in ("queued", "running"):
+                    time.sleep(0.2)
+                    item = client.get(f"/v1/verdicts/{item['id']}").raise_for_status().json()
+                verdict = item["verdict"] or {"status": item["state"], "logit": None}
+                found = verdict["logit"]
+                expected = found if expected is None else expected
+                wrong = found is not None and not np.isclose(found, expected, atol=1e-3)
+                self.counts[f"jobs {'wrong' if wrong else 'right' if found is not None else verdict['status']}"] += 1
+
     def bad(self) -> None:
         rng = random.Random(0)
         with httpx.Client(base_url=self.url, timeout=120) as client:
@@ -80,6 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("detector")
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--clip", type=Path, help="a video that one more client sends again and again")
     parser.add_argument("--faces", default="auto")
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument(
@@ -95,6 +119,8 @@ def main() -> None:
         clients = Clients(url, files, time.monotonic() + 60 * given.minutes)
         threads = [threading.Thread(target=clients.good, args=(seed,)) for seed in range(4)]
         threads.append(threading.Thread(target=clients.bad))
+        if given.clip:
+            threads.append(threading.Thread(target=clients.jobs, args=(given.clip,)))
         for thread in threads:
             thread.start()
         memory: list[float] = []

@@ -11,8 +11,8 @@ import pytest
 
 from facetell.errors import MediaError
 from facetell.media.container import Deadline, declared, opened, orientation_of
+from facetell.media.decoder import Decoder
 from facetell.media.limits import Limits
-from facetell.media.video import _Decoder
 
 av = pytest.importorskip("av")
 
@@ -109,7 +109,7 @@ def open_video(path: Path, limits: Limits | None = None) -> VideoInfo:
     limits = limits or Limits()
     with opened(path, limits) as (container, stream):
         head = declared(container, stream)
-        for image in _Decoder(container, stream, 1, Deadline(limits.decode_seconds)):
+        for image in Decoder(container, stream, 1, Deadline(limits.decode_seconds)):
             orientation = orientation_of(image)
             width, height = (image.width, image.height) if orientation < 5 else (image.height, image.width)
             seconds = head.seconds or head.file

@@ -125,7 +125,7 @@ def test_frames_are_chosen_among_those_that_are_there(tmp_path: Path) -> None:
         data[place + 12] ^= 0xFF * (number >= 1)
     video, greys, _ = seen(tmp_path / "a.png", bytes(data), Spread(1))
     assert greys == [GREYS[1]], "of .15 s that are there, the middle is in the second"
-    assert video.account.decoded == 2
+    assert video.account.frames == 2
 
 
 POINT = b"!\xf9\x04\0\x0a\0\0\0," + struct.pack("<HHHH", 0, 0, 1, 1) + b"\0\2\2\x44\1\0"

@@ -69,7 +69,7 @@ def check_tenths(tmp_path: Path, whole: bytes, readable: int) -> None:
         assert account.declared > 3.8
         assert account.seconds < 3.9
         moments = [(i + 0.5) / 4 * account.seconds for i in range(4)]
-        if account.decoded > 8:  # spread over what is there
+        if account.frames > 8:  # spread over what is there
             assert np.abs(np.array([f.time for f in found]) - moments).max() <= 0.21, f"{tenth}/10"
         reached.append(account.seconds)
     assert len(reached) >= readable
@@ -120,7 +120,7 @@ def test_flipped_bits_give_frames_or_a_reason(tmp_path: Path, suffix: str, capfd
         path.write_bytes(broken)
         with contextlib.suppress(MediaError):  # anything else fails the test
             found, account = read(path, Spread(5), limits=Limits(decode_seconds=20))
-            assert account.given == len(found) <= account.decoded
+            assert account.given == len(found) <= account.frames
             assert all(frame.pixels.ndim == 3 for frame in found)
     assert capfd.readouterr() == ("", "")
 

@@ -61,7 +61,7 @@ def test_spread_over_time_with_a_variable_frame_rate(tmp_path: Path, suffix: str
     moments = [(i + 0.5) / count * account.seconds for i in range(count)]
     assert [f.index for f in some] == (list(range(20)) if count >= 20 else shown_at(moments, times))
     assert [number_of(f.pixels) for f in some] == [f.index for f in some]
-    assert (account.decoded, account.given, account.corrupt, account.missing) == (20, len(some), 0, "")
+    assert (account.frames, account.given, account.corrupt, account.missing) == (20, len(some), 0, "")
 
 
 def test_every_so_often_with_a_variable_frame_rate(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_containers_codecs_and_pixel_formats(tmp_path: Path, suffix: str, codec:
         assert abs(number_of(frame.pixels) - frame.index) <= 2
         assert frame.pixels[2:8, 2:8].mean() > 225
     assert account.missing == ""
-    assert account.decoded == 40
+    assert account.frames == 40
     assert account.seconds == pytest.approx(4, abs=0.11)
 
 
@@ -192,7 +192,7 @@ def test_changing_size_on_the_way(tmp_path: Path) -> None:
     found, account = read(joined, Spread(4))
     assert [f.pixels.shape[:2] for f in found] == [(48, 64)] * 2 + [(80, 96)] * 2
     assert np.abs(np.array([f.index for f in found]) - [5, 15, 25, 35]).max() <= 1
-    assert account.decoded >= 39, "FFmpeg marks the packet at the joint as corrupt"
+    assert account.frames >= 39, "FFmpeg marks the packet at the joint as corrupt"
     assert account.seconds == pytest.approx(4, abs=0.3)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
@@ -291,7 +291,14 @@ class Clock:
         return time
 
 
-def stamp_of(item: Packet[VideoStream] | VideoFrame) -> int | None:
+class _Stamped(Protocol):
+    @property
+    def pts(self) -> int | None: ...
+    @property
+    def dts(self) -> int | None: ...
+
+
+def stamp_of(item: _Stamped) -> int | None:
     """Presentation time, or decoding time where (AVI) there is no other."""
     return item.pts if item.pts is not None else item.dts
 

@@ -12,7 +12,7 @@ __all__ = ["Account", "Frame"]
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame: ``index`` among the decoded ones from 0, ``time`` in s since the first one of its ``stream``, ``pixels``
+    """One frame: ``index`` in its stream from 0, ``time`` in s since the first one of its ``stream``, ``pixels``
     uint8 (H, W, 3) RGB, upright, C order; indices go on from one video stream of a file to the next, which are numbered
     from 0 in the file's order."""
 
@@ -24,11 +24,11 @@ class Frame:
 
 @dataclass(frozen=True)
 class Account:
-    """What came out of a video stream or an animation: frames ``decoded`` and frames ``given`` to the caller, ``corrupt``
-    packets that could not be decoded, ``seconds`` of video reached, and those ``declared`` (None if the file does not
-    say); ``stream``: its number of all ``streams``."""
+    """What came out of a video stream or an animation: its ``frames``, and those ``given`` to the caller, ``corrupt``
+    packets that could not be decoded (of those that had to be), ``seconds`` of video reached, and those ``declared``
+    (None if the file does not say); ``stream``: its number of all ``streams``."""
 
-    decoded: int
+    frames: int
     given: int
     corrupt: int
     seconds: float

@@ -75,7 +75,7 @@ class Frames:
         left_out: list[MediaError] = []
         number, count = 0, 1
         while number < min(count, _MAX_STREAMS):
-            first = sum(account.decoded for account in self.accounts)
+            first = sum(account.frames for account in self.accounts)
             try:
                 account = yield from read_video(path, choice, limits, threads, deadline, number, first)
             except MediaError as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import runpy
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,9 +24,11 @@ pytestmark = pytest.mark.fits
 @pytest.fixture(scope="module")
 def adapted(made: Monday) -> tuple[Path, AdaptResult]:
     out = made.root / "deep" / "er" / "adapted"  # folders that are not there yet
+    as_in_the_box = shutil.copytree(made.detector, made.root / "boxed" / "detector")
+    runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "starter.py"))["store_once"](as_in_the_box)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FACETELL_CACHE", str(made.root / "cache"))
-        return out, facetell.adapt(made.detector, out, fake=made["smooth"], real=made["real"], strategy="full", seed=2)
+        return out, facetell.adapt(as_in_the_box, out, fake=made["smooth"], real=made["real"], strategy="full", seed=2)
 
 
 def area(detector: Path, reals: Path, fakes: Path) -> float:
@@ -49,6 +53,7 @@ def test_it_learns_the_new_kind_and_keeps_the_old(made: Monday, tmp_path: Path) 
 def test_the_new_detector_is_whole(made: Monday, adapted: tuple[Path, AdaptResult]) -> None:
     out, result = adapted
     assert facetell.verify(out).method == "finetune"
+    assert "weights" not in read_description(out)  # all are in their file, of a parent that keeps some in model.onnx alone, too
     assert [path.name for path in out.parent.iterdir()] == [out.name]  # nothing half-made beside it
     description = read_bundle(out)
     replay, old = (open_replay_buffer(path, read_description(path)) for path in (out, made.detector))

@@ -91,8 +91,8 @@ def write_adapted(
     result: AdaptResult,
 ) -> None:
     """Write the old description with what has changed, and the replay buffer with the new faces."""
-    parent = loaded.description
-    description = {key: value for key, value in parent.items() if key not in ("format", "version", "files")}
+    parent = loaded.description  # "weights" in it says which of them are not in their file, as in the box; here all are
+    description = {key: value for key, value in parent.items() if key not in ("format", "version", "files", "weights")}
     description |= {
         "method": found.method,
         "settings": as_dict(found.settings),

@@ -22,6 +22,7 @@ def here(
     initargs: tuple[Any, ...],
     preload: tuple[str, ...] = (),
     ahead: int = 2,
+    small: Callable[[Any], bool] = bool,
 ) -> Iterator[tuple[Any, Any]]:
     """As `guarded_map`, in this process and without a guard."""
     initializer(*initargs)

@@ -20,6 +20,15 @@ from facetell.threads import ordered
 GIVEN: list[int] = []
 
 
+def logged(item: tuple[Path, int]) -> int:
+    path, number = item
+    with path.open("a") as file:
+        file.write(f"{number} ")
+    if number < 0:
+        os._exit(7)
+    return number
+
+
 def act(item: str | int) -> object:
     match item:
         case "hang":
@@ -133,6 +142,39 @@ def test_closing_does_not_wait_for_a_hanging_item() -> None:
     start = time.monotonic()
     results.close()
     assert time.monotonic() - start < 8
+
+
+def test_small_items_go_together_and_a_bad_one_costs_itself() -> None:
+    """Nine of them: eight and one, and twice more alone where a group failed."""
+    items: list[str | int] = [1, 2, "exit", 3, 4, 5, 6, "hang", 7]
+    alone = list(guarded_map(act, items, 2, seconds=lambda _: 1.5))
+    together = list(guarded_map(act, items, 2, seconds=lambda _: 1.5, small=lambda _: True))
+    assert together == alone
+    assert [item for item, result in together if isinstance(result, Failure)] == ["exit", "hang"]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "done"),
+    [
+        ([0, 1, -1], "0 1 -1 0 1 -1 "),  # together, and then each alone
+        ([*range(8), -1], "0 1 2 3 4 5 6 7 -1 "),  # a ninth is not of the eight
+        ([0, 1, -100], "0 1 -100 "),  # nor is a large one
+        ([0, -100, 1], "0 -100 1 "),
+    ],
+)
+def test_eight_small_items_share_a_way_to_a_worker(tmp_path: Path, numbers: list[int], done: str) -> None:
+    items = [(tmp_path / "log", number) for number in numbers]
+    found = list(guarded_map(logged, items, 1, seconds=lambda _: 20, small=lambda item: item[1] > -100))
+    assert [item for item, _ in found] == items
+    assert [isinstance(result, Failure) for _, result in found] == [number < 0 for number in numbers]
+    assert (tmp_path / "log").read_text() == done
+
+
+def test_what_is_raised_among_small_items_comes_in_its_turn() -> None:
+    results = guarded_map(act, [1, 2, "image error", 3], 2, seconds=lambda _: 20, small=lambda _: True)
+    assert [next(results), next(results)] == [(1, 1), (2, 4)]
+    with pytest.raises(ImageError, match="broken"):
+        next(results)
 
 
 def test_initializer_runs_in_each_worker_also_after_a_crash() -> None:

@@ -40,6 +40,10 @@ AHEAD = 8
 each of two workers these would stand still for a twelfth of the time, with eight for a 250th (worked out from 120 photos)."""
 
 
+_MANY = 64  # files for each worker; of fewer, several at a time would leave some without work at the end
+_SMALL = 2**19  # bytes; few crops have more, and few videos less
+
+
 @dataclass(frozen=True)
 class Judging:
     """How to judge: the detector's bundle, device and runtime, what it decides by, and how faces are looked for.
@@ -107,13 +111,22 @@ def judge_files(
         gpu = how.device.startswith("cuda")
         results = cluster_map(doing, paths, workers, seconds, _keep, (how, 1), needs, gpu=gpu)
     else:
-        results = guarded_map(doing, paths, here, seconds, _keep, (how, max(1, cores // here)), needs, AHEAD)
+        share = max(1, cores // here)
+        several = how.faces == "crops" and len(files) >= _MANY * here
+        small = _is_small if several else (lambda path: False)
+        results = guarded_map(doing, paths, here, seconds, _keep, (how, share), needs, AHEAD, small)
     try:
         for done, (path, result) in enumerate(results, start=1):
             yield Path(path), result
             progress(Step("judging", done, len(files), "files"))
     finally:
         results.close()
+
+
+def _is_small(path: str) -> bool:
+    """Whether a file is judged faster than it is given to a worker, so that several may go together."""
+    status = _status(Path(path))
+    return status is not None and status.st_size <= _SMALL
 
 
 def seen(

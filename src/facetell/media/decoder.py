@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from facetell.errors import MediaError
 from facetell.media.container import Deadline, packets, stamp_of
-from facetell.media.needed import Need
-from facetell.media.packet_scan import Stored
+from facetell.media.needed import Need, Plan
+from facetell.media.packet_scan import HIDDEN
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -32,7 +32,7 @@ class Passed:
 class Decoder:
     """Iterator over frames; ``corrupt`` counts packets and frames that were left out as damaged.
 
-    ``plan``: every packet in the file's order, and what is done with it; empty: all are decoded.
+    ``plan``: what is done with each packet; None: all are decoded.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Decoder:
         stream: VideoStream,
         threads: int,
         deadline: Deadline,
-        plan: Sequence[tuple[Stored, Need]] = (),
+        plan: Plan | None = None,
     ) -> None:
         self.corrupt = 0
         self._container, self._stream, self._deadline = container, stream, deadline
@@ -52,19 +52,19 @@ class Decoder:
             stream.codec_context.thread_type = "AUTO"  # by frame where the codec can, which is faster than by slice
 
     def __iter__(self) -> Iterator[VideoFrame | Passed]:
-        plan = iter(self._plan)
+        plan = zip(self._plan.stamps, self._plan.needs, strict=True) if self._plan else iter(())
         gap = False
         for packet in packets(self._container, self._stream, self._deadline):
-            one, need = next(plan, (None, Need.FRAME))
-            if need is not Need.NOTHING and gap:  # a key frame
+            stamp, need = next(plan, (HIDDEN, Need.FRAME))
+            if need != Need.NOTHING and gap:  # a key frame
                 yield from self._in_turn(self._decode(None))
                 self._stream.codec_context.flush_buffers()
-            gap = need is Need.NOTHING
-            if one is not None and one.stamp is not None:
-                heapq.heappush(self._awaited, one.stamp)
+            gap = need == Need.NOTHING
+            if stamp != HIDDEN:
+                heapq.heappush(self._awaited, stamp)
             if not gap:
                 if self._plan:
-                    self._stream.codec_context.skip_frame = "NONREF" if need is Need.REFERENCE else "DEFAULT"
+                    self._stream.codec_context.skip_frame = "NONREF" if need == Need.REFERENCE else "DEFAULT"
                 yield from self._in_turn(self._decode(packet))
         yield from self._in_turn(self._decode(None))  # what the decoder still holds back
         yield from self._passed(None)

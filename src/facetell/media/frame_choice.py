@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -17,8 +18,24 @@ from facetell.errors import UsageError
 __all__ = ["All", "Choice", "Every", "Spread", "parse"]
 
 
+class _Moments(ABC):
+    """Moments of a video; of a frame that is shown over one or several it is taken, once."""
+
+    @abstractmethod
+    def moment(self, start: Fraction, duration: Fraction, frames: int) -> Fraction | None:
+        """The first moment (s) at or after ``start``, None if there is no more.
+
+        ``duration`` (s) and ``frames`` are the whole video's.
+        """
+
+    def takes(self, start: Fraction, end: Fraction | None, duration: Fraction, frames: int) -> bool:
+        """Whether the frame shown in [start, end) s is taken; ``end`` None: the last one, shown for ever."""
+        moment = self.moment(start, duration, frames)
+        return moment is not None and (end is None or moment < end)
+
+
 @dataclass(frozen=True)
-class Spread:
+class Spread(_Moments):
     """The frames shown at (i + 0.5) / ``count`` of the video's length, i = 0 … count - 1.
 
     A video of no more than ``count`` frames gives all of them. Otherwise fewer than ``count`` come out only where one
@@ -31,20 +48,17 @@ class Spread:
         if self.count < 1:
             raise UsageError(f"{self.count} frames: at least 1 is needed")
 
-    def takes(self, start: Fraction, end: Fraction | None, duration: Fraction, frames: int) -> bool:
-        """Whether the frame shown in [start, end) s is taken; ``end`` None: the last one, shown for ever.
-
-        ``duration`` (s) and ``frames`` are the whole video's.
-        """
+    def moment(self, start: Fraction, duration: Fraction, frames: int) -> Fraction | None:
+        """See `_Moments.moment`."""
         if frames <= self.count:
-            return True
-        # The first moment at or after `start`: the smallest i with (2 i + 1) duration / (2 count) >= start.
+            return start
+        # The smallest i with (2 i + 1) duration / (2 count) >= start.
         i = max(0, math.ceil((2 * self.count * start / duration - 1) / 2)) if duration else 0
-        return i < self.count and (end is None or (2 * i + 1) * duration < end * 2 * self.count)
+        return (2 * i + 1) * duration / (2 * self.count) if i < self.count else None
 
 
 @dataclass(frozen=True)
-class Every:
+class Every(_Moments):
     """The frames shown at 0, ``seconds``, 2 ``seconds``, … before the end of the video."""
 
     seconds: Fraction
@@ -53,19 +67,19 @@ class Every:
         if self.seconds <= 0:
             raise UsageError(f"one frame every {float(self.seconds):g} s: more than 0 is needed")
 
-    def takes(self, start: Fraction, end: Fraction | None, duration: Fraction, frames: int) -> bool:
-        """As `Spread.takes`."""
+    def moment(self, start: Fraction, duration: Fraction, frames: int) -> Fraction | None:
+        """See `_Moments.moment`."""
         moment = math.ceil(start / self.seconds) * self.seconds
-        return (moment == 0 or moment < duration) and (end is None or moment < end)
+        return moment if moment == 0 or moment < duration else None
 
 
 @dataclass(frozen=True)
-class All:
+class All(_Moments):
     """Every frame."""
 
-    def takes(self, start: Fraction, end: Fraction | None, duration: Fraction, frames: int) -> bool:
-        """As `Spread.takes`."""
-        return True
+    def moment(self, start: Fraction, duration: Fraction, frames: int) -> Fraction | None:
+        """See `_Moments.moment`."""
+        return start
 
 
 Choice = Spread | Every | All

@@ -7,13 +7,15 @@ decoder needs where a "key frame" only begins to refresh the picture (H.264, rec
 
 from __future__ import annotations
 
-import itertools
-from enum import Enum, auto
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
 
 from facetell.media.frame_choice import All, Choice
-from facetell.media.packet_scan import PacketScan, Stored
+from facetell.media.packet_scan import HIDDEN, PacketScan
 
-__all__ = ["Need", "plan_decoding"]
+__all__ = ["Need", "Plan", "plan_decoding"]
 
 # Codecs whose key frames FFmpeg's parsers find in the frames themselves, whatever the container says.
 _GROUPS = frozenset({"av1", "h264", "hevc", "mjpeg", "mpeg4", "vp8", "vp9"})
@@ -21,37 +23,51 @@ _GROUPS = frozenset({"av1", "h264", "hevc", "mjpeg", "mpeg4", "vp8", "vp9"})
 _NO_REFERENCE = frozenset({"h264"})
 
 
-class Need(Enum):
-    """What is done with a packet: decoded; decoded if other frames refer to its own; passed over."""
+class Need(IntEnum):
+    """What is done with a packet: passed over; decoded if other frames refer to its own; decoded."""
 
-    FRAME = auto()
-    REFERENCE = auto()
-    NOTHING = auto()
+    NOTHING = 0
+    REFERENCE = 1
+    FRAME = 2
 
 
-def plan_decoding(scan: PacketScan, choice: Choice, codec: str) -> list[tuple[Stored, Need]]:
-    """The need of every packet in the file's order; empty: decode all, for nothing can be left out for certain."""
-    stored = scan.stored
-    if not stored or isinstance(choice, All) or codec not in _GROUPS:
-        return []
-    wanted = _wanted(scan, choice)
-    groups = list(itertools.accumulate(int(one.key) for one in stored))
-    holding = {group for group, one in zip(groups, stored, strict=True) if one.stamp in wanted}
-    decoded = holding | {group - 1 for group in holding}
+@dataclass(frozen=True)
+class Plan:
+    """The stamp of each packet's frame and its `Need`, in the file's order, and the stamps of the ``chosen`` frames."""
+
+    stamps: Sequence[int]
+    needs: Sequence[int]
+    chosen: set[int]
+
+
+def plan_decoding(scan: PacketScan, choice: Choice, codec: str) -> Plan | None:
+    """How to decode no more than is needed; None: decode all, for nothing can be left out for certain."""
+    if not scan.stamps or isinstance(choice, All) or codec not in _GROUPS:
+        return None
+    shown = sorted(stamp for stamp in scan.stamps if stamp != HIDDEN)
+    chosen = _chosen(shown, scan, choice)
+    wanted = chosen | {HIDDEN, shown[-1]}  # the last one tells whether the end could be decoded
+    group, holding = 0, set()
+    for stamp, key in zip(scan.stamps, scan.keys, strict=True):
+        group += key
+        if stamp in wanted and stamp != HIDDEN:
+            holding.add(group)
     spare = Need.REFERENCE if codec in _NO_REFERENCE else Need.FRAME
-    plan = []
-    for group, one in zip(groups, stored, strict=True):
-        need = Need.FRAME if one.stamp is None or one.stamp in wanted else spare
-        plan.append((one, need if group in decoded else Need.NOTHING))
-    return plan
+    group, needs = 0, bytearray()
+    for stamp, key in zip(scan.stamps, scan.keys, strict=True):
+        group += key
+        decoded = group in holding or group + 1 in holding
+        needs.append((Need.FRAME if stamp in wanted else spare) if decoded else Need.NOTHING)
+    return Plan(scan.stamps, needs, chosen)
 
 
-def _wanted(scan: PacketScan, choice: Choice) -> set[int]:
-    """Stamps of the chosen frames, and of the last one, which tells whether the end could be decoded."""
-    stamps = sorted(one.stamp for one in scan.stored if one.stamp is not None)
-    times = [stamp * scan.base - scan.origin for stamp in stamps]
-    return {stamps[-1]} | {
-        stamp
-        for stamp, start, end in zip(stamps, times, [*times[1:], None], strict=True)
-        if choice.takes(start, end, scan.seconds, scan.packets)
-    }
+def _chosen(shown: list[int], scan: PacketScan, choice: Choice) -> set[int]:
+    """Of the stamps of all frames, in order, those of the chosen ones."""
+    chosen, at = set(), 0
+    while at < len(shown):
+        moment = choice.moment(shown[at] * scan.base - scan.origin, scan.seconds, scan.packets)
+        if moment is None:
+            break
+        at = bisect_right(shown, (moment + scan.origin) // scan.base)  # behind the frame shown at the moment
+        chosen.add(shown[at - 1])
+    return chosen

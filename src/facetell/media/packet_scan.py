@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from facetell.errors import MediaError
 from facetell.media.container import Clock, Deadline, Declared, declared, packets
@@ -14,16 +18,10 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-__all__ = ["PacketScan", "Stored", "scan_packets"]
+__all__ = ["HIDDEN", "PacketScan", "scan_packets"]
 
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """One packet: the presentation ``stamp`` of its frame, None if it has none or is not shown; whether it is a key
-    frame, from which decoding can begin."""
-
-    stamp: int | None
-    key: bool
+HIDDEN = -(2**63)
+"""Instead of the stamp of a frame that is not shown; FFmpeg's mark of none."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,8 @@ class PacketScan:
     """What the packets say: ``base`` (s) of a stamp, their number, the ``origin`` (s) of the video's time, its length in
     ``seconds``, the time of the ``last`` frame since the origin, the ``end`` (s) of the file's longest stream, and whether
     time stamps can be relied on (``stamped``); where they cannot, frames follow each other at the declared rate.
-    ``stored``: every packet in the file's order; empty if the stamps are not one a frame, running on, or one is damaged."""
+    ``stamps``: the presentation time of each packet's frame, in the file's order, or `HIDDEN`; ``keys``: which of them are key
+    frames, from which decoding can begin. Both are empty if stamps are not one a frame, running on, or a packet is damaged."""
 
     head: Declared
     base: Fraction
@@ -41,7 +40,8 @@ class PacketScan:
     last: Fraction
     end: Fraction
     stamped: bool
-    stored: list[Stored]
+    stamps: Sequence[int]
+    keys: Sequence[int]
 
 
 def scan_packets(container: InputContainer, stream: VideoStream, limits: Limits, deadline: Deadline) -> PacketScan:
@@ -54,7 +54,7 @@ def scan_packets(container: InputContainer, stream: VideoStream, limits: Limits,
     clock = Clock(stream.time_base, head.rate)
     span: tuple[Fraction, Fraction, Fraction] | None = None  # first time, last time, end
     count, bare, corrupt, others = 0, 0, False, Fraction(0)
-    stored: list[Stored] = []
+    stamps, keys = array("q"), bytearray()  # a list of objects would grow by megabytes an hour
     for packet in packets(container, None, deadline):
         if packet.stream_index != stream.index:
             if packet.pts is not None and packet.time_base:
@@ -62,10 +62,11 @@ def scan_packets(container: InputContainer, stream: VideoStream, limits: Limits,
             continue
         time = clock(packet.dts)
         corrupt |= packet.is_corrupt
+        stamps.append(HIDDEN)
+        keys.append(packet.is_keyframe)
         if packet.is_discard or packet.is_corrupt:  # cut away by an edit list, or only part of a packet
-            stored.append(Stored(None, packet.is_keyframe))
             continue
-        stored.append(Stored(packet.pts, packet.is_keyframe))
+        stamps[-1] = HIDDEN if packet.pts is None else packet.pts
         if packet.pts is not None:
             time = packet.pts * clock.base + clock.offset
         end = time + (packet.duration * clock.base if packet.duration else clock.step)
@@ -84,8 +85,8 @@ def scan_packets(container: InputContainer, stream: VideoStream, limits: Limits,
     guessed = container.format.name == "avi" and stream.codec_context.has_b_frames
     stamped = bare in (0, count) and not guessed
     first, last, ending = span if stamped else (Fraction(0), (count - 1) * clock.step, count * clock.step)
-    shown = {one.stamp for one in stored if one.stamp is not None}
-    exact = stamped and not corrupt and not clock.offset and len(shown) == count
+    distinct = np.unique(np.frombuffer(stamps, np.int64))
+    exact = stamped and not bare and not corrupt and not clock.offset and np.sum(distinct != HIDDEN) == count
     return PacketScan(
         head=head,
         base=clock.base,
@@ -95,5 +96,6 @@ def scan_packets(container: InputContainer, stream: VideoStream, limits: Limits,
         last=last - first,
         end=max(ending, ending - first, others),
         stamped=stamped,
-        stored=stored if exact else [],
+        stamps=stamps if exact else (),
+        keys=keys if exact else (),
     )

@@ -77,7 +77,8 @@ def read_video(
             if not isinstance(image, Passed):
                 latest, reached = (first + shown, start, image), start
             # Of a chosen frame that is damaged the one before is taken, which a player goes on showing.
-            if latest and choice.takes(start, end, scan.seconds, scan.packets):
+            taken = stamp_of(image) in plan.chosen if plan else choice.takes(start, end, scan.seconds, scan.packets)
+            if latest and taken:
                 frame = Frame(latest[0], float(latest[1]), convert(latest[2]), place)
                 latest = None
                 with deadline.paused():

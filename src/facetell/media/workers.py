@@ -17,6 +17,7 @@ import time
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -34,6 +35,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _GRACE = 300.0  # s for a worker to start on two busy cores; beyond it, one that says nothing is taken for dead
+_TOGETHER = 8  # items to a worker at a time, where an item costs less than its way there
 _WAITS = 5  # times as long by the clock may an item take whose worker waits for a busy processor or disk
 _LOOKS = 0.1  # s between two looks whether an item was given up
 _GONE = (EOFError, OSError)
@@ -65,6 +67,7 @@ def guarded_map(
     initargs: tuple[Any, ...] = (),
     preload: tuple[str, ...] = (),
     ahead: int = 2,
+    small: Callable[[Item], bool] = lambda item: False,
 ) -> Generator[tuple[Item, Result | Failure], None, None]:
     """Yield (item, result) in the order of ``items``, computed by ``workers`` processes.
 
@@ -72,7 +75,8 @@ def guarded_map(
     long by the clock, or whose worker dies or runs out of memory, yields a `Failure`. At most ``ahead`` times as many items
     as workers are under way, so ``items`` may be endless. Closing the generator stops the workers within about three
     seconds. ``preload`` names modules that workers shall find imported. ``function``, ``initializer``, items and results
-    must be picklable; ``initializer`` runs in each new worker, where its exception is fatal.
+    must be picklable; ``initializer`` runs in each new worker, where its exception is fatal. Items that are ``small`` go to
+    a worker eight at a time; where one of them fails, each is done once more alone.
 
     Results do not depend on ``workers``, unless ``seconds`` is so short that the load of the machine decides. Where no
     process can be started, which is logged, all is done in this one: then nothing guards it.
@@ -85,17 +89,46 @@ def guarded_map(
     first = list(itertools.islice(source, 1))
     if not first:
         return
-    crew = Crew((function, initializer, initargs), (__name__, function.__module__, *preload))
+    crew = Crew((partial(_each, function), initializer, initargs), (__name__, function.__module__, *preload))
     try:
         crew.hire()
     except NoProcessError as error:
         log.warning("%s: all is done in this one, which ends if a file crashes its reader", error.message)
         yield from _here(function, [*first, *source], initializer, initargs)
         return
-    every = itertools.chain(first, source)
-    yield from ordered(
-        lambda item: (item, crew.do(item, seconds(item))), every, workers, "facetell-workers", crew.dismiss, ahead
-    )
+    groups = _groups(itertools.chain(first, source), small)
+    done = ordered(partial(_done, crew, seconds), groups, workers, "facetell-workers", crew.dismiss, ahead)
+    try:
+        for group in done:
+            for item, result in group:
+                yield item, _given(result)
+    finally:
+        done.close()
+
+
+def _groups(items: Iterable[Item], small: Callable[[Item], bool]) -> Iterator[list[Item]]:
+    """Small items that follow one another together, the others alone."""
+    group: list[Item] = []
+    for item in items:
+        if group and not small(item):
+            yield group
+            group = []
+        group.append(item)
+        if len(group) == _TOGETHER or not small(item):
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _done(crew: Crew, seconds: Callable[[Item], float], group: list[Item]) -> list[tuple[Item, Any]]:
+    """What a worker makes of a group. One that fails tells nothing of its items, so each is then done alone."""
+    results = crew.do(group, max(map(seconds, group)))
+    if not isinstance(results, Failure):
+        return list(zip(group, results, strict=False))  # fewer where one raised
+    if len(group) == 1:
+        return [(group[0], results)]
+    return [pair for item in group for pair in _done(crew, seconds, [item])]
 
 
 class Crew:
@@ -240,6 +273,16 @@ def _start(initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -
     os.close(silence)
     if initializer is not None:
         initializer(*initargs)
+
+
+def _each(function: Callable[[Item], Result], group: list[Item]) -> list[Result | Failure | _Raised]:
+    """In a worker: the results of a group, up to one that raised."""
+    results = []
+    for item in group:
+        results.append(_call(function, item))
+        if isinstance(results[-1], _Raised):
+            break
+    return results
 
 
 def _call(function: Callable[[Item], Result], item: Item) -> Result | Failure | _Raised:

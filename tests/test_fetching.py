@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -13,12 +14,15 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from starlette.requests import Request
 
 import facetell
 from facetell.errors import SettingsError
 from facetell.serving import fetching
 from facetell.serving.fetching import Fetcher, is_outside
 from facetell.serving.problems import Problem
+from facetell.serving.settings import ServeSettings
+from facetell.serving.uploads import receive
 
 PICTURE = bytes(range(256)) * 40
 INSIDE = [
@@ -44,9 +48,13 @@ def test_outside(address: str) -> None:
 
 class Site(BaseHTTPRequestHandler):
     asked: list[str]
+    busy: list[int]
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
+        if self.path.startswith("/wait"):
+            self.wait()
+            return
         if self.path == "/slow":
             self.drip()
             return
@@ -57,6 +65,14 @@ class Site(BaseHTTPRequestHandler):
         self.end_headers()
         if status == 200:
             self.wfile.write(PICTURE * (1 if self.path == "/photo.png" else 100))
+
+    def wait(self) -> None:
+        """The end of the path, later; how many others were asked for meanwhile."""
+        time.sleep(0.3)
+        self.busy.append(sum(thread.name.startswith("facetell-fetch") for thread in threading.enumerate()))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.path[-1].encode())
 
     def drip(self) -> None:
         """A header that does not end, a byte at a time."""
@@ -73,7 +89,7 @@ class Site(BaseHTTPRequestHandler):
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Site]]:
     """A site on this machine at http://localhost, whose port counts as the usual one."""
-    handler = type("Handler", (Site,), {"asked": []})
+    handler = type("Handler", (Site,), {"asked": [], "busy": []})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         monkeypatch.setitem(fetching._PORTS, "http", server.server_port)
         port = server.server_port
@@ -118,6 +134,29 @@ def test_an_answer_that_comes_byte_by_byte_ends(
         assert "did not give the file within" in problem.detail
     assert time.monotonic() - begun < 5
     assert site.asked == ["/slow"]
+
+
+def test_several_addresses_are_asked_for_at_once(
+    site: type[Site], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four, for a site is not to be overrun; each answer is that of its address, and one that is bad costs itself."""
+    monkeypatch.setattr(fetching, "is_outside", lambda _: True)
+    addresses = [f"http://example.org/wait{k}" for k in range(8)]
+    addresses[3] = "http://elsewhere.org/wait"
+    parts = [f'--x\r\nContent-Disposition: form-data; name="url"\r\n\r\n{address}\r\n' for address in addresses]
+
+    async def body() -> Any:
+        return {"type": "http.request", "body": "".join([*parts, "--x--\r\n"]).encode(), "more_body": False}
+
+    headers = [(b"content-type", b"multipart/form-data; boundary=x")]
+    request = Request({"type": "http", "method": "POST", "headers": headers}, body)
+    begun = time.monotonic()
+    uploads = asyncio.run(receive(request, tmp_path, ServeSettings(fetch_from=("example.org",))))
+    assert time.monotonic() - begun < 7 * 0.3
+    assert [upload.name for upload in uploads] == addresses
+    assert [upload.problem is not None for upload in uploads] == [k == 3 for k in range(8)]
+    assert [upload.path.read_text() for upload in uploads if not upload.problem] == list("0124567")
+    assert max(site.busy) == 4
 
 
 def test_nothing_within_the_network_is_asked(site: type[Site], tmp_path: Path) -> None:

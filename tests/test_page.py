@@ -134,13 +134,27 @@ def test_without_a_file_and_with_one_that_is_none(client: httpx.Client, fake: Pa
     assert client.get("/static/page.js").headers["content-type"].startswith("text/javascript")
 
 
+def test_people_get_a_page_where_programs_get_a_problem(client: httpx.Client, server: Server) -> None:
+    browser = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    for address, status in (("/nothing", 404), ("/page/unknown", 404), ("/static/page.js/x", 404)):
+        answer = client.get(address, headers=browser)
+        assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
+        assert "Next: " in _Strict(answer.text).text
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert client.get(address).json()["status"] == status
+    assert client.get("/v1/verdicts/unknown", headers=browser).json()["status"] == 404
+    assert client.put("/", headers=browser).headers["allow"] == "GET, POST"
+
+
 def test_a_key_is_asked_for(place: Path, fake: Path, tmp_path: Path) -> None:
     keys = tmp_path / "keys.json"
     key = facetell.keys(keys, add="one").key
     options = ("--faces", "crops", "--workers", 1, "--keys", keys)
     with served(tmp_path, place / "detector", *options) as server, server.client() as stranger:
         assert 'type="password"' in stranger.get("/").text
-        assert stranger.post("/", files={"file": crop(fake)}).status_code == 401
+        assert "asks for a key" in stranger.post("/", files={"file": crop(fake)}).json()["detail"]
+        wrong = stranger.post("/v1/verdicts", files={"file": crop(fake)}, headers={"authorization": "Bearer wrong"})
+        assert (wrong.status_code, wrong.json()["detail"]) == (401, "this server does not know the key")
         with server.client(key) as client:
             answer = client.post("/", files={"file": crop(fake)}, headers={"x-fragment": "1"})
             assert answer.status_code == 200

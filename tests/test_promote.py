@@ -143,7 +143,12 @@ def test_no_answer_is_lost_and_a_bad_one_is_refused(place: Path, other: Path, tm
         until(lambda: refused(Store(path)) == [f"detector ({old})"], 60)
         code, why, _ = promote(str(path), "--now")
         assert (code, "a server refused it, it is the one that this server judges by" in why) == (2, True), why
+        assert told(client)["shadow"]["refused"] == "it is the one that this server judges by, and would never differ"
+        page = client.get("/review").text
+        assert "How it stands: a detector was refused" in page
+        assert f"detector ({old}): it is the one that this server judges by" in page
         assert promote(str(path), "--back")[0] == 0
+        assert "refused" not in client.get("/review").text
         bad = Path(shutil.copytree(other, tmp_path / "bad"))
         (bad / "weights.safetensors").write_bytes((bad / "weights.safetensors").read_bytes()[:-1] + b"x")
         code, said, _ = promote(str(path), bad)
@@ -170,6 +175,7 @@ def test_no_answer_is_lost_and_a_bad_one_is_refused(place: Path, other: Path, tm
             assert answer.status_code == 200
             seen |= {item["verdict"]["detector"] for item in answer.json()["items"]}
         seen |= {item["verdict"]["detector"] for item in send(client, *pictures).json()["items"]}
+        assert told(client)["current"]["refused"] is None, "what it was refused for before is mended"
         assert seen <= {old, broken}
         assert broken in seen
         store.close()

@@ -40,9 +40,10 @@ from facetell.serving.keys import Key  # noqa: E402
 from facetell.serving.problems import Problem  # noqa: E402
 from facetell.serving.recorder import Recorder  # noqa: E402
 from facetell.store.records import Accepted, Crop, Ended, Face  # noqa: E402
+from facetell.store.retention import expire_crops  # noqa: E402
 from facetell.store.store import Store, StoreError  # noqa: E402
 from facetell.store.tables import CROPS, FACES, FILES, TRAIL  # noqa: E402
-from facetell.store.verdicts import accept, end, expire, find, forget  # noqa: E402
+from facetell.store.verdicts import accept, end, find, forget  # noqa: E402
 
 __all__ = ["place"]
 
@@ -103,10 +104,10 @@ def test_files_and_crops_until_their_time_is_over(where: str) -> None:
         rows = reading.execute(sql.select(CROPS.c.png, CROPS.c.time, CROPS.c.expires).order_by(CROPS.c.id)).all()
     assert [row[:2] for row in rows] == [(b"a picture", None), (b"another", 1.5)]
     assert all(abs(row.expires - time.time() - 30 * 86_400) < 60 for row in rows)
-    assert expire(store) == 0
+    assert expire_crops(store) == 0
     with store.writing() as done:
         done.execute(CROPS.update().values(expires=time.time() - 1))
-    assert expire(store) == 2
+    assert expire_crops(store) == 2
     assert not forget(store, "one", "another", "Eve")
     assert forget(store, "one", "owner", "Ann")
     with store.reading() as reading:
@@ -159,7 +160,7 @@ def test_other_files_and_addresses_are_refused(tmp_path: Path) -> None:
     assert "secret" not in str(refused.value)
     with pytest.raises(SettingsError, match="crops are kept for"):
         facetell.serve(store="a.db", keep_crops=0)
-    with pytest.raises(UsageError, match="crops are kept in a store"):
+    with pytest.raises(UsageError, match="are kept in a store"):
         facetell.serve(keep_crops=3)
 
 
@@ -234,7 +235,7 @@ def test_what_is_deleted_is_not_in_the_file(tmp_path: Path) -> None:
     assert secret[2000:2100] in path.read_bytes()
     with store.writing() as done:
         done.execute(CROPS.update().values(expires=0.0))
-    assert expire(store) == 1
+    assert expire_crops(store) == 1
     store.close()
     assert not Path(f"{path}-wal").exists(), "gone with the last that has it open"
     assert not any(secret[start : start + 100] in path.read_bytes() for start in range(0, 50_000, 1000))
@@ -351,13 +352,23 @@ def _is_over(client: httpx.Client, name: str) -> Callable[[], bool]:
 @pytest.mark.slow
 def test_of_two_servers_each_answers_for_both(place: Path, pictures: list[Path], tmp_path: Path) -> None:
     for where in postgres():
+        store = Store(where)
+        accept(store, "one before", [Accepted("old", "", "everyone", "a.jpg", False)])
+        end(store, [Ended("old", "done", '{"verdict": null}')], None)
+        with store.writing() as done:
+            done.execute(FILES.update().values(created=time.time() - 31 * 86_400))
+        store.close()
         options = ("--faces", "crops", "--workers", 1, "--store", where)
         with (
             served(tmp_path, place / "detector", *options) as one,
-            served(tmp_path, place / "detector", *options) as two,
+            served(tmp_path, place / "detector", *options, "--keep-verdicts", 30) as two,
             one.client() as client,
             two.client() as other,
         ):
+            for each in (client, other):
+                until(lambda each=each: each.get("/v1/verdicts/old").status_code == 404)  # type: ignore[misc]
+            (step,) = client.get("/v1/trail").json()["steps"]
+            assert (step["what"], step["about"]) == ("expire", "1 verdicts")
             item = send(client, pictures[0]).json()["items"][0]
             assert other.get(f"/v1/verdicts/{item['id']}").json() == item
             assert other.delete(f"/v1/verdicts/{item['id']}").status_code == 204

@@ -26,7 +26,7 @@ from facetell.detector.bundle import identity_of  # noqa: E402
 from facetell.store.records import WHOLE, Accepted, Ended  # noqa: E402
 from facetell.store.reviewed import INDEX, write_reviewed  # noqa: E402
 from facetell.store.store import Store  # noqa: E402
-from facetell.store.tables import CROPS, FACES, FILES, TRAIL  # noqa: E402
+from facetell.store.tables import CROPS, FACES, FILES, LABELS, TRAIL  # noqa: E402
 from facetell.store.verdicts import accept, end  # noqa: E402
 
 __all__ = ["detector", "where"]
@@ -44,15 +44,18 @@ def test_labels_that_are_agreed_on_become_pictures(where: str, made: Monday, tmp
     say(store, "Bob", [one], "unsure")  # who has no vote
     say(store, "Bob", [torn, real], "real")
     say(store, "Bob", [mixed], "fake", "smooth")
+    say(store, "Bob", [two], "fake", "SMOOTH ")  # the same kind
+    with store.writing() as done:
+        done.execute(LABELS.update().where(LABELS.c.reviewer == "Ann", LABELS.c.face == double).values(kind="SmooTH"))
     again = judged(store, made.bare, files[-1:], sender="Bob")  # the last picture once more, with the other label
     say(store, "Bob", again, "real")
     with store.writing() as done:
         done.execute(CROPS.delete().where(CROPS.c.face == gone))
         done.execute(FACES.update().where(FACES.c.id != real).values(cut="mine"))
         done.execute(FACES.update().where(FACES.c.id == cut).values(cut="another"))
-    found = write_reviewed(store, tmp_path / "out", "mine", "smooth")
+    found = write_reviewed(store, tmp_path / "out", "mine", "Smooth")
     assert (found.fakes, found.reals, found.disagreed, found.other, found.gone, found.foreign) == (2, 1, 4, 1, 1, 1)
-    assert found.sentence("smooth") == (
+    assert found.sentence == (
         "reviewed: 2 fakes of the kind 'smooth' and 1 reals; left out: 4 (reviewers disagree on them), 1 (of another kind, or "
         "of none that was named), 1 (their crops are deleted), 1 (cut out in another way than this detector's faces)"
     )
@@ -62,7 +65,7 @@ def test_labels_that_are_agreed_on_become_pictures(where: str, made: Monday, tmp
     assert {(row["label"], row["source"]) for row in rows} == {("fake", "smooth")}
     assert write_reviewed(store, tmp_path / "all", WHOLE).fakes == 0, "all but one are cut in another way"
     with pytest.raises(DataError) as short:
-        found.check("flat", 6, reals=True, named=["flat", "smooth"])
+        write_reviewed(store, tmp_path / "flat", "mine", "flat").check(6, reals=True, named=["flat", "smooth"])
     assert "named are: flat, smooth" in (short.value.hint or "")
     with pytest.raises(UsageError, match="the name of the kind is empty"):
         facetell.adapt(made.bare, tmp_path / "new", store=tmp_path / "store.db", kind=" ")

@@ -313,8 +313,9 @@ class ExportResult(Result):
 @dataclass(frozen=True)
 class PromoteResult(Result):
     """What was ``done`` (``shadow``, ``now``, ``back``, or ``nothing`` where it was only asked for), and how it stands then:
-    the detector in ``current`` use, None where servers judge by the one they were started with; the one in ``shadow``; and
-    the ``differences`` between that, or the one that was put into use now, and what was answered."""
+    the detector in ``current`` use, None where servers judge by the one they were started with; the one in ``shadow``; each
+    with ``refused``, why a server does not judge by it, if one does not; and the ``differences`` between that, or the one that
+    was put into use now, and what was answered."""
 
     done: str
     current: Mapping[str, Any] | None

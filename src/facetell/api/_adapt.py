@@ -98,7 +98,7 @@ def adapt(
     fakes, reals = (None if each is None else source_path(each) for each in (fake, real))
     with ExitStack() as kept:
         if store is not None:
-            fakes, reals = _reviewed(kept, store, kind, path, reals)
+            fakes, reals, kind = _reviewed(kept, store, kind, path, reals)
         asked = AdaptOptions(
             fakes, reals, shots, strategy, backbone, pretrained, size, margin, trust_labels, seed, device, callback(progress)
         )  # fmt: skip
@@ -109,8 +109,11 @@ def adapt(
         return result
 
 
-def _reviewed(kept: ExitStack, store: str | Path, kind: str | None, path: Path, real: Path | None) -> tuple[Path, Path]:
-    """Face sets of the fakes and reals that people labelled, until ``kept`` ends; ``real`` in place of the latter."""
+def _reviewed(
+    kept: ExitStack, store: str | Path, kind: str | None, path: Path, real: Path | None
+) -> tuple[Path, Path, str | None]:
+    """Face sets of the fakes and reals that people labelled, until ``kept`` ends, ``real`` in place of the latter; and the kind
+    as they spelled it."""
     folder = Path(kept.enter_context(tempfile.TemporaryDirectory(prefix="facetell-")))
     with opened_store(store) as opened:
         from facetell.store.records import cut_of
@@ -119,14 +122,14 @@ def _reviewed(kept: ExitStack, store: str | Path, kind: str | None, path: Path, 
 
         found = write_reviewed(opened, folder, cut_of(read_description(path)["input"]["crop"]), kind)
         named = kinds(opened)
-    found.check(kind, LEAST, reals=real is None, named=named)
-    log.info("%s", found.sentence(kind))
+    found.check(LEAST, reals=real is None, named=named)
+    log.info("%s", found.sentence)
 
     def prepared(label: str) -> Path:
         out = folder / f"{label}-faces"
         return prepare(folder / label / INDEX, out, split=SPLIT, one_label=True, faces="crops").path
 
-    return prepared("fake"), prepared("real") if real is None else real
+    return prepared("fake"), prepared("real") if real is None else real, found.kind
 
 
 def _written(store: str | Path, result: AdaptResult, kind: str | None) -> None:

@@ -43,6 +43,7 @@ def serve(
     private_key: str | Path | None = None,
     store: str | Path | None = None,
     keep_crops: float | None = None,
+    keep_verdicts: float | None = None,
     fetch_from: str | Sequence[str] = (),
 ) -> None:
     """Serve verdicts over HTTP until a signal ends it; see ``docs/serve.md``.
@@ -70,18 +71,21 @@ def serve(
         private_key: of the certificate.
         store: where verdicts are kept beyond a restart: a file (SQLite), or ``postgresql://USER@HOST/DATABASE``.
         keep_crops: days that crops of judged faces are kept in the store, so that people can label them; None: none are.
+        keep_verdicts: days after which what came of a file is removed from the store; None: it is kept until its sender
+            deletes it. Labels stay, without the name of the file and of who sent it.
         fetch_from: hosts, names or patterns such as ``*.example.org``, from which files are fetched where a client sends
             their addresses; never from within the network.
 
     Raises:
         MissingExtraError: the extra ``serve`` is not installed.
         BundleError, UsageError: it cannot judge so, others reach ``host`` and no keys are given, or crops are to be kept
-            nowhere.
+            nowhere, or for longer than their verdicts.
         DataError: the store cannot be used.
     """
     check_counts(workers=workers, max_mb=max_mb, queue=queue)
-    if keep_crops is not None and not 0 < keep_crops <= 3650:
-        raise SettingsError(f"crops are kept for at most 3,650 days, and not for {keep_crops:g}", hint="for example 30")
+    for what, days in (("crops", keep_crops), ("verdicts", keep_verdicts)):
+        if days is not None and not 0 < days <= 3650:
+            raise SettingsError(f"{what} are kept for at most 3,650 days, and not for {days:g}", hint="for example 30")
     if not max_seconds >= 0:  # nor what is no number
         raise SettingsError(f"a video has at most 0 seconds or more, and not {max_seconds:g}", hint="for example 600")
     hosts = (fetch_from,) if isinstance(fetch_from, str) else tuple(fetch_from)
@@ -118,6 +122,7 @@ def serve(
         private_key=None if private_key is None else Path(private_key),
         store=None if store is None else str(store),
         keep_crops=keep_crops,
+        keep_verdicts=keep_verdicts,
     )
 
 

@@ -57,4 +57,5 @@ def _print(found: dict[str, Any]) -> None:
 
 
 def _name(use: dict[str, Any]) -> str:
-    return f"{use['name']} ({use['identity']}), by {use['who']}"
+    refused = f"; a server refused it: {use['refused']}" if use["refused"] else ""
+    return f"{use['name']} ({use['identity']}), by {use['who']}{refused}"

@@ -33,6 +33,9 @@ __all__ = ["command"]
     "--keep-crops", type=float, metavar="DAYS", help="Keep faces in the store, so that people can label them."
 )
 @click.option(
+    "--keep-verdicts", type=float, metavar="DAYS", help="Remove verdicts from the store after that; labels stay."
+)
+@click.option(
     "--fetch-from", metavar="HOST", multiple=True, help="Take addresses of files there; *.example.org, several times."
 )
 @options.path_option("--certificate", "For TLS: PEM.")

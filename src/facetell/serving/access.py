@@ -59,7 +59,8 @@ class Access:
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         key = self._keys.holder(token.strip()) if kind.lower() == "bearer" else None
         if key is None:
-            raise Problem(401, "this server asks for a key", "send the header 'Authorization: Bearer KEY'")
+            said = "this server does not know the key" if token else "this server asks for a key"
+            raise Problem(401, said, "send the header 'Authorization: Bearer KEY'")
         if scope not in key.scopes:
             raise Problem(403, f"this key may not {scope}", f"ask for one with the scope {scope}")
         return key

@@ -18,11 +18,12 @@ from starlette.types import ASGIApp
 
 from facetell.errors import FacetellError
 from facetell.serving.access import Access
+from facetell.serving.answers import answer
 from facetell.serving.engine import Engine
 from facetell.serving.middleware import Around
 from facetell.serving.openapi import ITEMS, PROBLEMS, describe
 from facetell.serving.page import page_routes
-from facetell.serving.problems import Problem, as_response, away, problem_response
+from facetell.serving.problems import Problem, away
 from facetell.serving.service import Service
 from facetell.serving.settings import ServeSettings
 
@@ -44,7 +45,7 @@ def service(
         await run_in_threadpool(engine.close)
 
     app = FastAPI(title="facetell", docs_url=None, redoc_url=None, lifespan=life, separate_input_output_schemas=False)
-    app.add_exception_handler(Problem, problem_response)
+    app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http)
     _routes(app, shared)
     page_routes(app, shared)
@@ -145,12 +146,17 @@ def _routes(app: FastAPI, shared: Service) -> None:
         return JSONResponse({"status": "ready"})
 
 
+async def _problem(request: Request, problem: Exception) -> Response:
+    assert isinstance(problem, Problem)
+    return answer(request.scope, problem)
+
+
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     hint = "see /openapi.json for what there is" if error.status_code in (404, 405) else "see the documentation"
-    answer = as_response(Problem(error.status_code, str(error.detail), hint))
-    answer.headers.update(error.headers or {})
+    said = answer(request.scope, Problem(error.status_code, str(error.detail), hint))
+    said.headers.update(error.headers or {})
     if error.status_code == 405:  # the router knows the methods of the first route alone
         routes = [route for route in request.app.routes if route.matches(request.scope)[0] != Match.NONE]
-        answer.headers["Allow"] = ", ".join(sorted({method for route in routes for method in route.methods or ()}))
-    return answer
+        said.headers["Allow"] = ", ".join(sorted({method for route in routes for method in route.methods or ()}))
+    return said

@@ -11,7 +11,8 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from facetell.serving.problems import Problem, as_response
+from facetell.serving.answers import answer
+from facetell.serving.problems import Problem
 from facetell.serving.settings import ServeSettings
 
 __all__ = ["Around"]
@@ -64,12 +65,12 @@ class Around:
             await self._app(scope, bounded, marked)
         except Problem as problem:
             if not started:
-                await as_response(problem)(scope, receive, marked)
+                await answer(scope, problem)(scope, receive, marked)
         except Exception:
             log.exception("a fault of the server", extra={"said": {"request": number}})
             if not started:
                 fault = Problem(500, "a fault of the server", f"its log says more; request {number}")
-                await as_response(fault)(scope, receive, marked)
+                await answer(scope, fault)(scope, receive, marked)
         finally:
             spent = time.monotonic() - begin
             route = getattr(scope.get("route"), "path", "none")

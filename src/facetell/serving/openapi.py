@@ -127,7 +127,10 @@ def _of_reviews() -> dict[str, Any]:
             reviewers={"type": "array", "items": word, "minItems": 2, "maxItems": 2}, n=number,
             agreed={"type": "number"}, kappa=share,
         ),
-        "Use": _object(identity=word, name=word, since={"type": "number", "description": "s since 1970"}, who=word),
+        "Use": _object(
+            identity=word, name=word, since={"type": "number", "description": "s since 1970"}, who=word,
+            refused={"type": ["string", "null"], "description": "why a server does not judge by it, if one does not"},
+        ),
         "Differences": _object(
             files=number, different=number, changes={"type": "object", "additionalProperties": number}, labelled=number,
             old_right=number, new_right=number, examples={"type": "array", "items": {"type": "object"}},

@@ -6,10 +6,9 @@ import json
 from http import HTTPStatus
 from typing import Any
 
-from starlette.requests import Request
 from starlette.responses import Response
 
-__all__ = ["Problem", "as_response", "away", "problem_response"]
+__all__ = ["Problem", "as_response", "away"]
 
 
 class Problem(Exception):  # noqa: N818  the word of the standard
@@ -38,9 +37,3 @@ def as_response(problem: Problem) -> Response:
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return Response(json.dumps(problem.as_dict()), problem.status, headers, "application/problem+json")
-
-
-async def problem_response(_: Request, problem: Exception) -> Response:
-    """For FastAPI, which hands over what a route raised."""
-    assert isinstance(problem, Problem)
-    return as_response(problem)

@@ -24,9 +24,10 @@ from facetell.serving.problems import Problem, away
 from facetell.serving.work import Done
 from facetell.store.promotions import compare
 from facetell.store.records import Accepted, Compared, Ended
+from facetell.store.retention import MOST, expire_crops, expire_verdicts
 from facetell.store.store import Store, StoreError
 from facetell.store.trail import steps
-from facetell.store.verdicts import LEASE, accept, alive, end, expire, find, forget, gone, withdraw
+from facetell.store.verdicts import LEASE, accept, alive, end, find, forget, gone, withdraw
 
 __all__ = ["Recorder"]
 
@@ -35,7 +36,7 @@ log = logging.getLogger("facetell.serve")
 BATCH = 64
 """Files written in one transaction at most."""
 _AGAIN = 1.0  # s between tries
-_SWEEP = 60.0  # s between looks for crops whose time is over
+_SWEEP = 60.0  # s between looks for what is over its time
 _LOST = Problem(
     503, "the server that had it went down before it was judged", "send it again; verdicts that were ready are kept"
 )
@@ -50,10 +51,11 @@ class _Order:
 
 
 class Recorder:
-    """Records for one server. ``keep_days``: how long crops are kept, None: none are. Raises ``StoreError`` as it begins."""
+    """Records for one server. ``keep_crops``: for how many days, None: none are kept; ``keep_verdicts``: None: without end.
+    Raises ``StoreError`` as it begins."""
 
-    def __init__(self, store: Store, keep_days: float | None) -> None:
-        self.store, self.keep_days = store, keep_days
+    def __init__(self, store: Store, keep_crops: float | None, keep_verdicts: float | None = None) -> None:
+        self.store, self.keep_crops, self._keep_verdicts = store, keep_crops, keep_verdicts
         self._server = uuid.uuid4().hex
         self._orders: queue.SimpleQueue[_Order] = queue.SimpleQueue()
         self._closing = threading.Event()
@@ -189,7 +191,7 @@ class Recorder:
         ends = [order.what for order in orders if isinstance(order.what, Ended)]
         names = [order.what for order in orders if isinstance(order.what, str)]
         if ends:
-            end(self.store, ends, self.keep_days)
+            end(self.store, ends, self.keep_crops)
         if names:
             withdraw(self.store, names)
         compared = [order.what for order in orders if isinstance(order.what, Compared)]
@@ -204,6 +206,7 @@ class Recorder:
             alive(self.store, self._server)
             self._beat = now
         if now - self._swept >= _SWEEP or not self._swept:
-            expire(self.store)
+            expire_crops(self.store)
             self.alarm = next((step.at for step in steps(self.store, 1, "alarm")), None)
-            self._swept = now
+            more = self._keep_verdicts is not None and expire_verdicts(self.store, self._keep_verdicts) == MOST
+            self._swept = 0.0 if more else now  # between two parts of many others write

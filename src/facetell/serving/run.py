@@ -50,11 +50,13 @@ def run(
     private_key: Path | None = None,
     store: str | None = None,
     keep_crops: float | None = None,
+    keep_verdicts: float | None = None,
 ) -> None:
     """Serve until a signal ends it: SIGTERM or Ctrl-C after what has begun; SIGHUP reloads the detector.
 
     Raises:
-        UsageError: no keys, and an address that others reach; or half of a certificate; or crops without a store.
+        UsageError: no keys, and an address that others reach; or half of a certificate; or what is to be kept without a store,
+            or crops for longer than their verdicts.
         FacetellError: the detector cannot judge, the address cannot be had, or the store cannot be used.
     """
     if keys is None and not is_loopback(host):
@@ -64,8 +66,13 @@ def run(
         )
     if (certificate is None) != (private_key is None):
         raise UsageError("TLS needs a certificate and its private key", hint="give --certificate and --private-key")
-    if keep_crops is not None and store is None:
-        raise UsageError("crops are kept in a store", hint="give --store PATH as well")
+    if store is None and (keep_crops, keep_verdicts) != (None, None):
+        raise UsageError("crops and verdicts are kept in a store", hint="give --store PATH as well")
+    if keep_verdicts is not None and keep_crops is not None and keep_verdicts < keep_crops:
+        raise UsageError(
+            f"verdicts are kept for {keep_verdicts:g} days, and the crops of their faces for {keep_crops:g}",
+            hint=f"--keep-verdicts {keep_crops:g} or more, or fewer days for --keep-crops",
+        )
     kept = None
     if store is not None:
         from facetell.store.store import Store
@@ -92,7 +99,7 @@ def run(
                     from facetell.serving.follower import Follower
                     from facetell.serving.recorder import Recorder
 
-                    recorder, follower = Recorder(kept, keep_crops), Follower(kept, engine, folder)
+                    recorder, follower = Recorder(kept, keep_crops, keep_verdicts), Follower(kept, engine, folder)
                 uploads = folder / "uploads"
                 uploads.mkdir()
                 config.app = service(engine, access, settings, uploads, recorder)

@@ -125,7 +125,7 @@ class Service:
 
     @property
     def _keeps(self) -> bool:
-        return self.recorder is not None and self.recorder.keep_days is not None
+        return self.recorder is not None and self.recorder.keep_crops is not None
 
     def _item(self, key: Key, upload: Upload, kind: Kind | None, views: bool) -> Item:
         item = Item(key.sha256, upload.name, kind == "video")

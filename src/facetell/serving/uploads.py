@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +21,8 @@ __all__ = ["Upload", "receive"]
 
 _FIELDS = 16
 _NAME = 255
+_AT_ONCE = 4
+"""Addresses of a request that are fetched at once at most: more would be a burden to the host that clients name."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,12 @@ async def receive(request: Request, folder: Path, settings: ServeSettings) -> li
             if len(files) + len(addresses) > settings.files:
                 raise Problem(422, f"more than {settings.files} files, the limit", "send several requests")
             uploads = await run_in_threadpool(_kept, files, folder)
-            return uploads + await run_in_threadpool(_fetched, addresses, folder, settings)
+            try:
+                return uploads + await run_in_threadpool(_fetched, addresses, folder, settings)
+            except BaseException:
+                for upload in uploads:
+                    upload.remove()
+                raise
     except HTTPException as error:  # Starlette's word for a body that it cannot take apart
         if "Too many" in str(error.detail):
             raise Problem(422, f"more than {settings.files} files, the limit", "send several requests") from None
@@ -84,12 +92,14 @@ def _kept(files: list[UploadFile], folder: Path) -> list[Upload]:
 
 def _fetched(addresses: list[str], folder: Path, settings: ServeSettings) -> list[Upload]:
     fetcher = Fetcher(settings.fetch_from, settings.request_bytes)
-    uploads = []
-    for address in addresses:
+
+    def fetched(address: str) -> Upload:
         upload = Upload(folder / uuid.uuid4().hex, address[:_NAME])
         try:
             fetcher.fetch(address, upload.path)
         except Problem as problem:
-            upload = replace(upload, problem=problem)
-        uploads.append(upload)
-    return uploads
+            return replace(upload, problem=problem)
+        return upload
+
+    with ThreadPoolExecutor(_AT_ONCE, "facetell-fetch") as threads:
+        return list(threads.map(fetched, addresses))

@@ -6,7 +6,6 @@ as many say the one as the other they disagree, and it has no label. Who says ``
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ from typing import Any
 import sqlalchemy as sql
 
 from facetell.errors import DataError
-from facetell.store.store import Store, record
+from facetell.store.kinds import spelling
+from facetell.store.store import Store, now, record
 from facetell.store.tables import FACES, FILES, LABELS
 
 __all__ = ["Agreement", "agreements", "kappa", "label", "latest", "votes"]
@@ -33,7 +33,8 @@ class Agreement:
 
 
 def label(store: Store, reviewer: str, face: int, word: str, kind: str | None, why: str | None) -> dict[str, Any]:
-    """Write down what a reviewer says of a face; gives the detector's ``decision``, ``score`` and ``detector`` on it.
+    """Write down what a reviewer says of a face; gives the ``kind`` as it was spelled first, and the detector's ``decision``,
+    ``score`` and ``detector`` on it.
 
     ``kind``: of fake, in a word. It is on the disk when this returns. Raises ``DataError`` where there is no such face.
     """
@@ -41,16 +42,18 @@ def label(store: Store, reviewer: str, face: int, word: str, kind: str | None, w
         sql.select(FACES.c.decision, FACES.c.score, FILES.c.detector)
         .join(FILES, FACES.c.file == FILES.c.id)
         .where(FACES.c.id == face)
+        .with_for_update(key_share=True, of=FACES)  # one that is just being deleted is waited for, and then not there
     )
     with store.writing() as done:
         row = done.execute(judged).mappings().first()
         if row is None:
             raise DataError(f"there is no face {face}", hint="it may have been deleted; label the next one")
-        said = {"reviewer": reviewer, "label": word, "kind": kind if word == "fake" else None, "why": why}
-        done.execute(LABELS.insert().values(face=face, at=time.time(), **said))
+        kind = spelling(done).of(kind) if kind is not None and word == "fake" else None
+        said = {"reviewer": reviewer, "label": word, "kind": kind, "why": why}
+        done.execute(LABELS.insert().values(face=face, at=now(done), **said))
         done.execute(FACES.update().where(FACES.c.id == face, FACES.c.labelled.is_(False)).values(labelled=True))
         record(done, reviewer, "label", f"face {face}: {word}")
-    return dict(row)
+    return {"kind": kind, **row}
 
 
 def latest() -> sql.Subquery:

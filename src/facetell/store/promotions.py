@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,14 @@ _SHOWN = 20
 
 @dataclass(frozen=True)
 class Use:
-    """A detector that was promoted: its ``identity`` and ``name``, ``since`` when (s since 1970) and by ``who``."""
+    """A detector that was promoted: its ``identity`` and ``name``, ``since`` when (s since 1970) and by ``who``; ``refused``: why
+    a server does not judge by it, if one does not."""
 
     identity: str
     name: str
     since: float
     who: str
+    refused: str | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ def _uses(reading: Connection) -> Uses:
         .order_by(USES.c.id)
     )
     last = {row.stage: Use(*row[1:]) for row in reading.execute(asked)}
-    return Uses(last.get("current"), last.get("shadow"))
+    told = {stage: replace(use, refused=_refused(reading, use)) for stage, use in last.items()}
+    return Uses(told.get("current"), told.get("shadow"))
 
 
 def shadow(store: Store, bundle: Path, who: str) -> Use:
@@ -112,10 +115,10 @@ def into_use(store: Store, identity: str | None, who: str) -> Use:
             )
         judged = sql.select(sql.func.count()).where(COMPARED.c.shadow == now.identity)
         if not done.execute(judged).scalar():
-            refused = _refused(done, now)
+            why = f": a server refused it, {now.refused}" if now.refused else ""
             raise UsageError(
-                f"{now.name} ({now.identity}) has judged nothing in shadow yet" + (f": {refused}" if refused else ""),
-                hint="promote another one" if refused else "wait for some traffic, then again",
+                f"{now.name} ({now.identity}) has judged nothing in shadow yet{why}",
+                hint="promote another one" if now.refused else "wait for some traffic, then again",
             )
         done.execute(USES.update().where(USES.c.stage == "shadow").values(stage="ended"))
         use = Use(now.identity, now.name, time.time(), who)
@@ -125,15 +128,12 @@ def into_use(store: Store, identity: str | None, who: str) -> Use:
 
 
 def _refused(asked: Connection, use: Use) -> str | None:
-    """Why a server did not take a detector since it was put into shadow, if one did not."""
-    about = f"{use.name} ({use.identity}): "
-    row = asked.execute(
-        sql.select(TRAIL.c.about)
-        .where(TRAIL.c.what == "refuse", TRAIL.c.at >= use.since, TRAIL.c.about.startswith(about, autoescape=True))
-        .order_by(TRAIL.c.id.desc())
-        .limit(1)
-    ).scalar()
-    return None if row is None else f"a server refused it, {row.removeprefix(about)}"
+    """Why a server did not take a detector since it was last promoted, if one did not."""
+    name = f"{use.name} ({use.identity})"
+    mine = TRAIL.c.about.startswith(name, autoescape=True)
+    last = sql.select(TRAIL.c.what, TRAIL.c.about).where(TRAIL.c.what.in_(("shadow", "promote", "refuse")), mine)
+    row = asked.execute(last.order_by(TRAIL.c.id.desc()).limit(1)).first()
+    return row.about.removeprefix(f"{name}: ") if row is not None and row.what == "refuse" else None
 
 
 def back(store: Store, who: str) -> Use:

@@ -14,6 +14,7 @@ import sqlalchemy as sql
 
 from facetell.errors import DataError
 from facetell.files import write_csv
+from facetell.store.kinds import spelling
 from facetell.store.labels import latest, votes
 from facetell.store.records import WHOLE
 from facetell.store.store import Store
@@ -27,10 +28,11 @@ INDEX = "index.csv"
 
 @dataclass(frozen=True)
 class Reviewed:
-    """How many faces were labelled ``fakes`` (of the kind that was asked for) and ``reals``, and how many were left out:
-    ``disagreed`` on, their label or kind; fakes of an ``other`` kind or of none; ``gone``: their crops are; ``foreign``: they
-    were cut out in another way than the detector's."""
+    """How many faces were labelled ``fakes`` (of the ``kind`` that was asked for, as reviewers spelled it) and
+    ``reals``, and how many were left out: ``disagreed`` on, their label or kind; fakes of an ``other`` kind or of none;
+    ``gone``: their crops are; ``foreign``: they were cut out in another way than the detector's."""
 
+    kind: str | None
     fakes: int
     reals: int
     disagreed: int
@@ -38,9 +40,10 @@ class Reviewed:
     gone: int
     foreign: int
 
-    def sentence(self, kind: str | None) -> str:
+    @property
+    def sentence(self) -> str:
         """What there is to learn from, in words."""
-        of_kind = f" of the kind '{kind}'" if kind else ""
+        of_kind = f" of the kind '{self.kind}'" if self.kind else ""
         reasons = (
             (self.disagreed, "reviewers disagree on them"),
             (self.other, "of another kind, or of none that was named"),
@@ -52,15 +55,15 @@ class Reviewed:
             f"; left out: {left_out}" * bool(left_out)
         )
 
-    def check(self, kind: str | None, least: int, *, reals: bool, named: Sequence[str]) -> None:
+    def check(self, least: int, *, reals: bool, named: Sequence[str]) -> None:
         """Raise ``DataError`` where there are fewer than ``least``; ``reals``: they are needed, too; ``named``: the kinds."""
         missing = {"fakes": least - self.fakes, "reals": least - self.reals if reals else 0}
         short = [f"{count} {what}" for what, count in missing.items() if count > 0]
         if short:
             raise DataError(
-                f"{self.sentence(kind)}. At least {least} of each are needed, 50 are better: {' and '.join(short)} are missing",
+                f"{self.sentence}. At least {least} of each are needed, 50 are better: {' and '.join(short)} are missing",
                 hint="label more at /review of the server"
-                + (f", with that kind (named are: {', '.join(named) or 'none'})" if kind else "")
+                + (f", with that kind (named are: {', '.join(named) or 'none'})" if self.kind else "")
                 + ", or give --real FOLDER",
             )
 
@@ -96,8 +99,10 @@ def write_reviewed(store: Store, folder: Path, cut: str, kind: str | None = None
     for label in lines:
         (folder / label).mkdir(parents=True)
     with store.reading() as reading:
+        spelled = spelling(reading)
+        kind = None if kind is None else spelled.of(kind)
         for face, word in reading.execute(named):
-            kinds[face].add(word)
+            kinds[face].add(spelled.of(word))
         for row in reading.execute(asked).all():
             label, why = _of(row, kinds[row.id], kind, cut)
             if why is not None:
@@ -123,7 +128,7 @@ def write_reviewed(store: Store, folder: Path, cut: str, kind: str | None = None
     for label, rows in lines.items():
         unique = list({row[0]: row for row in rows}.values())
         write_csv(folder / label / INDEX, ["path", "label", "group", "source", "split"], unique)
-    return Reviewed(counts["fake"], counts["real"], **left_out)
+    return Reviewed(kind, counts["fake"], counts["real"], **left_out)
 
 
 def _of(row: Any, kinds: set[str], kind: str | None, cut: str) -> tuple[str, str | None]:

@@ -15,6 +15,7 @@ import numpy as np
 import sqlalchemy as sql
 
 from facetell.evaluation.rates import effective_share, rate_interval
+from facetell.store.kinds import spelling
 from facetell.store.labels import latest, votes
 from facetell.store.records import REASONS
 from facetell.store.store import Store
@@ -108,8 +109,9 @@ def kinds(store: Store) -> list[str]:
     """The kinds of fakes that reviewers have named."""
     last = latest()
     with store.reading() as reading:
-        named = sql.select(last.c.kind).where(last.c.kind.is_not(None)).distinct().order_by(last.c.kind)
-        return list(reading.execute(named).scalars())
+        named = reading.execute(sql.select(last.c.kind).where(last.c.kind.is_not(None)).distinct()).scalars().all()
+        spelled = spelling(reading)
+    return sorted({spelled.of(kind) for kind in named}, key=str.casefold)
 
 
 def _waiting(reason: str, reviewer: str) -> sql.Select[Any]:

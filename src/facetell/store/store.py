@@ -26,7 +26,7 @@ from sqlalchemy.exc import (
 from facetell.errors import DataError, MissingExtraError, UsageError
 from facetell.store.tables import ABOUT, TABLES, TRAIL, VERSION
 
-__all__ = ["Store", "StoreError", "record", "user"]
+__all__ = ["Store", "StoreError", "now", "record", "user"]
 
 PATIENCE = 10
 """Seconds that a writer of SQLite waits for another, and that PostgreSQL may take to answer."""
@@ -60,7 +60,7 @@ class Store:
         self.name = str(place) if self._file else url.set(drivername="postgresql").render_as_string(hide_password=True)
         self._node: tuple[int, int] | None = None
         self._engine = self._connected(url, make)
-        self._writer = self._engine.execution_options(facetell_writes=True)
+        self._writer = self._engine.execution_options(facetell_begin="BEGIN IMMEDIATE")
         try:
             with self.writing() as done:
                 self._made(done, make)
@@ -159,14 +159,30 @@ class Store:
         except SQLAlchemyError as error:  # no free connection in time
             raise StoreError(f"the store {self.name} cannot be used: {error}", hint="try again", again=True) from None
 
+    def scrub(self) -> None:
+        """Have nothing left in the log of SQLite of what was removed; where somebody is just reading, the next time."""
+        if self._file is None:
+            return
+        alone = self._engine.execution_options(facetell_begin=None)  # no log is emptied within a transaction
+        with self._told(), alone.connect() as asked:
+            for pragma in ("busy_timeout=100", "wal_checkpoint(TRUNCATE)", f"busy_timeout={1000 * PATIENCE}"):
+                asked.exec_driver_sql(f"PRAGMA {pragma}")
+
     def close(self) -> None:
         """Let go of all connections."""
         self._engine.dispose()
 
 
+def now(done: Connection) -> float:
+    """Seconds since 1970, by the one clock that all servers on a store share: those of several machines differ."""
+    if done.dialect.name == "sqlite":
+        return time.time()
+    return float(done.execute(sql.select(sql.func.extract("epoch", sql.func.clock_timestamp()))).scalar_one())
+
+
 def record(done: Connection, who: str, what: str, about: str) -> None:
     """Write into the trail who did what to what, within a transaction."""
-    done.execute(TRAIL.insert().values(at=time.time(), who=who, what=what, about=about))
+    done.execute(TRAIL.insert().values(at=now(done), who=who, what=what, about=about))
 
 
 def user() -> str:
@@ -205,5 +221,6 @@ def _prepared(connection: sqlite3.Connection, _: Any) -> None:
 
 def _begun(connection: Connection) -> None:
     """A transaction that will write waits for its turn at once; one that began to read could not change its mind."""
-    writes = connection.get_execution_options().get("facetell_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    how = connection.get_execution_options().get("facetell_begin", "BEGIN")
+    if how is not None:
+        connection.exec_driver_sql(how)

@@ -24,6 +24,7 @@ __all__ = [
     "COMPARED",
     "CROPS",
     "DETECTORS",
+    "EXPIRED",
     "FACES",
     "FILES",
     "LABELS",
@@ -36,6 +37,8 @@ __all__ = [
 ]
 
 VERSION = 1
+EXPIRED = "expired"
+"""The state of a file that is forgotten, while the labels of its faces are not."""
 TABLES = MetaData()
 
 ABOUT = Table(
@@ -65,7 +68,7 @@ FILES = Table(
     Column("server", String(32), nullable=False),
     Column("created", Double, nullable=False),
     Column("finished", Double),
-    Column("state", String(16), nullable=False),  # accepted, done, failed, cancelled
+    Column("state", String(16), nullable=False),  # accepted, done, failed, cancelled, expired
     Column("detector", String(32)),  # its identity
     Column("settings", String(32)),
     Column("sha256", String(64)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +10,10 @@ import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
 from facetell.store.records import Accepted, Ended
-from facetell.store.store import Store, record
-from facetell.store.tables import CROPS, FACES, FILES, SERVERS
+from facetell.store.store import Store, now, record
+from facetell.store.tables import CROPS, EXPIRED, FACES, FILES, SERVERS
 
-__all__ = ["accept", "alive", "end", "expire", "find", "forget", "gone", "withdraw"]
+__all__ = ["accept", "alive", "end", "find", "forget", "gone", "withdraw"]
 
 LEASE = 10.0
 """Seconds without a sign of a server after which what it had accepted is lost."""
@@ -22,10 +21,9 @@ LEASE = 10.0
 
 def accept(store: Store, server: str, files: Sequence[Accepted]) -> None:
     """Write that a server has accepted files, before anybody is told so."""
-    now = time.time()
-    same = {"server": server, "created": now, "state": "accepted"}
-    rows = [{**file.__dict__, "name": _text(file.name), "sender": _text(file.sender), **same} for file in files]
     with store.writing() as done:
+        same = {"server": server, "created": now(done), "state": "accepted"}
+        rows = [{**file.__dict__, "name": _text(file.name), "sender": _text(file.sender), **same} for file in files]
         done.execute(FILES.insert(), rows)
 
 
@@ -36,13 +34,13 @@ def _text(name: str) -> str:
 
 def end(store: Store, files: Sequence[Ended], keep_days: float | None) -> None:
     """Write what came of files; their crops too, for ``keep_days`` if given. One that is no longer there stays away."""
-    now = time.time()
     with store.writing() as done:
+        at = now(done)
         for file in files:
             values = {name: value for name, value in file.__dict__.items() if name not in ("id", "faces")}
-            there = done.execute(FILES.update().where(FILES.c.id == file.id).values(finished=now, **values)).rowcount
-            if there and keep_days is not None:
-                _keep(done, file, now + keep_days * 86_400)
+            mine = FILES.update().where(FILES.c.id == file.id, FILES.c.state != EXPIRED)
+            if done.execute(mine.values(finished=at, **values)).rowcount and keep_days is not None:
+                _keep(done, file, at + keep_days * 86_400)
 
 
 def _keep(done: Connection, file: Ended, expires: float) -> None:
@@ -59,7 +57,7 @@ def _keep(done: Connection, file: Ended, expires: float) -> None:
 def find(store: Store, name: str, owner: str) -> dict[str, Any] | None:
     """The owner's file of that id: its ``name``, ``video``, ``state`` and ``answer``."""
     columns = (FILES.c.name, FILES.c.video, FILES.c.state, FILES.c.answer)
-    asked = sql.select(*columns).where(FILES.c.id == name, FILES.c.owner == owner)
+    asked = sql.select(*columns).where(FILES.c.id == name, FILES.c.owner == owner, FILES.c.state != EXPIRED)
     with store.reading() as reading:
         row = reading.execute(asked).mappings().first()
     return None if row is None else dict(row)
@@ -73,8 +71,9 @@ def withdraw(store: Store, names: Sequence[str]) -> None:
 
 def forget(store: Store, name: str, owner: str, who: str) -> bool:
     """Remove the owner's file of that id with its crops and their labels; whether there was one."""
+    mine = FILES.delete().where(FILES.c.id == name, FILES.c.owner == owner, FILES.c.state != EXPIRED)
     with store.writing() as done:
-        found = done.execute(FILES.delete().where(FILES.c.id == name, FILES.c.owner == owner)).rowcount
+        found = done.execute(mine).rowcount
         if found:
             record(done, who, "forget", name)
     return bool(found)
@@ -82,20 +81,21 @@ def forget(store: Store, name: str, owner: str, who: str) -> bool:
 
 def alive(store: Store, server: str) -> None:
     """Say that a server runs; what others had accepted that say nothing any more has failed, without an answer."""
-    now = time.time()
     with store.writing() as done:
+        at = now(done)
         before = done.execute(sql.select(SERVERS.c.seen).where(SERVERS.c.id == server)).scalar()
         if before is None:
-            done.execute(SERVERS.insert().values(id=server, seen=now))
+            done.execute(SERVERS.insert().values(id=server, seen=at))
         else:
-            done.execute(SERVERS.update().where(SERVERS.c.id == server).values(seen=now))
-        if before is None or now - before < LEASE:  # else the store was away, and nobody could say anything
-            done.execute(SERVERS.delete().where(SERVERS.c.seen < now - LEASE))
+            done.execute(SERVERS.update().where(SERVERS.c.id == server).values(seen=at))
+        done.execute(SERVERS.update().where(SERVERS.c.seen > at).values(seen=at))  # the clock went back
+        if before is None or at - before < LEASE:  # else the store was away, and nobody could say anything
+            done.execute(SERVERS.delete().where(SERVERS.c.seen < at - LEASE))
             running = sql.select(SERVERS.c.id)
             done.execute(
                 FILES.update()
                 .where(FILES.c.state == "accepted", FILES.c.server.not_in(running))
-                .values(state="failed", finished=now)
+                .values(state="failed", finished=at)
             )
 
 
@@ -103,12 +103,3 @@ def gone(store: Store, server: str) -> None:
     """Say that a server has ended."""
     with store.writing() as done:
         done.execute(SERVERS.delete().where(SERVERS.c.id == server))
-
-
-def expire(store: Store) -> int:
-    """Remove crops whose time is over; how many."""
-    with store.writing() as done:
-        count = done.execute(CROPS.delete().where(CROPS.c.expires < time.time())).rowcount
-        if count:
-            record(done, "facetell", "expire", f"{count} crops")
-    return int(count)

@@ -12,7 +12,7 @@ function headers() {
 async function said(answer) {
   if (answer.ok) return answer.text();
   const told = await answer.json().catch(() => ({ detail: `the server answered ${answer.status}`, hint: "try again" }));
-  throw new Error(`${told.detail}. Next: ${told.hint}`);
+  throw new Error(`${told.detail}. Next: ${answer.status === 401 ? "check the key above" : told.hint}`);
 }
 
 function complain(error) {
@@ -38,7 +38,10 @@ async function report(article) {
   const copy = article.cloneNode(true);
   copy.querySelector(".actions").remove();
   copy.querySelectorAll("details").forEach((each) => each.setAttribute("open", ""));
-  const page = `<!doctype html><html lang="en"><meta charset="utf-8"><title>facetell</title><style>${style}</style><main>${copy.outerHTML}</main></html>`;
+  const head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>facetell: report</title>';
+  const day = new Date().toISOString().slice(0, 16).replace("T", " ");
+  const top = `<header><h1>Is this face fake?</h1></header><main><p class="soft">Report of ${day} UTC</p>`;
+  const page = `<!doctype html><html lang="en"><head>${head}<style>${style}</style></head><body>${top}${copy.outerHTML}</main></body></html>`;
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([page], { type: "text/html" }));
   link.download = "verdict.html";

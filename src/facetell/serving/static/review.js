@@ -34,7 +34,7 @@ async function ask(address, options) {
     const got = await fetch(address, { ...options, headers: headers() });
     if (!got.ok) {
       const told = await got.json().catch(() => ({ detail: `the server answered ${got.status}`, hint: "try again" }));
-      throw new Error(`${told.detail}. Next: ${told.hint}`);
+      throw new Error(`${told.detail}. Next: ${got.status === 401 ? "check the key above" : told.hint}`);
     }
     const fresh = new DOMParser().parseFromString(await got.text(), "text/html");
     const open = standing.querySelector("details[open]") !== null;

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +242,35 @@ def test_the_steps_in_a_store(where: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="put into use, or it goes back"):
         facetell.promote(store=where, now=True, back=True)
     store.close()
+
+
+def test_of_two_steps_at_once_each_is_taken_once(where: str) -> None:
+    stores, told = [Store(where) for _ in range(4)], list[str]()
+
+    def step(what: Callable[[Store], object]) -> None:
+        def one(store: Store) -> None:
+            with contextlib.suppress(UsageError):
+                what(store)
+                told.append("done")
+
+        threads = [threading.Thread(target=one, args=(store,)) for store in stores]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    step(lambda store: shadow(store, STARTER, "Ann"))
+    assert len(told) == 4, "each in place of the one before"
+    use = uses(stores[0]).shadow
+    assert use is not None
+    accept(stores[0], "me", [Accepted("one", "", "everyone", "a", False)])
+    compare(stores[0], [Compared("one", use.identity, "old", "real", 0.1, "fake", 0.9)])
+    told.clear()
+    step(lambda store: into_use(store, None, "Ann"))
+    step(lambda store: back(store, "Ann"))
+    assert (len(told), uses(stores[0]).current) == (2, None)
+    for store in stores:
+        store.close()
 
 
 def test_only_an_admin_sees_what_was_promoted(place: Path, tmp_path: Path) -> None:

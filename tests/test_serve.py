@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -34,6 +35,13 @@ from facetell.cli.main import main
 from facetell.errors import DataError, FacetellError, SettingsError, UsageError
 
 pytest.importorskip("fastapi", reason="needs the extra 'serve'")
+
+from starlette.testclient import TestClient
+
+from facetell.serving.access import Access
+from facetell.serving.app import service
+from facetell.serving.settings import ServeSettings
+
 pytestmark = pytest.mark.slow
 
 JSON_PROBLEM = "application/problem+json"
@@ -283,6 +291,12 @@ def test_keys(place: Path, pictures: list[Path], tmp_path: Path) -> None:
         assert [answer.status_code for answer in answers[:3]] == [200, 200, 200]
         assert "20 files a minute" in problem(answers[3], 429)["detail"]
         assert 1 <= int(answers[3].headers["retry-after"]) <= 60
+        whole = file.read_bytes()
+        file.write_bytes(whole[:40])
+        problem(client.get("/v1/detectors"), 503)
+        file.write_bytes(whole.replace(b'"one"', b'"a\\u0000b"'))
+        problem(client.get("/v1/detectors"), 503)
+        file.write_bytes(whole)
         facetell.keys(file, remove="one")
         problem(client.get("/v1/detectors"), 401)
         log = json.dumps(server.log)
@@ -549,3 +563,14 @@ def test_no_answer_waits_for_an_acknowledgement(client: httpx.Client) -> None:
         assert client.get("/health").status_code == 200
         seconds.append(time.perf_counter() - begin)
     assert min(seconds[20:]) < 0.03
+
+
+def test_a_fault_of_ours_is_a_problem_too(tmp_path: Path) -> None:
+    """With the number under which the log has it, and nothing of what went wrong."""
+    engine = Mock(**{"current.as_dict.side_effect": RuntimeError("a secret")})
+    app = service(engine, Access(None, 0), ServeSettings(), tmp_path)
+    client = TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False)
+    answer = client.get("/v1/detectors")
+    assert problem(answer, 500)["hint"] == f"its log says more; request {answer.headers['x-request-id']}"
+    assert "secret" not in answer.text
+    assert answer.headers["x-content-type-options"] == "nosniff"

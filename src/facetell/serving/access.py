@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 
 from starlette.requests import Request
 
+from facetell.errors import DataError
 from facetell.serving.keys import SCOPES, Key, KeyFile
 from facetell.serving.problems import Problem
 
 __all__ = ["Access", "Bucket", "is_loopback"]
+
+log = logging.getLogger("facetell.serve")
 
 _EVERYONE = Key("everyone", SCOPES, "", "")
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
@@ -57,7 +61,13 @@ class Access:
             self._check_local(request)
             return _EVERYONE
         kind, _, token = request.headers.get("authorization", "").partition(" ")
-        key = self._keys.holder(token.strip()) if kind.lower() == "bearer" else None
+        try:
+            key = self._keys.holder(token.strip()) if kind.lower() == "bearer" else None
+        except DataError as error:  # damaged while the server runs
+            log.error("the keys cannot be read, and nobody is let in", extra={"said": {"why": error.message}})
+            raise Problem(
+                503, "the keys of this server cannot be read", "send it again in a minute", retry=60
+            ) from None
         if key is None:
             said = "this server does not know the key" if token else "this server asks for a key"
             raise Problem(401, said, "send the header 'Authorization: Bearer KEY'")

@@ -20,7 +20,7 @@ from facetell.errors import FacetellError
 from facetell.serving.access import Access
 from facetell.serving.answers import answer
 from facetell.serving.engine import Engine
-from facetell.serving.middleware import Around
+from facetell.serving.middleware import Around, fault
 from facetell.serving.openapi import ITEMS, PROBLEMS, describe
 from facetell.serving.page import page_routes
 from facetell.serving.problems import Problem, away
@@ -47,6 +47,7 @@ def service(
     app = FastAPI(title="facetell", docs_url=None, redoc_url=None, lifespan=life, separate_input_output_schemas=False)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _fault)
     _routes(app, shared)
     page_routes(app, shared)
     if recorder is not None:
@@ -58,7 +59,7 @@ def service(
 
 
 def _routes(app: FastAPI, shared: Service) -> None:
-    answers = partial(PROBLEMS, 401, 403)
+    answers = partial(PROBLEMS, 401, 403, 503)
 
     @app.post(
         "/v1/verdicts",
@@ -66,7 +67,7 @@ def _routes(app: FastAPI, shared: Service) -> None:
         responses={
             200: {"description": "Judged.", "content": ITEMS["items"]},
             202: {"description": "Accepted: one is a video, ask for it by its id.", "content": ITEMS["items"]},
-            **answers(400, 408, 413, 415, 422, 429, 503),
+            **answers(400, 408, 413, 415, 422, 429),
         },
     )
     async def judge(request: Request) -> Response:
@@ -76,7 +77,7 @@ def _routes(app: FastAPI, shared: Service) -> None:
     @app.get(
         "/v1/verdicts/{id}",
         response_class=Response,
-        responses={200: {"description": "How it stands.", "content": ITEMS["item"]}, **answers(404, 503)},
+        responses={200: {"description": "How it stands.", "content": ITEMS["item"]}, **answers(404)},
     )
     async def verdict(id: str, request: Request) -> Response:  # noqa: A002  its name in the address
         """Ask for what came of a file."""
@@ -86,7 +87,7 @@ def _routes(app: FastAPI, shared: Service) -> None:
         "/v1/verdicts/{id}",
         status_code=204,
         response_class=Response,
-        responses={204: {"description": "Gone."}, **answers(404, 503)},
+        responses={204: {"description": "Gone."}, **answers(404)},
     )
     async def forget(id: str, request: Request) -> Response:  # noqa: A002
         """Forget what came of a file, and give it up if it is not judged yet."""
@@ -149,6 +150,10 @@ def _routes(app: FastAPI, shared: Service) -> None:
 async def _problem(request: Request, problem: Exception) -> Response:
     assert isinstance(problem, Problem)
     return answer(request.scope, problem)
+
+
+async def _fault(request: Request, _: Exception) -> Response:
+    return answer(request.scope, fault(request.scope))
 
 
 async def _http(request: Request, error: Exception) -> Response:

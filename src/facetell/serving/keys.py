@@ -41,7 +41,9 @@ def read_keys(path: Path) -> list[Key]:
         if path.stat().st_size > _LIMIT:
             raise ValueError
         told = json.loads(path.read_text("utf-8"))
-        return [Key(str(k["name"]), _scopes(k["scopes"]), str(k["sha256"]), str(k["created"])) for k in told["keys"]]
+        return [
+            Key(_name(str(k["name"])), _scopes(k["scopes"]), str(k["sha256"]), str(k["created"])) for k in told["keys"]
+        ]
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -52,8 +54,7 @@ def read_keys(path: Path) -> list[Key]:
 
 def add_key(path: Path, name: str, scopes: tuple[str, ...] = ("judge",)) -> str:
     """Add a key to a file, which only its owner may read; gives the key. Raises ``UsageError`` for a name that is taken."""
-    if not name or not name.isprintable() or len(name) > 100:
-        raise UsageError("the name of a key has 1 to 100 printable characters", hint="give another name")
+    name = _name(name)
     token = _PREFIX + secrets.token_urlsafe(32)
     key = Key(name, _scopes(scopes), _hash(token), datetime.now(UTC).isoformat(timespec="seconds"))
     with locked(path):
@@ -109,6 +110,13 @@ class KeyFile:
 
 def _hash(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
+
+
+def _name(name: str) -> str:
+    """The name, which a store can hold and a log can show. Raises ``UsageError`` for another one."""
+    if not name or not name.isprintable() or len(name) > 100:
+        raise UsageError("the name of a key has 1 to 100 printable characters", hint="give another name")
+    return name
 
 
 def _scopes(scopes: Any) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from facetell.serving.answers import answer
 from facetell.serving.problems import Problem
 from facetell.serving.settings import ServeSettings
 
-__all__ = ["Around"]
+__all__ = ["Around", "fault"]
 
 log = logging.getLogger("facetell.serve")
 
@@ -38,7 +38,8 @@ class Around:
             await self._app(scope, receive, send)
             return
         number, begin, status, taken = uuid.uuid4().hex, time.monotonic(), 500, 0
-        scope.setdefault("state", {})["said"] = said = dict[str, Any]()
+        said = dict[str, Any]()
+        scope.setdefault("state", {}).update(said=said, request=number)
         started = False
 
         async def bounded() -> Message:
@@ -69,8 +70,7 @@ class Around:
         except Exception:
             log.exception("a fault of the server", extra={"said": {"request": number}})
             if not started:
-                fault = Problem(500, "a fault of the server", f"its log says more; request {number}")
-                await answer(scope, fault)(scope, receive, marked)
+                await answer(scope, fault(scope))(scope, receive, marked)
         finally:
             spent = time.monotonic() - begin
             route = getattr(scope.get("route"), "path", "none")
@@ -89,6 +89,11 @@ class Around:
         return Problem(
             413, f"more than {self._settings.request_bytes:,} bytes, the limit of a request", "send fewer or smaller"
         )
+
+
+def fault(scope: Scope) -> Problem:
+    """What a client is told of a fault of ours."""
+    return Problem(500, "a fault of the server", f"its log says more; request {scope['state']['request']}")
 
 
 def _stated(scope: Scope) -> int:

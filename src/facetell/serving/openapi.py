@@ -24,7 +24,7 @@ _WORDS = {
     415: "No picture or video in a format that is read, or no multipart/form-data.",
     422: "No file, too many files, or a file beyond a limit of pixels or seconds.",
     429: "More files a minute than the key may bring.",
-    503: "Too many files wait, or the server is going down.",
+    503: "Too many files wait, the server is going down, or its store or keys cannot be read.",
 }
 
 

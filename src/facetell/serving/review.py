@@ -37,6 +37,7 @@ STEPS = 100
 """Of the audit trail in one answer."""
 _FRESH = 7 * 86_400.0  # s that an alarm is shown
 _KIND, _WHY = 64, 2000
+_FACES = 2**31
 _NO_TEXT = ("Cc", "Cs")
 """Control characters, and halves of characters; not what joins letters and emoji, nor a space that does not break."""
 _REASONS = {
@@ -121,8 +122,7 @@ def review_routes(app: FastAPI, store: Store, access: Checks) -> None:
         if access.needs_key and not is_fragment(request):
             return html_response(_rendered("review.html", needs_key=True, shown=None))
         reviewer = access.check(request, "review").name
-        asked = request.query_params.get("face", "")
-        again = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else None
+        again = _number(request.query_params.get("face", ""))
         shown = await _asked(_shown, store, reviewer, again)
         name = "review_part.html" if is_fragment(request) else "review.html"
         return html_response(_rendered(name, needs_key=access.needs_key, shown=shown))
@@ -132,8 +132,7 @@ def review_routes(app: FastAPI, store: Store, access: Checks) -> None:
         reviewer = access.check(request, "review").name
         form = await request.form(max_files=0, max_fields=8)
         fields = {name: value for name, value in form.items() if isinstance(value, str)}
-        number = fields.get("face", "")
-        said = _said({**fields, "face": int(number) if number.isascii() and number.isdigit() else None})
+        said = _said({**fields, "face": _number(fields.get("face", ""))})
         judged = await _asked(label, store, reviewer, *said.values())
         if not is_fragment(request):
             return RedirectResponse("/review", 303)
@@ -159,10 +158,15 @@ async def _asked(what: Any, *arguments: Any) -> Any:
 
 
 def _count(request: Request, most: int) -> int:
-    given = request.query_params.get("count", "1")
-    if not (given.isascii() and given.isdigit() and len(given) < 4 and 1 <= int(given) <= most):
+    count = _number(request.query_params.get("count", "1"))
+    if count is None or not 1 <= count <= most:
         raise Problem(422, f"count is a number from 1 to {most}", "leave it out for one")
-    return int(given)
+    return count
+
+
+def _number(text: str) -> int | None:
+    """A number of at most ten digits; Python refuses to read one of thousands."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else None
 
 
 async def _body(request: Request) -> Any:
@@ -178,7 +182,7 @@ def _said(given: Any) -> dict[str, Any]:
     if not isinstance(given, dict):
         raise Problem(422, "a label is an object", hint)
     face, word = given.get("face"), given.get("label")
-    if not isinstance(face, int) or isinstance(face, bool) or not 0 < face < 2**31:
+    if not isinstance(face, int) or isinstance(face, bool) or not 0 < face < _FACES:
         raise Problem(422, "face is the number of a face", "take it from GET /v1/reviews")
     if word not in WORDS:
         raise Problem(422, f"a label is one of {', '.join(WORDS)}", hint)
@@ -221,7 +225,7 @@ def _promotion(store: Store) -> dict[str, Any]:
 def _shown(store: Store, reviewer: str, again: int | None) -> dict[str, Any]:
     """What the page needs: the face to label, or ``again`` if that is still there, and how all stands."""
     standing = _standing(store, reviewer, 1)
-    once_more = case(store, again) if again is not None else None
+    once_more = case(store, again) if again is not None and again < _FACES else None
     face = _face(once_more) if once_more is not None else next(iter(standing.pop("next")), None)
     if face is not None:
         face["why"] = _REASONS[face["reason"]]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from facetell.store.tables import COMPARED, DETECTORS, FACES, FILES, PARTS, TRAI
 __all__ = ["Differences", "Use", "Uses", "back", "compare", "differences", "into_use", "shadow", "take_out", "uses"]
 
 _SHOWN = 20
+_STEP = 0x66616366
+"""The advisory lock of PostgreSQL under which a step is taken; in SQLite there is one writer at a time."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def shadow(store: Store, bundle: Path, who: str) -> Use:
     """
     identity = identity_of(bundle)
     names = [DESCRIPTION, *read_description(bundle)["files"]]  # no pictures of a replay buffer: judging needs none
-    with store.writing() as done:
+    with _alone(store) as done:
         now = _uses(done)
         if now.current is not None and now.current.identity == identity:
             raise UsageError(f"{bundle.name} ({identity}) is in use already", hint="facetell promote --store shows it")
@@ -104,7 +107,7 @@ def shadow(store: Store, bundle: Path, who: str) -> Use:
 def into_use(store: Store, identity: str | None, who: str) -> Use:
     """Put the detector in shadow into use. Raises ``UsageError`` where there is none, it is not that of ``identity``, or it has
     judged nothing yet."""
-    with store.writing() as done:
+    with _alone(store) as done:
         now = _uses(done).shadow
         if now is None or identity not in (None, now.identity):
             raise UsageError(
@@ -127,6 +130,15 @@ def into_use(store: Store, identity: str | None, who: str) -> Use:
     return use
 
 
+@contextmanager
+def _alone(store: Store) -> Iterator[Connection]:
+    """A transaction while nobody else takes a step: of two at once, the second one sees what the first has done."""
+    with store.writing() as done:
+        if done.dialect.name == "postgresql":
+            done.execute(sql.select(sql.func.pg_advisory_xact_lock(_STEP)))
+        yield done
+
+
 def _refused(asked: Connection, use: Use) -> str | None:
     """Why a server did not take a detector since it was last promoted, if one did not."""
     name = f"{use.name} ({use.identity})"
@@ -141,7 +153,7 @@ def back(store: Store, who: str) -> Use:
 
     Raises ``UsageError`` where nothing was promoted.
     """
-    with store.writing() as done:
+    with _alone(store) as done:
         now = _uses(done)
         use = now.shadow or now.current
         if use is None:

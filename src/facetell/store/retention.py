@@ -12,7 +12,8 @@ __all__ = ["MOST", "expire_crops", "expire_verdicts"]
 
 MOST = 500
 """Files removed in one transaction, for which nobody else can write."""
-_OVER = ("done", "failed", "cancelled")
+_NOT = ("accepted", EXPIRED)
+"""States of files that stay; said so, and not by those that go, for SQLite would look for these and not for the oldest."""
 
 
 def expire_crops(store: Store) -> int:
@@ -56,7 +57,7 @@ def _old(done: Connection, before: float) -> list[str]:
     crops = sql.exists().where(FACES.c.file == FILES.c.id, CROPS.c.face == FACES.c.id)
     asked = (
         sql.select(FILES.c.id)
-        .where(FILES.c.created < before, FILES.c.state.in_(_OVER), ~crops)
+        .where(FILES.c.created < before, FILES.c.state.not_in(_NOT), ~crops)
         .order_by(FILES.c.created)
         .limit(MOST)
         .with_for_update(skip_locked=True, of=FILES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from conftest import Shared
 from faceclips import needs_media, portrait, save_clip, save_photo, walk
 
 import facetell
-from facetell.errors import FacetellError, MissingExtraError, SettingsError
+from facetell.errors import DataError, FacetellError, MissingExtraError, SettingsError
+from facetell.faceset.table import FaceSet
 from facetell.media.cluster import BLOCK, cluster_map
 from facetell.media.workers import Failure
 
@@ -129,6 +131,43 @@ def test_the_same_face_set_as_one_process_and_where_a_node_is_lost(cluster: Any,
         assert found.info["media"] == {**alone.info["media"], "key": found.info["media"]["key"]}
         assert (found.path / "skipped.csv").read_bytes() == (alone.path / "skipped.csv").read_bytes()
     assert lost
+    cluster.add_node(num_cpus=1, object_store_memory=STORE)
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of 7 faces, so that a small face set has several, the last of them smaller."""
+    monkeypatch.setattr("facetell.detector.on_cluster.BATCH", 7)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_the_same_report_as_one_process(cluster: Any, faces: FaceSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(faces.rows("test")) % 7
+    alone, both = (facetell.evaluate("starter", faces, engine=engine) for engine in ("local", "ray"))
+    assert json.dumps(both.as_dict()) == json.dumps(alone.as_dict())
+    assert both.metrics["auroc"].value != 0.5
+    assert both.unlike is not None
+    monkeypatch.setattr(FaceSet, "fingerprint", "of another")
+    with pytest.raises(DataError, match="has another face set at") as error:
+        facetell.evaluate("starter", faces, engine="ray")
+    assert error.value.hint == "put it on a disk that all nodes see"
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_the_same_robustness_as_one_process_and_where_a_node_is_lost(cluster: Any, faces: FaceSet) -> None:
+    lost = []
+
+    def tell(step: Any) -> None:
+        if step.done > 2 * 7 and not lost:
+            lost.append(step.done)
+            lose_one(cluster)
+
+    alone = facetell.stress("starter", faces, only=["jpeg", "noise"]).as_dict()
+    both = facetell.stress("starter", faces, only=["jpeg", "noise"], engine="ray", progress=tell).as_dict()
+    assert lost
+    one, two = alone.pop("speed"), both.pop("speed")
+    assert one["images"] == two["images"] == 11 * len(faces.rows("test"))
+    assert json.dumps(both) == json.dumps(alone)
     cluster.add_node(num_cpus=1, object_store_memory=STORE)
 
 

@@ -13,6 +13,7 @@ from facetell.api._report import pictures_of
 from facetell.detector.calibration import DEFAULT, MeasuredOn, plain, uncalibrated
 from facetell.detector.decider import Decider
 from facetell.detector.detector import Detector
+from facetell.detector.on_cluster import judging_of, predict_on_cluster
 from facetell.detector.places import DetectorLike, loaded
 from facetell.detector.predictions import predict
 from facetell.detector.shortcut_warnings import shortcut_warnings
@@ -23,6 +24,7 @@ from facetell.faceset.samples import check_split
 from facetell.faceset.table import FaceSet, FaceSetLike
 from facetell.ingest.prepare import open_or_prepare
 from facetell.labels import LABELS
+from facetell.media.cluster import check_engine
 from facetell.progress import Progress, ShowProgress, callback, silent
 from facetell.reporting.report import check_destination, write_report
 from facetell.reporting.videos import JudgedVideos
@@ -61,6 +63,7 @@ def evaluate(
     seed: int = 0,
     device: str = "auto",
     runtime: str | None = None,
+    engine: str = "local",
     progress: ShowProgress = None,
 ) -> EvaluateResult:
     """Score a split of a face set; write a report to ``out``, a folder, where it is given.
@@ -74,12 +77,17 @@ def evaluate(
     are unlike all that the detector knows are counted, source by source, and no other number leaves them out.
 
     Where faces are of videos, each video is judged as well, as `detect` does: ``videos`` of the result.
+
+    ``engine``: ``ray`` has the nodes of a cluster judge, which must see the face set and the detector by the same paths. The
+    numbers are the same, to the bit where the runtime is ``onnx``.
     """
+    check_engine(engine)
     if prevalence is not None:
         check_prevalence(prevalence)
     folder = None if out is None else Path(out)
     check_destination(folder)
-    name, detector = loaded(detector, device, runtime)
+    # Of the nodes' device this machine may have none, and needs none for what it adds.
+    name, detector = loaded(detector, *(("cpu", None) if engine == "ray" else (device, runtime)))
     at = at or detector.operating_point
     calibration = detector.calibration
     if calibration is None and (at != DEFAULT or prevalence is not None):
@@ -89,7 +97,11 @@ def evaluate(
     faces = open_or_prepare(faceset, progress=tell)
     check_split(faces, split, "evaluate on")
     keep, said = measurable(detector, faces, split)
-    columns = predictions(detector, faces, split, progress=tell, known=True)
+    if engine == "ray":
+        how = judging_of(detector, device, runtime)
+        columns = predict_on_cluster(how, detector, faces, split, None, tell).columns
+    else:
+        columns = predictions(detector, faces, split, progress=tell, known=True)
     table = {name: column[keep] for name, column in columns.items()}
     description = detector.description
     context = {

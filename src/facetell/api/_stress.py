@@ -10,11 +10,13 @@ import numpy as np
 from facetell.api._measurable import measurable
 from facetell.detector.calibration import uncalibrated
 from facetell.detector.corrupted import corrupted_logits, first_crop, median_side
+from facetell.detector.on_cluster import judging_of, stress_on_cluster
 from facetell.detector.places import DetectorLike, loaded
 from facetell.errors import DataError, UsageError
 from facetell.faceset.samples import check_split
 from facetell.faceset.table import FaceSetLike
 from facetell.ingest.prepare import open_or_prepare
+from facetell.media.cluster import check_engine
 from facetell.pixels.corruptions import STRENGTHS, Corruption, check_codec, choose
 from facetell.progress import ShowProgress, callback
 from facetell.reporting.stress import Conditions, check_stress, write_stress
@@ -37,6 +39,7 @@ def stress(
     device: str = "auto",
     runtime: str | None = None,
     workers: int | None = None,
+    engine: str = "local",
     progress: ShowProgress = None,
 ) -> StressResult:
     """Measure a detector on a split under every corruption and strength.
@@ -53,7 +56,9 @@ def stress(
         seed: draws the noise, the crops of screenshots and the bootstraps. Not the number of workers.
         device: ``auto``, ``cpu`` or ``cuda``.
         runtime: what computes the logits, see `Detector.load`.
-        workers: threads that decode and corrupt; default one per core.
+        workers: threads that decode and corrupt; default one per core. On a cluster: parts under way.
+        engine: ``ray`` has the nodes of a cluster corrupt and judge, which must see the face set and the detector by the same
+            paths. The numbers are the same, to the bit where the runtime is ``onnx``.
         progress: True shows a bar; a function is called as pictures are scored, each crop once per condition.
 
     Raises:
@@ -63,9 +68,11 @@ def stress(
     """
     chosen, left_out = _installed(only)
     check_counts(workers=workers)
+    check_engine(engine)
     folder = None if out is None else Path(out)
     check_stress(folder)
-    name, detector = loaded(detector, device, runtime)
+    # Of the nodes' device this machine may have none, and needs none for what it adds.
+    name, detector = loaded(detector, *(("cpu", None) if engine == "ray" else (device, runtime)))
     at = at or detector.operating_point
     if detector.calibration is None:
         raise uncalibrated("threshold to measure recall and false alarms at")
@@ -77,9 +84,12 @@ def stress(
     if len(np.unique(labels)) < 2:
         raise DataError(f"split '{split}' of {faces.path} has one label only", hint="AUROC needs real and fake faces")
     conditions = [("none", 0), *((one.name, level) for one in chosen for level in range(1, STRENGTHS + 1))]
-    scored, speed = corrupted_logits(
-        detector, faces, split, conditions, seed, workers or usable_cores(), callback(progress)
-    )
+    tell = callback(progress)
+    if engine == "ray":
+        how = judging_of(detector, device, runtime)
+        scored, speed = stress_on_cluster(how, faces, split, conditions, seed, workers, tell)
+    else:
+        scored, speed = corrupted_logits(detector, faces, split, conditions, seed, workers or usable_cores(), tell)
     description = detector.description
     context = {
         "detector": name,

@@ -24,6 +24,7 @@ __all__ = ["command"]
 @options.seed_option("the bootstrap intervals")
 @options.device_option
 @options.runtime_option
+@options.engine_option()
 @options.json_option
 def command(detector: Path, faceset: Path, out: Path, as_json: bool, **given: Any) -> None:
     """Measure a detector on a split of a labelled face set and write a report.

@@ -25,6 +25,7 @@ __all__ = ["command"]
 @options.workers_option("Threads that corrupt.")
 @options.device_option
 @options.runtime_option
+@options.engine_option()
 @options.json_option
 def command(detector: Path, faceset: Path, out: Path, only: str | None, as_json: bool, **given: Any) -> None:
     """Measure a detector on compressed, resized, filmed and posted faces.

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -22,20 +22,32 @@ from facetell.pixels.corruptions import corrupt
 from facetell.pixels.decode import decode, resize
 from facetell.progress import Progress, Step
 
-__all__ = ["corrupted_logits", "first_crop", "median_side"]
+__all__ = [
+    "Condition",
+    "Logits",
+    "Work",
+    "corrupted_logits",
+    "decode_all",
+    "first_crop",
+    "make",
+    "median_side",
+    "speed_of",
+]
 
 _PIECE = 8
 """Crops of one task of a worker."""
 
 Pixels = npt.NDArray[np.uint8]
+Logits = npt.NDArray[np.float32]
 Condition = tuple[str, int]
 """Name of a corruption and its strength; ``("none", 0)`` leaves faces as they are."""
 Work = tuple[list[Pixels], float, float]
+"""Crops at the network's size, and processor seconds of corrupting and of resizing."""
 
 
 @dataclass
 class _Clock:
-    """Processor seconds by what they went to; ``scoring`` is that of the whole process less the workers'."""
+    """Processor seconds by what they went to."""
 
     decoding: float = 0.0
     corrupting: float = 0.0
@@ -50,7 +62,7 @@ def corrupted_logits(
     seed: int,
     workers: int,
     progress: Progress,
-) -> tuple[dict[Condition, npt.NDArray[np.float32]], dict[str, Any]]:
+) -> tuple[dict[Condition, Logits], dict[str, Any]]:
     """Logits (N,) of each condition, and how fast it went."""
     count = len(faces.rows(split))
     logits = {condition: np.empty(count, np.float32) for condition in conditions}
@@ -62,17 +74,22 @@ def corrupted_logits(
             done += len(pixels)
             progress(Step("scoring", done, total, "pictures"))
     seconds, used = time.perf_counter() - began, time.process_time() - processor
-    parts = {"decoding": clock.decoding, "corrupting": clock.corrupting, "resizing": clock.resizing}
-    parts["scoring"] = max(0.0, used - sum(parts.values()))
-    speed = {
-        "images": total,
+    return logits, speed_of(total, seconds, workers, (clock.decoding, clock.corrupting, clock.resizing, used))
+
+
+def speed_of(images: int, seconds: float, workers: int, spent: Iterable[float]) -> dict[str, Any]:
+    """How fast it went. ``spent``: processor seconds of decoding, of corrupting, of resizing and of all together; those that
+    are left went to scoring."""
+    *known, used = map(float, spent)
+    parts = dict(zip(("decoding", "corrupting", "resizing"), known, strict=True))
+    return {
+        "images": images,
         "seconds": seconds,
-        "images_per_s": total / seconds,
+        "images_per_s": images / seconds,
         "workers": workers,
         "processor_seconds": used,
-        "parts": parts,
+        "parts": {**parts, "scoring": max(0.0, used - sum(known))},
     }
-    return logits, speed
 
 
 def _batches(
@@ -101,7 +118,7 @@ def _batches(
 
     try:
         for first, data in _chunks(faces, split):
-            reading = [pool.submit(_decode, faces, first + at, data[at : at + _PIECE]) for at in _starts(data)]
+            reading = [pool.submit(decode_all, faces, first + at, data[at : at + _PIECE]) for at in _starts(data)]
             crops: list[Pixels] = []
             for future in reading:
                 pixels, spent = future.result()
@@ -109,7 +126,7 @@ def _batches(
                 clock.decoding += spent
             for condition in conditions:
                 at_once = [
-                    pool.submit(_make, crops[at : at + _PIECE], condition, size, seed, first + at)
+                    pool.submit(make, crops[at : at + _PIECE], condition, size, seed, first + at)
                     for at in _starts(crops)
                 ]
                 waiting.append((condition, first, at_once))
@@ -132,7 +149,7 @@ def _chunks(faces: FaceSet, split: str) -> Iterator[tuple[int, list[bytes]]]:
         yield first, list(itertools.islice(pictures, BATCH))
 
 
-def _decode(faces: FaceSet, first: int, data: list[bytes]) -> tuple[list[Pixels], float]:
+def decode_all(faces: FaceSet, first: int, data: list[bytes]) -> tuple[list[Pixels], float]:
     """Crops at their own resolution, and processor seconds; ``first`` is counted within the split."""
     began = time.thread_time()
     crops = []
@@ -146,7 +163,7 @@ def _decode(faces: FaceSet, first: int, data: list[bytes]) -> tuple[list[Pixels]
     return crops, time.thread_time() - began
 
 
-def _make(crops: list[Pixels], condition: Condition, size: int, seed: int, first: int) -> Work:
+def make(crops: list[Pixels], condition: Condition, size: int, seed: int, first: int) -> Work:
     """Crops under one condition at the network's size, and processor seconds of corrupting and of resizing."""
     began = time.thread_time()
     made = [corrupt(pixels, *condition, seed, row) for row, pixels in enumerate(crops, start=first)]

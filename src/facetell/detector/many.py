@@ -23,15 +23,16 @@ from facetell.detector.known_faces import check_unlike
 from facetell.detector.runtimes import home_of, runtime_for
 from facetell.detector.verdict import FileStamp, Verdict, status_of
 from facetell.files import sha256_of
-from facetell.media.cluster import cluster_map
+from facetell.media.cluster import BLOCK, cluster_map
 from facetell.media.frame_choice import Choice, Spread, parse
 from facetell.media.walk import find_files
 from facetell.media.workers import Crew, Failure, guarded_map, seconds_for
 from facetell.progress import Progress, Step, silent
 from facetell.threads import usable_cores
 
-__all__ = ["Judging", "crew_of", "failed", "judge_files", "judged", "seen"]
+__all__ = ["Judging", "crew_of", "failed", "judge_files", "judge_on_cluster", "judged", "seen"]
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 Crops = npt.NDArray[np.uint8]
 
@@ -107,9 +108,8 @@ def judge_files(
     def seconds(path: str) -> float:
         return seconds_for(Path(path), few_frames=few_frames)
 
-    if engine == "ray":  # which gives each worker one core
-        gpu = how.device.startswith("cuda")
-        results = cluster_map(doing, paths, workers, seconds, _keep, (how, 1), needs, gpu=gpu)
+    if engine == "ray":
+        results = judge_on_cluster(how, paths, partial(_of_file, work), seconds, workers=workers)
     else:
         share = max(1, cores // here)
         several = how.faces == "crops" and len(files) >= _MANY * here
@@ -154,6 +154,26 @@ def seen(
             yield (failed(path, result), None) if isinstance(result, Failure) else result
     finally:
         results.close()
+
+
+def judge_on_cluster(
+    how: Judging,
+    items: Iterable[Item],
+    work: Callable[[Judge, Item], Result],
+    seconds: Callable[[Item], float],
+    *,
+    workers: int | None = None,
+    block: int = BLOCK,
+) -> Generator[tuple[Item, Result | Failure], None, None]:
+    """Yield (item, result) in order: ``work`` done on each item by a `Judge` on a node of a Ray cluster.
+
+    ``work``, items and results must be picklable; the rest is as of `cluster_map`. Raises as it, and as `judge_files`.
+    """
+    needs, gpu = _needs(how, _checked(how)), how.device.startswith("cuda")
+    threads = 1  # Ray gives each worker one core
+    return cluster_map(
+        partial(_work, work), items, workers, seconds, _keep, (how, threads), needs, gpu=gpu, block=block
+    )
 
 
 def crew_of(how: Judging, work: Callable[[Judge, Any], Any], workers: int) -> Crew:

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from facetell.faceset.samples import Samples
     from facetell.faceset.table import FaceSet
 
-__all__ = ["Predictions", "predict"]
+__all__ = ["BATCH", "Predictions", "predict", "predicted"]
 
 BATCH = 256
+"""Faces that a network is given at once."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,23 @@ def predict(
         logits, p_known = _judged(detector, samples, progress)
     else:
         logits, p_known = _logits(detector, samples, progress), np.full(len(samples), np.nan)
+    return predicted(detector, faces, split, logits, p_known)
+
+
+def predicted(
+    detector: Detector,
+    faces: FaceSet,
+    split: str,
+    logits: npt.NDArray[np.float32],
+    p_known: npt.NDArray[np.float64],
+) -> Predictions:
+    """The table of a split whose logits (N,) and p-values (N,) are known."""
     table = faces.columns(["path", "label", "group", "source", "split", "sha256"], split)
     columns = {name: table[name].to_numpy() for name in table.column_names}
     curve = detector.decider.curve if detector.calibration else Curve(1.0)
     scores = curve.scores(logits)
-    return Predictions({"row": samples.rows, **columns, "logit": logits, "score": scores, "p_known": p_known})
+    rows = np.arange(len(logits))
+    return Predictions({"row": rows, **columns, "logit": logits, "score": scores, "p_known": p_known})
 
 
 def _judged(

@@ -1,7 +1,8 @@
-"""`guarded_map` over many machines: Ray gives blocks of files to its nodes, each of which has them done by a guarded worker.
+"""`guarded_map` over many machines: Ray gives blocks of items to its nodes, each of which has them done by a guarded worker.
 
-A file that crashes or hangs its reader costs itself, as on one machine. A node that is lost costs the blocks it had: Ray gives
-them to others. Files, results that a function writes and facetell itself must be there on every node by the same path.
+Items are files, or parts of a face set. One that crashes or hangs its reader costs itself, as on one machine. A node that is
+lost costs the blocks it had: Ray gives them to others. What items name, results that a function writes and facetell itself must
+be there on every node by the same path.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 ENGINES = ("local", "ray")
-"""Where files are read: in processes of this machine, or on a cluster."""
+"""Where files and faces are read: on this machine, or on a cluster."""
 BLOCK = 8
 """Files that go to a node at once: some seconds of work, against milliseconds for the way there."""
 _AHEAD = 3
@@ -58,19 +59,20 @@ def cluster_map(
     preload: tuple[str, ...] = (),
     *,
     gpu: bool = False,
+    block: int = BLOCK,
 ) -> Generator[tuple[Item, Result | Failure], None, None]:
     """Yield (item, result) in the order of ``items``, as `guarded_map` does, computed on the nodes of a Ray cluster.
 
     That of ``RAY_ADDRESS``, else one that runs on this machine, else one that is begun on it and ended with the generator.
     ``workers``: blocks that are worked on at a time, by default one for each core of the cluster; ``gpu``: each has a
-    GPU for itself. Results do not depend on the nodes, nor on one that is lost meanwhile.
+    GPU for itself; ``block``: items that go to a node at once. Results depend on none of these, nor on a node that is lost.
 
     Raises:
         MissingExtraError: Ray is not installed.
         FacetellError: the cluster cannot be reached, or a block has lost its node too often.
         Exception: whatever ``function`` raises, when the item's turn comes.
     """
-    blocks = _batched(items)
+    blocks = _batched(items, block)
     first = list(itertools.islice(blocks, 1))
     if not first:
         return
@@ -85,20 +87,20 @@ def cluster_map(
         waiting: deque[tuple[tuple[Item, ...], ObjectRef[Any]]] = deque()
         try:
             while True:
-                for block in itertools.islice(blocks, most - len(waiting)):
-                    waiting.append((block, remote.remote(task, [(item, seconds(item)) for item in block])))
+                for given in itertools.islice(blocks, most - len(waiting)):
+                    waiting.append((given, remote.remote(task, [(item, seconds(item)) for item in given])))
                 if not waiting:
                     return
-                block, answer = waiting.popleft()
-                yield from zip(block, _given(ray, answer), strict=True)
+                given, answer = waiting.popleft()
+                yield from zip(given, _given(ray, answer), strict=True)
         finally:
             for _, answer in waiting:
                 ray.cancel(answer, force=True)
 
 
-def _batched(items: Iterable[Item]) -> Iterator[tuple[Item, ...]]:
+def _batched(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:
     source = iter(items)
-    while block := tuple(itertools.islice(source, BLOCK)):
+    while block := tuple(itertools.islice(source, size)):
         yield block
 
 
@@ -157,7 +159,7 @@ def _given(ray: Any, answer: ObjectRef[Any]) -> Iterator[Any]:
     except ray.exceptions.RayError as error:
         why = str(getattr(error, "cause", None) or error).strip().splitlines()
         raise FacetellError(
-            f"Ray could not do a block of files: {why[0] if why else type(error).__name__}",
+            f"Ray could not do a block of work: {why[0] if why else type(error).__name__}",
             hint="run it again: what is finished is kept",
         ) from error
     for result in results:

@@ -9,12 +9,15 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from bucket_servers import copy_to, s3
 from conftest import Shared
 from faceclips import needs_media, portrait, save_clip, save_photo, walk
+from pyarrow import fs
 
 import facetell
 from facetell.errors import DataError, FacetellError, MissingExtraError, SettingsError
@@ -45,8 +48,18 @@ def photos(shared: Shared) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    """Two nodes with a core each; the first is the one we speak with."""
+def bucket(photos: Path) -> Iterator[str]:
+    """The photos in a bucket."""
+    with s3() as address:
+        files = fs.S3FileSystem(endpoint_override=address, region="us-east-1", allow_bucket_creation=True)
+        files.create_dir("ours")
+        copy_to(files, photos, "ours/photos")
+        yield "s3://ours/photos"
+
+
+@pytest.fixture(scope="module")
+def cluster(bucket: str) -> Iterator[Any]:
+    """Two nodes with a core each, which may read the bucket; the first is the one we speak with."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         # Ray reads this as it is imported; else nodes would build the environment anew where `uv run` runs the tests.
@@ -108,12 +121,19 @@ def test_a_file_that_crashes_its_reader_costs_itself(cluster: Any) -> None:
         assert isinstance(result, Failure) if number == 3 else result == -number
 
 
-def test_the_same_verdicts_as_one_process(cluster: Any, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_verdicts_as_one_process_and_from_a_bucket(
+    cluster: Any, photos: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(photos)
     alone = list(facetell.detect("starter", ["real", "fake"], workers=1))
     assert Counter(verdict.judged for verdict in alone)[True] > 25
     for workers in (1, 2, 4):
         assert list(facetell.detect("starter", ["real", "fake"], engine="ray", workers=workers)) == alone
+    found = list(facetell.detect("starter", [f"{bucket}/real", f"{bucket}/fake"], engine="ray"))
+    assert [each.path for each in found] == [f"{bucket}/{each.path}" for each in alone]
+    assert [replace(each, path="", file=None) for each in found] == [
+        replace(each, path="", file=None) for each in alone
+    ]
 
 
 def test_the_same_face_set_as_one_process_and_where_a_node_is_lost(cluster: Any, photos: Path, tmp_path: Path) -> None:

@@ -64,6 +64,8 @@ NOT_RUN = {
     "PATH...": "a pattern of a command",
     ".pem": "of a key; tests/test_signature.py makes some",
     "--engine ray": "begins a cluster; tests/test_cluster.py has one of two nodes",
+    "s3://": "asks a bucket; tests/test_buckets.py has a small one",
+    "gs://": "the same",
     "hf://": "asks the hub; tests/test_hub.py has a small one",
     "facetell push": "the same",
 }

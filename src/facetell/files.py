@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from facetell.buckets import is_bucket
 from facetell.errors import DataError
 
 __all__ = [
@@ -81,6 +82,10 @@ def locked(path: Path, *, hint: str | None = None) -> Iterator[None]:
     Raises:
         DataError: there can be no file beside ``path``; with ``hint``.
     """
+    if is_bucket(path):
+        raise DataError(
+            f"{path} cannot be written: results go to a disk", hint="give a folder here, and copy it there afterwards"
+        )
     target = _resolved(path)
     from filelock import Timeout
 

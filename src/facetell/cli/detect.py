@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from facetell.buckets import is_bucket
 from facetell.cli import options
 from facetell.errors import DataError, UsageError
 from facetell.ingest.delimited import encoding_of
@@ -71,10 +72,10 @@ def command(
     The first word is a DETECTOR if it names one (facetell detectors lists them) or is the folder of one; else all are
     PATHs, which must be there, and starter judges, the detector in the box.
 
-    PATH is a file, a folder (searched to the bottom), a pattern, or - for a list of paths on standard input, one a
-    line. Every file gets a line: a verdict, or why there is none; the exit code is 6 if some have none. The score is
-    the calibrated probability of fake. A detector with an unsure band (facetell threshold) says unsure within it, and every
-    detector of faces unlike all it knows (--unlike).
+    PATH is a file, a folder (searched to the bottom), a pattern, a file or folder in a bucket (s3://, gs://), or - for a
+    list of paths on standard input, one a line. Every file gets a line: a verdict, or why there is none; the exit code
+    is 6 if some have none. The score is the calibrated probability of fake. A detector with an unsure band
+    (facetell threshold) says unsure within it, and every detector of faces unlike all it knows (--unlike).
 
     \b
     Example:
@@ -151,7 +152,7 @@ def _told_apart(words: tuple[str, ...]) -> tuple[Path, tuple[str, ...]]:
         return detector, words[1:]
     if is_broken_bundle(path):
         read_description(path)  # says what is wrong with it
-    there = first == "-" or os.path.lexists(first)
+    there = first == "-" or is_bucket(first) or os.path.lexists(first)
     if there and first == path.name and named(first):
         raise UsageError(
             f"'{first}' is a detector, and something else in this folder",

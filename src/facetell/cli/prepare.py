@@ -62,7 +62,8 @@ def command(
 
     SOURCE is a folder with real/ and fake/ (other usual spellings work; train/, validation/, test/ above them too), a
     CSV or Parquet index with the columns path,label and optionally group,source,split, or the folder of a data set as
-    it is downloaded (`facetell sources`). A run on photos and videos that was interrupted goes on when started again.
+    it is downloaded (`facetell sources`); all may lie in a bucket (s3://, gs://). A run on photos and videos that was
+    interrupted goes on when started again.
 
     \b
     Example:

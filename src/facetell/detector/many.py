@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facetell.allocator import tune_allocator
+from facetell.buckets import BucketPath, place
 from facetell.detector.bundle import identity_of, read_description
 from facetell.detector.calibration import deciders_of
 from facetell.detector.detector import Detector
@@ -23,6 +25,7 @@ from facetell.detector.known_faces import check_unlike
 from facetell.detector.runtimes import home_of, runtime_for
 from facetell.detector.verdict import FileStamp, Verdict, status_of
 from facetell.files import sha256_of
+from facetell.media.at_hand import at_hand
 from facetell.media.cluster import BLOCK, cluster_map
 from facetell.media.frame_choice import Choice, Spread, parse
 from facetell.media.walk import find_files
@@ -106,7 +109,7 @@ def judge_files(
     doing, paths, needs = partial(_work, partial(_of_file, work)), map(str, files), _needs(how, description)
 
     def seconds(path: str) -> float:
-        return seconds_for(Path(path), few_frames=few_frames)
+        return seconds_for(place(path), few_frames=few_frames)
 
     if engine == "ray":
         results = judge_on_cluster(how, paths, partial(_of_file, work), seconds, workers=workers)
@@ -117,7 +120,7 @@ def judge_files(
         results = guarded_map(doing, paths, here, seconds, _keep, (how, share), needs, AHEAD, small)
     try:
         for done, (path, result) in enumerate(results, start=1):
-            yield Path(path), result
+            yield place(path), result
             progress(Step("judging", done, len(files), "files"))
     finally:
         results.close()
@@ -148,7 +151,7 @@ def seen(
     choice = parse(frames)
     how = Judging(str(detector), device, faces=faces, frames=choice, face_model=face_model, runtime=runtime)
     files, few = list(find_files(paths)), isinstance(choice, Spread)
-    results = judge_files(how, files, Judge.seen, few_frames=few, workers=workers, progress=progress)
+    results = judge_files(how, files, _seen, few_frames=few, workers=workers, progress=progress)
     try:
         for path, result in results:
             yield (failed(path, result), None) if isinstance(result, Failure) else result
@@ -174,6 +177,13 @@ def judge_on_cluster(
     return cluster_map(
         partial(_work, work), items, workers, seconds, _keep, (how, threads), needs, gpu=gpu, block=block
     )
+
+
+def _seen(judge: Judge, path: Path) -> tuple[Verdict, Crops | None]:
+    """In a worker."""
+    with at_hand(path) as here:
+        verdict, crops = judge.seen(here)
+    return replace(verdict, path=str(path)), crops
 
 
 def crew_of(how: Judging, work: Callable[[Judge, Any], Any], workers: int) -> Crew:
@@ -203,11 +213,13 @@ def _needs(how: Judging, description: dict[str, Any]) -> tuple[str, ...]:
 
 def judged(judge: Judge, paths: Sequence[Path]) -> list[Verdict]:
     """The verdicts on files, each with what tells it from its next version."""
-    before = [_status(path) for path in paths]
-    return [
-        replace(verdict, file=FileStamp.of(status, path)) if verdict.judged and status is not None else verdict
-        for path, status, verdict in zip(paths, before, judge.files(paths), strict=True)
-    ]
+    with contextlib.ExitStack() as fetched:
+        here = [fetched.enter_context(at_hand(path)) for path in paths]
+        before = [_status(path) for path in here]
+        return [
+            replace(verdict, path=str(path), file=_stamp(status, there, path) if verdict.judged and status else None)
+            for path, there, status, verdict in zip(paths, here, before, judge.files(here), strict=True)
+        ]
 
 
 def _status(path: Path) -> os.stat_result | None:
@@ -215,6 +227,12 @@ def _status(path: Path) -> os.stat_result | None:
         return path.stat()
     except (OSError, ValueError):
         return None
+
+
+def _stamp(status: os.stat_result, here: Path, path: Path) -> FileStamp | None:
+    """Of a file that was judged. What is in a bucket has one time."""
+    stamp = FileStamp.of(status, here)
+    return replace(stamp, changed=stamp.modified) if stamp and isinstance(path, BucketPath) else stamp
 
 
 def failed(path: Path, failure: Failure) -> Verdict:
@@ -235,7 +253,7 @@ def _keep(how: Judging, threads: int) -> None:
 
 
 def _of_file(work: Callable[[Judge, Path], Any], judge: Judge, path: str) -> Any:
-    return work(judge, Path(path))
+    return work(judge, place(path))
 
 
 def _work(work: Callable[[Judge, Any], Any], item: Any) -> Any:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from facetell.errors import DataError
+from facetell.buckets import is_bucket, place
+from facetell.errors import DataError, UsageError
 from facetell.hub import Contents, fetched, reference_in
 
 __all__ = ["FACESET_CONTENTS", "INFO_FILE", "SHARDS", "SKIPPED_FILE", "located_faceset"]
@@ -30,7 +31,12 @@ FACESET_CONTENTS = Contents(
 def located_faceset(path: str | Path) -> Path:
     """The folder of a face set: ``path`` itself, or where it is ``hf://owner/name[@revision]``, what was fetched.
 
-    Raises ``HubError``, or ``DataError`` for a repository that holds none.
+    Raises ``HubError``, ``DataError`` for a repository that holds none, and ``UsageError`` for a bucket.
     """
+    if is_bucket(path):
+        raise UsageError(
+            f"{place(path)}: a face set is read from a disk, not from a bucket",
+            hint="copy it here first; of a folder of pictures there, make one: facetell prepare SOURCE -o FACESET",
+        )
     reference = reference_in(path)
     return Path(path) if reference is None else fetched(reference, FACESET_CONTENTS)

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from facetell.buckets import place
 from facetell.errors import DataError, MediaError
 from facetell.faces.finding import FaceFinder, Finding, FoundFace, Shot
 from facetell.faces.load import load_face_detector
@@ -35,6 +36,7 @@ from facetell.ingest.crops_on_disk import (
     read_images,
     read_table,
 )
+from facetell.media.at_hand import at_hand
 from facetell.media.cluster import cluster_map
 from facetell.media.frame_choice import Choice, Spread
 from facetell.media.limits import Limits
@@ -114,8 +116,8 @@ def extract(
     Raises:
         DataError: the disk is full, or not one that the nodes of a cluster share.
     """
-    place = Workplace(folder)
-    done = place.done()
+    workplace = Workplace(folder)
+    done = workplace.done()
     rows, extraction = plan.rows, plan.extraction
     left = [row for row, key in enumerate(plan.keys) if key not in done]
     jobs = (_Job(str(rows.full_path(row)), plan.keys[row], str(folder)) for row in left)
@@ -124,7 +126,7 @@ def extract(
     few = isinstance(extraction.frames, Spread)
 
     def seconds(job: _Job) -> float:
-        return seconds_for(Path(job.path), few_frames=few)
+        return seconds_for(place(job.path), few_frames=few)
 
     results = (
         cluster_map(_work, jobs, workers, seconds, **start)
@@ -136,7 +138,7 @@ def extract(
             report = Report(job.key, error=(result.reason, result.detail)) if isinstance(result, Failure) else result
             if report.faces and not part_path(folder, job.key).is_file():
                 raise DataError(f"{folder} is not seen by all nodes", hint="put the face set on a disk they share")
-            place.note(report)
+            workplace.note(report)
             done[job.key] = report
             progress(Step("finding faces", number, len(rows), "files"))
     except OSError as error:
@@ -169,8 +171,8 @@ def _work(job: _Job) -> Report:
     """Find and store the faces of one file; runs in a worker process."""
     report = Report(job.key)
     try:
-        with new_part(part_path(Path(job.folder), job.key)) as part:
-            reading = _Worker.finder.read(Path(job.path))
+        with new_part(part_path(Path(job.folder), job.key)) as part, at_hand(place(job.path)) as path:
+            reading = _Worker.finder.read(path)
             report.kind = reading.kind
             for shot in reading:
                 report.frames += 1

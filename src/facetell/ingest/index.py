@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from facetell.buckets import list_names
 from facetell.errors import DataError, near_miss
 from facetell.faceset.rows import RowBuilder, Rows
 from facetell.faceset.splits import SPLITS
@@ -97,7 +98,7 @@ def _split(word: str, where: str) -> str:
 
 def _near_file(full: Path) -> str:
     try:
-        return near_miss(full.name, [entry.name for entry in os.scandir(full.parent)])
+        return near_miss(full.name, list_names(full.parent))
     except OSError:
         return ""
 
@@ -173,7 +174,8 @@ def names_pictures(path: Path) -> bool:
         if path.suffix.lower() == ".parquet":
             import pyarrow.parquet as pq
 
-            return _is_header(pq.read_schema(path).names)
+            with path.open("rb") as file:
+                return _is_header(pq.read_schema(file).names)
         with open_table(path, _is_header) as table:
             return _is_header(table.header)
     except (pa.ArrowException, OSError, UnicodeError, csv.Error):
@@ -189,7 +191,7 @@ def _read_parquet(index: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(index) as file:
+        with index.open("rb") as opened, pq.ParquetFile(opened) as file:
             header = file.schema_arrow.names
             places = _places(header, index)
             wanted = [header[place] for place in places if place >= 0]

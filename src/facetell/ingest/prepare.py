@@ -10,10 +10,11 @@ import hashlib
 import re
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from facetell.buckets import look, place
 from facetell.errors import MediaError, UsageError, near_miss
 from facetell.faceset.kept import kept
 from facetell.faceset.on_hub import located_faceset
@@ -24,12 +25,13 @@ from facetell.faceset.writing import another_faceset, existing_faceset
 from facetell.files import locked
 from facetell.ingest.assemble import Task, assemble
 from facetell.ingest.layouts import find_layout, get_layout
-from facetell.ingest.ready_crops import look_at_all, warn_of_photos
+from facetell.ingest.ready_crops import look_at_all, readers, warn_of_photos
 from facetell.ingest.sources import find_rows
 from facetell.media.cluster import check_engine
 from facetell.media.kind import is_animation, kind_of
 from facetell.progress import ShowProgress, callback
 from facetell.settings import check_counts
+from facetell.threads import ordered
 
 if TYPE_CHECKING:
     from facetell.ingest.extract import Extraction
@@ -57,7 +59,8 @@ def prepare(
     progress: ShowProgress = None,
     overwrite: bool = False,
 ) -> FaceSet:
-    """Make a face set at ``out`` of ``source``: a folder, an index, or a data set as it is downloaded.
+    """Make a face set at ``out`` of ``source``: a folder, an index, or a data set as it is downloaded, on a disk or in a bucket
+    (``s3://``, ``gs://``).
 
     With ``faces="crops"`` every picture is a face crop already and is kept as it is; with ``"find"`` photos and videos
     are searched for faces, which are cut out. ``"auto"`` finds faces if there is a video among the files, and takes
@@ -94,7 +97,7 @@ def prepare(
     """
     check_counts(workers=workers, rows_per_shard=rows_per_shard)
     check_engine(engine)
-    source, out = Path(source), Path(out)
+    source, out = place(source), Path(out)
     if split is not None and split not in SPLITS:
         raise UsageError(f"unknown split '{split}'{near_miss(split, SPLITS)}", hint=f"splits are {', '.join(SPLITS)}")
     if faces not in FACES:
@@ -130,6 +133,9 @@ def prepare(
 
 def _rows(source: Path, subfolders: str, layout: str | None, options: Mapping[str, str]) -> Rows:
     """The files of a source, as its layout says or as `find_rows` finds them."""
+    look(source)
+    if source.is_file():
+        look(source.parent)  # an index
     found = get_layout(layout) if layout else find_layout(source) if source.is_dir() else None
     if found is not None:
         return found.rows(source, **options)
@@ -140,12 +146,15 @@ def _rows(source: Path, subfolders: str, layout: str | None, options: Mapping[st
 
 def _has_video(rows: Rows) -> bool:
     """Whether one of the files is a video, told by its first bytes; animations are refused among face crops."""
-    for row in range(len(rows)):
+
+    def is_video(row: int) -> bool:
         with suppress(MediaError):
             path = rows.full_path(row)
-            if kind_of(path) == "video" and not is_animation(path):
-                return True
-    return False
+            return kind_of(path) == "video" and not is_animation(path)
+        return False
+
+    with closing(ordered(is_video, range(len(rows)), readers(rows.root))) as found:
+        return any(found)
 
 
 def open_or_prepare(

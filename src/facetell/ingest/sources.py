@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from facetell.buckets import is_bucket, list_names, place
 from facetell.errors import DataError, UsageError, near_miss
 from facetell.faceset.rows import RowBuilder, Rows, Skipped
 from facetell.ingest.index import SUFFIXES, names_pictures, read_index
@@ -48,6 +49,8 @@ def find_rows(source: Path, *, subfolders: str = "group") -> Rows:
             f"subfolders cannot be '{subfolders}'{near_miss(subfolders, SUBFOLDERS)}", hint="use group or source"
         )
     if not source.exists():
+        if is_bucket(source):
+            raise DataError(f"{source} does not exist", hint="check the folder's name")
         nearby = [entry.name for entry in source.parent.iterdir()] if source.parent.is_dir() else []
         raise DataError(f"{source} does not exist{near_miss(source.name, nearby)}")
     if source.is_file():
@@ -167,12 +170,12 @@ def _deeper_roots(root: Path) -> Iterator[Path]:
 def names_in(folder: Path, prefix: str, builder: RowBuilder) -> list[str]:
     """Names in a folder, sorted, without litter; hidden ones and broken names are listed as skipped."""
     try:
-        names = sorted(os.listdir(folder))  # noqa: PTH208  names alone: half a million directory entries take 150 MB
+        found = sorted(list_names(folder))
     except OSError as error:
         builder.skipped.append(Skipped(prefix or ".", "unreadable", f"folder: {error.strerror}"))
         return []
     kept = []
-    for name in names:
+    for name in found:
         path = f"{prefix}/{name}" if prefix else name
         if name.lower() in _LITTER or name.startswith("._"):
             continue
@@ -190,6 +193,7 @@ def names_in(folder: Path, prefix: str, builder: RowBuilder) -> list[str]:
 def walk(folder: Path, prefix: str, builder: RowBuilder) -> Iterator[str]:
     """Paths of all regular files below a folder, relative to it, in name order; links are followed, loops are not."""
     base = str(folder)
+    status = os.stat if not is_bucket(folder) else lambda path: place(path).stat()
     stack = [("", frozenset({os.path.realpath(base)}))]
     while stack:
         relative, above = stack.pop()
@@ -197,13 +201,13 @@ def walk(folder: Path, prefix: str, builder: RowBuilder) -> Iterator[str]:
         for name in names_in(folder / relative, f"{prefix}/{relative}".rstrip("/"), builder):
             path = f"{relative}{name}"
             try:
-                mode = os.stat(f"{base}/{path}").st_mode  # noqa: PTH116  a Path for each of 500,000 files is slow
+                mode = status(f"{base}/{path}").st_mode  # a Path for each of 500,000 files is slow
             except OSError:
                 mode = 0
             if stat.S_ISREG(mode):
                 yield path
             elif stat.S_ISDIR(mode):
-                real = os.path.realpath(f"{base}/{path}")
+                real = os.path.realpath(f"{base}/{path}")  # in a bucket there are no links
                 if real in above:
                     builder.skipped.append(Skipped(f"{prefix}/{path}", "unreadable", "a link to a folder above it"))
                 else:

@@ -11,14 +11,15 @@ from facetell.media.limits import file_size
 from facetell.pixels.opening import AVIF_BRANDS, HEIC_BRANDS
 from facetell.pixels.raw import OTHER_RAWS
 
-__all__ = ["VIDEO_FORMATS", "Kind", "is_animation", "kind_of", "kind_of_bytes"]
+__all__ = ["HEAD", "VIDEO_FORMATS", "Kind", "is_animation", "kind_of", "kind_of_bytes"]
 
 Kind = Literal["picture", "video"]
 
 VIDEO_FORMATS = ("mov", "matroska", "avi", "mpegts", "mpeg", "mpegvideo", "flv", "ogg", "asf", "yuv4mpegpipe")
 """FFmpeg's names of the containers below. It may open no other: playlists among them would open further files."""
 
-_HEAD = 1024  # bytes; enough for every mark below
+HEAD = 1024
+"""Bytes; enough for every mark below."""
 
 _PICTURE_STARTS = (
     b"\xff\xd8",  # JPEG; what follows should be the next marker, but decoders skip to it
@@ -45,7 +46,7 @@ _VIDEO_STARTS = (
 _OTHER_BRANDS = (b"jxl ",)  # JPEG XL shares the box structure, but nobody here reads it
 _MOVING = (b"avis", b"msf1", b"hevc", b"hevx")  # sequences of AVIF and HEIC pictures
 _QUICKTIME_BOXES = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp", b"moof", b"sidx")
-_BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # sizes of the header's versions
+_BMPHEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # sizes of the header's versions
 
 
 def kind_of(path: Path) -> Kind | None:
@@ -58,7 +59,7 @@ def kind_of(path: Path) -> Kind | None:
     file_size(path)
     try:
         with path.open("rb") as file:
-            kind = kind_of_bytes(file.read(_HEAD))
+            kind = kind_of_bytes(file.read(HEAD))
             return "video" if kind == "picture" and _animated(file) else kind
     except OSError as error:
         raise MediaError(f"cannot be read: {error.strerror}") from None
@@ -104,7 +105,7 @@ def kind_of_bytes(head: bytes) -> Kind | None:
 
 
 def _is_bmp(head: bytes) -> bool:
-    return head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS
+    return head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMPHEADERS
 
 
 def _is_pnm(head: bytes) -> bool:

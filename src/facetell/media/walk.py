@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from facetell.buckets import BucketPath, is_folder, is_there, list_names, look, place
 from facetell.names import shown_name
 
 __all__ = ["DRAWN", "find_files"]
@@ -25,6 +26,9 @@ _DRAWN_WITHIN = 2**16
 def find_files(paths: Iterable[str | Path]) -> Iterator[Path]:
     """The files that paths, folders and patterns stand for. What does not exist stays, to get its verdict.
 
+    They may lie in a bucket, where patterns are not looked for. Raises ``DataError`` where that cannot be read, and
+    ``UsageError`` for an address of another kind.
+
     Pictures that ``detect --annotate`` drew are left out, which is logged: they lie among what is judged at times.
     """
     drawn = 0
@@ -39,7 +43,7 @@ def find_files(paths: Iterable[str | Path]) -> Iterator[Path]:
 
 def _is_drawing(path: Path) -> bool:
     """Whether a file is a picture of a verdict, by its name and its content."""
-    if not _DRAWN_NAME.search(path.name) or not os.path.isfile(path):  # noqa: PTH113  as in `_found`
+    if not _DRAWN_NAME.search(path.name) or is_folder(path) or not is_there(path):
         return False
     try:
         with path.open("rb") as file:
@@ -51,16 +55,18 @@ def _is_drawing(path: Path) -> bool:
 
 
 def _found(paths: Iterable[str | Path]) -> Iterator[Path]:
-    for path in map(Path, paths):
+    for path in map(place, paths):
         # Not the methods of `Path`, which raise for a name that no file can have.
-        if os.path.isdir(path):  # noqa: PTH112
+        if isinstance(path, BucketPath) and not (is_there(path) and not is_folder(path)):
+            look(path)
+        if is_folder(path):
             empty = True
             for file in _below(path, frozenset()):
                 empty = False
                 yield file
             if empty:
                 log.warning("%s holds no file", shown_name(str(path)))
-        elif not os.path.exists(path) and any(mark in str(path) for mark in "*?["):  # noqa: PTH110
+        elif not isinstance(path, BucketPath) and not is_there(path) and any(mark in str(path) for mark in "*?["):
             # A folder may be called clips [HD].
             matches = _matches(str(path)) or _matches(str(path).replace("[", "[[]"))
             for match in map(Path, matches):
@@ -80,13 +86,13 @@ def _below(folder: Path, above: frozenset[str]) -> Iterator[Path]:
     not. A folder that cannot be read is given itself, to get its verdict."""
     above |= {os.path.realpath(folder)}
     try:
-        names = sorted(name for name in os.listdir(folder) if not name.startswith("."))  # noqa: PTH208  names alone
+        there = sorted(name for name in list_names(folder) if not name.startswith("."))
     except OSError:
         yield folder
         return
-    folders = [name for name in names if (folder / name).is_dir()]
+    folders = [name for name in there if (folder / name).is_dir()]
     inside = set(folders)
-    yield from (folder / name for name in names if name not in inside)
+    yield from (folder / name for name in there if name not in inside)
     for name in folders:
         if os.path.realpath(folder / name) not in above:
             yield from _below(folder / name, above)

@@ -13,10 +13,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from facetell.buckets import place
 from facetell.detector.verdict import FaceVerdict, Verdict
 from facetell.errors import MediaError, MissingExtraError
 from facetell.faces.turns import turned
 from facetell.files import whole_file
+from facetell.media.at_hand import at_hand
 from facetell.media.walk import DRAWN
 from facetell.names import shortened
 from facetell.pixels.decode import read_picture
@@ -55,20 +57,21 @@ def annotate(verdict: Verdict, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     names = annotated_names(verdict.path)
     try:
-        if verdict.kind == "picture":
-            return [_picture(verdict, folder / names["picture"])]
-        written = _video(verdict, folder / names["strip"], folder / names["clip"])
+        with at_hand(place(verdict.path)) as file:
+            if verdict.kind == "picture":
+                return [_picture(verdict, file, folder / names["picture"])]
+            written = _video(verdict, file, folder / names["strip"], folder / names["clip"])
     except MediaError:  # it was readable a moment ago
         return []
     return [*written, *_plot(verdict, folder / names["plot"])]
 
 
-def _picture(verdict: Verdict, out: Path) -> Path:
-    pixels = turned(read_picture(Path(verdict.path).read_bytes()).pixels, verdict.turned)
+def _picture(verdict: Verdict, file: Path, out: Path) -> Path:
+    pixels = turned(read_picture(file.read_bytes()).pixels, verdict.turned)
     return _save(_draw(pixels, verdict.faces, verdict, CLIP_SIDE * 2), out)
 
 
-def _video(verdict: Verdict, strip_out: Path, clip_out: Path) -> list[Path]:
+def _video(verdict: Verdict, file: Path, strip_out: Path, clip_out: Path) -> list[Path]:
     from facetell.media.frame_choice import All
     from facetell.media.frames import frames
     from facetell.media.limits import Limits
@@ -92,7 +95,7 @@ def _video(verdict: Verdict, strip_out: Path, clip_out: Path) -> list[Path]:
     def drawn() -> Iterator[tuple[Frame, Image.Image]]:
         current: list[FaceVerdict] = []
         seen = 0.0
-        for frame in frames(Path(verdict.path), All(), Limits()):
+        for frame in frames(file, All(), Limits()):
             if frame.index in by_frame:
                 current, seen = by_frame[frame.index], frame.time
             elif frame.time > seen + patience:

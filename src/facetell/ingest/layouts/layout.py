@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from facetell.buckets import list_names
 from facetell.errors import DataError, UsageError, near_miss
 from facetell.faceset.rows import RowBuilder, Rows, Skipped
 from facetell.ingest.layouts.tree import differs, show_difference
@@ -143,7 +144,7 @@ def media_in(builder: RowBuilder, folder: str, kinds: frozenset[str]) -> Iterato
 def names_only(folder: Path) -> list[str]:
     """All names in a folder, sorted; empty where there is no such folder. Nothing is listed as skipped."""
     try:
-        return sorted(os.listdir(folder))  # noqa: PTH208  names alone, not an object for each
+        return sorted(list_names(folder))
     except OSError:
         return []
 

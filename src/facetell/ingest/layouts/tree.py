@@ -8,12 +8,13 @@ One line is one name, indented by two spaces under its folder; folders end with 
 from __future__ import annotations
 
 import difflib
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+
+from facetell.buckets import is_folder, is_there, list_names
 
 __all__ = ["differs", "show_difference"]
 
@@ -84,7 +85,7 @@ def _found(node: _Node, parents: list[str]) -> list[str]:
     paths = (path for parent in parents for name in node.names for path in _matches(parent, name))
     found = []
     for path in paths:
-        if os.path.isdir(path) or not node.folder:  # noqa: PTH112  many names are asked for
+        if not node.folder or is_folder(path):
             found.append(path)
         if len(found) == _PARENTS:
             break
@@ -93,12 +94,11 @@ def _found(node: _Node, parents: list[str]) -> list[str]:
 
 def _matches(parent: str, name: str) -> Iterator[str]:
     if "*" not in name:
-        if os.path.exists(f"{parent}/{name}"):  # noqa: PTH110  many names are asked for
+        if is_there(f"{parent}/{name}"):
             yield f"{parent}/{name}"
         return
     try:
-        with os.scandir(parent) as entries:
-            yield from (f"{parent}/{entry.name}" for entry in entries if fnmatchcase(entry.name.lower(), name))
+        yield from (f"{parent}/{each}" for each in list_names(parent) if fnmatchcase(each.lower(), name))
     except OSError:
         return
 
@@ -107,7 +107,7 @@ def _nearest(node: _Node, parents: list[str]) -> str:
     if not parents or any("*" in name for name in node.names):
         return ""
     try:
-        there = sorted(os.listdir(parents[0]))  # noqa: PTH208  names alone
+        there = sorted(list_names(parents[0]))
     except OSError:
         return ""
     close: list[str] = []

@@ -19,7 +19,7 @@ from conftest import tiny_folder
 from facetell.errors import DataError, UsageError
 from facetell.faceset import decoded as cache
 from facetell.faceset.cache import cache_dir, prune
-from facetell.faceset.decoded import DecodedImages, decoded
+from facetell.faceset.decoded import DecodedImages, batches, decoded
 from facetell.faceset.table import FaceSet
 from facetell.ingest.prepare import prepare
 from facetell.pixels.decode import decode_resized
@@ -201,3 +201,14 @@ def test_two_at_once_decode_once(faceset: FaceSet, folder: Path, monkeypatch: py
         both = list(pool.map(lambda _: decoded(faceset, "test", 8).gather(np.arange(18)), range(2)))
     np.testing.assert_array_equal(both[0], both[1])
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("limit", ["1", "0.000001"])
+def test_a_split_larger_than_the_cache_is_decoded_as_it_is_read(
+    faceset: FaceSet, folder: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setenv("FACETELL_CACHE_GB", limit)
+    found = list(batches(faceset, "train", 12, 5))
+    assert {len(batch) for batch in found[:-1]} == {5}
+    np.testing.assert_array_equal(np.concatenate(found), expected(faceset, "train", 12))
+    assert folder.exists() == (limit == "1")

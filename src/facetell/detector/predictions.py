@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,6 @@ from facetell.progress import Progress, Step, silent
 
 if TYPE_CHECKING:
     from facetell.detector.detector import Detector
-    from facetell.faceset.samples import Samples
     from facetell.faceset.table import FaceSet
 
 __all__ = ["BATCH", "Predictions", "predict", "predicted"]
@@ -55,14 +56,14 @@ def predict(
 
     Raises ``DataError`` for a split that is not there, or a picture that does not decode.
     """
-    from facetell.faceset.samples import check_split, samples_of
+    from facetell.faceset.samples import check_split
 
     check_split(faces, split, "judge")
-    samples = samples_of(faces, split, detector.size, progress)
     if known and detector.unlike is not None:
-        logits, p_known = _judged(detector, samples, progress)
+        logits, p_known = _judged(detector, faces, split, progress)
     else:
-        logits, p_known = _logits(detector, samples, progress), np.full(len(samples), np.nan)
+        logits = _logits(detector, faces, split, progress)
+        p_known = np.full(len(logits), np.nan)
     return predicted(detector, faces, split, logits, p_known)
 
 
@@ -83,27 +84,39 @@ def predicted(
 
 
 def _judged(
-    detector: Detector, samples: Samples, progress: Progress
+    detector: Detector, faces: FaceSet, split: str, progress: Progress
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
     """Logits (N,) and p-values (N,) of one pass, crop by crop: cached vectors are others than those of known faces."""
-    logits, deviations = np.empty(len(samples), np.float32), np.empty(len(samples))
-    done = 0
-    for crops in samples.images.batches(samples.rows, BATCH):
-        part = slice(done, done + len(crops))
-        logits[part], deviations[part] = detector.logits_and_deviations(crops)
-        done += len(crops)
-        progress(Step("scoring", done, len(samples), "faces"))
+    count = len(faces.rows(split))
+    logits, deviations = np.empty(count, np.float32), np.empty(count)
+    for rows, crops in _crops(detector, faces, split, progress):
+        logits[rows], deviations[rows] = detector.logits_and_deviations(crops)
+        progress(Step("scoring", rows.stop, count, "faces"))
     return logits, detector.p_known(deviations)
 
 
-def _logits(detector: Detector, samples: Samples, progress: Progress) -> npt.NDArray[np.float32]:
+def _logits(detector: Detector, faces: FaceSet, split: str, progress: Progress) -> npt.NDArray[np.float32]:
     """Logits (N,): by the runtime's own shorter way if it has one (cached vectors), else batch by batch."""
+    from facetell.faceset.decoded import decoded
+
+    count = len(faces.rows(split))
     if isinstance(detector.runtime, ReadsCache):
-        return detector.runtime.logits_of(samples.images, samples.rows, progress)
-    logits = np.empty(len(samples), np.float32)
-    done = 0
-    for crops in samples.images.batches(samples.rows, BATCH):
-        logits[done : done + len(crops)] = detector.logits(crops)
-        done += len(crops)
-        progress(Step("scoring", done, len(samples), "faces"))
+        return detector.runtime.logits_of(decoded(faces, split, detector.size, progress), np.arange(count), progress)
+    logits = np.empty(count, np.float32)
+    for rows, crops in _crops(detector, faces, split, progress):
+        logits[rows] = detector.logits(crops)
+        progress(Step("scoring", rows.stop, count, "faces"))
     return logits
+
+
+def _crops(
+    detector: Detector, faces: FaceSet, split: str, progress: Progress
+) -> Iterator[tuple[slice, npt.NDArray[np.uint8]]]:
+    """(rows within the split, crops) of each batch."""
+    from facetell.faceset.decoded import batches
+
+    first = 0
+    with contextlib.closing(batches(faces, split, detector.size, BATCH, progress)) as found:
+        for crops in found:
+            yield slice(first, first + len(crops)), crops
+            first += len(crops)

@@ -7,6 +7,7 @@ Decoding costs more than a small network's forward pass and would else be repeat
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -18,7 +19,7 @@ from numpy.lib import format as npy
 from numpy.typing import ArrayLike, NDArray
 
 from facetell.errors import DataError, ImageError, UsageError
-from facetell.faceset.cache import ELSEWHERE, cache_dir, prune
+from facetell.faceset.cache import ELSEWHERE, cache_dir, cache_limit, prune
 from facetell.faceset.table import FaceSet
 from facetell.files import check_space, locked, whole_file
 from facetell.pixels.decode import decode_resized
@@ -28,6 +29,7 @@ from facetell.threads import ordered
 __all__ = [
     "PREPROCESSING",
     "DecodedImages",
+    "batches",
     "decoded",
     "map_pictures",
     "neighbours",
@@ -136,6 +138,23 @@ def decoded(faceset: FaceSet, split: str, size: int, progress: Progress = silent
         return found
     with locked(target, hint=ELSEWHERE):
         return _open_existing(target, count, size) or _decode(faceset, split, size, count, target, progress)
+
+
+def batches(
+    faceset: FaceSet, split: str, size: int, batch_size: int, progress: Progress = silent
+) -> Generator[NDArray[np.uint8], None, None]:
+    """The decoded pictures of a split in order, uint8 (B, size, size, 3) with ``batch_size`` at a time.
+
+    From the cache, as `decoded`; of a split that is larger than all the cache may hold, each is decoded when its turn comes.
+    """
+    count = len(faceset.rows(split))
+    if count * size * size * 3 <= cache_limit():
+        yield from decoded(faceset, split, size, progress).batches(np.arange(count), batch_size)
+        return
+    chunks = faceset.images(split, batch_rows=_CHUNK)
+    with contextlib.closing(map_pictures(lambda _, data: decode_resized(data, size), faceset, chunks)) as pictures:
+        while batch := list(itertools.islice(pictures, batch_size)):
+            yield np.stack(batch)
 
 
 def _decode(faceset: FaceSet, split: str, size: int, count: int, target: Path, progress: Progress) -> DecodedImages:

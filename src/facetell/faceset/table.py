@@ -291,7 +291,9 @@ class FaceSet:
 
         One row group is in memory at a time, and is read once.
         """
-        for shard, _, _ in self._overlapping(range(len(self))):
+        if not len(rows):
+            return
+        for shard, _, _ in self._overlapping(range(int(rows[0]), int(rows[-1]) + 1)):
             begin, end = (int(at) for at in self._starts[shard : shard + 2])
             wanted = rows[(rows >= begin) & (rows < end)] - begin
             if not len(wanted):
@@ -328,7 +330,8 @@ class FaceSet:
 
     def _overlapping(self, wanted: range) -> Iterator[tuple[int, int, int]]:
         """(shard, first, last + 1 within it) for every shard that holds wanted rows."""
-        for shard in range(len(self._starts) - 1):
+        shards = np.searchsorted(self._starts, [wanted.start, wanted.stop - 1], side="right") - 1
+        for shard in range(int(shards[0]), int(shards[1]) + 1) if wanted else ():
             begin, end = int(self._starts[shard]), int(self._starts[shard + 1])
             first, last = max(begin, wanted.start), min(end, wanted.stop)
             if first < last:

@@ -7,6 +7,7 @@ file. An interrupted run reads the ledger, skips what is done, and makes exactly
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -17,7 +18,7 @@ import pyarrow as pa
 
 from facetell.files import whole_file
 
-__all__ = ["COLUMNS", "GO_ON", "METADATA", "Report", "Workplace", "new_part", "part_path", "read_images", "read_table"]
+__all__ = ["COLUMNS", "GO_ON", "Report", "Workplace", "new_part", "part_path", "read_images", "read_tables"]
 
 SCHEMA = pa.schema(
     [
@@ -34,7 +35,7 @@ SCHEMA = pa.schema(
         pa.field("scene", pa.int32()),
     ]
 )
-METADATA = pa.schema([field for field in SCHEMA if field.name != "image"])
+_METADATA = pa.schema([field for field in SCHEMA if field.name != "image"])
 COLUMNS = ("frame", "time", "box", "landmarks", "face_score", "quality", "scene")
 """Columns of a part that are copied into the face set."""
 
@@ -42,6 +43,9 @@ GO_ON = "fix this and run it again: it continues where it stopped"
 
 TRANSIENT = ("timeout", "crashed")
 """Reasons that lie with the machine as well as with the file."""
+
+_PARTS = 1024
+"""Parts that are joined at once: a table of each takes 13 kB, which a million photos would fill memory with."""
 
 BATCH_BYTES = 8 * 2**20
 """Size in bytes at which a batch of pictures is written; one batch is read at a time."""
@@ -147,11 +151,19 @@ def part_path(folder: Path, key: str) -> Path:
     return folder / "parts" / key[:2] / f"{key}.arrow"
 
 
-def read_table(path: Path) -> pa.Table:
-    """A part without its pictures."""
-    wanted = [SCHEMA.get_field_index(name) for name in METADATA.names]
+def read_tables(paths: Iterable[Path]) -> pa.Table:
+    """Parts in this order as one table, without their pictures."""
+    wanted = [SCHEMA.get_field_index(name) for name in _METADATA.names]
+    options = pa.ipc.IpcReadOptions(included_fields=wanted)
+    left, whole = iter(paths), [_METADATA.empty_table()]
+    while some := [_read(path, options) for path in itertools.islice(left, _PARTS)]:
+        whole.append(pa.concat_tables(some).combine_chunks())
+    return pa.concat_tables(whole)
+
+
+def _read(path: Path, options: pa.ipc.IpcReadOptions) -> pa.Table:
     with pa.OSFile(str(path)) as file:
-        return pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=wanted)).read_all()
+        return pa.ipc.open_file(file, options=options).read_all()
 
 
 def read_images(where: Iterable[tuple[Path, int]]) -> Generator[bytes, None, None]:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from facetell.buckets import place
@@ -28,13 +27,12 @@ from facetell.ingest.assemble import Crops
 from facetell.ingest.crops_on_disk import (
     COLUMNS,
     GO_ON,
-    METADATA,
     Report,
     Workplace,
     new_part,
     part_path,
     read_images,
-    read_table,
+    read_tables,
 )
 from facetell.media.at_hand import at_hand
 from facetell.media.cluster import cluster_map
@@ -225,7 +223,6 @@ def _crops(plan: Plan, folder: Path, reports: list[Report]) -> tuple[Rows, Crops
     rows = plan.rows
     builder = RowBuilder(rows.root)
     skipped = list(rows.skipped)
-    tables = [METADATA.empty_table()]
     for row, report in enumerate(reports):
         path = rows.path(row)
         skipped.extend(_skips(path, report))
@@ -236,7 +233,6 @@ def _crops(plan: Plan, folder: Path, reports: list[Report]) -> tuple[Rows, Crops
         split = SPLITS[rows.splits[row]] if rows.splits[row] >= 0 else ""
         for _ in range(report.faces):
             builder.add(path, int(rows.labels[row]), group, rows.source_names[rows.sources[row]], split)
-        tables.append(read_table(part_path(folder, report.key)))
     counts = np.array([report.faces for report in reports], dtype=np.int64)
     part_of_row = np.repeat(np.arange(len(reports)), counts)
     first_of_part = np.cumsum(counts) - counts
@@ -247,7 +243,7 @@ def _crops(plan: Plan, folder: Path, reports: list[Report]) -> tuple[Rows, Crops
             for row in order
         )
 
-    whole = pa.concat_tables(tables)
+    whole = read_tables(part_path(folder, report.key) for report in reports if report.faces)
     total = int(counts.sum())
     code = FORMATS.index("PNG" if plan.extraction.jpeg is None else "JPEG")
     crops = Crops(

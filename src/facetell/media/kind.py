@@ -46,7 +46,7 @@ _VIDEO_STARTS = (
 _OTHER_BRANDS = (b"jxl ",)  # JPEG XL shares the box structure, but nobody here reads it
 _MOVING = (b"avis", b"msf1", b"hevc", b"hevx")  # sequences of AVIF and HEIC pictures
 _QUICKTIME_BOXES = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp", b"moof", b"sidx")
-_BMPHEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # sizes of the header's versions
+_BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # sizes of the header's versions
 
 
 def kind_of(path: Path) -> Kind | None:
@@ -105,7 +105,7 @@ def kind_of_bytes(head: bytes) -> Kind | None:
 
 
 def _is_bmp(head: bytes) -> bool:
-    return head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMPHEADERS
+    return head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS
 
 
 def _is_pnm(head: bytes) -> bool:

@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -91,7 +92,7 @@ def test_of_what_went_nothing_is_left_in_the_file_of_a_store_in_use(tmp_path: Pa
     assert b"SECRET" in b"".join(each.read_bytes() for each in tmp_path.iterdir())
     assert expire_verdicts(store, 1) == 20
     assert b"SECRET" not in b"".join(each.read_bytes() for each in tmp_path.iterdir()), "neither in its log"
-    with sqlite3.connect(path) as reader:
+    with closing(sqlite3.connect(path)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM facetell_files").fetchall()
         fill(store, "later", days=2)

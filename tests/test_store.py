@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 import signal
@@ -12,6 +11,7 @@ import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
@@ -131,7 +131,7 @@ def test_what_is_no_store_is_refused(where: str, tmp_path: Path) -> None:
 
 
 def test_other_files_and_addresses_are_refused(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "other.db") as other:
+    with closing(sqlite3.connect(tmp_path / "other.db")) as other:
         other.execute("CREATE TABLE mine (a)")
     before = (tmp_path / "other.db").read_bytes()
     with pytest.raises(DataError, match="a database of something else"):
@@ -178,7 +178,7 @@ def test_no_store_is_in_memory_alone(tmp_path: Path, monkeypatch: pytest.MonkeyP
     store = Store(":memory:")
     accept(store, "me", [Accepted("one", "owner", "Ann", "a.jpg", False)])
     store.close()
-    with contextlib.closing(sqlite3.connect(tmp_path / ":memory:")) as read:
+    with closing(sqlite3.connect(tmp_path / ":memory:")) as read:
         assert read.execute("SELECT id FROM facetell_files").fetchall() == [("one",)]
 
 
@@ -222,7 +222,7 @@ def test_new_files_are_refused_while_verdicts_cannot_be_written(
 def test_the_file_is_its_owners_alone_and_in_wal_mode(tmp_path: Path) -> None:
     Store(tmp_path / "store.db").close()
     assert stat.S_IMODE((tmp_path / "store.db").stat().st_mode) == 0o600
-    with sqlite3.connect(tmp_path / "store.db") as read:
+    with closing(sqlite3.connect(tmp_path / "store.db")) as read:
         assert read.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
@@ -313,7 +313,7 @@ def test_nothing_is_kept_of_a_file_without_keep_crops(place: Path, pictures: lis
             assert send(client, *pictures).status_code == 200
             assert "kept for a time" not in client.get("/").text
         server.stop()
-    with sqlite3.connect(where) as read:
+    with closing(sqlite3.connect(where)) as read:
         assert read.execute("SELECT count(*) FROM facetell_files WHERE state = 'done'").fetchone() == (6,)
         assert read.execute("SELECT count(*) FROM facetell_crops").fetchone() == (0,)
     pixels = Image.open(pictures[0]).tobytes()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def test_a_worker(place: Path, tmp_path: Path) -> None:
         until(lambda: client.get(f"/v1/verdicts/{item['id']}").json()["state"] == "done", 120)
         assert metric(client, "facetell_worker_crashes_total") == 1
         server.stop()
-    with sqlite3.connect(path) as read:
+    with closing(sqlite3.connect(path)) as read:
         assert read.execute("SELECT id, state FROM facetell_files").fetchall() == [(item["id"], "done")]
 
 

@@ -8,17 +8,22 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 from starlette.requests import Request
+from starlette.testclient import TestClient
 
 import facetell
 from facetell.errors import SettingsError
 from facetell.serving import fetching
+from facetell.serving.access import Access
+from facetell.serving.app import service
 from facetell.serving.fetching import Fetcher, is_outside
 from facetell.serving.problems import Problem
 from facetell.serving.settings import ServeSettings
@@ -151,12 +156,39 @@ def test_several_addresses_are_asked_for_at_once(
     headers = [(b"content-type", b"multipart/form-data; boundary=x")]
     request = Request({"type": "http", "method": "POST", "headers": headers}, body)
     begun = time.monotonic()
-    uploads = asyncio.run(receive(request, tmp_path, ServeSettings(fetch_from=("example.org",))))
+    uploads = asyncio.run(receive(request, tmp_path, ServeSettings(fetch_from=("example.org",)), BoundedSemaphore(1)))
     assert time.monotonic() - begun < 7 * 0.3
     assert [upload.name for upload in uploads] == addresses
     assert [upload.problem is not None for upload in uploads] == [k == 3 for k in range(8)]
     assert [upload.path.read_text() for upload in uploads if not upload.problem] == list("0124567")
     assert max(site.busy) == 4
+
+
+def test_hosts_that_hang_hold_up_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many requests are fetched for as may be; one more is sent away, before it holds a thread."""
+    hangs = threading.Event()
+    begun: list[str] = []
+
+    def fetch(_: Fetcher, url: str, path: Path) -> None:
+        begun.append(url)
+        assert hangs.wait(30)
+        path.write_text("text")
+
+    monkeypatch.setattr(Fetcher, "fetch", fetch)
+    app = service(Mock(), Access(None, 0), ServeSettings(fetch_from=("example.org",), fetching=2), tmp_path)
+    address = {"url": (None, "http://example.org/x")}
+    with TestClient(app, base_url="http://127.0.0.1") as client, ThreadPoolExecutor(2) as threads:
+        waiting = [threads.submit(client.post, "/v1/verdicts", files=address) for _ in range(2)]
+        while len(begun) < 2:
+            time.sleep(0.01)
+        files = {"file": ("a.png", b"picture"), **address}
+        refused = client.post("/v1/verdicts", files=files)
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "30")
+        assert client.post("/v1/verdicts", files={"file": ("a.txt", b"text")}).status_code == 415
+        hangs.set()
+        assert [each.result(30).status_code for each in waiting] == [415, 415], "fetched, and no picture"
+        assert client.post("/v1/verdicts", files=address).status_code == 415, "there is room again"
+    assert list(tmp_path.iterdir()) == [], "nor is a file left of the one that was refused"
 
 
 def test_nothing_within_the_network_is_asked(site: type[Site], tmp_path: Path) -> None:

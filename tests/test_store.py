@@ -150,6 +150,9 @@ def test_other_files_and_addresses_are_refused(tmp_path: Path) -> None:
         Store(tmp_path / "text")
     with pytest.raises(DataError, match="cannot be opened: No such file"):
         Store(tmp_path / "nowhere" / "store.db")
+    for unreadable in ("a\0b", "postgresql://localhost/\udcff", "postgresql://localhost:port/x"):
+        with pytest.raises(UsageError, match="NUL|cannot be read"):
+            Store(unreadable)
     with pytest.raises(UsageError, match="not mysql"):
         Store("mysql://localhost/test")
     with socket.socket() as free:

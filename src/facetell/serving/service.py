@@ -6,6 +6,7 @@ import asyncio
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import TYPE_CHECKING
 
 from fastapi import Request
@@ -44,7 +45,7 @@ class Service:
         self, engine: Engine, access: Access, settings: ServeSettings, folder: Path, recorder: Recorder | None
     ) -> None:
         self.engine, self.access, self.settings, self.folder = engine, access, settings, folder
-        self.recorder = recorder
+        self.recorder, self._fetching = recorder, BoundedSemaphore(settings.fetching)
         self.shadow = None if recorder is None else Shadow(engine, recorder)
         self.items = Items(settings.kept, settings.kept_seconds)
         self.drifting = Drifting()
@@ -65,7 +66,7 @@ class Service:
         """The files of a request, on their way to the workers."""
         key = self.access.check(request, "judge")
         self.access.take(key, 1)
-        uploads = await receive(request, self.folder, self.settings)
+        uploads = await receive(request, self.folder, self.settings, self._fetching)
         begun = False
         try:
             if len(uploads) > 1:

@@ -18,7 +18,8 @@ class ServeSettings:
     ``files``: in a request (422); ``pixels`` of a picture or frame and ``seconds`` of a video (422); ``queue``: files that
     wait (503); ``rate``: files a minute and key, 0: as many as come (429); ``work_seconds``: that a file may take a worker;
     ``idle_seconds``: without a byte, after which a client is given up (408); ``kept``: how many verdicts can be asked for
-    again, for ``kept_seconds``; ``fetch_from``: hosts that files are fetched from where a client names an address;
+    again, for ``kept_seconds``; ``fetch_from``: hosts that files are fetched from where a client names an address,
+    for ``fetching`` requests at once (503);
     ``grace_seconds``: in which what has begun may end when the server is told to.
     """
 
@@ -34,6 +35,7 @@ class ServeSettings:
     kept: int = 10_000
     kept_seconds: float = 3600.0
     fetch_from: tuple[str, ...] = ()
+    fetching: int = 16
     grace_seconds: int = 30
 
     @property

@@ -7,6 +7,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import BoundedSemaphore
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
@@ -45,12 +46,13 @@ class Upload:
         return self.path.with_suffix(".shots")
 
 
-async def receive(request: Request, folder: Path, settings: ServeSettings) -> list[Upload]:
+async def receive(request: Request, folder: Path, settings: ServeSettings, fetching: BoundedSemaphore) -> list[Upload]:
     """The files of a request of type multipart/form-data, each in ``folder`` under a name of ours; those of the addresses in
-    its fields ``url`` are fetched.
+    its fields ``url`` are fetched, of as many requests at once as ``fetching`` admits.
 
     Raises:
-        Problem: 400 malformed, 415 of another type, 422 without a file or with too many; 408 and 413 as the body comes.
+        Problem: 400 malformed, 415 of another type, 422 without a file or with too many, 503 where too many are fetched; 408
+            and 413 as the body comes.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
         raise Problem(415, "files come as multipart/form-data", "curl -F file=@photo.jpg URL/v1/verdicts")
@@ -63,8 +65,10 @@ async def receive(request: Request, folder: Path, settings: ServeSettings) -> li
             if len(files) + len(addresses) > settings.files:
                 raise Problem(422, f"more than {settings.files} files, the limit", "send several requests")
             uploads = await run_in_threadpool(_kept, files, folder)
+            if not addresses:
+                return uploads
             try:
-                return uploads + await run_in_threadpool(_fetched, addresses, folder, settings)
+                return uploads + await run_in_threadpool(_fetched, addresses, folder, settings, fetching)
             except BaseException:
                 for upload in uploads:
                     upload.remove()
@@ -90,7 +94,9 @@ def _kept(files: list[UploadFile], folder: Path) -> list[Upload]:
     return uploads
 
 
-def _fetched(addresses: list[str], folder: Path, settings: ServeSettings) -> list[Upload]:
+def _fetched(addresses: list[str], folder: Path, settings: ServeSettings, fetching: BoundedSemaphore) -> list[Upload]:
+    if not fetching.acquire(blocking=False):  # where hosts hang, those who send files are served as before
+        raise Problem(503, "too many addresses are fetched", "send it again in a minute, or the file itself", retry=30)
     fetcher = Fetcher(settings.fetch_from, settings.request_bytes)
 
     def fetched(address: str) -> Upload:
@@ -101,5 +107,8 @@ def _fetched(addresses: list[str], folder: Path, settings: ServeSettings) -> lis
             return replace(upload, problem=problem)
         return upload
 
-    with ThreadPoolExecutor(_AT_ONCE, "facetell-fetch") as threads:
-        return list(threads.map(fetched, addresses))
+    try:
+        with ThreadPoolExecutor(_AT_ONCE, "facetell-fetch") as threads:
+            return list(threads.map(fetched, addresses))
+    finally:
+        fetching.release()

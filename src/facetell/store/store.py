@@ -197,11 +197,14 @@ def _url(place: str) -> URL:
     scheme, separator, _ = place.partition("://")
     if not place:
         raise UsageError("the name of the store is empty", hint="give a path or postgresql://USER@HOST/DATABASE")
+    if "\0" in place:
+        raise UsageError("the name of the store holds a NUL character", hint="give another name")
     if not separator:  # a full path: SQLite keeps ``:memory:`` nowhere
         return URL.create("sqlite", database=str(Path(place).absolute()))
     if scheme not in ("postgresql", "postgres"):
         raise UsageError(f"a store is a path or postgresql://…, and not {scheme}://…", hint="give a path")
     try:
+        place.encode()  # what a shell hands over may be no text
         url = make_url(place).set(drivername="postgresql+psycopg")
         url.get_dialect().import_dbapi()
     except (ArgumentError, ValueError):

@@ -218,3 +218,13 @@ def test_in_a_browser(server: Server, fake: Path, browser: Any, scheme: str, tmp
     page.wait_for_selector("article[data-state=failed]")
     assert errors == []
     page.close()
+
+
+def test_in_a_browser_without_script(server: Server, fake: Path, browser: Any) -> None:
+    """Its forms say where they come from, or they would be taken for another site's."""
+    page = browser.new_context(java_script_enabled=False).new_page()
+    page.goto(server.url)
+    page.set_input_files("#file", fake)
+    page.click("form button")
+    page.wait_for_selector("article[data-state=done]", timeout=60_000)
+    page.close()

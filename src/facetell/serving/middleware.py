@@ -21,7 +21,7 @@ log = logging.getLogger("facetell.serve")
 
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
+    (b"referrer-policy", b"same-origin"),  # without any, browsers call the origin of a form "null"
     (b"cache-control", b"no-store"),
 ]
 

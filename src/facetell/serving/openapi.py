@@ -56,12 +56,15 @@ LABEL = {"requestBody": {"required": True, "content": _content("Label")}}
 def _upload(files: int, *, fetches: bool) -> dict[str, Any]:
     """What a request with files is made of; ``fetches``: or with addresses of files."""
 
-    def many(form: str) -> dict[str, Any]:
-        return {"type": "array", "minItems": 1, "maxItems": files, "items": {"type": "string", "format": form}}
+    def many(**said: str) -> dict[str, Any]:
+        return {"type": "array", "maxItems": files, "items": {"type": "string", **said}}
 
-    schema: dict[str, Any] = {"type": "object", "required": ["file"], "properties": {"file": many("binary")}}
-    if fetches:
-        schema = {"type": "object", "minProperties": 1, "properties": {"file": many("binary"), "url": many("uri")}}
+    file = many(format="binary")
+    needed = {**file, "minItems": 1}
+    schema: dict[str, Any] = {"type": "object", "required": ["file"], "properties": {"file": needed}}
+    if fetches:  # any text, for a bad address costs itself and not the request
+        url = many(description="an address of http or https; one that gives no file has its own problem")
+        schema = {"type": "object", "minProperties": 1, "properties": {"file": file, "url": url}}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 

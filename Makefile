@@ -2,7 +2,7 @@
 #   make demo    see facetell work, on drawn faces, with no download
 #   make test    every check: format, lint, types, layers, tests
 #   make quick   the same without the tests that learn or take long
-#   make site    the docs as a site, in site/index.html
+#   make site    the docs as a site, in site/index.html; its notebooks are run
 #   make man     the page for man, site/man/facetell.1
 #   make again   the tests of what was learned, as a processor with AVX2 and two threads computes it
 
@@ -30,7 +30,7 @@ site: setup
 	$(RUN) sphinx-build -W --keep-going -q docs site
 
 man: setup
-	$(RUN) sphinx-build -W --keep-going -q -b man docs site/man
+	$(RUN) sphinx-build -W --keep-going -q -D nb_execution_mode=off -b man docs site/man
 
 again: setup
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=2 $(RUN) pytest -m fits

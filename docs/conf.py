@@ -9,7 +9,13 @@ project = "facetell"
 author = "the founders of facetell"
 project_copyright = f"2026, {author}"
 release = version = metadata.version("facetell")
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_click"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_click"]
+
+nb_execution_mode = "force"  # pictures and numbers are those of the code beside them, and a fault ends the build
+nb_execution_raise_on_error = True
+nb_execution_in_temp = True
+nb_execution_timeout = 600
+nb_output_stderr = "remove"  # progress
 
 html_theme = "furo"
 html_title = f"facetell {release}"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facetell.adaptation.acceptance import gain_check, label_check, old_check, shortcut_checks
+from facetell.adaptation.acceptance import gain_check, label_check, next_step, old_check, shortcut_checks
 from facetell.adaptation.transplants import TRANSPLANTS
 from facetell.evaluation.choice_gain import Gain
 from facetell.faceset.table import FaceSet
@@ -53,6 +53,21 @@ def test_the_bound_by_hand() -> None:
     assert found.numbers["bound"] == pytest.approx(-0.2079, abs=1e-4)
     assert found.passed
     assert not old_check(y, np.arange(8), before, after, 0.2).passed
+
+
+def test_a_refusal_for_old_faces_alone_names_the_margin_that_would_have_passed() -> None:
+    y, rng = np.repeat(np.array([0, 1], np.int8), 100), RNG(3)
+    before = y + rng.normal(size=200)
+    after = before + 0.5 * rng.normal(size=200)
+    checks = {
+        "old": old_check(y, np.arange(200), before, after, 0.0),
+        "new": label_check(y, np.arange(200), -before * 9),
+    }
+    assert not checks["old"].passed
+    margin = float(next_step(checks, [checks["old"].says]).split("--margin ")[1].split(";")[0])
+    assert old_check(y, np.arange(200), before, after, margin).passed
+    assert not old_check(y, np.arange(200), before, after, margin - 0.001).passed
+    assert "--margin" not in next_step(checks, [check.says for check in checks.values()])
 
 
 def test_few_old_faces_cannot_rule_out_a_fall_that_many_can() -> None:

@@ -53,9 +53,7 @@ def test_it_learns_the_new_kind_and_keeps_the_old(made: Monday, tmp_path: Path) 
 def test_the_new_detector_is_whole(made: Monday, adapted: tuple[Path, AdaptResult]) -> None:
     out, result = adapted
     assert facetell.verify(out).method == "finetune"
-    assert "weights" not in read_description(
-        out
-    )  # all are in their file, of a parent that keeps some in model.onnx alone, too
+    assert "weights" not in read_description(out)  # its parent says that some are in model.onnx alone
     assert [path.name for path in out.parent.iterdir()] == [out.name]  # nothing half-made beside it
     description = read_bundle(out)
     replay, old = (open_replay_buffer(path, read_description(path)) for path in (out, made.detector))

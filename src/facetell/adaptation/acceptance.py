@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -19,7 +20,7 @@ from facetell.evaluation.rates import effective_share, rate_interval
 from facetell.faceset.table import FaceSet
 from facetell.pixels.decode import decode_resized
 
-__all__ = ["AcceptanceCheck", "gain_check", "label_check", "old_check", "point_check", "shortcut_checks"]
+__all__ = ["AcceptanceCheck", "gain_check", "label_check", "next_step", "old_check", "point_check", "shortcut_checks"]
 
 KNOWN = 0.95
 """AUROC of the old detector from which on it knows a kind already."""
@@ -115,6 +116,15 @@ def old_check(
         f"({change.low:+.3f} to {change.high:+.3f}); a fall of {'more than ' * passed}{margin:g} is {'not ' * (not passed)}"
         "ruled out",
     )
+
+
+def next_step(checks: Mapping[str, AcceptanceCheck], refused: Iterable[str]) -> str:
+    """What to do about sentences of checks that refused; where it is the old faces alone, the margin that would have passed."""
+    step = "look at the pictures and their labels, add more of them, or see what else may be learned: --strategy"
+    old = checks.get("old")
+    if old is None or list(refused) != [old.says]:
+        return step
+    return f"if old kinds may be found that much worse: --margin {math.ceil(-1000 * old.numbers['bound']) / 1000:g}; else {step}"
 
 
 def label_check(labels: NDArray[np.int8], groups: NDArray[Any], before: Floats) -> AcceptanceCheck:

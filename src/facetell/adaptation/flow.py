@@ -20,6 +20,7 @@ from facetell.adaptation.acceptance import (
     Score,
     gain_check,
     label_check,
+    next_step,
     old_check,
     point_check,
     shortcut_checks,
@@ -110,7 +111,7 @@ def adapt_detector(path: Path, out: Path, asked: AdaptOptions) -> AdaptResult:
         raise AcceptanceError(
             "the adapted detector is not accepted, nothing is written: " + "; ".join(result.refused),
             result.as_dict(),
-            hint="look at the pictures and their labels, add more of them, or see what else may be learned: --strategy",
+            hint=next_step(checks, result.refused),
         )
     write_adapted(out, loaded, task, found, new.faces, measured, result)
     return replace(result, path=out)
@@ -251,8 +252,12 @@ def _tried(trial: Trial, task: AdaptTask, margin: float) -> Tried:
 def _why(best: Trial, choice: list[Trial], task: AdaptTask, margin: float) -> str:
     if best.fall > margin / 2:
         return f"the least fall on old faces ({best.fall:.3f}); nothing kept it within {margin / 2:g}"
-    kept = f"{len(choice)} candidates that keep the fall on old faces within {margin / 2:g}" if task.replay else "all"
-    return f"the highest AUROC on held-out new faces ({best.auroc(task.new.labels):.3f}) of {kept}"
+    area = f"AUROC on held-out new faces ({best.auroc(task.new.labels):.3f})"
+    within = f"the fall on old faces within {margin / 2:g}"
+    if len(choice) == 1 and task.replay:
+        return f"the only candidate that keeps {within}; {area}"
+    kept = f"{len(choice)} candidates that keep {within}" if task.replay else "all"
+    return f"the highest {area} of {kept}"
 
 
 def _seen(loaded: Detector, new: NewFaces, task: AdaptTask, best: Trial) -> list[str]:

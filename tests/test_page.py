@@ -163,6 +163,8 @@ def test_a_key_is_asked_for(place: Path, fake: Path, tmp_path: Path) -> None:
             name = re.findall(r'data-id="([^"]+)"', answer.text)[0]
             assert client.get(f"/page/{name}").status_code == 200
             assert stranger.get(f"/page/{name}").status_code == 401
+            page = stranger.get(f"/page/{name}", headers={"accept": "text/html"})
+            assert (page.status_code, "give the key there" in _Strict(page.text).text) == (401, True)
 
 
 @pytest.fixture(scope="module")

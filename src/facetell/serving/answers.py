@@ -17,7 +17,10 @@ def answer(scope: Scope, problem: Problem) -> Response:
     said = as_response(problem)
     if scope["path"].startswith("/v1/") or "text/html" not in Headers(scope=scope).get("accept", ""):
         return said
-    page = html_response(templates().get_template("problem.html").render(problem=problem.as_dict()), problem.status)
+    told = problem.as_dict()
+    if problem.status == 401:  # a browser has no way to send a header
+        told["hint"] = "go to the page and give the key there"
+    page = html_response(templates().get_template("problem.html").render(problem=told), problem.status)
     for name in ("Retry-After", "WWW-Authenticate"):
         if name in said.headers:
             page.headers[name] = said.headers[name]

@@ -174,21 +174,12 @@ def test_the_same_report_as_one_process(cluster: Any, faces: FaceSet, monkeypatc
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_the_same_robustness_as_one_process_and_where_a_node_is_lost(cluster: Any, faces: FaceSet) -> None:
-    lost = []
-
-    def tell(step: Any) -> None:
-        if step.done > 2 * 7 and not lost:
-            lost.append(step.done)
-            lose_one(cluster)
-
+def test_the_same_robustness_as_one_process(cluster: Any, faces: FaceSet) -> None:
     alone = facetell.stress("starter", faces, only=["jpeg", "noise"]).as_dict()
-    both = facetell.stress("starter", faces, only=["jpeg", "noise"], engine="ray", progress=tell).as_dict()
-    assert lost
+    both = facetell.stress("starter", faces, only=["jpeg", "noise"], engine="ray").as_dict()
     one, two = alone.pop("speed"), both.pop("speed")
     assert one["images"] == two["images"] == 11 * len(faces.rows("test"))
     assert json.dumps(both) == json.dumps(alone)
-    cluster.add_node(num_cpus=1, object_store_memory=STORE)
 
 
 def test_a_lost_node_costs_its_blocks_once(cluster: Any, tmp_path: Path) -> None:

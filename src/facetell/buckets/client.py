@@ -32,7 +32,7 @@ _LOGIN = {
 }
 _CONNECTION = {
     "s3": "check the connection, AWS_REGION and AWS_ENDPOINT_URL, then run it again",
-    "gs": "check the connection, then run it again",
+    "gs": "check the connection, and that you are logged in: gcloud auth application-default login",
 }
 _NO_BUCKET = re.compile(r"NO_SUCH_BUCKET|NOT_FOUND.*function=ListObjects")
 _NO_ENTRY = re.compile(

@@ -42,7 +42,7 @@ class BucketPath(type(Path())):  # type: ignore[misc]  # whose class depends on 
     def client(self) -> Any:
         """The file system that sees it."""
         if len(self.parts) < 2:
-            raise UsageError(f"'{self}' names no bucket", hint="s3://BUCKET/FOLDER")
+            raise UsageError(f"'{self}//' names no bucket", hint="s3://BUCKET/FOLDER")
         return client(self.parts[0][:-1], self.parts[1])
 
     def resolve(self, strict: bool = False) -> BucketPath:

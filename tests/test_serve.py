@@ -162,7 +162,8 @@ def test_a_video_is_a_job(place: Path, client: httpx.Client, tmp_path: Path) -> 
     problem(client.get(where), 404)
 
 
-def test_what_it_says_of_itself(client: httpx.Client) -> None:
+def test_what_it_says_of_itself(client: httpx.Client, pictures: list[Path]) -> None:
+    send(client, pictures[0])
     assert client.get("/health").json() == {"status": "alive"}
     assert client.get("/ready").json() == {"status": "ready"}
     (detector,) = client.get("/v1/detectors").json()["detectors"]

@@ -85,7 +85,7 @@ For evaluation and research: see LICENSE.md beside this folder, which names the 
 
 ABOUT = {
     "kinds": ["face swaps (DFDC)", "StyleGAN", "StarGAN", "PGGAN", "Stable Diffusion 2.1", "SDXL", "FLUX"],
-    "licence": "for evaluation and research, see LICENSE.md beside it",
+    "licence": "for evaluation and research: see facetell/box/LICENSE.md, as of starter",
 }
 """What `facetell detectors` says of it."""
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -208,6 +209,33 @@ def test_a_cluster_that_is_not_there_is_said(photos: Path) -> None:
         done.stderr
     )
     assert done.stderr.splitlines()[-1] == "hint: is RAY_ADDRESS right?"
+
+
+@pytest.mark.parametrize("given", ["file", "words", "nowhere"])
+def test_who_has_a_token_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    """Seen: Ray asks for a token wherever it has once made one, and refuses who does not say that he has it."""
+    told = []
+
+    def init(**_: Any) -> None:
+        told.append(os.environ.get("RAY_AUTH_MODE"))
+        raise RuntimeError("InvalidAuthToken: Authentication token is missing or incorrect")
+
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_ADDRESS"):
+        monkeypatch.setenv(name, "")  # so that it is taken back, whatever is set meanwhile
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    if given == "file":
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray" / "auth_token").write_text("secret")
+    if given == "words":
+        monkeypatch.setenv("RAY_AUTH_TOKEN", "secret")
+    ray = SimpleNamespace(init=init, shutdown=lambda: None, is_initialized=lambda: False)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with pytest.raises(FacetellError, match="cannot be reached: InvalidAuthToken") as caught:
+        list(cluster_map(breaks, [1], None, lambda _: 60.0))
+    assert told == [None if given == "nowhere" else "token"]
+    assert "auth_token" in (caught.value.hint or "")
 
 
 def test_no_files_need_no_cluster_and_other_engines_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from facetell.errors import FacetellError, MissingExtraError, SettingsError, near_miss
+from facetell.files import home
 from facetell.media.workers import Crew, Failure
 
 if TYPE_CHECKING:
@@ -109,6 +110,8 @@ def _ray() -> Iterator[Any]:
     """Ray, connected to a cluster: to the one it is connected to already, or for as long as the block lasts."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers of each use
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # or it would build the environment anew on each node
+    if _has_token():  # `ray start` asks for it wherever there is one, and who connects must say that it has it
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
     except ImportError:
@@ -129,12 +132,24 @@ def _ray() -> Iterator[Any]:
                 f"the Ray cluster at {address} cannot be reached: {error}"
                 if address
                 else f"no Ray cluster begins: {error}",
-                hint="is RAY_ADDRESS right?" if address else "begin one before: ray start --head",
+                hint=_hint(address, str(error)),
             ) from None
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _has_token() -> bool:
+    """Whether there is a token where Ray looks for it."""
+    file = os.environ.get("RAY_AUTH_TOKEN_PATH") or home() / ".ray" / "auth_token"
+    return "RAY_AUTH_TOKEN" in os.environ or Path(file).is_file()
+
+
+def _hint(address: str, said: str) -> str:
+    if "token" in said.lower():
+        return "copy ~/.ray/auth_token here from the machine that began the cluster, or set RAY_AUTH_TOKEN"
+    return "is RAY_ADDRESS right?" if address else "begin one before: ray start --head"
 
 
 def _connect(ray: Any) -> None:

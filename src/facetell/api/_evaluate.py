@@ -13,8 +13,8 @@ from facetell.api._report import pictures_of
 from facetell.detector.calibration import DEFAULT, MeasuredOn, plain, uncalibrated
 from facetell.detector.decider import Decider
 from facetell.detector.detector import Detector
-from facetell.detector.on_cluster import judging_of, predict_on_cluster
-from facetell.detector.places import DetectorLike, loaded
+from facetell.detector.on_cluster import judging_of, loaded_for, predict_on_cluster
+from facetell.detector.places import DetectorLike
 from facetell.detector.predictions import predict
 from facetell.detector.shortcut_warnings import shortcut_warnings
 from facetell.detector.videos import videos_of
@@ -86,8 +86,7 @@ def evaluate(
         check_prevalence(prevalence)
     folder = None if out is None else Path(out)
     check_destination(folder)
-    # Of the nodes' device this machine may have none, and needs none for what it adds.
-    name, detector = loaded(detector, *(("cpu", None) if engine == "ray" else (device, runtime)))
+    name, detector = loaded_for(engine, detector, device, runtime)
     at = at or detector.operating_point
     calibration = detector.calibration
     if calibration is None and (at != DEFAULT or prevalence is not None):

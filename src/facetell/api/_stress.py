@@ -10,8 +10,8 @@ import numpy as np
 from facetell.api._measurable import measurable
 from facetell.detector.calibration import uncalibrated
 from facetell.detector.corrupted import corrupted_logits, first_crop, median_side
-from facetell.detector.on_cluster import judging_of, stress_on_cluster
-from facetell.detector.places import DetectorLike, loaded
+from facetell.detector.on_cluster import judging_of, loaded_for, stress_on_cluster
+from facetell.detector.places import DetectorLike
 from facetell.errors import DataError, UsageError
 from facetell.faceset.samples import check_split
 from facetell.faceset.table import FaceSetLike
@@ -71,8 +71,7 @@ def stress(
     check_engine(engine)
     folder = None if out is None else Path(out)
     check_stress(folder)
-    # Of the nodes' device this machine may have none, and needs none for what it adds.
-    name, detector = loaded(detector, *(("cpu", None) if engine == "ray" else (device, runtime)))
+    name, detector = loaded_for(engine, detector, device, runtime)
     at = at or detector.operating_point
     if detector.calibration is None:
         raise uncalibrated("threshold to measure recall and false alarms at")

@@ -5,6 +5,17 @@ take credentials from where the tools of each cloud do.
 """
 
 from facetell.buckets.client import check_address, is_bucket
-from facetell.buckets.path import BucketPath, is_folder, is_there, list_names, look, place
+from facetell.buckets.path import BucketPath, is_file, is_folder, is_there, list_names, look, place, status
 
-__all__ = ["BucketPath", "check_address", "is_bucket", "is_folder", "is_there", "list_names", "look", "place"]
+__all__ = [
+    "BucketPath",
+    "check_address",
+    "is_bucket",
+    "is_file",
+    "is_folder",
+    "is_there",
+    "list_names",
+    "look",
+    "place",
+    "status",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import stat
 from collections.abc import Generator
 from pathlib import Path
 from typing import IO, Any
@@ -13,7 +14,7 @@ from facetell.buckets.client import ADDRESS, answered, check_address, client, is
 from facetell.buckets.listing import Listing, status_of
 from facetell.errors import UsageError
 
-__all__ = ["BucketPath", "is_folder", "is_there", "list_names", "look", "place"]
+__all__ = ["BucketPath", "is_file", "is_folder", "is_there", "list_names", "look", "place", "status"]
 
 _BUFFER = 2**16
 """Bytes of one request where a file is looked into."""
@@ -82,8 +83,8 @@ class BucketPath(type(Path())):  # type: ignore[misc]  # whose class depends on 
         return is_folder(self)
 
     def is_file(self, *, follow_symlinks: bool = True) -> bool:
-        """Whether it is there and no folder."""
-        return is_there(self) and not is_folder(self)
+        """See `is_file`."""
+        return is_file(self)
 
     def iterdir(self) -> Generator[BucketPath, None, None]:
         """What is in a folder, in the order of names."""
@@ -147,21 +148,28 @@ def list_names(folder: str | Path) -> list[str]:
     return list(listing.in_folder(name))
 
 
+def status(path: str | Path) -> os.stat_result:
+    """As ``os.stat``. Raises ``OSError``, and ``ValueError`` for a name that no file can have."""
+    return BucketPath(path).stat() if is_bucket(path) else os.stat(path)  # noqa: PTH116  a Path for each of 500,000 files is slow
+
+
 def is_there(path: str | Path) -> bool:
     """Whether something is there, as ``os.path.exists`` says, which does not raise for a name that no file can have."""
-    return os.path.exists(path) if not is_bucket(path) else _status(path) is not None  # noqa: PTH110
+    return _mode(path) is not None
 
 
 def is_folder(path: str | Path) -> bool:
     """Whether it is a folder, as ``os.path.isdir`` says."""
-    if not is_bucket(path):
-        return os.path.isdir(path)  # noqa: PTH112
-    status = _status(path)
-    return status is not None and bool(status.st_mode & 0o40000)
+    return stat.S_ISDIR(_mode(path) or 0)
 
 
-def _status(path: str | Path) -> os.stat_result | None:
+def is_file(path: str | Path) -> bool:
+    """Whether it is a file, as ``os.path.isfile`` says."""
+    return stat.S_ISREG(_mode(path) or 0)
+
+
+def _mode(path: str | Path) -> int | None:
     try:
-        return BucketPath(path).stat()
-    except OSError:
+        return status(path).st_mode
+    except (OSError, ValueError):
         return None

@@ -22,7 +22,7 @@ from facetell.detector.corrupted import Condition, Logits, Work, decode_all, mak
 from facetell.detector.detector import Detector
 from facetell.detector.judge import Judge
 from facetell.detector.many import Judging, judge_on_cluster
-from facetell.detector.places import bundle_path
+from facetell.detector.places import DetectorLike, bundle_path, loaded
 from facetell.detector.predictions import BATCH, Predictions, predicted
 from facetell.errors import DataError
 from facetell.faceset.decoded import map_pictures
@@ -31,7 +31,7 @@ from facetell.media.workers import Failure
 from facetell.pixels.decode import decode_resized
 from facetell.progress import Progress, Step
 
-__all__ = ["judging_of", "predict_on_cluster", "stress_on_cluster"]
+__all__ = ["judging_of", "loaded_for", "predict_on_cluster", "stress_on_cluster"]
 
 _SECONDS = 5.0
 """For a face under one condition, far above what any network takes: only a hanging one is to be noticed."""
@@ -53,6 +53,11 @@ class _Part:
 
     def __len__(self) -> int:
         return self.stop - self.first
+
+
+def loaded_for(engine: str, detector: DetectorLike, device: str, runtime: str | None) -> tuple[str, Detector]:
+    """As `loaded`. Of the nodes' device this machine may have none, and needs none for what it adds to what they judge."""
+    return loaded(detector, *(("cpu", None) if engine == "ray" else (device, runtime)))
 
 
 def judging_of(detector: Detector, device: str, runtime: str | None) -> Judging:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from facetell.buckets import is_bucket, place
+from facetell.buckets import status
 from facetell.declared.declared import Declared
 from facetell.files import sha256_of
 
@@ -109,10 +109,10 @@ class FileStamp:
         """Whether another file is at ``path`` now; one that is gone is none. The content is read only where its size and
         time are the same, and something else of the file was changed."""
         try:
-            status = place(path).stat() if is_bucket(path) else os.stat(path)  # noqa: PTH116  half a million of them
-            if (status.st_size, status.st_mtime_ns) != (self.bytes, self.modified):
+            now = status(path)
+            if (now.st_size, now.st_mtime_ns) != (self.bytes, self.modified):
                 return True
-            return status.st_ctime_ns != self.changed and sha256_of(Path(path)) != self.sha256
+            return now.st_ctime_ns != self.changed and sha256_of(Path(path)) != self.sha256
         except FileNotFoundError:
             return False
         except (OSError, ValueError):

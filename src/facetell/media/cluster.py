@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from facetell.errors import FacetellError, MissingExtraError, SettingsError, near_miss
 from facetell.files import home
-from facetell.media.workers import Crew, Failure
+from facetell.media.workers import Crew, Failure, batched
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -73,7 +73,7 @@ def cluster_map(
         FacetellError: the cluster cannot be reached, or a block has lost its node too often.
         Exception: whatever ``function`` raises, when the item's turn comes.
     """
-    blocks = _batched(items, block)
+    blocks = batched(items, block)
     first = list(itertools.islice(blocks, 1))
     if not first:
         return
@@ -97,12 +97,6 @@ def cluster_map(
         finally:
             for _, answer in waiting:
                 ray.cancel(answer, force=True)
-
-
-def _batched(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:
-    source = iter(items)
-    while block := tuple(itertools.islice(source, size)):
-        yield block
 
 
 @contextlib.contextmanager

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+import numpy as np
+
 from facetell.media.frame_choice import All, Choice
 from facetell.media.packet_scan import HIDDEN, PacketScan
 
@@ -44,21 +46,15 @@ def plan_decoding(scan: PacketScan, choice: Choice, codec: str) -> Plan | None:
     """How to decode no more than is needed; None: decode all, for nothing can be left out for certain."""
     if not scan.stamps or isinstance(choice, All) or codec not in _GROUPS:
         return None
-    shown = sorted(stamp for stamp in scan.stamps if stamp != HIDDEN)
+    stamps, groups = np.asarray(scan.stamps), np.cumsum(scan.keys)
+    hidden = stamps == HIDDEN
+    shown = np.sort(stamps[~hidden]).tolist()
     chosen = _chosen(shown, scan, choice)
-    wanted = chosen | {HIDDEN, shown[-1]}  # the last one tells whether the end could be decoded
-    group, holding = 0, set()
-    for stamp, key in zip(scan.stamps, scan.keys, strict=True):
-        group += key
-        if stamp in wanted and stamp != HIDDEN:
-            holding.add(group)
+    wanted = np.isin(stamps, [*chosen, shown[-1]])  # the last one tells whether the end could be decoded
+    decoded = np.isin(groups, groups[wanted]) | np.isin(groups + 1, groups[wanted])
     spare = Need.REFERENCE if codec in _NO_REFERENCE else Need.FRAME
-    group, needs = 0, bytearray()
-    for stamp, key in zip(scan.stamps, scan.keys, strict=True):
-        group += key
-        decoded = group in holding or group + 1 in holding
-        needs.append((Need.FRAME if stamp in wanted else spare) if decoded else Need.NOTHING)
-    return Plan(scan.stamps, needs, chosen)
+    needs = np.where(wanted | hidden, Need.FRAME, spare) * decoded
+    return Plan(scan.stamps, needs.astype(np.uint8).tobytes(), chosen)
 
 
 def _chosen(shown: list[int], scan: PacketScan, choice: Choice) -> set[int]:

@@ -66,8 +66,8 @@ def scan_packets(container: InputContainer, stream: VideoStream, limits: Limits,
         keys.append(packet.is_keyframe)
         if packet.is_discard or packet.is_corrupt:  # cut away by an edit list, or only part of a packet
             continue
-        stamps[-1] = HIDDEN if packet.pts is None else packet.pts
         if packet.pts is not None:
+            stamps[-1] = packet.pts
             time = packet.pts * clock.base + clock.offset
         end = time + (packet.duration * clock.base if packet.duration else clock.step)
         first, last, ending = span or (time, time, end)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from facetell.buckets import BucketPath, is_folder, is_there, list_names, look, place
+from facetell.buckets import BucketPath, is_file, is_folder, is_there, list_names, look, place
 from facetell.names import shown_name
 
 __all__ = ["DRAWN", "find_files"]
@@ -43,7 +43,7 @@ def find_files(paths: Iterable[str | Path]) -> Iterator[Path]:
 
 def _is_drawing(path: Path) -> bool:
     """Whether a file is a picture of a verdict, by its name and its content."""
-    if not _DRAWN_NAME.search(path.name) or is_folder(path) or not is_there(path):
+    if not _DRAWN_NAME.search(path.name) or not is_file(path):
         return False
     try:
         with path.open("rb") as file:
@@ -57,7 +57,7 @@ def _is_drawing(path: Path) -> bool:
 def _found(paths: Iterable[str | Path]) -> Iterator[Path]:
     for path in map(place, paths):
         # Not the methods of `Path`, which raise for a name that no file can have.
-        if isinstance(path, BucketPath) and not (is_there(path) and not is_folder(path)):
+        if isinstance(path, BucketPath) and not is_file(path):
             look(path)
         if is_folder(path):
             empty = True

@@ -27,7 +27,7 @@ from facetell.media.processes import NoProcessError, Process, start_process
 from facetell.pixels import hide_metadata_warnings
 from facetell.threads import ordered
 
-__all__ = ["Crew", "Failure", "guarded_map", "seconds_for"]
+__all__ = ["Crew", "Failure", "batched", "guarded_map", "seconds_for"]
 
 log = logging.getLogger("facetell")
 
@@ -106,29 +106,27 @@ def guarded_map(
         done.close()
 
 
-def _groups(items: Iterable[Item], small: Callable[[Item], bool]) -> Iterator[list[Item]]:
+def batched(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:
+    """``size`` items at a time, at the end fewer; taken as they are asked for (as of Python 3.12 in itertools)."""
+    source = iter(items)
+    while batch := tuple(itertools.islice(source, size)):
+        yield batch
+
+
+def _groups(items: Iterable[Item], small: Callable[[Item], bool]) -> Iterator[tuple[Item, ...]]:
     """Small items that follow one another together, the others alone."""
-    group: list[Item] = []
-    for item in items:
-        if group and not small(item):
-            yield group
-            group = []
-        group.append(item)
-        if len(group) == _TOGETHER or not small(item):
-            yield group
-            group = []
-    if group:
-        yield group
+    for are_small, run in itertools.groupby(items, small):
+        yield from batched(run, _TOGETHER if are_small else 1)
 
 
-def _done(crew: Crew, seconds: Callable[[Item], float], group: list[Item]) -> list[tuple[Item, Any]]:
+def _done(crew: Crew, seconds: Callable[[Item], float], group: tuple[Item, ...]) -> list[tuple[Item, Any]]:
     """What a worker makes of a group. One that fails tells nothing of its items, so each is then done alone."""
     results = crew.do(group, max(map(seconds, group)))
     if not isinstance(results, Failure):
         return list(zip(group, results, strict=False))  # fewer where one raised
     if len(group) == 1:
         return [(group[0], results)]
-    return [pair for item in group for pair in _done(crew, seconds, [item])]
+    return [pair for item in group for pair in _done(crew, seconds, (item,))]
 
 
 class Crew:
@@ -275,7 +273,7 @@ def _start(initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -
         initializer(*initargs)
 
 
-def _each(function: Callable[[Item], Result], group: list[Item]) -> list[Result | Failure | _Raised]:
+def _each(function: Callable[[Item], Result], group: Iterable[Item]) -> list[Result | Failure | _Raised]:
     """In a worker: the results of a group, up to one that raised."""
     results = []
     for item in group:

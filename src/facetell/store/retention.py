@@ -38,9 +38,8 @@ def expire_verdicts(store: Store, days: float) -> int:
         if not names:
             return 0
         faces = sql.select(FACES.c.id).where(FACES.c.file.in_(names)).order_by(FACES.c.id)
-        done.execute(
-            faces.with_for_update()
-        ).all()  # a label that is on its way is seen below, or finds no face any more
+        # A label that is on its way is seen below, or finds no face any more.
+        done.execute(faces.with_for_update()).all()
         said = sql.select(FACES.c.file).join(LABELS, LABELS.c.face == FACES.c.id).where(FACES.c.file.in_(names))
         labelled = set(done.execute(said.distinct()).scalars())
         done.execute(FILES.delete().where(FILES.c.id.in_([name for name in names if name not in labelled])))

@@ -52,6 +52,7 @@ SETTINGS = {
     "epochs": 60,
     "source_share": 0.7,
     "kinds": KINDS,
+    "tune": 10,
 }
 ROWS = {
     "DFDC": (("dfdc",), ("dfdc",)),

@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facetell.errors import UsageError
-
 __all__ = [
     "AuditResult",
     "BenchResult",
@@ -36,7 +34,6 @@ __all__ = [
     "StressResult",
     "VerifyResult",
     "WatchResult",
-    "result_path",
 ]
 
 Numbers = Mapping[str, Any]
@@ -394,11 +391,3 @@ class InspectResult(Result):
     formats: Mapping[str, int]
     skipped: Mapping[str, int]
     contact_sheet: str | None = None
-
-
-def result_path(result: Result | str | Path) -> Path:
-    """The folder of a result. Raises ``UsageError`` for one that was not written."""
-    path = getattr(result, "path", None) if isinstance(result, Result) else Path(result)
-    if path is None:
-        raise UsageError("this result was not written to a folder", hint="give the verb that made it a folder: out=…")
-    return path

@@ -69,8 +69,8 @@ class SecondBackbone:
         return isinstance(model.network, MixtureOfExperts) and model.network.statistics is self.statistics
 
     def shares(self, model: Model) -> bool:
-        """Whether the model is a head on this very backbone, which experts can then read with it."""
-        return isinstance(model.network, DepthClassifier) and model.network.statistics is self.statistics
+        """Whether the model is a head on this very backbone, or on what became of it by learning."""
+        return isinstance(model.network, DepthClassifier) and model.network.for_experts is self.statistics
 
     def knows(self, model: Model) -> bool:
         """Whether the model's logits follow from these statistics and, of a mixture, its old network's."""
@@ -88,11 +88,14 @@ class SecondBackbone:
         return self._logits[path][samples.rows]
 
     def _old_logits(self, old: AtSize, path: Path, fabric: Fabric) -> NDArray[np.float32]:
-        if not isinstance(old.network, DepthClassifier) or old.size != self.size:
+        network = old.network
+        if not isinstance(network, DepthClassifier) or old.size != self.size:
             return predict(old, self._whole(path), fabric)
+        if network.untuned:
+            return logits_from(network.head, extract(network.statistics, self._whole(path), fabric), fabric)
         if path not in self._read:  # of a head on this backbone, one pass serves both
             self._read_all(path, fabric, silent)
-        return logits_from(old.network.head, self._read[path], fabric)
+        return logits_from(network.head, self._read[path], fabric)
 
     @torch.no_grad()
     def judge(self, model: Model, samples: Samples, fabric: Fabric) -> NDArray[np.float32]:
@@ -182,7 +185,7 @@ def _like_its_own(model: Model, name: str | None, size: int | None) -> SecondBac
             statistics = DepthStatistics(copy.deepcopy(statistics.backbone), size)
         return SecondBackbone(own.backbone, own.pretrained, size or own.size, statistics)
     if isinstance(model.network, DepthClassifier) and name in (None, own.backbone) and size in (None, own.size):
-        return SecondBackbone(own.backbone, own.pretrained, own.size, model.network.statistics)
+        return SecondBackbone(own.backbone, own.pretrained, own.size, model.network.for_experts)
     pretrained = "library" if name else str(getattr(own, "pretrained", "none"))
     if pretrained == "none" or pretrained.startswith("detector "):  # whose backbone has forgotten what others need
         if size:

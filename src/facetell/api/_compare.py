@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from facetell.api._result_path import result_path
 from facetell.reporting.comparing import write_comparison
-from facetell.results import CompareResult, EvaluateResult, result_path
+from facetell.results import CompareResult, EvaluateResult
 
 __all__ = ["compare"]
 

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from facetell.detector.bundle import BOX, DESCRIPTION, DETECTOR_CONTENTS, METRICS, REPLAY
+from facetell.api._result_path import result_path
+from facetell.detector.bundle import BOX, DESCRIPTION, DETECTOR_CONTENTS, REPLAY
+from facetell.detector.description import METRICS
 from facetell.detector.detector import Detector
 from facetell.detector.hub_card import detector_card
 from facetell.detector.places import DetectorLike, bundle_path
@@ -19,7 +21,7 @@ from facetell.faceset.on_hub import FACESET_CONTENTS, INFO_FILE, SKIPPED_FILE
 from facetell.faceset.table import FaceSet
 from facetell.hub import CARD, Contents, Reference, client, reference_in, send
 from facetell.reporting.comparing import report_numbers
-from facetell.results import EvaluateResult, PushResult, result_path
+from facetell.results import EvaluateResult, PushResult
 
 __all__ = ["push"]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from facetell.api._result_path import result_path
 from facetell.detector.detector import Detector
 from facetell.detector.occlusion import occlusion
 from facetell.errors import DataError, UsageError
@@ -17,7 +18,7 @@ from facetell.files import write_text
 from facetell.pixels.decode import decode, resize
 from facetell.reporting.html import Section, evaluation_cards, html_page
 from facetell.reporting.pictures import face_with_map
-from facetell.results import Result, result_path
+from facetell.results import Result
 
 __all__ = ["pictures_of", "report"]
 

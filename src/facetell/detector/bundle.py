@@ -29,6 +29,22 @@ from safetensors import SafetensorError
 from safetensors.numpy import save, save_file
 
 from facetell.detector.calibration import Calibration, calibration_of
+from facetell.detector.description import (
+    CARD,
+    DESCRIPTION,
+    EMBEDDING,
+    FORMAT,
+    METRICS,
+    MODEL,
+    REPLAY,
+    SELFTEST,
+    VERSION,
+    WEIGHTS,
+    check_description,
+    is_lineage,
+    read_description_file,
+    weights_hash,
+)
 from facetell.detector.lineage import LINEAGE, Lineage
 from facetell.errors import BundleError, UsageError, near_miss
 from facetell.faceset.on_hub import FACESET_CONTENTS
@@ -66,32 +82,8 @@ __all__ = [
 R = TypeVar("R")
 Tensors = dict[str, npt.NDArray[Any]]
 
-FORMAT = "facetell.detector"
-VERSION = 2
-DESCRIPTION = "detector.json"
-WEIGHTS = "weights.safetensors"
-MODEL = "model.onnx"
-SELFTEST = "selftest.safetensors"
-EMBEDDING = "embedding.safetensors"
-METRICS = "metrics.json"
-REPLAY = "replay"
-"""The folder, or file of vectors, of the replay buffer, where there is one, or what its name begins with."""
-CARD = "README.md"
 BOX = Path(__file__).parents[1] / "box"
 """The folder of detectors that come with facetell, known by name: `starter`."""
-REQUIRED = {
-    "runtime": str,
-    "method": str,
-    "settings": dict,
-    "parameters": int,
-    "input": dict,
-    "labels": dict,
-    "data": dict,
-    "seed": int,
-    "versions": dict,
-    "files": dict,
-}
-"""Entries of ``detector.json`` beside ``format`` and ``version``, with their types."""
 
 
 def detectors_folder() -> Path:
@@ -182,7 +174,7 @@ def write_bundle(
                 (folder / CARD).write_text(card, encoding="utf-8")
                 more = fill(folder) if fill else {}
                 whole = {"format": FORMAT, "version": VERSION, **description, **more, "files": files}
-                _check_description(whole, folder / DESCRIPTION)
+                check_description(whole, folder / DESCRIPTION)
                 (folder / DESCRIPTION).write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
         except SafetensorError as error:
             raise write_error(path, error) from error
@@ -208,7 +200,7 @@ def update_description(path: Path, change: Callable[[dict[str, Any]], None], lin
             _write_lineage(path, description, lineage)
         with whole_file(file) as partial:
             partial.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-            _read_description(partial)
+            read_description_file(partial)
         _clear_unnamed(path, description)
 
 
@@ -231,7 +223,7 @@ def _clear_unnamed(path: Path, description: dict[str, Any]) -> None:
     replay = description.get("replay")
     named = {*description["files"], replay.get("folder", REPLAY) if isinstance(replay, dict) else None}
     for left in path.iterdir():
-        if left.name in named or not (_is_lineage(left.name) or _is_replay(left.name)):
+        if left.name in named or not (is_lineage(left.name) or _is_replay(left.name)):
             continue
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
@@ -298,14 +290,6 @@ DETECTOR_CONTENTS = Contents(
 """What a repository of the hub holds that is a detector: the largest backbone there is has some 10 GB."""
 
 
-def weights_hash(description: dict[str, Any]) -> str:
-    """SHA-256 of all weights, which a calibration belongs to: of their file, as it would be where it lacks some.
-
-    ``weights`` in a description names those tensors that are in ``model.onnx`` alone.
-    """
-    return str((description.get("weights") or description["files"][WEIGHTS])["sha256"])
-
-
 def read_lineage(path: Path, description: dict[str, Any] | None = None) -> Lineage:
     """What the detector at ``path`` has learned from; ``description`` is its own, if that was read and checked already.
 
@@ -318,11 +302,7 @@ def read_lineage(path: Path, description: dict[str, Any] | None = None) -> Linea
 
 def _lineage_file(description: dict[str, Any]) -> str:
     """The name of the one file that is its lineage."""
-    return str(next(filter(_is_lineage, description["files"])))
-
-
-def _is_lineage(name: str) -> bool:
-    return re.fullmatch(r"lineage(-[0-9a-f]{16})?\.safetensors", name) is not None
+    return str(next(filter(is_lineage, description["files"])))
 
 
 def _is_replay(name: str) -> bool:
@@ -333,7 +313,7 @@ def read_description(path: Path) -> dict[str, Any]:
     """What ``detector.json`` of a bundle holds; its other files are not looked at. Raises ``BundleError``."""
     if not os.path.isdir(path):  # noqa: PTH112  as in `located`
         raise no_detector(path)
-    return _read_description(path / DESCRIPTION)
+    return read_description_file(path / DESCRIPTION)
 
 
 def no_detector(path: Path, what: str = "detector") -> BundleError:
@@ -341,56 +321,6 @@ def no_detector(path: Path, what: str = "detector") -> BundleError:
     named = [each.name for folder in (detectors_folder(), BOX) for each in folder.glob("*") if is_bundle(each)]
     guess = near_miss(path.name, named) if len(path.parts) == 1 else ""
     return BundleError(f"there is no {what} {str(path)!r}{guess}", hint="facetell detectors lists those with a name")
-
-
-def _read_description(file: Path) -> dict[str, Any]:
-    try:
-        description = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BundleError(f"{file.parent} is not a detector: it has no {DESCRIPTION}") from None
-    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise BundleError(f"{file} is damaged: {error}") from error
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise BundleError(f"{file} does not describe a facetell detector")
-    if description.get("version") != VERSION:
-        raise BundleError(
-            f"{file.parent} has bundle version {description.get('version')!r}; this facetell reads version {VERSION}",
-            hint="fit it again",
-        )
-    _check_description(description, file)
-    return description
-
-
-def _check_description(description: dict[str, Any], file: Path) -> None:
-    """Raise ``BundleError`` for entries that are missing or wrong, and for a calibration of other weights."""
-    for key, kind in REQUIRED.items():
-        if not isinstance(description.get(key), kind):
-            raise BundleError(f"{file} is damaged: '{key}' is missing or not {kind.__name__}")
-    hashes = {}
-    for name, entry in description["files"].items():
-        if not isinstance(entry, dict) or Path(name).name != name:
-            raise BundleError(f"{file} is damaged: bad entry for '{name}'")
-        hashes[name] = str(entry.get("sha256"))
-    counts = {name: int(name in hashes) for name in (WEIGHTS, SELFTEST, METRICS)}
-    counts[LINEAGE] = sum(map(_is_lineage, hashes))
-    for name, count in counts.items():
-        if count != 1:
-            raise BundleError(
-                f"{file} does not list {'one ' * bool(count)}{name}: the description is damaged or was edited"
-            )
-    apart = description.get("weights", {"sha256": "", "in_model": []})
-    if not isinstance(apart, dict) or apart.keys() != {"sha256", "in_model"} or not isinstance(apart["in_model"], list):
-        raise BundleError(f"{file} is damaged: 'weights' does not say which of them are in {MODEL}")
-    if "calibration" not in description:
-        raise BundleError(f"{file} is damaged: 'calibration' is missing")
-    try:
-        calibration = calibration_of(description)
-        if calibration is None and EMBEDDING in hashes:
-            raise BundleError("it keeps known faces without a calibration that says which weights they belong to")
-        if calibration:
-            calibration.check_weights(weights_hash(description), hashes.get(EMBEDDING))
-    except BundleError as error:
-        raise BundleError(f"{file}: {error.message}", hint=error.hint) from None
 
 
 def _check_file(path: Path, name: str, expected: dict[str, Any]) -> None:

@@ -1,17 +1,20 @@
-"""``depth``: statistics of a frozen backbone's maps at every depth, and a perceptron that learns on them in a minute.
+"""``depth``: statistics of a backbone's maps at every depth, and a perceptron that learns on them in a minute.
 
 A backbone that was pretrained on pictures of everything tells more of how a picture was made in its early and middle
 blocks than in the vector at its end, and training it further on few kinds of fakes makes it forget the rest. So it stays
-as it is; a new kind of fake costs `adapt` one more regression on the same numbers (docs/methods/depth.md).
+as it is, or a copy is tuned and it is kept beside that; a new kind of fake costs `adapt` one more regression on the same
+numbers (docs/methods/depth.md).
 """
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import nn
 
 from facetell.errors import SettingsError
@@ -23,7 +26,9 @@ from facetell.networks.depth import DepthStatistics
 from facetell.networks.perceptron import DepthClassifier
 from facetell.progress import Progress, silent
 from facetell.settings import setting
+from facetell.training.end_to_end import EndToEndPlan, train_end_to_end
 from facetell.training.fabric import make_fabric
+from facetell.training.kinds import even_shifts, kinds_of, realms_of
 from facetell.training.perceptron import PerceptronPlan, row_weights, train_perceptron
 from facetell.training.run import TABLE, write_table
 from facetell.training.vectors import extract, logits_from
@@ -58,8 +63,10 @@ class DepthSettings:
     batch_size: int = setting(256, "faces per step", low=2)
     lr: float = setting(5e-4, "peak learning rate of AdamW", low=0)
     weight_decay: float = setting(0.3, "weight decay", low=0)
+    tune: int = setting(0, "epochs in which the backbone learns, too, once the perceptron has", low=0)
+    tune_lr: float = setting(1e-3, "peak learning rate of these epochs", low=0)
     precision: str = setting(
-        "auto", "arithmetic of the perceptron's steps", choices=("auto", "32-true", "bf16-mixed", "16-mixed")
+        "auto", "arithmetic of the training steps", choices=("auto", "32-true", "bf16-mixed", "16-mixed")
     )
 
     @property
@@ -82,9 +89,9 @@ class DepthSettings:
 
 
 def _assemble(settings: DepthSettings, backbone: Backbone) -> DepthClassifier:
-    return DepthClassifier(
-        DepthStatistics(backbone, settings.size), settings.width, settings.dropout, len(settings.named_kinds)
-    )
+    untuned = DepthStatistics(copy.deepcopy(backbone), settings.size) if settings.tune else None
+    statistics = DepthStatistics(backbone, settings.size)
+    return DepthClassifier(statistics, settings.width, settings.dropout, len(settings.named_kinds), untuned)
 
 
 def build(settings: DepthSettings) -> DepthClassifier:
@@ -93,18 +100,19 @@ def build(settings: DepthSettings) -> DepthClassifier:
 
 
 def fit(settings: DepthSettings, task: Task) -> DepthClassifier:
-    """Read every view once, then train the perceptron; the epoch is chosen on ``task.validation``, as it is.
+    """Read every view once, then train the perceptron, then, if asked for, the backbone with it.
 
-    An interrupted fit that is started again finds what was read in the cache.
+    The epoch is chosen on ``task.validation``, as it is. An interrupted fit that is started again finds what was read in the
+    cache, and of the epochs of the backbone the last whole one.
     """
     task.check()
     network = _assemble(settings, start_backbone(settings.backbone, settings.size, settings.pretrained, task.start))
-    _round(network.statistics)
+    _round(*filter(None, (network.statistics, network.untuned)))
     plain, fabric = make_fabric("32-true", task.device), make_fabric(settings.precision, task.device)
     reader = network.statistics.to(fabric.device)
     views = [extract(reader, task.training, plain, task.progress, view) for view in range(settings.views)]
     held = extract(reader, task.validation, plain, task.progress)
-    kinds = _kinds(settings, task.training)
+    kinds = kinds_of(settings.named_kinds, task.training)
     weights = row_weights(task.training.labels, task.training.sources, settings.source_share, kinds)
     plan = PerceptronPlan(settings.epochs, settings.batch_size, settings.lr, settings.weight_decay, task.seed)
     table = train_perceptron(
@@ -118,6 +126,12 @@ def fit(settings: DepthSettings, task: Task) -> DepthClassifier:
         fabric,
         task.progress,
     )
+    if settings.tune:
+        tuning = EndToEndPlan(settings.tune, settings.tune_lr)
+        table = train_end_to_end(network, task, settings, tuning, (kinds, weights), table, fabric)
+        _round(network.statistics)
+        held = extract(network.statistics.to(fabric.device), task.validation, plain, task.progress)
+    _make_even(network, settings, task, held)
     if fabric.is_global_zero:
         write_table(task.folder / TABLE, table)
     _round(network.head.dense, network.head.hidden)
@@ -130,22 +144,15 @@ def _round(*parts: nn.Module) -> None:
         part.load_state_dict({name: tensor.half().to(tensor.dtype) for name, tensor in part.state_dict().items()})
 
 
-def _kinds(settings: DepthSettings, samples: Samples) -> npt.NDArray[np.int64]:
-    """The number of each fake's kind (N,). Raises ``SettingsError`` for sources of fakes that are of none, or of two."""
-    named = settings.named_kinds
-    kinds = np.zeros(len(samples), np.int64)
-    if len(named) == 1 or samples.sources is None:
-        return kinds
-    for code in np.unique(samples.sources[samples.labels == 1]):
-        source = samples.source_names[code]
-        mine = [number for number, starts in enumerate(named.values()) if source.startswith(starts)]
-        if len(mine) != 1:
-            raise SettingsError(
-                f"kinds = '{settings.kinds}': the source '{source}' is of {len(mine)} kinds",
-                hint="name each source once",
-            )
-        kinds[samples.sources == code] = mine[0]
-    return kinds
+def _make_even(network: DepthClassifier, settings: DepthSettings, task: Task, held: npt.NDArray[np.float32]) -> None:
+    """Let a logit of each kind mean the same, on vectors ``held`` (N, D) of the validation faces."""
+    network.eval()
+    with torch.no_grad():
+        seen = torch.from_numpy(held).to(network.head.centre.device)
+        shifts = even_shifts(
+            network.head.of_kinds(seen).cpu().numpy(), realms_of(settings.named_kinds, task.validation)
+        )
+        network.head.dense.bias.add_(torch.from_numpy(shifts).to(network.head.dense.bias))
 
 
 def predict(

@@ -19,6 +19,8 @@ __all__ = ["DepthStatistics", "DepthVectors"]
 
 MOST = 7
 """Blocks beside the end, at most: spread over the depth."""
+TINY = 1e-12
+"""Added to variances while the backbone learns: the root of 0 has no slope."""
 SHALLOW = 0.75
 """Part of the blocks that `DepthStatistics` reads, from the stem on: the last ones tell what is in a picture. They brought
 nothing on StyleGAN faces, and are more than half of EfficientNet-Lite2's weights."""
@@ -66,13 +68,15 @@ class DepthStatistics(nn.Module):
     """Images (N, 3, S, S) in [0, 1] to vectors (N, D) in single precision: `statistics` of every block's map.
 
     Blocks as in `DepthVectors`, the first 75% of them without the stem. Those behind them are taken out of the backbone, where
-    it still works without; a backbone that was cut so is read as it is. It does not learn. Raises ``SettingsError`` where
+    it still works without; a backbone that was cut so is read as it is. It learns between `learn` and `freeze` alone, and is in
+    evaluation mode else. Raises ``SettingsError`` where
     there are no such blocks.
     """
 
     def __init__(self, backbone: Backbone, size: int) -> None:
         super().__init__()
-        self.backbone = backbone.eval().requires_grad_(False)
+        self.backbone = backbone.eval()
+        self._learns = False
         if not backbone.kept_blocks:
             inner = _used_once(backbone, size)[1:]
             backbone.kept_blocks = inner[: max(round(SHALLOW * len(inner)), 1)]
@@ -85,13 +89,27 @@ class DepthStatistics(nn.Module):
             )
         with torch.no_grad():
             self.length = int(self(torch.zeros(1, 3, size, size, device=backbone.mean.device)).shape[1])
+        self.freeze()
+
+    def learn(self) -> None:
+        """Let the blocks that are read learn, and batch norms follow what they see; the stem stays."""
+        self._learns = True
+        for name in self.names:
+            self.backbone.get_submodule(name).requires_grad_(True)
+
+    def freeze(self) -> None:
+        """Let nothing of it learn, as at first."""
+        self._learns = False
+        self.requires_grad_(False).eval()
 
     def forward(self, images: Tensor) -> Tensor:  # noqa: D102
-        with torch.autocast(images.device.type, enabled=False):  # differences of maps do not bear half the digits
+        # Differences of maps do not bear half the digits; steps of learning do.
+        halved = torch.is_grad_enabled() and torch.is_autocast_enabled(images.device.type)
+        with torch.autocast(images.device.type, enabled=halved):
             found: list[Tensor] = []
 
             def keep(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-                found.append(statistics(_map(output)))
+                found.append(statistics(_map(output).float()))
 
             # Anew in each pass: a copy of the module has hooks of its own.
             with hooked((self.backbone.get_submodule(name), keep) for name in self.names):
@@ -104,8 +122,8 @@ class DepthStatistics(nn.Module):
         return f"{self.backbone.name}, statistics"
 
     def train(self, mode: bool = True) -> DepthStatistics:
-        """Stay in evaluation mode."""
-        return super().train(False)
+        """Stay in evaluation mode, unless it learns."""
+        return super().train(mode and self._learns)
 
 
 def statistics(maps: Tensor) -> Tensor:
@@ -115,7 +133,10 @@ def statistics(maps: Tensor) -> Tensor:
     """
     grid = maps.permute(0, 2, 3, 1)  # as the numbers lie in memory, which makes it several times as quick
     mean = grid.mean(dim=(1, 2), keepdim=True)
-    return torch.cat([mean.flatten(1), (grid - mean).square().mean(dim=(1, 2)).sqrt()], dim=1)
+    variance = (grid - mean).square().mean(dim=(1, 2))
+    if variance.requires_grad:
+        variance = variance + TINY
+    return torch.cat([mean.flatten(1), variance.sqrt()], dim=1)
 
 
 def _cut(backbone: Backbone, blocks: list[str], size: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -82,7 +83,8 @@ class MixtureOfExperts(nn.Module):
     The logit of the old network, which gets the images at its own size, comes first. Each expert in turn then replaces
     it by (1 - g) · logit + g · own, where g in (0, 1) comes from its gate. All experts read the `DepthStatistics` of one
     frozen second backbone, so one more kind of fake costs two logistic regressions, and nothing older changes. Where the old
-    network is a head on such statistics itself, they read the same (``backbone`` is None): one pass serves all.
+    network is a head on such statistics itself, they read the same, or its backbone as it was before it learned (``backbone``
+    is None).
     """
 
     def __init__(self, old: nn.Module, old_size: int, backbone: Backbone | None, size: int, experts: int = 1) -> None:
@@ -94,7 +96,7 @@ class MixtureOfExperts(nn.Module):
     @property
     def statistics(self) -> DepthStatistics:
         """What the experts read."""
-        read = self.second or self.old.network.statistics
+        read = self.second or self.old.network.for_experts
         assert isinstance(read, DepthStatistics)
         return read
 
@@ -126,9 +128,8 @@ class MixtureOfExperts(nn.Module):
         """Logits (N,) of the old network, by a shorter way where it reads the same statistics ``vectors`` (N, D)."""
         if self.second is not None:
             return self.old(images)
-        head = self.old.network.head
-        assert isinstance(head, nn.Module)
-        logits: Tensor = head(vectors)
+        shorter: Any = self.old.network.from_vectors
+        logits: Tensor = shorter(images, vectors)
         return logits
 
     def mix(self, old: Tensor, vectors: Tensor) -> Tensor:

@@ -36,23 +36,52 @@ class Perceptron(Probe):
         self.dense = nn.Linear(half, kinds)
 
     def forward(self, vectors: Tensor) -> Tensor:  # noqa: D102
-        return self.dense(self.hidden(self.scaled(vectors))).logsumexp(dim=1)
+        return self.of_kinds(vectors).logsumexp(dim=1)
+
+    def of_kinds(self, vectors: Tensor) -> Tensor:
+        """The logit of each kind of fakes (N, K)."""
+        return self.dense(self.hidden(self.scaled(vectors)))
 
 
 class DepthClassifier(nn.Module):
-    """A frozen backbone's `DepthStatistics`, then a perceptron: images (N, 3, S, S) in [0, 1] to logits (N,)."""
+    """A backbone's `DepthStatistics`, then a perceptron: images (N, 3, S, S) in [0, 1] to logits (N,).
 
-    def __init__(self, statistics: DepthStatistics, width: int, dropout: float, kinds: int = 1) -> None:
+    Where the backbone has learned, too, it has forgotten much that a new kind of fake may need. ``untuned`` is the same as it
+    was before: the verdict does not need it, and experts read it.
+    """
+
+    def __init__(
+        self,
+        statistics: DepthStatistics,
+        width: int,
+        dropout: float,
+        kinds: int = 1,
+        untuned: DepthStatistics | None = None,
+    ) -> None:
         super().__init__()
         self.statistics = statistics
         self.head = Perceptron(statistics.length, width, dropout, kinds)
+        self.untuned = untuned
 
     @property
     def backbone(self) -> Backbone:
         """The backbone, without the blocks that are not read."""
         return self.statistics.backbone
 
+    @property
+    def for_experts(self) -> DepthStatistics:
+        """What experts read."""
+        return self.untuned or self.statistics
+
     def forward(self, images: Tensor) -> Tensor:  # noqa: D102
+        return self.of_kinds(images).logsumexp(dim=1)
+
+    def of_kinds(self, images: Tensor) -> Tensor:
+        """The logit of each kind of fakes (N, K)."""
         vectors = self.statistics(images)
         with torch.autocast(images.device.type, enabled=False):
-            return self.head(vectors)
+            return self.head.of_kinds(vectors)
+
+    def from_vectors(self, images: Tensor, vectors: Tensor) -> Tensor:
+        """Logits (N,), by a shorter way where the head reads what experts do: ``vectors`` (N, D) of `for_experts`."""
+        return self(images) if self.untuned else self.head(vectors)

@@ -23,7 +23,7 @@ from facetell.training.run import EpochResult
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["PerceptronPlan", "row_weights", "train_perceptron"]
+__all__ = ["PerceptronPlan", "kinds_loss", "row_weights", "train_perceptron"]
 
 Vectors = NDArray[np.float32]
 BATCH = 1024
@@ -108,7 +108,7 @@ def train_perceptron(
             chosen = _rows(rows, of_view[step], batch).to(fabric.device)
             with fabric.autocast():
                 logits = head.dense(head.hidden(chosen))
-            loss = _loss(logits.float(), truth[batch].to(fabric.device), own[batch].to(fabric.device))
+            loss = kinds_loss(logits.float(), truth[batch].to(fabric.device), own[batch].to(fabric.device))
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -125,7 +125,7 @@ def train_perceptron(
     return table
 
 
-def _loss(logits: Tensor, truth: Tensor, own: Tensor) -> Tensor:
+def kinds_loss(logits: Tensor, truth: Tensor, own: Tensor) -> Tensor:
     """Of logits (B, K), with ``truth`` (B,) and the kind of each fake ``own`` (B, K)."""
     loss = F.binary_cross_entropy_with_logits(logits.logsumexp(dim=1), truth)
     if logits.shape[1] == 1:

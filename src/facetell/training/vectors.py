@@ -33,7 +33,7 @@ from facetell.training.onnx_reader import OnnxReader
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["extract", "keep_vectors", "kept_vectors", "logits_from", "vectors_of"]
+__all__ = ["extract", "keep_vectors", "kept_vectors", "logits_from", "statistics_reader", "vectors_of"]
 
 VERSION = 2
 """Part of the key: raise it whenever the same pictures and weights give other vectors."""
@@ -109,7 +109,7 @@ def _compute(
     progress: Progress,
     view: int,
 ) -> NDArray[np.float32]:
-    network, length, batch = _reader(backbone, images.size, fabric)
+    network, length, batch = statistics_reader(backbone, images.size, fabric)
     vectors = np.empty((len(rows), length), np.float32)
     done = 0
     for pixels, chosen in iterate(images, rows, batch, fabric.device):
@@ -123,10 +123,10 @@ def _compute(
     return vectors
 
 
-def _reader(
+def statistics_reader(
     backbone: Backbone | DepthStatistics, size: int, fabric: Fabric
 ) -> tuple[Callable[[Tensor], NDArray[np.float32]], int, int]:
-    """What gives the vectors of images (B, 3, S, S) in [0, 1], the length of these, and the best B."""
+    """The quickest that gives the vectors of images (B, 3, S, S) in [0, 1], the length of these, and the best B."""
     reads: nn.Module
     if isinstance(backbone, DepthStatistics):  # its maps are large
         reads, length, batch = backbone, backbone.length, BATCH

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from facetell.networks.perceptron import DepthClassifier
 from facetell.progress import Progress, Step
 from facetell.training.batches import iterate
 from facetell.training.fabric import device_of, make_fabric
+from facetell.training.vectors import statistics_reader
 
 __all__ = ["TorchRuntime", "load", "torch_runtime"]
 
@@ -88,7 +90,7 @@ class TorchRuntime:
     @torch.inference_mode()
     def read_for_experts(self, crops: npt.NDArray[np.uint8]) -> tuple[Logits, Logits]:
         """See `ReadsForExperts`. Raises ``UsageError`` for a network without experts."""
-        network = self.network
+        network: Any = self.network
         if not isinstance(network, MixtureOfExperts | DepthClassifier):
             raise UsageError(
                 "the detector has no experts, which alone can learn from vectors of old faces",
@@ -96,14 +98,18 @@ class TorchRuntime:
             )
         images = torch.from_numpy(crops).permute(0, 3, 1, 2).to(self.device).float().div_(255)
         vectors = self._reader(images)
-        old = network.head(vectors) if isinstance(network, DepthClassifier) else network.old_logits(images, vectors)
-        return old.float().cpu().numpy(), vectors.cpu().numpy()
+        if isinstance(network, MixtureOfExperts):
+            old = network.old_logits(images, torch.from_numpy(vectors).to(self.device))
+        else:
+            old = self.forward(images)
+        return old.float().cpu().numpy(), vectors
 
     @cached_property
-    def _reader(self) -> nn.Module:
+    def _reader(self) -> Callable[[Tensor], npt.NDArray[np.float32]]:
         network: Any = self.network
         with torch.inference_mode(False):
-            return fast_inference(network.statistics, self.size)
+            read = network.for_experts if isinstance(network, DepthClassifier) else network.statistics
+            return statistics_reader(read, self.size, make_fabric("32-true", self.device.type))[0]
 
     def logits_of(
         self, images: DecodedImages, rows: npt.NDArray[np.int64], progress: Progress

@@ -9,6 +9,9 @@
 UV := $(shell command -v uv || echo .uv/bin/uv)
 RUN := $(UV) run --frozen --all-extras
 
+# The tests begin some two hundred processes; each would compile torch and all else anew where this is set.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo checks test quick site man again setup format
 
 demo: setup

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from monday import Monday, fill
 
 import facetell
+from facetell.adaptation import flow
 from facetell.cli.main import main
 from facetell.detector.bundle import read_bundle
 from facetell.errors import AcceptanceError, BundleError, DataError, LeakError, UsageError
@@ -161,25 +163,33 @@ def test_a_corrupt_file_among_them_is_left_out(made: Monday, tmp_path: Path) -> 
     assert refused.value.record["new"]["counts"]["finetune"]["fake"] == {"fakes": 24}
 
 
-@pytest.mark.parametrize(
-    "broken", [pytest.param("card", marks=pytest.mark.slow), pytest.param("weights", marks=pytest.mark.slow), "replay"]
-)
-def test_a_failure_while_writing_leaves_nothing(
-    broken: str, made: Monday, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+PLACES = ("facetell.files.os.fsync", "facetell.detector.bundle.save_file", "facetell.faceset.writing.pq.ParquetWriter")
+"""Where the card, the weights and the replay buffer of the new detector are written."""
+
+
+def test_a_failure_while_writing_leaves_nothing(made: Monday, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was learned once is written again and again, onto a disk that is full at another place each time."""
+
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    place = {
-        "card": "facetell.files.os.fsync",
-        "weights": "facetell.detector.bundle.save_file",
-        "replay": "facetell.faceset.writing.pq.ParquetWriter",
-    }[broken]
-    home = tmp_path / "home"
+    def write_on_full_disks(*arguments: Any) -> None:
+        for place in PLACES:
+            with monkeypatch.context() as patch:
+                patch.setattr(place, full)
+                with pytest.raises((BundleError, DataError)) as caught:
+                    write(*arguments)
+            failed.append(str(caught.value))
+            assert [path.name for path in home.iterdir()] == [".out.lock"]  # which is held until adapt is over
+        raise caught.value
+
+    write, failed, home = flow.write_adapted, list[str](), tmp_path / "home"
     home.mkdir()
-    monkeypatch.setattr(place, full)
+    monkeypatch.setattr(flow, "write_adapted", write_on_full_disks)
     with pytest.raises((BundleError, DataError), match="space|full|written"):
-        facetell.adapt(made.detector, home / "out", fake=made["smooth"], real=made["real"], strategy="full", seed=2)
+        facetell.adapt(made.detector, home / "out", fake=made["smooth"], real=made["real"], seed=2, **PROBE)
+    assert len(failed) == len(PLACES)
+    assert all(re.search("space|full|written", said) for said in failed)
     assert list(home.iterdir()) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,10 +56,11 @@ class _Pooled(nn.Module):
         return self.backbone(images).mean(dim=(1, 2, 3))
 
 
+@functools.cache
 def check_backbone(name: str, size: int) -> None:
     """Raise ``FacetellError`` where a backbone cannot be written as ONNX: before hours of training, not after.
 
-    Those that are offered by name can.
+    Those that are offered by name can. One that could is not tried again by the same process.
     """
     if name in NAMED:
         return

@@ -23,7 +23,7 @@ from facetell.methods.building import network_of
 from facetell.methods.method import Method
 from facetell.networks.acceleration import fast_inference
 from facetell.networks.backbones import Backbone
-from facetell.networks.depth import DepthVectors
+from facetell.networks.depth import DepthStatistics, DepthVectors
 from facetell.networks.mixture import MixtureOfExperts
 from facetell.networks.perceptron import DepthClassifier
 from facetell.progress import Progress, Step
@@ -52,6 +52,7 @@ class TorchRuntime:
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
         self._method = method
+        self._readers: dict[nn.Module, Callable[[Tensor], npt.NDArray[np.float32]]] = {}
 
     @cached_property
     def _scorer(self) -> nn.Module:
@@ -97,19 +98,21 @@ class TorchRuntime:
                 hint="keep pictures, without --vectors; facetell adapt makes a detector with experts of it",
             )
         images = torch.from_numpy(crops).permute(0, 3, 1, 2).to(self.device).float().div_(255)
-        vectors = self._reader(images)
         if isinstance(network, MixtureOfExperts):
+            vectors = self._read(network.statistics, images)
             old = network.old_logits(images, torch.from_numpy(vectors).to(self.device))
         else:
-            old = self.forward(images)
+            vectors = self._read(network.for_experts, images)
+            own = self._read(network.statistics, images) if network.untuned else vectors
+            old = network.head(torch.from_numpy(own).to(self.device))
         return old.float().cpu().numpy(), vectors
 
-    @cached_property
-    def _reader(self) -> Callable[[Tensor], npt.NDArray[np.float32]]:
-        network: Any = self.network
-        with torch.inference_mode(False):
-            read = network.for_experts if isinstance(network, DepthClassifier) else network.statistics
-            return statistics_reader(read, self.size, make_fabric("32-true", self.device.type))[0]
+    def _read(self, statistics: DepthStatistics, images: Tensor) -> npt.NDArray[np.float32]:
+        if statistics not in self._readers:
+            with torch.inference_mode(False):
+                fabric = make_fabric("32-true", self.device.type)
+                self._readers[statistics] = statistics_reader(statistics, self.size, fabric)[0]
+        return self._readers[statistics](images)
 
     def logits_of(
         self, images: DecodedImages, rows: npt.NDArray[np.int64], progress: Progress

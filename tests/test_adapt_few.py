@@ -13,6 +13,7 @@ import facetell
 from facetell.adaptation import flow
 from facetell.adaptation import new_faces as newfaces
 from facetell.adaptation.new_faces import NewFaces, joined, of_label
+from facetell.adaptation.replay import Plan
 from facetell.cli.main import main
 from facetell.errors import AcceptanceError, DataError
 from facetell.faceset.table import FaceSet
@@ -30,7 +31,7 @@ def outcome(detector: Path, out: Path, **arguments: Any) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_without_a_replay_buffer_nothing_is_promised_of_the_old(made: Monday, tmp_path: Path) -> None:
-    record = outcome(made.bare, tmp_path / "out", fake=made["smooth"], real=made["real"], strategy="full", seed=2)
+    record = outcome(made.bare, tmp_path / "out", fake=made["smooth"], real=made["real"], strategy="linear-probe")
     assert "facetell remember" in record["sentences"][0]
     assert "old" not in record["checks"]
     assert {each["fall"] for each in record["tried"]} == {None}
@@ -134,8 +135,11 @@ def test_a_folder_is_one_label_and_its_sub_folders_are_groups(tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_auto_tries_all_that_fit_and_the_commands_say_it(
-    made: Monday, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    made: Monday, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Each learns for a dozen steps, which is enough to be accepted: two seeds gained 0.26 and 0.33."""
+    monkeypatch.setattr(Plan, "steps", lambda *_: 12)
+
     def run(*arguments: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as stop:
             main([str(argument) for argument in arguments])

@@ -27,7 +27,9 @@ def assert_same(first: facetell.Detector, second: facetell.Detector) -> None:
 @pytest.mark.fits
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_learns(method: str, faces: FaceSet, tmp_path: Path) -> None:
-    settings = tiny(method, epochs=14, lr=2e-3, zoom=0, rotate=0, translate=0)  # resampling erases the board
+    """Three seeds gave 0.986 at least; `depth`, which teaches a head alone, needs more epochs, and they are cheap."""
+    epochs = 14 if method == "depth" else 6
+    settings = tiny(method, epochs=epochs, lr=2e-3, zoom=0, rotate=0, translate=0)  # resampling erases the board
     detector = facetell.fit(method, faces.path, tmp_path / "detector", settings=settings, seed=3)
     images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
     loaded = facetell.Detector.load(tmp_path / "detector", "cpu")
@@ -42,7 +44,7 @@ def test_every_method_learns(method: str, faces: FaceSet, tmp_path: Path) -> Non
 @pytest.mark.parametrize("method", METHODS)
 def test_the_seed_decides(method: str, faces: FaceSet, tmp_path: Path) -> None:
     first, second = (
-        facetell.fit(method, faces.path, tmp_path / name, settings=tiny(method, backbone="squeezenet1_1"), seed=3)
+        facetell.fit(method, faces.path, tmp_path / name, settings=tiny(method, epochs=2, pair_epochs=1), seed=3)
         for name in ("one", "two")
     )
     assert_same(first, second)

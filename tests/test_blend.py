@@ -64,6 +64,7 @@ def picture(seed: int) -> NDArray[Any]:
 # --- the face set -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_each_draw_of_a_real_face_is_a_real_and_a_fake_row(faces: FaceSet, blended: FaceSet) -> None:
     rows = faces.columns(["label", "group", "source", "split", "path", "sha256"]).to_pylist()
     reals = [row for row in rows if row["label"] == 0 and row["split"] != "test"]

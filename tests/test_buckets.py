@@ -101,6 +101,7 @@ def test_the_same_verdicts_and_nothing_stays_on_the_disk(
             assert (verdict.file.bytes, verdict.file.sha256) == (mine.file.bytes, mine.file.sha256)
 
 
+@pytest.mark.slow
 def test_a_second_run_goes_on_and_judges_what_changed(endpoint: str, folder: Path, tmp_path: Path) -> None:
     s3 = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
     for name in ("a.png", "b.png"):
@@ -142,6 +143,7 @@ def test_the_same_face_set_of_ready_crops(endpoint: str, tmp_path: Path, indexed
     assert len(there) == 24
 
 
+@pytest.mark.slow
 def test_what_a_bucket_refuses_is_said_with_the_next_step(
     endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

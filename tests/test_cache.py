@@ -42,6 +42,7 @@ def size(path: Path) -> int:
     return sum(file.stat().st_size for file in files)
 
 
+@pytest.mark.slow
 def test_face_sets_count_against_the_limit(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old, young = made(tmp_path, "old", 200), made(tmp_path, "young", 100)
     monkeypatch.setenv("FACETELL_CACHE_GB", str((size(young) + size(old) - 1) / 1e9))
@@ -51,6 +52,7 @@ def test_face_sets_count_against_the_limit(folder: Path, tmp_path: Path, monkeyp
     assert len(FaceSet.open(newest)) == 8
 
 
+@pytest.mark.slow
 def test_what_a_process_has_open_stays(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here, there = made(tmp_path, "here", 200), made(tmp_path, "there", 100)
     code = f"faces = facetell.FaceSet.open({str(there)!r}); print(len(faces)); sys.stdin.read()"

@@ -147,6 +147,7 @@ def test_groups_of_both_labels_keep_the_level() -> None:
     assert 0.03 < np.mean([clustered.p < 0.05 for clustered, _ in found]) < 0.07  # 5% within three binomial errors
 
 
+@pytest.mark.slow
 def test_the_bootstrap_holds_its_level_too() -> None:
     trials = 200
     found = 0

@@ -83,6 +83,7 @@ def lopsided(folder: Path, reals: int) -> FaceSet:
     return prepare(folder, folder.with_name("faces"), subfolders="group")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_a_single_real_face_is_learned_from_or_refused_in_words(method: str, tmp_path: Path) -> None:
     one = lopsided(tmp_path / "pictures", 1)
@@ -122,7 +123,7 @@ TRAINED = [method for method in METHODS if method not in UNTRAINED]
 def test_resume_ends_with_the_same_weights(
     method: str, settings: dict[str, object], faces: FaceSet, tmp_path: Path
 ) -> None:
-    settings = tiny(method, epochs=4, backbone="squeezenet1_1", **settings)
+    settings = tiny(method, epochs=3, backbone="squeezenet1_1", **settings)
     whole = facetell.fit(method, faces.path, tmp_path / "whole", settings=settings, seed=1)
 
     def stop(step: Step) -> None:

@@ -14,11 +14,11 @@ from facetell.errors import UsageError
 @pytest.mark.slow
 def test_a_small_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("FACETELL_CACHE", str(tmp_path / "cache"))
-    result = facetell.demo(tmp_path / "demo", people=30, shots=6, settings={"epochs": 1}, adaptation={"epochs": 1})
+    result = facetell.demo(tmp_path / "demo", people=20, shots=6, settings={"epochs": 1}, adaptation={"epochs": 1})
     assert result.report.is_file()
     assert all(0 <= value <= 1 for value in (result.known, result.before, result.after))
     assert facetell.verify(tmp_path / "demo" / "detector").method == "fdftnet"
-    assert len(facetell.FaceSet.open(tmp_path / "demo" / "upsampled")) == 30 * 4
+    assert len(facetell.FaceSet.open(tmp_path / "demo" / "upsampled")) == 20 * 4
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "precious.txt").write_text("keep me")
     with pytest.raises(SystemExit) as stop:

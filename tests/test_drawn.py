@@ -55,6 +55,7 @@ def test_same_seed_same_bytes_other_seed_other_pictures(tmp_path):
     assert all(once[name] != other[name] for name in once if name != "index.csv")
 
 
+@pytest.mark.slow
 def test_no_two_pictures_are_the_same(folder):
     found = hashes(folder)
     assert len(set(found.values())) == len(found)

@@ -88,14 +88,14 @@ def test_files_become_a_page_with_a_picture_for_each_face(world, tmp_path, capsy
 @pytest.mark.slow
 def test_a_face_set_becomes_average_maps_of_each_source(world, tmp_path, capsys):
     out = tmp_path / "out"
-    options = ("--limit", 4, "--sanity", 0, "--json")
+    options = ("--limit", 2, "--sanity", 0, "--json")
     code, said, _ = run(capsys, "explain", world["fdftnet"], world["faces"], "-o", out, *options)
     assert code == 0
     found = json.loads(said)
     assert found == json.loads((out / "explain.json").read_text())
     sources = {(row["source"], row["label"]): row["n"] for row in found["sources"]}
-    assert sources == {("camera", "real"): 4, ("board", "fake"): 4, ("grid", "fake"): 4}
-    assert len(found["faces"]) == 12
+    assert sources == {("camera", "real"): 2, ("board", "fake"): 2, ("grid", "fake"): 2}
+    assert len(found["faces"]) == 6
     assert all((out / row[key]).is_file() for row in found["sources"] for key in ("picture", "ends"))
     with np.load(out / "maps.npz", allow_pickle=False) as maps:
         for number, row in enumerate(found["sources"]):

@@ -261,6 +261,7 @@ def test_the_random_numbers_of_a_notebook_stay_its_own(faces: FaceSet, tmp_path:
     assert states() == before
 
 
+@pytest.mark.slow
 def test_weights_of_wrapped_networks_and_of_torchs_own_files(faces: FaceSet, tmp_path: Path) -> None:
     """DataParallel writes ``module.`` before each name; a file of torch.save is refused with the way to convert it."""
     body = build_backbone("squeezenet1_1", 32).body

@@ -82,6 +82,7 @@ def test_the_chosen_frames_are_those_of_a_decoder_that_skips_nothing(tmp_path: P
         assert (video.account.frames, video.account.missing) == (len(everything), ""), choice
 
 
+@pytest.mark.slow
 def test_few_frames_of_a_long_video_cost_a_small_part_of_it(tmp_path: Path) -> None:
     """Not a speed to hold, but the kind: 4 of 3,000 frames in 200 groups; decoding all takes some 20 times as long."""
     path = written(tmp_path / "long.mp4", "libx264", {"x264-params": "keyint=15", "preset": "ultrafast"}, 3000, 256)

@@ -361,6 +361,7 @@ def test_whole_photos_taken_as_crops_are_warned_of(tmp_path: Path, caplog: pytes
     assert not caplog.text
 
 
+@pytest.mark.slow
 def test_ten_times_the_pictures_need_no_more_memory(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).bytes(100_000)
     picture = picture_bytes(0, (64, 64), "JPEG")

@@ -93,7 +93,7 @@ def test_a_fit_on_two_sets_is_one_on_the_joined_set_with_sources_balanced(
     swaps, gans = two_sets(tmp_path)
     settings = {"pretrained": "none", "size": 32}
     settings |= {"classifier": "forest", "grid": "trees=3"} if method == "features" else {"epochs": 1, "batch_size": 8}
-    settings |= {"backbone": "resnet10t"} if method != "siamese" else {"pair_epochs": 0, "backbone": "cffn_icip"}
+    settings |= {"backbone": "squeezenet1_1"} if method != "siamese" else {"pair_epochs": 0, "backbone": "cffn_icip"}
     both = facetell.fit(method, [swaps.path, gans], tmp_path / "both", settings=settings, device="cpu")
     joined = facetell.join([swaps, gans], tmp_path / "all")
     balanced = {**settings, "balance": "sources"}

@@ -71,8 +71,8 @@ ROWS = {
 CARD = """
 ## On test faces
 
-One fit, seed 0; intervals 95%, over groups. No test face chose anything, but that logits of kinds are shifted was thought of after
-a first look at this table. *As*: the crop as it is, or the face found in it.
+One fit, seed 0; intervals 95%, over groups. No test face chose anything, but that logits of kinds are shifted was thought of
+after a first look at this table. *As*: the crop as it is, or the face found in it.
 *Equalised*: all shrunk to 128 pixels and written as JPEG of quality 75, so that sizes and formats tell nothing. Recall and FPR
 are at the default threshold, chosen for an FPR of 5% over all real validation faces together.
 

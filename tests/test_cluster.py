@@ -65,6 +65,7 @@ def cluster(bucket: str) -> Iterator[Any]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         # Ray reads this as it is imported; else nodes would build the environment anew where `uv run` runs the tests.
         patch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+        patch.setenv("RAY_worker_niceness", "0")  # else all other tests come first, and these wait for minutes
         ray = pytest.importorskip("ray")
         from ray.cluster_utils import Cluster
 

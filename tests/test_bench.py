@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,14 @@ source = "Table 9"
 auroc = 0.987
 recall = 0.5
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """A cell takes one thread, as everything here does: more of them, with other tests beside, wait for each other."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("facetell.benching.run.usable_cores", lambda: 1)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -143,12 +152,12 @@ def test_a_killed_bench_goes_on(folder: Path, tmp_path: Path) -> None:
     spec = tmp_path / "one.toml"
     spec.write_text(
         '[facesets.toys]\n[[rows]]\nname = "one"\nmethod = "finetune"\nfaceset = "toys"\n'
-        + TINY.replace("= 1,", "= 20,")
+        + TINY.replace("= 1,", "= 10,")
     )
     command = [
         sys.executable,
         "-c",
-        "from facetell.cli.main import main; main()",
+        "from facetell.benching import run; run.usable_cores = lambda: 1; from facetell.cli.main import main; main()",
         "bench",
         str(spec),
         "-o",

@@ -198,7 +198,10 @@ def test_a_bench_names_several_face_sets(tmp_path: Path) -> None:
 
 
 @pytest.mark.fits
-def test_a_bench_shows_every_source_and_the_worst_first(tmp_path: Path, cache: Path) -> None:
+def test_a_bench_shows_every_source_and_the_worst_first(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facetell.benching.run.usable_cores", lambda: 1)  # with more, threads wait for each other
     two_sets(tmp_path)
     (tmp_path / "b.toml").write_text(BENCH[: BENCH.index('[[rows]]\nname = "uneven"')])
     result = facetell.bench(tmp_path / "b.toml", tmp_path / "out", data=tmp_path, jobs=1)

@@ -31,9 +31,9 @@ Floats = NDArray[np.float64]
 
 PENALTY = 0.01
 """Strength of the head's ridge, as a part of the mean square of what it reads; every face weighs 1 on average."""
-GATE_PENALTY = 100.0
+GATE_PENALTY = 10.0
 """Strength of the gate's ridge."""
-OLD_ODDS = 3.0
+OLD_ODDS = 7.0
 """How much likelier old than new a face is for a gate before it has looked: with even odds some kinds of old fakes lost a tenth
 to experts that know nothing of them, and two of two detectors adapted from 50 + 50 faces were refused for it."""
 TRUST = 0.5

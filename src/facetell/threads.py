@@ -1,8 +1,9 @@
-"""How many cores there are for us, and a function mapped over many items with threads, in order."""
+"""How many cores there are for us, a function mapped over many items with threads, in order, and items some at a time."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import os
 from collections import deque
@@ -11,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-__all__ = ["ordered", "usable_cores"]
+__all__ = ["batched", "ordered", "usable_cores"]
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -84,3 +85,10 @@ def ordered(
         if stop is not None:
             stop()
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def batched(items: Iterable[_T], size: int) -> Iterator[tuple[_T, ...]]:
+    """``size`` items at a time, at the end fewer; taken as they are asked for (as of Python 3.12 in itertools)."""
+    source = iter(items)
+    while batch := tuple(itertools.islice(source, size)):
+        yield batch

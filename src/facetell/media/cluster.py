@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from facetell.errors import FacetellError, MissingExtraError, SettingsError, near_miss
 from facetell.files import home
-from facetell.media.workers import Crew, Failure, batched
+from facetell.media.workers import Crew, Failure
+from facetell.threads import batched
 
 if TYPE_CHECKING:
     from ray import ObjectRef

@@ -25,9 +25,9 @@ from typing import Any, Literal, TypeVar
 from facetell.errors import FacetellError
 from facetell.media.processes import NoProcessError, Process, start_process
 from facetell.pixels import hide_metadata_warnings
-from facetell.threads import ordered
+from facetell.threads import batched, ordered
 
-__all__ = ["Crew", "Failure", "batched", "guarded_map", "seconds_for"]
+__all__ = ["Crew", "Failure", "guarded_map", "seconds_for"]
 
 log = logging.getLogger("facetell")
 
@@ -104,13 +104,6 @@ def guarded_map(
                 yield item, _given(result)
     finally:
         done.close()
-
-
-def batched(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:
-    """``size`` items at a time, at the end fewer; taken as they are asked for (as of Python 3.12 in itertools)."""
-    source = iter(items)
-    while batch := tuple(itertools.islice(source, size)):
-        yield batch
 
 
 def _groups(items: Iterable[Item], small: Callable[[Item], bool]) -> Iterator[tuple[Item, ...]]:

@@ -26,7 +26,7 @@ from facetell.networks.depth import DepthStatistics
 from facetell.networks.perceptron import DepthClassifier
 from facetell.progress import Progress, silent
 from facetell.settings import setting
-from facetell.training.end_to_end import EndToEndPlan, train_end_to_end
+from facetell.training.end_to_end import train_end_to_end
 from facetell.training.fabric import make_fabric
 from facetell.training.kinds import even_shifts, kinds_of, realms_of
 from facetell.training.perceptron import PerceptronPlan, row_weights, train_perceptron
@@ -37,6 +37,11 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 __all__ = ["METHOD", "DepthSettings"]
+
+TUNED_AT_ONCE = 128
+"""Faces per step while the backbone learns."""
+TUNED_DECAY = 0.05
+"""Weight decay of these steps: most of the weights were learned on many more pictures."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,7 @@ def fit(settings: DepthSettings, task: Task) -> DepthClassifier:
         task.progress,
     )
     if settings.tune:
-        tuning = EndToEndPlan(settings.tune, settings.tune_lr)
+        tuning = PerceptronPlan(settings.tune, TUNED_AT_ONCE, settings.tune_lr, TUNED_DECAY, task.seed)
         table = train_end_to_end(network, task, settings, tuning, (kinds, weights), table, fabric)
         _round(network.statistics)
         held = extract(network.statistics.to(fabric.device), task.validation, plain, task.progress)

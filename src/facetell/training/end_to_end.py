@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,17 +13,17 @@ from torch import Tensor, nn
 from facetell.faceset.samples import Samples
 from facetell.networks.acceleration import channels_last
 from facetell.networks.perceptron import DepthClassifier
-from facetell.threads import ordered
+from facetell.threads import batched, ordered
 from facetell.training.degraded import degraded
 from facetell.training.loop import Batches, Phase, judged, predict, train_phase
-from facetell.training.perceptron import kinds_loss
+from facetell.training.perceptron import PerceptronPlan, kinds_loss
 from facetell.training.recipe import learning_rate_factor
 from facetell.training.run import EpochResult, Run, State
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["EndToEndPlan", "train_end_to_end"]
+__all__ = ["train_end_to_end"]
 
 CLIP = 1.0
 """Largest norm of a step's gradient."""
@@ -34,30 +33,20 @@ AS_IT_IS = 0.5
 """Part of the faces that are not degraded."""
 
 
-@dataclass(frozen=True)
-class EndToEndPlan:
-    """How both learn: AdamW, a rise and a cosine of the rate, the running average with the best validation AUROC."""
-
-    epochs: int
-    lr: float
-    batch_size: int = 128
-    weight_decay: float = 0.05
-    warmup: float = 0.1
-
-
 def train_end_to_end(
     network: DepthClassifier,
     run: Run,
     settings: object,
-    plan: EndToEndPlan,
+    plan: PerceptronPlan,
     draws: tuple[NDArray[np.int64], NDArray[np.float64]],
     before: list[EpochResult],
     fabric: Fabric,
 ) -> list[EpochResult]:
     """Train ``network`` in place; it stays as it is where no epoch has a higher validation AUROC than those ``before``.
 
-    ``draws``: the kind of each fake, and how often each training face is drawn, both (N,). ``settings``: the dataclass by
-    which a checkpoint is told from another. Returns a line for each epoch, those ``before`` among them.
+    ``plan``: of the epochs of both, in which the running average of the weights is judged and kept. ``draws``: the kind of each
+    fake, and how often each training face is drawn, both (N,). ``settings``: the dataclass by which a checkpoint is told from
+    another. Returns a line for each epoch, those ``before`` among them.
 
     Raises ``FacetellError`` when the loss is no longer finite.
     """
@@ -66,9 +55,8 @@ def train_end_to_end(
     for part in (state.kept, network):
         channels_last(part.to(fabric.device))
     if not state.history:
-        state.history = list(before)
-        state.best = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
-        state.best_value = max(each.validation_auroc for each in before)
+        for each in before:  # whose best one is what the network is now
+            state.add(each, _EndToEnd.select)
     train_phase(_EndToEnd(state, plan, draws, fabric, network, len(before)))
     network.load_state_dict(state.best)
     network.statistics.freeze()
@@ -95,7 +83,7 @@ class _EndToEnd(Phase):
     def __init__(
         self,
         state: State,
-        plan: EndToEndPlan,
+        plan: PerceptronPlan,
         draws: tuple[NDArray[np.int64], NDArray[np.float64]],
         fabric: Fabric,
         network: DepthClassifier,
@@ -126,13 +114,9 @@ class _EndToEnd(Phase):
             range(len(drawn)),
             ahead=32,
         )
-        batch: list[NDArray[np.uint8]] = []
-        for crop in crops:
-            batch.append(crop)
-            if len(batch) == self.plan.batch_size:
-                pixels = torch.from_numpy(np.stack(batch)).to(self.fabric.device, non_blocking=True)
-                yield pixels.permute(0, 3, 1, 2).float().div_(255), None
-                batch = []
+        for batch in batched(crops, self.plan.batch_size):
+            pixels = torch.from_numpy(np.stack(batch)).to(self.fabric.device, non_blocking=True)
+            yield pixels.permute(0, 3, 1, 2).float().div_(255), None
 
     def rate(self, epoch: int, step: int) -> float:
         steps = self.steps_per_epoch

@@ -32,7 +32,8 @@ BATCH = 1024
 
 @dataclass(frozen=True)
 class PerceptronPlan:
-    """How a perceptron is trained: AdamW, a rise and a cosine of the rate, the epoch with the best AUROC is kept."""
+    """How a perceptron is trained, alone or with its backbone: AdamW, a rise and a cosine of the rate, the epoch with the best
+    AUROC is kept."""
 
     epochs: int
     batch_size: int

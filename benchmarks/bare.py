@@ -52,7 +52,8 @@ class _Timed:
 def _network() -> tuple[_Timed, int]:
     import onnxruntime
 
-    from facetell.detector.bundle import MODEL, located, read_description
+    from facetell.detector.bundle import located, read_description
+    from facetell.detector.description import MODEL
 
     path = located("starter")
     options = onnxruntime.SessionOptions()

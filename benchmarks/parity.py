@@ -29,7 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import facetell
-from facetell.detector.bundle import MODEL, WEIGHTS, read_bundle
+from facetell.detector.bundle import read_bundle
+from facetell.detector.description import MODEL, WEIGHTS
 from facetell.detector.runtimes import openvino as by_openvino
 from facetell.detector.runtimes.onnx import runtime_of
 from facetell.detector.weights import model_bytes

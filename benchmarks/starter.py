@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 import facetell
-from facetell.detector.bundle import DESCRIPTION, MODEL, WEIGHTS, hash_of_tensors, read_bundle, update_description
+from facetell.detector.bundle import hash_of_tensors, read_bundle, update_description
+from facetell.detector.description import DESCRIPTION, MODEL, WEIGHTS
 from facetell.detector.runtimes.onnx_model import read_onnx
 from facetell.detector.weights import read_weights
 from facetell.evaluation.bootstrap import grouped_bootstrap

@@ -20,7 +20,8 @@ from torch import nn
 import facetell
 from facetell.cli.main import main
 from facetell.detector import look, many
-from facetell.detector.bundle import EMBEDDING, read_bundle, update_description
+from facetell.detector.bundle import read_bundle, update_description
+from facetell.detector.description import EMBEDDING
 from facetell.detector.known_faces import _drawn, read_embedding
 from facetell.detector.look import SIDE
 from facetell.detector.traffic_sample import draw_judged

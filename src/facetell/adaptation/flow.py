@@ -35,8 +35,9 @@ from facetell.adaptation.selection import FEW, FOLDS, Trial, allowed, cross_vali
 from facetell.adaptation.strategies import STRATEGIES, get_strategy
 from facetell.adaptation.task import SPLIT, AdaptOptions, AdaptTask, Model, ReplayBuffer, Strategy
 from facetell.adaptation.writing import calibrated, write_adapted
-from facetell.detector.bundle import DESCRIPTION, steadily
+from facetell.detector.bundle import steadily
 from facetell.detector.calibration import DEFAULT, Scale
+from facetell.detector.description import DESCRIPTION
 from facetell.detector.detector import Detector
 from facetell.detector.replay_buffer import open_replay_buffer
 from facetell.detector.replay_vectors import ReplayVectors

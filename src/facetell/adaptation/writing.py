@@ -15,9 +15,10 @@ from facetell.adaptation.kept_vectors import validation_vectors, with_new_vector
 from facetell.adaptation.operating_points import OLD, Carried, held_scale
 from facetell.adaptation.result import AdaptResult
 from facetell.adaptation.task import SPLIT, AdaptTask, Model
-from facetell.detector.bundle import EMBEDDING, REPLAY, hash_of_tensors, write_bundle
+from facetell.detector.bundle import hash_of_tensors, write_bundle
 from facetell.detector.calibration import DEFAULT, Calibration, Scale, calibration_of
 from facetell.detector.card import model_card
+from facetell.detector.description import EMBEDDING, REPLAY
 from facetell.detector.detector import Detector
 from facetell.detector.known_faces import also_known, embedding_reference, groups_of
 from facetell.detector.lineage import Lineage, history_of

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from facetell.api._labelled import labelled
-from facetell.detector.bundle import update_calibration, weights_hash
+from facetell.detector.bundle import update_calibration
 from facetell.detector.calibration import Calibration, Scale
+from facetell.detector.description import weights_hash
 from facetell.detector.measure import METHODS, RULE, Sample, check_method, measure_calibration
 from facetell.detector.places import DetectorLike, bundle_path, description_file
 from facetell.evaluation.metrics import ece, log_loss

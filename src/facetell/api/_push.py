@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from facetell.api._result_path import result_path
-from facetell.detector.bundle import BOX, DESCRIPTION, DETECTOR_CONTENTS, REPLAY
-from facetell.detector.description import METRICS
+from facetell.detector.bundle import BOX, DETECTOR_CONTENTS
+from facetell.detector.description import DESCRIPTION, METRICS, REPLAY
 from facetell.detector.detector import Detector
 from facetell.detector.hub_card import detector_card
 from facetell.detector.places import DetectorLike, bundle_path

@@ -43,7 +43,6 @@ from facetell.detector.description import (
     check_description,
     is_lineage,
     read_description_file,
-    weights_hash,
 )
 from facetell.detector.lineage import LINEAGE, Lineage
 from facetell.errors import BundleError, UsageError, near_miss
@@ -53,15 +52,7 @@ from facetell.hub import Contents, fetched, reference_in
 
 __all__ = [
     "BOX",
-    "DESCRIPTION",
     "DETECTOR_CONTENTS",
-    "EMBEDDING",
-    "FORMAT",
-    "MODEL",
-    "REPLAY",
-    "SELFTEST",
-    "VERSION",
-    "WEIGHTS",
     "Tensors",
     "detectors_folder",
     "hash_of_tensors",
@@ -75,7 +66,6 @@ __all__ = [
     "steadily",
     "update_calibration",
     "update_description",
-    "weights_hash",
     "write_bundle",
 ]
 

@@ -11,16 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from facetell.detector.bundle import (
-    EMBEDDING,
-    identity_of,
-    located,
-    read_bundle,
-    read_lineage,
-    steadily,
-)
+from facetell.detector.bundle import identity_of, located, read_bundle, read_lineage, steadily
 from facetell.detector.calibration import DEFAULT, calibration_of, deciders_of, uncalibrated
 from facetell.detector.decider import Decider
+from facetell.detector.description import EMBEDDING
 from facetell.detector.judge import Judge
 from facetell.detector.known_faces import Embedding, check_unlike, read_embedding
 from facetell.detector.lineage import Lineage

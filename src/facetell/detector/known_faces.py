@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from facetell.detector.bundle import EMBEDDING
+from facetell.detector.description import EMBEDDING
 from facetell.detector.runtimes import Embeds
 from facetell.errors import BundleError, SettingsError, UsageError
 from facetell.evaluation.out_of_distribution import Tail, deviation, held_out_deviation, standard

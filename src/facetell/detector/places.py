@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from facetell.detector.bundle import BOX, DESCRIPTION, located
+from facetell.detector.bundle import BOX, located
+from facetell.detector.description import DESCRIPTION
 from facetell.detector.detector import Detector
 from facetell.errors import UsageError
 from facetell.hub import is_fetched

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facetell.detector.bundle import REPLAY
+from facetell.detector.description import REPLAY
 from facetell.detector.replay_vectors import ReplayVectors, read_replay_vectors
 from facetell.errors import BundleError, DataError
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from facetell.detector.bundle import REPLAY
+from facetell.detector.description import REPLAY
 from facetell.detector.lineage import SALT, hashed
 from facetell.errors import BundleError
 from facetell.files import whole_file

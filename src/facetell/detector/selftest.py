@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from facetell.detector.bundle import MODEL, WEIGHTS
+from facetell.detector.description import MODEL, WEIGHTS
 from facetell.detector.runtimes import RUNTIMES, Runtime, load_runtime
 from facetell.detector.runtimes.onnx_model import read_onnx
 from facetell.detector.weights import model_bytes, read_selftest, read_weights

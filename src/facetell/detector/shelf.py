@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from facetell.detector.bundle import BOX, DESCRIPTION, WEIGHTS, detectors_folder, is_bundle, read_description, steadily
+from facetell.detector.bundle import BOX, detectors_folder, is_bundle, read_description, steadily
+from facetell.detector.description import DESCRIPTION, WEIGHTS
 from facetell.errors import BundleError
 from facetell.results import DetectorsResult, ListedDetector
 

@@ -8,7 +8,8 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from facetell.detector.bundle import MODEL, SELFTEST, WEIGHTS, Tensors, hash_of_tensors, weights_hash
+from facetell.detector.bundle import Tensors, hash_of_tensors
+from facetell.detector.description import MODEL, SELFTEST, WEIGHTS, weights_hash
 from facetell.detector.runtimes.onnx_model import read_onnx
 from facetell.errors import BundleError
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from facetell.detector.bundle import MODEL, Tensors
+from facetell.detector.bundle import Tensors
+from facetell.detector.description import MODEL
 from facetell.detector.runtimes.onnx import runtime_of
 from facetell.detector.runtimes.per_face import PerFace
 from facetell.detector.runtimes.torch import TorchRuntime

@@ -12,7 +12,8 @@ from typing import Any
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
-from facetell.detector.bundle import DESCRIPTION, identity_of, read_description
+from facetell.detector.bundle import identity_of, read_description
+from facetell.detector.description import DESCRIPTION
 from facetell.errors import UsageError
 from facetell.store.labels import votes
 from facetell.store.records import Compared

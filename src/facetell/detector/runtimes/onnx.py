@@ -7,7 +7,7 @@ from typing import Any
 
 import onnxruntime  # type: ignore[import-untyped]
 
-from facetell.detector.bundle import MODEL
+from facetell.detector.description import MODEL
 from facetell.detector.runtimes.onnx_cost import cost_of, first_line
 from facetell.detector.runtimes.onnx_model import CROPS, VECTORS, OnnxModel, read_onnx
 from facetell.detector.runtimes.per_face import Crops, EmbedsPerFace, Floats, PerFace, check_device

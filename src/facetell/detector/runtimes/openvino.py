@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from facetell.detector.bundle import MODEL
+from facetell.detector.description import MODEL
 from facetell.detector.runtimes.onnx import open_model
 from facetell.detector.runtimes.onnx_cost import first_line
 from facetell.detector.runtimes.onnx_model import CROPS

@@ -309,6 +309,15 @@ def test_keys(place: Path, pictures: list[Path], tmp_path: Path) -> None:
 # --- what it survives
 
 
+def _run(place: Path, settings: str) -> str:
+    """Code that serves with settings that the command has no options for."""
+    return (
+        "from facetell.serving.run import run; from facetell.serving.settings import ServeSettings; "
+        f"from facetell.detector.many import Judging; run(Judging({str(place / 'detector')!r}, faces='crops'), "
+        f"ServeSettings({settings}), host='127.0.0.1', port=0, keys=None)"
+    )
+
+
 def _frozen(server: Server, how: int) -> None:
     for worker in server.workers():
         os.kill(worker, how)
@@ -398,6 +407,28 @@ def test_its_end_waits_for_what_has_begun(place: Path, pictures: list[Path], tmp
         assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
 
 
+@pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGINT, signal.SIGINT]], ids=["SIGTERM", "Ctrl-C twice"])
+def test_what_cannot_end_in_time_is_told_so(
+    place: Path, pictures: list[Path], tmp_path: Path, signals: list[int]
+) -> None:
+    code = _run(place, "workers=1, grace_seconds=" + ("1" if len(signals) == 1 else "60"))
+    with served(tmp_path, place / "detector", code=code) as server, server.client() as client:
+        _frozen(server, signal.SIGSTOP)
+        with ThreadPoolExecutor(2) as threads:
+            begun = threads.submit(send, client, pictures[0])
+            until(lambda: metric(client, "facetell_busy_workers") == 1)
+            waits = threads.submit(send, client, pictures[0])
+            until(lambda: metric(client, "facetell_waiting_files") == 1)
+            for number in signals:
+                server.process.send_signal(number)
+                time.sleep(0.3)
+            for answer in (begun.result(60), waits.result(60)):
+                assert "going down" in problem(answer, 503)["detail"]
+                assert answer.headers["retry-after"] == "60"
+        server.stop()
+        assert "Traceback" not in json.dumps(server.log)
+
+
 def test_it_can_be_ended_while_it_loads(place: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "facetell", "serve", str(place / "detector"), "--port", "0", "--workers", "1"]
     environment = {**os.environ, "PYTHONPATH": Server.path, "TMPDIR": str(tmp_path)}
@@ -425,12 +456,7 @@ def test_what_a_killed_server_left_is_cleared(place: Path, pictures: list[Path],
 
 
 def test_slow_clients_are_given_up(place: Path, tmp_path: Path) -> None:
-    code = (
-        "import sys; from pathlib import Path; from facetell.serving.run import run; "
-        "from facetell.serving.settings import ServeSettings; from facetell.detector.many import Judging; "
-        f"run(Judging({str(place / 'detector')!r}, faces='crops'), ServeSettings(workers=1, idle_seconds=1.0), "
-        "host='127.0.0.1', port=0, keys=None)"
-    )
+    code = _run(place, "workers=1, idle_seconds=1.0")
     with served(tmp_path, place / "detector", code=code) as server, server.client() as client:
         host, port = server.url.removeprefix("http://").split(":")
         begin = time.monotonic()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,12 +37,7 @@ def service(
     """The app that a server of ASGI runs. ``folder``: for uploads, empty; ``recorder``: where there is a store."""
     shared = Service(engine, access, settings, folder, recorder)
 
-    @asynccontextmanager
-    async def life(_: FastAPI) -> AsyncIterator[None]:
-        yield
-        await run_in_threadpool(engine.close)
-
-    app = FastAPI(title="facetell", docs_url=None, redoc_url=None, lifespan=life, separate_input_output_schemas=False)
+    app = FastAPI(title="facetell", docs_url=None, redoc_url=None, separate_input_output_schemas=False)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _fault)

@@ -16,7 +16,7 @@ from facetell.detector.bundle import identity_of, located, read_description, ste
 from facetell.detector.many import Judging
 from facetell.errors import FacetellError
 from facetell.serving.pool import Closed, Full, Pool, Task
-from facetell.serving.problems import Problem
+from facetell.serving.problems import Problem, going_down
 from facetell.serving.settings import ServeSettings
 
 __all__ = ["Engine", "Generation"]
@@ -95,7 +95,7 @@ class Engine:
                 return generation
             except Closed:
                 if generation is self.current:
-                    raise Problem(503, "the server is going down", "send it again in a minute", retry=60) from None
+                    raise going_down() from None
             except Full:
                 raise Problem(
                     503, f"{self._settings.queue} files wait already", "send it again in a few seconds", retry=5
@@ -146,11 +146,11 @@ class Engine:
         """How many workers died at a file."""
         return self._closed_crashes + self.current.pool.crashes
 
-    def close(self) -> None:
-        """Finish what waits, within the time for it, and end all workers."""
+    def close(self, seconds: float) -> None:
+        """Finish what waits, within that time, and end all workers."""
         if self.shadow is not None:
             self.shadow.pool.close(0)
-        self.current.pool.close(self._settings.grace_seconds)
+        self.current.pool.close(seconds)
 
 
 def _since(begin: float) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from facetell.serving.answers import answer
-from facetell.serving.problems import Problem
+from facetell.serving.problems import Problem, going_down
 from facetell.serving.settings import ServeSettings
 
 __all__ = ["Around", "fault"]
@@ -67,6 +67,9 @@ class Around:
         except Problem as problem:
             if not started:
                 await answer(scope, problem)(scope, receive, marked)
+        except asyncio.CancelledError:  # the time in which it might have ended is over; uvicorn would call it a fault
+            if not started:
+                await answer(scope, going_down())(scope, receive, marked)
         except Exception:
             log.exception("a fault of the server", extra={"said": {"request": number}})
             if not started:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from facetell.detector.many import Judging, crew_of, failed
 from facetell.errors import FacetellError
@@ -60,7 +62,7 @@ class Pool:
         self._videos: deque[Task] = deque()
         self._condition = threading.Condition()
         self._busy = self._at_videos = 0
-        self._closing = False
+        self._closing = self._closed = False
         self.crashes = 0
         self._threads = [
             threading.Thread(target=self._loop, name=f"facetell-serve-{number}", daemon=True)
@@ -118,10 +120,12 @@ class Pool:
         with self._condition:
             self._closing = True
             self._condition.notify_all()
+        end = None if seconds is None else time.monotonic() + seconds
         for thread in self._threads:
             if thread.is_alive():
-                thread.join(seconds)
+                thread.join(None if end is None else max(0.0, end - time.monotonic()))
         with self._condition:
+            self._closed = True
             left = [*self._pictures, *self._videos]
             self._pictures.clear()
             self._videos.clear()
@@ -163,16 +167,23 @@ class Pool:
         if not tasks:
             return
         seconds = sum(min(self._seconds, _seconds(task.order)) for task in tasks)
+        found: Any
         try:
             found = self._crew.do(
                 [task.order for task in tasks], seconds, tasks[0].cancelled if len(tasks) == 1 else None
             )
         except Exception as error:  # a worker that cannot start, or a fault of ours
+            found = error
+        if self._closed and isinstance(found, Failure | Exception):  # its worker was sent home
+            for task in tasks:
+                task.future.set_exception(Closed())
+            return
+        if isinstance(found, Exception):
             if len(tasks) > 1:
                 self._each(tasks)
             else:
-                log.error("no worker could judge a file", exc_info=error)
-                tasks[0].future.set_exception(error)
+                log.error("no worker could judge a file", exc_info=found)
+                tasks[0].future.set_exception(found)
             return
         if not isinstance(found, Failure):
             for task, outcome in zip(tasks, found, strict=True):

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-__all__ = ["Problem", "as_response", "away"]
+__all__ = ["Problem", "as_response", "away", "going_down"]
 
 
 class Problem(Exception):  # noqa: N818  the word of the standard
@@ -29,6 +29,11 @@ class Problem(Exception):  # noqa: N818  the word of the standard
 def away() -> Problem:
     """The store cannot be used."""
     return Problem(503, "the store of this server cannot be used", "send it again in a minute", retry=10)
+
+
+def going_down() -> Problem:
+    """The server ends."""
+    return Problem(503, "the server is going down", "send it again in a minute", retry=60)
 
 
 def as_response(problem: Problem) -> Response:

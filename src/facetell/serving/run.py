@@ -14,9 +14,11 @@ import ssl
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -93,7 +95,7 @@ def run(
         with _ended_well():
             config = _config(settings, host, certificate, private_key)
             engine = Engine(how, settings, folder)
-            recorder, follower = None, None
+            server, recorder, follower = _Server(config, engine), None, None
             try:
                 if kept is not None:
                     from facetell.serving.follower import Follower
@@ -103,11 +105,11 @@ def run(
                 uploads = folder / "uploads"
                 uploads.mkdir()
                 config.app = service(engine, access, settings, uploads, recorder)
-                _Server(config, engine).run(sockets=[line])
+                server.run(sockets=[line])
             finally:
                 if follower is not None:
                     follower.close()
-                engine.close()
+                engine.close(server.left)
                 if recorder is not None:
                     recorder.close(settings.grace_seconds)
     finally:
@@ -118,12 +120,17 @@ def run(
 
 @contextlib.contextmanager
 def _ended_well() -> Iterator[None]:
-    """SIGTERM, which ends a process where it stands, ends the block as an exit does. While uvicorn runs it is uvicorn's; that
-    finishes what has begun, and then raises it again."""
+    """SIGTERM, which ends a process where it stands, ends the block as an exit does, and a second one changes nothing. While
+    uvicorn runs it is uvicorn's; that finishes what has begun, and then raises it again."""
+
+    def leave(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        sys.exit(0)
+
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    before = signal.signal(signal.SIGTERM, leave)
     try:
         yield
     finally:
@@ -163,6 +170,7 @@ def _config(settings: ServeSettings, host: str, certificate: Path | None, privat
         host=host,
         http=_protocol(settings.idle_seconds),
         ws="none",
+        lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
@@ -187,7 +195,17 @@ class _Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, engine: Engine) -> None:
         super().__init__(config)
-        self._engine = engine
+        self._engine, self._ends = engine, 0.0
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Told to end: from the first time on there is so much time for what has begun."""
+        self._ends = self._ends or time.monotonic() + (self.config.timeout_graceful_shutdown or 0)
+        super().handle_exit(sig, frame)
+
+    @property
+    def left(self) -> float:
+        """Of that time, in seconds; none once somebody has pressed Ctrl-C twice."""
+        return 0.0 if self.force_exit else max(0.0, self._ends - time.monotonic())
 
     async def startup(self, sockets: Any = None) -> None:
         """Listen, and say so."""

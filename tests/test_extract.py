@@ -8,6 +8,7 @@ import io
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import layout_trees
 import numpy as np
@@ -426,3 +427,60 @@ def test_no_face_at_all_is_an_error_that_says_why(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no usable picture; left out: 2 no_face"):
         prepare(tmp_path / "media", tmp_path / "faces", faces="find")
     assert not (tmp_path / "faces").exists()
+
+
+def _no_permission(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the system says it to all but root, who runs these tests."""
+    real = Path.open
+
+    def refused(self: Path, *arguments: Any, **options: Any) -> Any:
+        if self == path:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return real(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refused)
+
+
+def test_a_file_that_could_not_be_read_is_tried_again(
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "faces"
+    with monkeypatch.context() as patch:
+        _no_permission(few / "real" / "photo.png", patch)
+        first = prepare(few, out, split="test", extraction=FOUR)
+        said = {(row["path"], row["reason"], row["detail"]) for row in skipped(first)}
+        assert said == {("real/photo.png", "no_access", "cannot be read: Permission denied")}
+        worked.clear()
+        assert not prepare(few, out, split="test", extraction=FOUR).created, "it still cannot be read"
+        assert worked == []
+    with pytest.raises(DataError, match="lacks files that could not be read") as error:
+        prepare(few, out, split="test", extraction=FOUR)
+    assert "--overwrite" in str(error.value.hint)
+    again = prepare(few, out, split="test", extraction=FOUR, overwrite=True)
+    assert (len(again), skipped(again)) == (len(first) + 1, [])
+    assert not prepare(few, out, split="test", extraction=FOUR).created
+
+
+def test_an_interrupted_run_tries_what_could_not_be_read(
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        _no_permission(few / "real" / "photo.png", patch)
+        patch.setattr(writing.pq, "ParquetWriter", Mock(side_effect=FULL))
+        with pytest.raises(DataError, match="the disk is full"):
+            prepare(few, tmp_path / "faces", split="test", extraction=FOUR)
+    worked.clear()
+    assert skipped(prepare(few, tmp_path / "faces", split="test", extraction=FOUR)) == []
+    assert names() == ["photo.png"], "the others were done"
+
+
+def test_a_disk_that_fails_in_mid_film_costs_the_film(
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = OSError(errno.EIO, "Input/output error")
+    monkeypatch.setattr("facetell.media.container._NoCircles.read", Mock(side_effect=failing))
+    found = prepare(few, tmp_path / "faces", split="test", extraction=FOUR)
+    said = {(row["path"], row["reason"], row["detail"]) for row in skipped(found)}
+    assert said == {
+        (f"{label}/clip.mp4", "no_access", "cannot be read: Input/output error") for label in ("real", "fake")
+    }

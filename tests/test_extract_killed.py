@@ -164,6 +164,8 @@ def test_a_file_that_the_machine_failed_at_is_tried_again(tmp_path: Path) -> Non
     for key, error in (
         ("a", ("crashed", "out of memory")),
         ("b", ("timeout", "1 s")),
+        ("d", ("no_access", "cannot be read: Input/output error")),
+        ("e", ("missing", "no such file")),
         ("c", ("unreadable", "damaged")),
     ):
         Workplace(tmp_path).note(Report(key, error=error))

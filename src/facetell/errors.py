@@ -79,7 +79,8 @@ class MediaError(DataError):
     """One picture or video that cannot be read. ``reason`` is a status word.
 
     ``missing`` (no such file), ``empty`` (zero bytes), ``unreadable`` (damaged), ``unsupported`` (not a kind we read),
-    ``too_large`` (bytes or pixels), ``too_long`` (seconds or frames), ``timeout`` (took too long to decode).
+    ``too_large`` (bytes or pixels), ``too_long`` (seconds or frames), ``timeout`` (took too long to decode), ``no_access``
+    (the system did not give its bytes: no permission, a disk that fails; which may be over tomorrow).
     """
 
     def __init__(self, message: str, *, reason: str = "unreadable", hint: str | None = None) -> None:

@@ -19,11 +19,13 @@ STATUSES = (
 )  # fmt: skip
 """``fake`` and ``real``: judged. ``unsure``: judged, and neither can be said (see ``decision``), or faces were found, but
 none good enough to judge by. ``no_face``,
-``face_too_small``: nothing to judge. ``unreadable``: damaged, or it took too long. ``unsupported``: not a picture or
-video in a format we read, or beyond a limit. ``truncated``: the end is missing; what there is was judged, see
-``decision``. ``missing``: no such file. ``uncalibrated``: faces were found, but the detector gives logits only."""
+``face_too_small``: nothing to judge. ``unreadable``: damaged, or it took too long, or may not be read.
+``unsupported``: not a picture or video in a format we read, or beyond a limit. ``truncated``: the end is missing;
+what there is was judged, see ``decision``. ``missing``: no such file. ``uncalibrated``: faces were found, but the
+detector gives logits only."""
 
-_AS = {"empty": "unreadable", "timeout": "unreadable", "crashed": "unreadable", "too_large": "unsupported",
+_AS = {"empty": "unreadable", "timeout": "unreadable", "crashed": "unreadable", "no_access": "unreadable",
+       "too_large": "unsupported",
        "too_long": "unsupported"}  # fmt: skip
 
 

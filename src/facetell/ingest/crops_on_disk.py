@@ -41,7 +41,7 @@ COLUMNS = ("frame", "time", "box", "landmarks", "face_score", "quality", "scene"
 
 GO_ON = "fix this and run it again: it continues where it stopped"
 
-TRANSIENT = ("timeout", "crashed")
+TRANSIENT = ("timeout", "crashed", "no_access", "missing")
 """Reasons that lie with the machine as well as with the file."""
 
 _PARTS = 1024
@@ -122,7 +122,8 @@ class Workplace:
     def done(self) -> dict[str, Report]:
         """Reports of finished files by key, without incomplete lines and without reports whose part is missing.
 
-        A file whose worker died or took too long is not finished: it may have been the machine.
+        A file whose worker died or took too long is not finished, nor one that the system did not give: it may have been
+        the machine.
         """
         reports: dict[str, Report] = {}
         if self._ledger.is_file():

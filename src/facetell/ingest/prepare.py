@@ -6,6 +6,7 @@ its place, which is renamed at the end, so that there is never an incomplete one
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import re
 import shutil
@@ -15,18 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facetell.buckets import look, place
-from facetell.errors import MediaError, UsageError, near_miss
+from facetell.errors import DataError, MediaError, UsageError, near_miss
 from facetell.faceset.kept import kept
 from facetell.faceset.on_hub import located_faceset
 from facetell.faceset.rows import Rows
 from facetell.faceset.splits import SPLITS
-from facetell.faceset.table import INFO_FILE, FaceSet, FaceSetLike
+from facetell.faceset.table import INFO_FILE, SKIPPED_FILE, FaceSet, FaceSetLike
 from facetell.faceset.writing import another_faceset, existing_faceset
 from facetell.files import locked
 from facetell.ingest.assemble import Task, assemble
 from facetell.ingest.layouts import find_layout, get_layout
 from facetell.ingest.ready_crops import look_at_all, readers, warn_of_photos
 from facetell.ingest.sources import find_rows
+from facetell.media.at_hand import at_hand
 from facetell.media.cluster import check_engine
 from facetell.media.kind import is_animation, kind_of
 from facetell.progress import ShowProgress, callback
@@ -119,11 +121,12 @@ def prepare(
         plan = Plan(rows, extraction or Extraction())
         key = hashlib.sha256(repr((plan.key, seed, split, rows_per_shard)).encode()).hexdigest()
         parts = out.with_name(out.name + ".partial")
-        if existing is not None and existing.info.get("media", {}).get("key") == key:
+        same = existing is not None and existing.info.get("media", {}).get("key") == key
+        if existing is not None and same and not _any_readable_now(existing, rows.root):
             shutil.rmtree(parts, ignore_errors=True)  # an earlier run may have been killed before it did this
             return existing
         if existing is not None and not overwrite:
-            raise another_faceset(out)
+            raise _without_some(out) if same else another_faceset(out)
         crop_rows, crops, account = extract(plan, parts, workers=workers, engine=engine, progress=tell)
         info = {"crop": plan.record, "media": {**account, "key": key}, "notes": list(rows.notes)}
         faceset = assemble(task, crop_rows, crops, info)
@@ -142,6 +145,27 @@ def _rows(source: Path, subfolders: str, layout: str | None, options: Mapping[st
     if options:
         raise UsageError(f"{source} is no data set whose layout has options", hint="see `facetell sources`")
     return find_rows(source, subfolders=subfolders)
+
+
+def _any_readable_now(faceset: FaceSet, root: Path) -> bool:
+    """Whether a file that the system did not give when the face set was made can be read now."""
+    if "no_access" not in faceset.info["skipped"]:
+        return False
+    with (faceset.path / SKIPPED_FILE).open(encoding="utf-8", newline="") as file:
+        paths = [line["path"] for line in csv.DictReader(file) if line["reason"] == "no_access"]
+    for path in paths:
+        with suppress(OSError), at_hand(root / path) as here, here.open("rb") as file:
+            while file.read(2**20):
+                pass
+            return True
+    return False
+
+
+def _without_some(out: Path) -> DataError:
+    return DataError(
+        f"{out} lacks files that could not be read when it was made, and can be now",
+        hint="--overwrite makes it anew with them",
+    )
 
 
 def _has_video(rows: Rows) -> bool:

@@ -101,7 +101,7 @@ def _read(path: Path) -> bytes:
                 raise ImageError(f"the file has {size:,} bytes; {MAX_BYTES:,} is the limit", reason="unsupported")
             return file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise ImageError(f"cannot be read: {error.strerror}", reason="unreadable") from None
+        raise ImageError(f"cannot be read: {error.strerror}", reason="no_access") from None
 
 
 def _look_at(path: Path) -> tuple[bytes, int, int, int] | ImageError:

@@ -16,7 +16,7 @@ import numpy as np
 
 from facetell.errors import MediaError
 from facetell.media.kind import VIDEO_FORMATS, kind_of
-from facetell.media.limits import Limits, file_size
+from facetell.media.limits import Limits, file_size, no_access
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -92,6 +92,8 @@ def reading() -> Iterator[None]:
         raise MediaError("not enough memory to decode it", reason="too_large") from None
     except (av.error.FFmpegError, EOFError) as error:
         raise MediaError(_text(error)) from None
+    except OSError as error:  # of the file below it; FFmpeg's own are of this kind too
+        raise no_access(error) from None
 
 
 def _text(error: Exception) -> str:
@@ -140,7 +142,7 @@ def opened(path: Path, limits: Limits, number: int = 0) -> Iterator[tuple[InputC
         try:
             file = stack.enter_context(_NoCircles(path))
         except OSError as error:
-            raise MediaError(f"cannot be read: {error.strerror}") from None
+            raise no_access(error) from None
         with reading():
             container = stack.enter_context(
                 av.open(

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from facetell.errors import MediaError
 from facetell.media.delays import is_animated
-from facetell.media.limits import file_size
+from facetell.media.limits import file_size, no_access
 from facetell.pixels.opening import AVIF_BRANDS, HEIC_BRANDS
 from facetell.pixels.raw import OTHER_RAWS
 
@@ -54,7 +53,7 @@ def kind_of(path: Path) -> Kind | None:
     passes for one until it is opened.
 
     Raises:
-        MediaError: ``missing``, ``empty``, ``unreadable``, or ``unsupported`` for what is not a regular file.
+        MediaError: ``missing``, ``empty``, ``no_access``, or ``unsupported`` for what is not a regular file.
     """
     file_size(path)
     try:
@@ -62,7 +61,7 @@ def kind_of(path: Path) -> Kind | None:
             kind = kind_of_bytes(file.read(HEAD))
             return "video" if kind == "picture" and _animated(file) else kind
     except OSError as error:
-        raise MediaError(f"cannot be read: {error.strerror}") from None
+        raise no_access(error) from None
 
 
 def is_animation(path: Path) -> bool:
@@ -76,7 +75,7 @@ def is_animation(path: Path) -> bool:
         with path.open("rb") as file:
             return _animated(file)
     except OSError as error:
-        raise MediaError(f"cannot be read: {error.strerror}") from None
+        raise no_access(error) from None
 
 
 def _animated(file: BinaryIO) -> bool:

@@ -37,15 +37,17 @@ def file_size(path: Path) -> int:
     """Size in bytes of a regular file that has any.
 
     Raises:
-        MediaError: ``missing``, ``empty``, ``unreadable`` (no permission, ...) or ``unsupported`` (a folder, or a pipe
-            or device, which could be waited on for ever).
+        MediaError: ``missing``, ``empty``, ``no_access``, ``unreadable`` (no name of a file) or ``unsupported`` (a folder, or a
+            pipe or device, which could be waited on for ever).
     """
     try:
         status = path.stat()
     except FileNotFoundError:
         raise MediaError("no such file", reason="missing") from None
-    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
-        raise MediaError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    except OSError as error:
+        raise no_access(error) from None
+    except ValueError as error:  # a name with a NUL
+        raise MediaError(f"cannot be read: {error}") from None
     if not stat.S_ISREG(status.st_mode):
         raise MediaError("not a regular file", reason="unsupported")
     if status.st_size == 0:
@@ -64,4 +66,9 @@ def read_bytes(path: Path, limit: int) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise MediaError(f"cannot be read: {error.strerror}") from None
+        raise no_access(error) from None
+
+
+def no_access(error: OSError) -> MediaError:
+    """What the system said when it gave no bytes, which is no fault of the file."""
+    return MediaError(f"cannot be read: {error.strerror}", reason="no_access")

@@ -161,6 +161,7 @@ def test_a_frozen_backbone_stays(faces: FaceSet, tmp_path: Path) -> None:
         ({"preset": "papr"}, SettingsError, "did you mean 'paper'"),
         ({"settings": {**TINY, "epocs": 1}}, SettingsError, "did you mean 'epochs'"),
         ({"settings": {**TINY, "pretrained": "nowhere"}}, UsageError, "neither a detector nor a file"),
+        ({"settings": {**TINY, "pretrained": "starter"}}, UsageError, "starter, of the method depth, has no whole"),
         ({"settings": {**TINY, "lr": 1e30}}, FacetellError, "the loss is"),
         ({"threshold": "best"}, SettingsError, "best"),
     ],

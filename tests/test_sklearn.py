@@ -14,6 +14,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
 from sklearn.utils.estimator_checks import check_estimator
 from sklearn.utils.validation import validate_data
 
+from facetell.errors import SettingsError, UsageError
 from facetell.sklearn import FewShotDetector
 
 FORM = {"backbone": "shallownetv3", "pretrained": "none", "size": 32, "grid": "C=1"}
@@ -107,3 +108,15 @@ def test_what_it_refuses() -> None:
         estimator.fit(x, y, (y == "real").astype(int))
     with pytest.raises(ValueError, match="no pictures"):
         estimator.fit([], [])
+
+
+def test_it_begins_with_the_backbone_of_a_detector(fitted: Path) -> None:
+    """Of one whose backbone is another or cut short it says what to do."""
+    x, y, _ = pictures(8)
+    with pytest.raises(SettingsError, match="has the backbone") as error:
+        FewShotDetector(pretrained=str(fitted)).fit(x, y)
+    told = eval(str(error.value.hint), {"FewShotDetector": FewShotDetector})
+    assert told.set_params(grid="C=1", folds=2).fit(x, y).predict(x).shape == (8,)
+    with pytest.raises(UsageError, match="no whole backbone") as error:
+        FewShotDetector(pretrained="starter").fit(x, y)
+    assert "facetell adapt starter --fake" in str(error.value.hint)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from facetell.errors import learning
+from facetell.errors import SettingsError, learning
 from facetell.evaluation.score_curves import fit_temperature
 from facetell.pixels.decode import as_pixels, decode, resize
 
@@ -43,7 +43,8 @@ class FewShotDetector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Args:
         backbone: squeezenet1_0, shallownetv3, resnetv2_50, xception, or any timm name.
-        pretrained: ``library`` (needs internet once), ``none``, a safetensors file, or a detector.
+        pretrained: ``library`` (needs internet once), ``none``, a safetensors file, or a detector (folder or name) that has this
+            backbone whole.
         size: side of the network's input in pixels.
         classifier: logistic, svc-linear, svc-rbf, forest or xgboost.
         grid: values to try instead of the classifier's own, such as ``C=0.01,0.1``.
@@ -97,7 +98,12 @@ class FewShotDetector(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         dealt = list(dealer.split(pixels, labels, codes))
         if any(len(np.unique(labels[side])) < 2 for fold in dealt for side in fold):
             raise ValueError("a part of the cross-validation has one class only: give more groups, or fewer folds")
-        start = read_start(self.pretrained)[0]
+        start, _, own = read_start(self.pretrained)
+        if own.get("backbone", self.backbone) != self.backbone:
+            raise SettingsError(
+                f"{self.pretrained} has the backbone {own['backbone']}, not {self.backbone}",
+                hint=f"FewShotDetector(backbone='{own['backbone']}', size={own['size']}, pretrained='{self.pretrained}')",
+            )
         with torch.random.fork_rng():
             torch.manual_seed(self.random_state)
             self.backbone_ = start_backbone(self.backbone, self.size, self.pretrained, start).eval()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import torch
@@ -34,8 +35,11 @@ def read_start(pretrained: str) -> tuple[Start | None, str, dict[str, object]]:
         backbone = {name.removeprefix("backbone."): torch.from_numpy(array) for name, array in mine.items()}
         settings = description["settings"]
         if not backbone or "backbone" not in settings:
+            name = shlex.quote(pretrained)
             raise UsageError(
-                f"{path} has no backbone to start from", hint="use a detector of finetune, fdftnet or siamese"
+                f"{pretrained}, of the method {description['method']}, has no whole backbone to start from",
+                hint=f"to teach it new fakes: facetell adapt {name} --fake FOLDER --real FOLDER -o NEW; to start anew: library, "
+                "none, FILE.safetensors or a detector of finetune, fdftnet, siamese or features",
             )
         inherited = {"backbone": settings["backbone"], "size": settings["size"]}
         return Start("detector", backbone), f"the backbone of detector {path.resolve().name}", inherited

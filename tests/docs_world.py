@@ -26,7 +26,7 @@ def build(root: Path, made: Monday) -> None:
         tiny_folder(root / name)
     for label, seed in (("real", 0), ("fake", 1)):
         for i in range(4):
-            for folder in ("videos", "known/test", "new/finetune"):
+            for folder in ("videos", "known/test", "new"):
                 save_photo(root / folder / label / f"{i}.png", portrait(seed + 2 * i))
     facetell.prepare(root / "known", root / "known-faces", faces="find")
     save_clip(root / "videos" / "real" / "clip.mp4", walk(3))

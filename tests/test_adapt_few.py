@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from faceclips import background, save_photo, with_head
 from monday import Monday, fill
 
 import facetell
@@ -16,6 +18,9 @@ from facetell.adaptation.new_faces import NewFaces, joined, of_label
 from facetell.adaptation.replay import Plan
 from facetell.cli.main import main
 from facetell.errors import AcceptanceError, DataError
+from facetell.faces.crop import CropGeometry
+from facetell.faces.finding import Finding
+from facetell.faces.load import load_face_detector
 from facetell.faceset.table import FaceSet
 from facetell.progress import Step
 
@@ -131,6 +136,39 @@ def test_a_folder_is_one_label_and_its_sub_folders_are_groups(tmp_path: Path) ->
     assert (len(again.rows), again.faces.fingerprint != before) == (6, True)
     with pytest.raises(DataError, match="is a file"):
         of_label(tmp_path / "found" / "ben" / "00.png", 1)
+
+
+def test_faces_are_cut_out_of_photos_as_the_detectors_own_were(tmp_path: Path) -> None:
+    for i in range(2):
+        save_photo(tmp_path / "photos" / f"{i}.png", with_head(background(i, 400, 300), 200, 150, 100))
+    cut = Finding(CropGeometry(margin=1.6)).as_dict(load_face_detector())
+
+    def sizes(faces: str, cut: dict[str, Any] | None) -> list[int]:
+        table = of_label(tmp_path / "photos", 1, faces=faces, cut=cut).faces.columns(["width"])
+        return sorted(table["width"].to_pylist())
+
+    assert sizes("crops", cut) == sizes("auto", cut) == [400, 400]
+    usual, wide = sizes("find", None), sizes("find", cut)
+    assert len(usual) == len(wide) == 2
+    np.testing.assert_allclose(np.divide(wide, usual), 1.6 / 1.3, atol=0.03, err_msg="the usual margin is 1.3")
+
+
+def test_adapt_looks_for_faces_if_told_to(made: Monday, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "adapt",
+        made.detector,
+        "--fake",
+        made["smooth"],
+        "--real",
+        made["real"],
+        "--faces",
+        "find",
+        "-o",
+        tmp_path / "out",
+    ]
+    with pytest.raises(SystemExit):
+        main([str(word) for word in words])
+    assert "24 no_face" in capsys.readouterr().err, "there are none in these pictures"
 
 
 @pytest.mark.slow

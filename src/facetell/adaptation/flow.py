@@ -72,7 +72,7 @@ def adapt_detector(path: Path, out: Path, asked: AdaptOptions) -> AdaptResult:
             hint="--strategy expert, or leave out the options",
         )
     loaded, buffer = steadily(path, lambda: _loaded(path))
-    new = new_faces(asked, buffer)
+    new = new_faces(asked, buffer, loaded.description["input"]["crop"])
     _check_enough(samples_of(new.faces, SPLIT, loaded.size))
     with tempfile.TemporaryDirectory(prefix="facetell-") as folder:
         task = task_of(model_of(loaded), new, buffer, asked, Path(folder))

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,12 +17,15 @@ from facetell.adaptation.task import SPLIT, AdaptOptions
 from facetell.blending.face_set import blend
 from facetell.detector.replay_vectors import ReplayVectors
 from facetell.errors import DataError, LeakError, UsageError
+from facetell.faces.finding import Finding
+from facetell.faces.load import NAMES
 from facetell.faceset.cache import facesets_dir
 from facetell.faceset.join import Part, join
 from facetell.faceset.kept import kept
 from facetell.faceset.rows import RowBuilder
 from facetell.faceset.table import INFO_FILE, FaceSet
 from facetell.files import write_csv
+from facetell.ingest.extract import Extraction
 from facetell.ingest.prepare import prepare
 from facetell.ingest.sources import walk
 from facetell.labels import FAKE, LABELS, REAL
@@ -44,8 +48,12 @@ class NewFaces:
     sentences: tuple[str, ...]
 
 
-def new_faces(asked: AdaptOptions, replay: FaceSet | ReplayVectors | None) -> NewFaces:
+def new_faces(
+    asked: AdaptOptions, replay: FaceSet | ReplayVectors | None, cut: Mapping[str, Any] | None = None
+) -> NewFaces:
     """Gather the new faces that were asked for; reals that are missing come from ``replay``, fakes are made from reals.
+
+    ``cut``: how the detector's own faces were found and cut out; None: they came as crops.
 
     Raises UsageError where there are no reals, DataError where a place holds no face of its label, and LeakError for a
     picture with both labels, here or in ``replay``.
@@ -61,10 +69,11 @@ def new_faces(asked: AdaptOptions, replay: FaceSet | ReplayVectors | None) -> Ne
             hint="give a folder of real faces from where the fakes were found: --real FOLDER",
         )
     parts, lent, sentences = dict[int, Part](), frozenset[str](), list[str]()
+    how: dict[str, Any] = {"progress": asked.progress, "sentences": sentences, "faces": asked.faces, "cut": cut}
     if asked.fake is not None:
-        parts[FAKE] = of_label(asked.fake, FAKE, asked.progress, sentences)
+        parts[FAKE] = of_label(asked.fake, FAKE, **how)
     if asked.real is not None:
-        parts[REAL] = of_label(asked.real, REAL, asked.progress, sentences)
+        parts[REAL] = of_label(asked.real, REAL, **how)
     elif isinstance(replay, FaceSet):
         rows = np.flatnonzero(replay.labels("train") == REAL) + replay.rows("train").start
         most = min(max(len(parts[FAKE].rows) if parts else REALS, LEAST), len(rows) // 2)  # the rest is learned from
@@ -88,33 +97,41 @@ def new_faces(asked: AdaptOptions, replay: FaceSet | ReplayVectors | None) -> Ne
     return NewFaces(faces, lent, tuple(sentences))
 
 
-def of_label(where: Path, label: int, progress: Progress = silent, sentences: list[str] | None = None) -> Part:
+def of_label(
+    where: Path,
+    label: int,
+    progress: Progress = silent,
+    sentences: list[str] | None = None,
+    faces: str = "auto",
+    cut: Mapping[str, Any] | None = None,
+) -> Part:
     """All faces of one label: a folder of which every picture, photo or video has it, or a face set.
 
+    In a folder ``faces`` are looked for as `prepare` says, and cut out as ``cut`` says.
     Of a face set, those of its split *finetune* count, else of *train*: never those that something is measured on. A
     sub-folder is a group. What files are left out, and why, is added to ``sentences``.
 
     Raises DataError for a place that is not there or holds no such face.
     """
     if (where / INFO_FILE).is_file():
-        faces = FaceSet.open(where)
-        split = next((name for name in (SPLIT, "train") if name in faces.splits), None)
+        found = FaceSet.open(where)
+        split = next((name for name in (SPLIT, "train") if name in found.splits), None)
         if split is None:
             raise DataError(
                 f"{where} has neither a split finetune nor train", hint="its other splits are for measuring"
             )
-        rows = np.flatnonzero(faces.labels(split) == label) + faces.rows(split).start
+        rows = np.flatnonzero(found.labels(split) == label) + found.rows(split).start
     else:
-        faces, left_out = _prepared(where, label, progress)
+        found, left_out = _prepared(where, label, faces, cut, progress)
         if left_out and sentences is not None:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(left_out.items()))
             sentences.append(
                 f"{left_out.total():,} files of {where.name} are left out ({reasons}); facetell prepare lists them"
             )
-        rows = np.arange(len(faces))
+        rows = np.arange(len(found))
     if not len(rows):
         raise DataError(f"{where} holds no {LABELS[label]} face to learn from")
-    return Part(faces, rows, SPLIT, prefix=f"{faces.fingerprint[:8]}/")
+    return Part(found, rows, SPLIT, prefix=f"{found.fingerprint[:8]}/")
 
 
 def joined(parts: Mapping[int, Part], shots: int | None, seed: int) -> FaceSet:
@@ -169,15 +186,19 @@ def _refuse_contradiction(new: FaceSet, replay: FaceSet | ReplayVectors) -> None
             )
 
 
-def _prepared(where: Path, label: int, progress: Progress) -> tuple[FaceSet, Counter[str]]:
+def _prepared(
+    where: Path, label: int, choice: str, cut: Mapping[str, Any] | None, progress: Progress
+) -> tuple[FaceSet, Counter[str]]:
     """The pictures of a folder as a face set in the cache folder, found there again while no file has changed; and how
     many files were left out for which reason."""
     if not where.is_dir():
         what = "is a file" if where.exists() else "does not exist"
         raise DataError(f"{where} {what}", hint="give a folder of pictures, photos or videos, or a face set")
+    # A face detector of a file of its own is not at hand: then another one finds the faces, which are cut as its were.
+    finding = Finding.from_dict(dict(cut), None if cut["model"] in NAMES else NAMES[0]) if cut else Finding()
     root = where.resolve()
     builder = RowBuilder(root)
-    key = hashlib.sha256()
+    key = hashlib.sha256(repr((choice, finding)).encode())
     lines = []
     for relative in walk(root, "", builder):
         status = (root / relative).stat()
@@ -193,7 +214,16 @@ def _prepared(where: Path, label: int, progress: Progress) -> tuple[FaceSet, Cou
         index = out.with_name(f"{out.name}.csv")
         write_csv(index, ["path", "label", "group", "source", "split"], lines)
         try:
-            return prepare(index, out, split=SPLIT, one_label=True, overwrite=True, progress=progress)
+            return prepare(
+                index,
+                out,
+                split=SPLIT,
+                one_label=True,
+                faces=choice,
+                extraction=Extraction(finding),
+                overwrite=True,
+                progress=progress,
+            )
         finally:
             index.unlink()
 

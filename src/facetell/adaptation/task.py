@@ -40,6 +40,7 @@ class AdaptOptions:
 
     fake: Path | None = None
     real: Path | None = None
+    faces: str = "auto"
     shots: int | None = None
     strategy: str = "auto"
     backbone: str | None = None

@@ -35,6 +35,7 @@ def adapt(
     *,
     fake: FaceSetLike | None = None,
     real: FaceSetLike | None = None,
+    faces: str = "auto",
     store: str | Path | None = None,
     kind: str | None = None,
     shots: int | None = None,
@@ -57,6 +58,8 @@ def adapt(
             *finetune*, else *train*). Without it fakes are blended from the reals (:func:`facetell.blend`).
         real: the same for reals, from where the fakes were found; at most 1,000 are used, or as many as there are fakes.
             Without it some of the replay buffer stand in.
+        faces: in folders: ``find`` looks for faces in photos and videos and cuts them out, as for the old detector; ``crops``
+            takes every picture as a face crop; ``auto`` finds if there are videos.
         store: in place of ``fake``, and of ``real`` where that is not given, the faces in the store of a server that people
             labelled (:func:`facetell.serve`).
         kind: of those only the fakes of this kind, as the reviewers called it.
@@ -100,7 +103,8 @@ def adapt(
         if store is not None:
             fakes, reals, kind = _reviewed(kept, store, kind, path, reals)
         asked = AdaptOptions(
-            fakes, reals, shots, strategy, backbone, pretrained, size, margin, trust_labels, seed, device, callback(progress)
+            fakes, reals, faces, shots, strategy, backbone, pretrained, size, margin, trust_labels, seed, device,
+            callback(progress),
         )  # fmt: skip
         with seeded(seed):
             result = adapt_detector(path, Path(out), asked)

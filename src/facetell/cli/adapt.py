@@ -18,6 +18,11 @@ __all__ = ["command"]
 @options.detector_argument
 @options.path_option("--fake", "Folder of new fakes (pictures, photos, videos), or a face set.")
 @options.path_option("--real", "Folder of reals from where the fakes were found.")
+@options.choice_option(
+    "--faces",
+    ("auto", "find", "crops"),
+    "find: look for faces in photos and videos; crops: every picture is a face crop; auto: find, if there are videos.",
+)
 @click.option("--store", metavar="PATH", help="Learn from the faces in a server's store that people labelled.")
 @click.option("--kind", metavar="NAME", help="For --store: only fakes of this kind, as reviewers called it.")
 @click.option("--shots", type=click.IntRange(min=1), help="Learn from this many fakes only.")

@@ -85,7 +85,7 @@ def warn_of_photos(rows: Rows, crops: Crops) -> None:
     if 4 * (faceless + others) > len(shots):
         log.warning(
             "pictures were taken as face crops, but of %d looked at, %d show smaller faces or several, and %d show no face; "
-            "next: facetell prepare with --faces find cuts the faces out, with --faces crops says that all is well",
+            "next: --faces find (of prepare and adapt) cuts the faces out, --faces crops says that all is well",
             len(shots),
             others,
             faceless,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -72,6 +73,11 @@ def test_files_become_a_page_with_a_picture_for_each_face(world, tmp_path, capsy
     assert files_of(out) == {"explain.json", "report.md", "maps.npz", *pictures}
     page = (out / "report.md").read_text()
     assert all(f"]({picture})" in page for picture in pictures)
+    assert re.findall(r"^### (.*)$", page, re.MULTILINE) == ["0.png", "1.png", "2.png"]
+    assert "| broken.png | unreadable |" in page
+    assert str(world["pictures"].parent) not in page, (
+        "a page may be sent to others, and whose machine it was is not theirs"
+    )
     assert found["attention"].keys() == {"attention_1", "attention_2", "attention_3"}
     assert any("does next to nothing" in warning for warning in found["warnings"])
     # The verdict and the maps are those of the detector itself.

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,16 @@ def write_explanation(
 def _page(explanation: Mapping[str, Any]) -> str:
     games = (explanation["pointing"] or {"kinds": {}})["kinds"]
     sentences = [pointing_sentence(explanation["kinds"][key]["title"], game) for key, game in games.items()]
-    return markdown_page("explain", {**explanation, "pointing_sentences": sentences})
+    shown = _below_one_folder([each["path"] for each in (*explanation["faces"], *explanation["left_out"])])
+    return markdown_page("explain", {**explanation, "pointing_sentences": sentences, "shown": shown})
+
+
+def _below_one_folder(paths: Sequence[str]) -> dict[str, str]:
+    """Each path without the folders that are above all of them, which say whose machine it was and nothing of the file."""
+    parts = {path: Path(path).parts for path in paths}
+    levels = zip(*(each[:-1] for each in parts.values()), strict=False)
+    above = sum(1 for _ in takewhile(lambda names: len(set(names)) == 1, levels))
+    return {path: "/".join(each[above:]) for path, each in parts.items()}
 
 
 def _draw_faces(folder: Path, faces: Faces, entries: list[dict[str, Any]], kinds: Mapping[str, Kind]) -> None:

@@ -273,4 +273,11 @@ def test_names_cannot_break_the_page(tmp_path: Path) -> None:
     folders = [saved(table(s, k), tmp_path / f"_a|{k}*") for k, s in enumerate((1.0, 1.5))]
     page = markdown_page("compare", facetell.compare(folders, tmp_path / "out").as_dict())
     assert "\\_a\\|1\\*" in page
+
+
+@pytest.mark.usefixtures("no_plot")
+def test_every_conclusion_begins_a_line(tmp_path: Path) -> None:
+    folders = [saved(table(s, k), tmp_path / f"{k}") for k, s in enumerate((1.0, 1.5, 2.0))]
+    page = markdown_page("compare", facetell.compare(folders, tmp_path / "out").as_dict())
+    assert page.split("\n\n")[1].count("**\\\n**") == 1, "a line break of Markdown, and no backslash that is seen"
     assert "|1*" not in page.replace("\\|1\\*", "")

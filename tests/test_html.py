@@ -140,6 +140,34 @@ def test_what_is_no_result_is_refused(tmp_path: Path, folders: list[Path]) -> No
     assert not list(tmp_path.glob("*x.*"))
 
 
+def wider(page: Path, width: int) -> int:
+    """By how many pixels a page is wider than the window, told by a script in a copy that may run one."""
+    assert BROWSER
+    open_to_scripts = re.sub(r"<meta http-equiv=[^>]*>", "", page.read_text())
+    script = (
+        "<script>const e=document.documentElement;document.title=`wider by ${e.scrollWidth-e.clientWidth}.`</script>"
+    )
+    copy = page.with_name("measured.html")
+    copy.write_text(open_to_scripts.replace("</body>", f"{script}</body>"))
+    command = [
+        BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={page.parent / 'profile'}",
+        f"--window-size={width},1600", "--dump-dom", copy.as_uri(),
+    ]  # fmt: skip
+    drawn = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    return int(re.findall(r"<title>wider by (-?\d+)\.", drawn)[0])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+def test_a_page_is_no_wider_than_the_window(tmp_path: Path) -> None:
+    name, page = "x" * 150, tmp_path / "page.html"
+    row = "|".join(["0.912 (0.890 to 0.931)"] * 12)
+    table = f"|{'|'.join(['a'] * 12)}|\n|{'---:|' * 12}\n|{row}|\n"
+    text = f"# Title\n\nIn short.\n\n## {name}\n\n- {name}\n\n{table}"
+    page.write_text(html_page([Section(text, tmp_path)], "T"))
+    assert wider(page, 900) == 0, "a wide table is moved in its own place"
+
+
 def complaints(path: Path, width: int, picture: Path) -> list[str]:
     """What a browser writes to its console while it draws a page."""
     assert BROWSER

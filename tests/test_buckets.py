@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import boto3
 import pytest
-from bucket_servers import copy_to, gs, s3
+from bucket_servers import CREDENTIALS, copy_to, gs, s3
 from conftest import Shared, write_picture
 from faceclips import needs_media, portrait, save_clip, save_photo, walk
 from pyarrow import fs
@@ -160,7 +161,7 @@ def test_what_a_bucket_refuses_is_said_with_the_next_step(
     ]
     assert error("prepare", "s3://ours/nothing", "-o", out)[0] == "error: s3://ours/nothing does not exist"
     dead = error("detect", "starter", "s3://ours/photos-in-a-bucket", AWS_ENDPOINT_URL="http://127.0.0.1:9")
-    assert dead[0].startswith("error: s3://ours/photos-in-a-bucket cannot be reached: NETWORK_CONNECTION")
+    assert dead[0].startswith("error: s3://ours cannot be reached: NETWORK_CONNECTION")
     assert dead[1].startswith("hint: check the connection")
     assert error("detect", "starter", "hf://someone/photos")[1].startswith("hint: fetch the repository first")
     assert error("evaluate", "starter", "s3://ours/faces", "-o", tmp_path / "report")[0].endswith("not from a bucket")
@@ -207,6 +208,20 @@ def test_google_too(folder: Path) -> None:
         assert (found.status, found.score) == (alone.status, alone.score)
         with pytest.raises(DataError, match="there is no bucket gs://nobody"):
             list(find_files(["gs://nobody/photos"]))
+    client.cache_clear()
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
+def test_without_a_connection_it_is_said_at_once(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a name of a server that nobody has (RFC 2606), as every name is to who has no connection."""
+    for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": "http://s3.invalid"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://gs.invalid")
+    client.cache_clear()
+    began = time.monotonic()
+    with pytest.raises(DataError, match="cannot be reached"):
+        list(find_files([f"{scheme}://ours/photos"]))
+    assert time.monotonic() - began < 10, "it took 23 s"
     client.cache_clear()
 
 

@@ -23,9 +23,11 @@ _INSTEAD = {
     "s3a": "write s3://",
     "hf": "fetch the repository first: hf download OWNER/NAME --repo-type dataset --local-dir FOLDER",
 }
-_SECONDS = 20
-"""To reach a bucket."""
-_ATTEMPTS = 4
+_SECONDS, _ATTEMPTS = 20, 4
+"""To reach a bucket, again and again: a line may be slow, or away for a moment."""
+_FIRST_SECONDS, _FIRST_ATTEMPTS = 3, 2
+"""The same for the first question, so that who has no connection is told at once."""
+_AWAY = re.compile(r"NETWORK_CONNECTION|UNAVAILABLE|REQUEST_TIMEOUT")
 _LOGIN = {
     "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; see what it may: aws s3 ls",
     "gs": "log in: gcloud auth application-default login; or set GOOGLE_APPLICATION_CREDENTIALS",
@@ -60,30 +62,41 @@ def check_address(path: str | Path) -> None:
 
 @functools.cache
 def client(scheme: str, bucket: str) -> Any:
-    """A ``pyarrow.fs.FileSystem`` that sees the bucket."""
+    """A ``pyarrow.fs.FileSystem`` that sees the bucket. Raises ``DataError`` where nothing of the kind can be reached."""
+    made = _google if scheme == "gs" else _amazon
+    with answered(f"{scheme}://{bucket}"):
+        try:
+            made(None, _FIRST_SECONDS, _FIRST_ATTEMPTS).get_file_info([bucket])
+        except OSError as error:  # it may be in another region, or not ours to look at: we see when we ask for files
+            if _AWAY.search(str(error)):
+                raise
+        return made(bucket, _SECONDS, _ATTEMPTS)
+
+
+def _google(_: str | None, seconds: int, __: int) -> Any:
     from pyarrow import fs
 
-    with answered(f"{scheme}://{bucket}"):
-        if scheme == "gs":
-            local = os.environ.get("STORAGE_EMULATOR_HOST", "")  # as Google's own libraries read it
-            there = (
-                {"endpoint_override": re.sub("^https?://", "", local), "scheme": "http", "anonymous": True}
-                if local
-                else {}
-            )
-            return fs.GcsFileSystem(retry_time_limit=timedelta(seconds=_SECONDS), **there)
-        # As boto3 and aws read them; pyarrow itself reads the credentials alone.
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-        if region is None and endpoint is None:
-            region = fs.resolve_s3_region(bucket)
-        return fs.S3FileSystem(
-            endpoint_override=endpoint,
-            region=region,
-            connect_timeout=_SECONDS,
-            request_timeout=3 * _SECONDS,
-            retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS),
-        )
+    local = os.environ.get("STORAGE_EMULATOR_HOST", "")  # as Google's own libraries read it
+    there = {"endpoint_override": re.sub("^https?://", "", local), "scheme": "http", "anonymous": True} if local else {}
+    return fs.GcsFileSystem(retry_time_limit=timedelta(seconds=seconds), **there)
+
+
+def _amazon(bucket: str | None, seconds: int, attempts: int) -> Any:
+    """In the region of ``bucket``, which is asked for if nobody says; None: in any."""
+    from pyarrow import fs
+
+    # As boto3 and aws read them; pyarrow itself reads the credentials alone.
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if region is None and endpoint is None and bucket is not None:
+        region = fs.resolve_s3_region(bucket)
+    return fs.S3FileSystem(
+        endpoint_override=endpoint,
+        region=region,
+        connect_timeout=seconds,
+        request_timeout=3 * seconds,
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=attempts),
+    )
 
 
 @contextlib.contextmanager

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import asdict, dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,11 @@ _AS = {"empty": "unreadable", "timeout": "unreadable", "crashed": "unreadable", 
 def status_of(reason: str) -> str:
     """The status for a reason that reading a file gave."""
     return _AS.get(reason, reason)
+
+
+@functools.cache
+def _version() -> str:
+    return metadata.version("facetell")
 
 
 @dataclass(frozen=True)
@@ -136,9 +143,9 @@ class Verdict:
     many degrees a picture or video was turned clockwise before faces stood upright (boxes are of the turned one); ``note``:
     what was chosen of the file; ``frames``: looked at; ``seconds``: length of a video or animation; ``window``: its seconds
     (from, to) that decide; ``streams``: what was looked at of it; ``detector``: the identity of the one that judged, ""
-    for one that was never written; ``declared``: what the file says of itself, which changes no score. From
-    `facetell.detect` alone: ``settings``, a hash of all that decides a verdict beside the file; ``file``, what was judged,
-    if it was; ``pictures``, names of those drawn of it.
+    for one that was never written; ``facetell``: the version that judged; ``declared``: what the file says of itself, which
+    changes no score. From `facetell.detect` alone: ``settings``, a hash of all that decides a verdict beside the file;
+    ``file``, what was judged, if it was; ``pictures``, names of those drawn of it.
     """
 
     path: str
@@ -161,6 +168,7 @@ class Verdict:
     window: tuple[float, ...] | None = None
     detector: str = ""
     settings: str = ""
+    facetell: str = field(default_factory=_version)
     file: FileStamp | None = None
     pictures: list[str] = field(default_factory=list)
     declared: Declared | None = None

@@ -26,7 +26,7 @@ from facetell.faceset.table import FaceSet
 from facetell.ingest import crops_on_disk
 from facetell.ingest import extract as extracting
 from facetell.ingest.extract import Extraction
-from facetell.ingest.prepare import prepare
+from facetell.ingest.prepare import open_or_prepare, prepare
 from facetell.media.frame_choice import All, Spread
 from facetell.media.frames import frames
 from facetell.media.limits import Limits
@@ -472,6 +472,21 @@ def test_an_interrupted_run_tries_what_could_not_be_read(
     worked.clear()
     assert skipped(prepare(few, tmp_path / "faces", split="test", extraction=FOUR)) == []
     assert names() == ["photo.png"], "the others were done"
+
+
+def test_what_is_kept_in_the_cache_gets_a_file_once_it_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crops = tmp_path / "crops"
+    for label, seed in (("real", 60), ("fake", 70)):
+        for i in range(3):
+            save_photo(crops / label / f"{i}.png", portrait(seed + i))
+    with monkeypatch.context() as patch:
+        _no_permission(crops / "real" / "1.png", patch)
+        first = open_or_prepare(crops, split="test")
+        assert [(row["path"], row["reason"]) for row in skipped(first)] == [("real/1.png", "no_access")]
+        assert open_or_prepare(crops, split="test").fingerprint == first.fingerprint
+    assert len(open_or_prepare(crops, split="test")) == len(first) + 1 == 6
 
 
 def test_a_disk_that_fails_in_mid_film_costs_the_film(

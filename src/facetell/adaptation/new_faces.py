@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from facetell.faceset.rows import RowBuilder
 from facetell.faceset.table import INFO_FILE, FaceSet
 from facetell.files import write_csv
 from facetell.ingest.extract import Extraction
-from facetell.ingest.prepare import prepare
+from facetell.ingest.prepare import lacks_readable, prepare
 from facetell.ingest.sources import walk
 from facetell.labels import FAKE, LABELS, REAL
 from facetell.progress import Progress, silent
@@ -227,5 +228,5 @@ def _prepared(
         finally:
             index.unlink()
 
-    faces = kept(f"{LABELS[label]}-{key.hexdigest()[:24]}", make)
+    faces = kept(f"{LABELS[label]}-{key.hexdigest()[:24]}", make, partial(lacks_readable, root=root))
     return faces, names + Counter(faces.info["skipped"])

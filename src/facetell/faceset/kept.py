@@ -12,18 +12,19 @@ from facetell.files import locked
 __all__ = ["kept"]
 
 
-def kept(name: str, make: Callable[[Path], FaceSet]) -> FaceSet:
+def kept(name: str, make: Callable[[Path], FaceSet], lacks: Callable[[FaceSet], bool] = lambda _: False) -> FaceSet:
     """The face set of this name in the cache, else what ``make`` writes to the path it is given.
 
-    The name says all that decides what is in it. Of two processes that need it, one makes it and the other waits.
+    The name says all that decides what is in it, but for what one ``lacks`` that could not be read then, and can be now.
+    Of two processes that need it, one makes it and the other waits.
     Raises what ``make`` does, and DataError where the cache folder cannot be written.
     """
     out = facesets_dir() / name
     found = FaceSet.open_if_whole(out)
-    if found is None:
+    if found is None or lacks(found):
         with locked(out, hint=ELSEWHERE):
             found = FaceSet.open_if_whole(out)  # the one before may have made it
-            if found is None:
+            if found is None or lacks(found):
                 found = make(out)
                 prune(keep=out)
     return found

@@ -12,6 +12,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,7 @@ from facetell.threads import ordered
 if TYPE_CHECKING:
     from facetell.ingest.extract import Extraction
 
-__all__ = ["open_or_prepare", "prepare"]
+__all__ = ["lacks_readable", "open_or_prepare", "prepare"]
 
 FACES = ("auto", "find", "crops")
 
@@ -122,7 +123,7 @@ def prepare(
         key = hashlib.sha256(repr((plan.key, seed, split, rows_per_shard)).encode()).hexdigest()
         parts = out.with_name(out.name + ".partial")
         same = existing is not None and existing.info.get("media", {}).get("key") == key
-        if existing is not None and same and not _any_readable_now(existing, rows.root):
+        if existing is not None and same and not lacks_readable(existing, rows.root):
             shutil.rmtree(parts, ignore_errors=True)  # an earlier run may have been killed before it did this
             return existing
         if existing is not None and not overwrite:
@@ -147,8 +148,8 @@ def _rows(source: Path, subfolders: str, layout: str | None, options: Mapping[st
     return find_rows(source, subfolders=subfolders)
 
 
-def _any_readable_now(faceset: FaceSet, root: Path) -> bool:
-    """Whether a file that the system did not give when the face set was made can be read now."""
+def lacks_readable(faceset: FaceSet, root: Path) -> bool:
+    """Whether a file below ``root`` that the system did not give when the face set was made can be read now."""
     if "no_access" not in faceset.info["skipped"]:
         return False
     with (faceset.path / SKIPPED_FILE).open(encoding="utf-8", newline="") as file:
@@ -213,4 +214,4 @@ def open_or_prepare(
     def make(out: Path) -> FaceSet:
         return prepare(source, out, seed=seed, subfolders=subfolders, split=split, progress=progress, overwrite=True)
 
-    return kept(f"{name}-{key.hexdigest()[:24]}", make)
+    return kept(f"{name}-{key.hexdigest()[:24]}", make, partial(lacks_readable, root=rows.root))

@@ -6,7 +6,8 @@ import contextlib
 import functools
 import os
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,11 @@ _INSTEAD = {
 }
 _SECONDS, _ATTEMPTS = 20, 4
 """To reach a bucket, again and again: a line may be slow, or away for a moment."""
-_FIRST_SECONDS, _FIRST_ATTEMPTS = 3, 2
+_FIRST_SECONDS, _FIRST_ATTEMPTS = 3, 1
 """The same for the first question, so that who has no connection is told at once."""
-_AWAY = re.compile(r"NETWORK_CONNECTION|UNAVAILABLE|REQUEST_TIMEOUT")
+_FIRST_ANSWER = 10
+"""Seconds until its answer must be there."""
+_AWAY = re.compile(r"NETWORK_CONNECTION|REQUEST_TIMEOUT|Status\(UNAVAILABLE")
 _LOGIN = {
     "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; see what it may: aws s3 ls",
     "gs": "log in: gcloud auth application-default login; or set GOOGLE_APPLICATION_CREDENTIALS",
@@ -65,12 +68,29 @@ def client(scheme: str, bucket: str) -> Any:
     """A ``pyarrow.fs.FileSystem`` that sees the bucket. Raises ``DataError`` where nothing of the kind can be reached."""
     made = _google if scheme == "gs" else _amazon
     with answered(f"{scheme}://{bucket}"):
-        try:
-            made(None, _FIRST_SECONDS, _FIRST_ATTEMPTS).get_file_info([bucket])
-        except OSError as error:  # it may be in another region, or not ours to look at: we see when we ask for files
-            if _AWAY.search(str(error)):
-                raise
+        _ask_first(lambda: made(None, _FIRST_SECONDS, _FIRST_ATTEMPTS).get_file_info([bucket]))
         return made(bucket, _SECONDS, _ATTEMPTS)
+
+
+def _ask_first(question: Callable[[], object]) -> None:
+    """Raise what says that nobody answers. Not so another refusal: the bucket may be in another region, or not ours to look
+    at as a whole, and what is in it still be."""
+    said: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            question()
+        except Exception as error:
+            said.append(error)
+
+    asking = threading.Thread(target=ask, daemon=True)  # Google's library waits two minutes for a server that is silent
+    asking.start()
+    asking.join(_FIRST_ANSWER)
+    if asking.is_alive():
+        raise TimeoutError(f"no answer within {_FIRST_ANSWER} s")
+    for error in said:
+        if not isinstance(error, OSError) or _AWAY.search(str(error)):
+            raise error
 
 
 def _google(_: str | None, seconds: int, __: int) -> Any:

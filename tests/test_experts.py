@@ -57,17 +57,28 @@ def learned(given: School, task: AdaptTask) -> Any:
     return get_strategy("expert").learn(task).network
 
 
-def scaled_by(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows centred, scaled and cut off, and the scale."""
+def scaled_by(vectors: np.ndarray, rows: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """``rows``, or the vectors themselves, centred, scaled and cut off as the vectors ask for, and the scale."""
     centre, spread = vectors.mean(axis=0), vectors.std(axis=0)
     spread = np.where(spread > 1e-6, spread, 1)
-    return ((vectors - centre) / spread).clip(-CLIP, CLIP).astype(np.float64), spread
+    return (((vectors if rows is None else rows) - centre) / spread).clip(-CLIP, CLIP).astype(np.float64), spread
 
 
-def whitened(given: School, task: AdaptTask, vectors: np.ndarray) -> np.ndarray:
-    """Scaled rows with each direction shrunk by t / (c + t), c its variance within the old faces' sources and labels."""
+def mirrored(task: AdaptTask) -> np.ndarray:
+    """Vectors of the new faces' mirror images."""
     assert task.second is not None
-    scaled, spread = scaled_by(vectors)
+    wide = task.second.samples(task.new)
+    pictures = torch.from_numpy(np.ascontiguousarray(wide.images.gather(wide.rows)[:, :, ::-1]))
+    with torch.no_grad():
+        vectors: np.ndarray = task.second.statistics(pictures.permute(0, 3, 1, 2).float() / 255).numpy()
+    return vectors
+
+
+def whitened(given: School, task: AdaptTask, vectors: np.ndarray, judged: np.ndarray | None = None) -> np.ndarray:
+    """Scaled rows with each direction shrunk by t / (c + t), c its variance within the old faces' sources and labels and
+    between new faces and their mirror images."""
+    assert task.second is not None
+    scaled, spread = scaled_by(vectors, judged)
     seen, old = task.second.vectors(given.old, task.fabric), given.old
     away = np.zeros_like(seen)
     for label in (0, 1):
@@ -75,14 +86,16 @@ def whitened(given: School, task: AdaptTask, vectors: np.ndarray) -> np.ndarray:
             mine = (old.labels == label) & (True if source is None else old.sources == source)
             if mine.any():
                 away[mine] = seen[mine] - seen[mine].mean(axis=0)
+    away = np.concatenate([away, mirrored(task) - task.second.vectors(task.new, task.fabric)])
     away = (away / spread).clip(-CLIP, CLIP).astype(np.float64)
     _, lengths, axes = np.linalg.svd(away, full_matrices=False)
     shrunk = np.sqrt(strategy.TRUST / (lengths**2 / len(away) + strategy.TRUST))
     return scaled + (scaled @ axes.T * (shrunk - 1)) @ axes
 
 
-def lesson(given: School, task: AdaptTask) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Vectors, labels and groups that the head learns from: new faces, and old ones that a gate takes for new."""
+def lesson(given: School, task: AdaptTask) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What the head learns from, the same faces as they are, labels and groups: new faces, each as the mean of it and its
+    mirror image, and old ones that a gate takes for new."""
     assert task.second is not None
     new, old = (task.second.vectors(samples, task.fabric) for samples in (task.new, given.old))
     both, groups = (
@@ -97,7 +110,13 @@ def lesson(given: School, task: AdaptTask) -> tuple[np.ndarray, np.ndarray, np.n
         counts = np.where(here[fold != part], 0.5 / share, 0.5 / (1 - share))
         model.fit(rows[fold != part], here[fold != part], sample_weight=counts)
         taken |= ~here & (fold == part) & (model.decision_function(rows) > 0)
-    return both[taken], np.concatenate([given.old.labels, task.new.labels])[taken] == 1, groups[taken]
+    learned_from = np.concatenate([old, (new + mirrored(task)) / 2])
+    return (
+        learned_from[taken],
+        both[taken],
+        np.concatenate([given.old.labels, task.new.labels])[taken] == 1,
+        groups[taken],
+    )
 
 
 def fitted(rows: np.ndarray, truth: np.ndarray, penalty: float) -> np.ndarray:
@@ -115,7 +134,7 @@ def test_head_and_gate_are_scikit_learns(given: School) -> None:
     expert = network.experts[0]
     both = np.concatenate([old, new])
     logits = fitted(scaled_by(both)[0], np.repeat([False, True], [len(old), len(new)]), strategy.GATE_PENALTY)
-    vectors, truth, _ = lesson(given, task)
+    vectors, _, truth, _ = lesson(given, task)
     assert len(vectors) > len(new)  # some old faces are taken for new ones
     with torch.no_grad():
         gate, head = expert.gate(torch.from_numpy(both)).numpy(), expert.head(torch.from_numpy(vectors)).numpy()
@@ -129,8 +148,8 @@ def test_held_out_faces_set_the_scale_of_the_head(given: School) -> None:
     """Stretched and shifted as scikit-learn does it with logits of faces that were held out."""
     task = lopsided(given)
     network = learned(given, task)
-    vectors, truth, groups = lesson(given, task)
-    scaled = whitened(given, task, vectors)
+    vectors, as_is, truth, groups = lesson(given, task)
+    scaled, judged = whitened(given, task, vectors), whitened(given, task, vectors, as_is)
     penalty = strategy.PENALTY * (scaled**2).sum(axis=1).mean()
     own = fitted(scaled, truth, penalty)
     folds = min(strategy.FOLDS, len(np.unique(groups[truth])))  # few fakes: as many folds
@@ -141,7 +160,7 @@ def test_held_out_faces_set_the_scale_of_the_head(given: School) -> None:
         model = LogisticRegression(C=1 / penalty, tol=1e-10, max_iter=5000)
         share = truth[~here].mean()
         counts = np.where(truth[~here], 0.5 / share, 0.5 / (1 - share))
-        held_out[here] = model.fit(scaled[~here], truth[~here], sample_weight=counts).decision_function(scaled[here])
+        held_out[here] = model.fit(scaled[~here], truth[~here], sample_weight=counts).decision_function(judged[here])
     unit = held_out.std()
     platt = LogisticRegression(C=1.0, class_weight="balanced", tol=1e-10).fit(held_out[:, None] / unit, truth)
     slope, shift = float(platt.coef_[0, 0]) / unit, float(platt.intercept_[0])
@@ -156,7 +175,7 @@ def test_what_ranks_the_wrong_way_round_is_not_turned(given: School) -> None:
     labels = given.new.labels
     upside = np.where(labels == 1, 1.0, -1.0)
     against = -np.outer(upside, upside) + 30 * np.eye(len(labels))  # whoever is held out looks like the other side
-    strategy._calibrate(head, strategy.Fit(against, 100.0), labels == 1, given.new.groups, 0)
+    strategy._calibrate(head, strategy.Fit(against, against, 100.0), labels == 1, given.new.groups, 0)
     assert float((head.dense.weight.detach() * before).sum()) > 0
 
 
@@ -168,14 +187,14 @@ def test_persons_with_both_labels(persons: int, given: School) -> None:
     products = np.eye(len(given.new))
     for _ in range(30):
         groups = rng.integers(0, persons, len(given.new))
-        strategy._calibrate(head, strategy.Fit(products, 100.0), given.new.labels == 1, groups, 0)
+        strategy._calibrate(head, strategy.Fit(products, products, 100.0), given.new.labels == 1, groups, 0)
         assert torch.isfinite(head.dense.weight).all()
 
 
 def test_few_groups_leave_the_head_as_it_is(given: School) -> None:
     head = learned(given, given.task()).experts[0].head
     before = head.dense.weight.detach().clone()
-    fit, one = strategy.Fit(np.eye(len(given.new)), 100.0), np.zeros_like(given.new.groups)
+    fit, one = strategy.Fit(*[np.eye(len(given.new))] * 2, 100.0), np.zeros_like(given.new.groups)
     strategy._calibrate(head, fit, given.new.labels == 1, one, 0)
     assert torch.equal(head.dense.weight, before)
 
@@ -223,8 +242,8 @@ def test_looking_is_told_face_by_face(given: School) -> None:
     task, told = given.task(), list[tuple[int, int]]()
     assert task.second is not None
     task.second.statistics = DepthStatistics(build_backbone("squeezenet1_1", lessons.SIZE), lessons.SIZE)  # not kept
-    task.second.read(task.fabric, lambda step: told.append((step.done, step.total)))
-    assert told == [(24, 44), (44, 44)]
+    task.second.read(task.new, task.fabric, lambda step: told.append((step.done, step.total)))
+    assert told == [(24, 68), (44, 68), (68, 68)]
 
 
 def test_experts_learn_from_some_thousand_faces_at_most(given: School, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,7 +80,7 @@ def adapt_detector(path: Path, out: Path, asked: AdaptOptions) -> AdaptResult:
             task = replace(task, unit=loaded.calibration.face.curve.temperature, point=_point(loaded.calibration.face))
         usable, unfit = _usable(strategies, task, asked.strategy)
         if task.second and "expert" not in unfit:
-            task.second.read(task.fabric, asked.progress)
+            task.second.read(task.new, task.fabric, asked.progress)
         trials = cross_validate(task, usable, asked.margin, asked.progress)
         choice = allowed(trials, asked.margin)
         best = max(choice, key=lambda trial: trial.auroc(task.new.labels))

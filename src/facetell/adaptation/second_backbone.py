@@ -27,7 +27,7 @@ from facetell.networks.mixture import AtSize, MixtureOfExperts
 from facetell.networks.perceptron import DepthClassifier
 from facetell.progress import Progress, Step, silent
 from facetell.training.loop import predict
-from facetell.training.vectors import extract, logits_from
+from facetell.training.vectors import MIRRORED, extract, logits_from
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -49,7 +49,7 @@ class SecondBackbone:
     statistics: DepthStatistics
     lineage: Lineage = field(default_factory=Lineage)
     _views: dict[Path, DecodedImages] = field(default_factory=dict)
-    _read: dict[Path, NDArray[np.float32]] = field(default_factory=dict)
+    _read: dict[tuple[Path, int], NDArray[np.float32]] = field(default_factory=dict)
     _logits: dict[Path, NDArray[np.float32]] = field(default_factory=dict)
     _old: AtSize | None = None
 
@@ -78,7 +78,7 @@ class SecondBackbone:
 
     def keep(self, images: DecodedImages, vectors: NDArray[np.float32], logits: NDArray[np.float32]) -> None:
         """Give what is known of faces without pictures: statistics (N, D), and logits (N,) of the old network."""
-        self._read[images.path], self._logits[images.path] = vectors, logits
+        self._read[images.path, 0], self._logits[images.path] = vectors, logits
 
     def old_logits(self, old: AtSize, samples: Samples, fabric: Fabric) -> NDArray[np.float32]:
         """Logits (N,) of the old network, computed once for all faces of a split. ``old`` is that of `old`."""
@@ -93,9 +93,8 @@ class SecondBackbone:
             return predict(old, self._whole(path), fabric)
         if network.untuned:
             return logits_from(network.head, extract(network.statistics, self._whole(path), fabric), fabric)
-        if path not in self._read:  # of a head on this backbone, one pass serves both
-            self._read_all(path, fabric, silent)
-        return logits_from(network.head, self._read[path], fabric)
+        # of a head on this backbone, one pass serves both
+        return logits_from(network.head, self._vectors(path, 0, fabric, silent), fabric)
 
     @torch.no_grad()
     def judge(self, model: Model, samples: Samples, fabric: Fabric) -> NDArray[np.float32]:
@@ -121,27 +120,28 @@ class SecondBackbone:
         """The same faces at this size."""
         return Samples(self._views[samples.images.path], samples.rows, samples.labels, samples.groups)
 
-    def vectors(self, samples: Samples, fabric: Fabric) -> NDArray[np.float32]:
-        """Statistics (N, D) of faces. At the first time those of all faces of the split are computed."""
-        path = samples.images.path
-        if path not in self._read:
-            self._read_all(path, fabric, silent)
-        found: NDArray[np.float32] = self._read[path][samples.rows]
+    def vectors(self, samples: Samples, fabric: Fabric, view: int = 0) -> NDArray[np.float32]:
+        """Statistics (N, D) of faces, or of another `view` of them; those of all faces of the split are computed at once."""
+        found: NDArray[np.float32] = self._vectors(samples.images.path, view, fabric, silent)[samples.rows]
         return found
 
-    def read(self, fabric: Fabric, progress: Progress) -> None:
-        """Compute the statistics of all faces now; ``progress`` counts over all face sets together."""
-        total, before = sum(map(len, self._views.values())), 0
-        for path, images in self._views.items():
+    def read(self, learned: Samples, fabric: Fabric, progress: Progress) -> None:
+        """Compute the statistics of all faces now, of those that are ``learned`` from also those of their mirror images;
+        ``progress`` counts over all face sets together."""
+        wanted = [*((path, 0) for path in self._views), (learned.images.path, MIRRORED)]
+        total, before = sum(len(self._views[path]) for path, _ in wanted), 0
+        for path, view in wanted:
 
             def told(step: Step, shift: int = before) -> None:
                 progress(replace(step, done=shift + step.done, total=total))
 
-            self._read_all(path, fabric, told)
-            before += len(images)
+            self._vectors(path, view, fabric, told)
+            before += len(self._views[path])
 
-    def _read_all(self, path: Path, fabric: Fabric, progress: Progress) -> None:
-        self._read[path] = extract(self.statistics, self._whole(path), fabric, progress)
+    def _vectors(self, path: Path, view: int, fabric: Fabric, progress: Progress) -> NDArray[np.float32]:
+        if (path, view) not in self._read:
+            self._read[path, view] = extract(self.statistics, self._whole(path), fabric, progress, view)
+        return self._read[path, view]
 
     def _whole(self, path: Path) -> Samples:
         images = self._views[path]

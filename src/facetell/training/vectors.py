@@ -33,11 +33,13 @@ from facetell.training.onnx_reader import OnnxReader
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["extract", "keep_vectors", "kept_vectors", "logits_from", "statistics_reader", "vectors_of"]
+__all__ = ["MIRRORED", "extract", "keep_vectors", "kept_vectors", "logits_from", "statistics_reader", "vectors_of"]
 
 VERSION = 2
 """Part of the key: raise it whenever the same pictures and weights give other vectors."""
 BATCH = 64
+MIRRORED = -1
+"""The view that is the crop's mirror image."""
 
 
 class _Vectors(nn.Module):
@@ -56,7 +58,7 @@ def extract(
 ) -> NDArray[np.float32]:
     """Vectors (N, D) of ``samples`` in order, from the cache or computed now and kept.
 
-    Of view 0, the crops as they are, or of another one: each number is another draw of `degraded`.
+    Of view 0, the crops as they are, of `MIRRORED`, or of another one: each number above 0 is another draw of `degraded`.
 
     The key covers all that decides them: the pictures (the decoded file's name carries the face set's fingerprint,
     split, size and version of the decoding), the rows, the backbone's name and weights, and the precision. Raises
@@ -114,7 +116,7 @@ def _compute(
     done = 0
     for pixels, chosen in iterate(images, rows, batch, fabric.device):
         if view:
-            pixels = _degraded(pixels, view, chosen)
+            pixels = pixels.flip(3) if view == MIRRORED else _degraded(pixels, view, chosen)
         vectors[done : done + len(chosen)] = network(pixels.float().div_(255))
         done += len(chosen)
         progress(Step("features", done, len(rows), "faces"))

@@ -24,6 +24,7 @@ from facetell.faceset.samples import Samples
 from facetell.methods import get_method
 from facetell.networks.mixture import CLIP, MixtureOfExperts, Probe
 from facetell.settings import as_dict, resolve
+from facetell.training.vectors import MIRRORED
 
 __all__ = ["STRATEGY"]
 
@@ -36,7 +37,7 @@ GATE_PENALTY = 10.0
 OLD_ODDS = 7.0
 """How much likelier old than new a face is for a gate before it has looked: with even odds some kinds of old fakes lost a tenth
 to experts that know nothing of them, and two of two detectors adapted from 50 + 50 faces were refused for it."""
-TRUST = 0.5
+TRUST = 2.0
 """Variance within old kinds, as a part of a feature's own, from which on a direction counts for less than half."""
 FOLDS = 5
 MOST = 1000
@@ -45,14 +46,18 @@ MOST = 1000
 
 @dataclass(frozen=True)
 class Fit:
-    """What a regression was fitted by: inner products (N, N) of its rows, and the ridge."""
+    """What a regression was fitted by: inner products (N, N) of its rows, of rows as they are judged with them, and the ridge."""
 
     products: Floats
+    judged: Floats
     penalty: float
 
 
 def learn(task: AdaptTask) -> Model:
     """Fit the expert's head to tell new fakes from new reals, and its gate to tell both from old faces.
+
+    The head learns from the mean of each new face and its mirror image, and what differs between the two counts for less: with
+    50 + 50 StyleGAN faces that, and more weight on what varies, brought .02 (docs/results.md).
 
     The head's logits are comparable with the old network's: calibrated in their own domain, in that one's unit, and no more
     reals lie above its threshold than it states. One whose logits are three times too large would else drown those of the
@@ -62,16 +67,19 @@ def learn(task: AdaptTask) -> Model:
     assert task.replay is not None
     new, old = (_drawn(samples, task.seed) for samples in (task.new, task.replay.learn))
     fresh, seen = (task.second.vectors(samples, task.fabric) for samples in (new, old))
+    mirrored = task.second.vectors(new, task.fabric, MIRRORED)
     found = _with_expert(task)
     network: Any = found.network
     expert = network.experts[-1]
     groups = np.concatenate([old.groups, new.groups + old.groups.max() + 1])
     here = np.repeat([False, True], [len(old), len(new)])
     also = _taken_for_new(_fit(expert.gate, np.concatenate([seen, fresh]), here), here, groups, task.seed)[: len(old)]
-    kept = np.concatenate([also, np.ones(len(new), bool)])
     expert.gate.dense.bias.data.sub_(math.log(OLD_ODDS))
+    kept = np.concatenate([also, np.ones(len(new), bool)])
     truth = np.concatenate([old.labels, new.labels])[kept] == 1
-    fit = _fit(expert.head, np.concatenate([seen[also], fresh]), truth, within=_within(seen, old))
+    varies = np.concatenate([_within(seen, old), mirrored - fresh])
+    of_both, as_is = (np.concatenate([seen[also], each]) for each in ((fresh + mirrored) / 2, fresh))
+    fit = _fit(expert.head, of_both, truth, varies, as_is)
     held_out = _calibrate(expert.head, fit, truth, groups[kept], task.seed)
     for parameter in expert.head.dense.parameters():  # from log-odds to what the old network takes for one of them
         parameter.data.mul_(task.unit)
@@ -126,29 +134,41 @@ def _within(vectors: NDArray[np.float32], samples: Samples) -> NDArray[np.float3
 
 
 def _fit(
-    probe: Probe, vectors: NDArray[np.float32], truth: NDArray[np.bool_], within: NDArray[np.float32] | None = None
+    probe: Probe,
+    vectors: NDArray[np.float32],
+    truth: NDArray[np.bool_],
+    within: NDArray[np.float32] | None = None,
+    judged: NDArray[np.float32] | None = None,
 ) -> Fit:
     """Ridge-penalised logistic regression in which both sides weigh the same.
 
-    Fifty faces cannot show in which of thousands of directions faces differ anyway; ``within`` (M, D), of old faces, can.
+    Fifty faces cannot show in which of thousands of directions faces differ anyway; ``within`` (M, D) can: how old faces
+    differ, and mirror images from what they mirror.
     Directions are scaled down by that variance (within-class covariance normalisation: Hatch, Kajarekar and Stolcke 2006),
-    so the few faces are told apart by the others first. Returns the inner products of rows, and the penalty.
+    so the few faces are told apart by the others first. ``judged`` (N, D): the rows as they are where they are held out, if
+    they are learned from in another way.
     """
     centre, spread = vectors.mean(axis=0), vectors.std(axis=0)
     probe.centre.copy_(torch.from_numpy(centre))
     probe.spread.copy_(torch.from_numpy(np.where(spread > 1e-6, spread, 1)))
-    scaled = probe.scaled(torch.from_numpy(vectors).to(probe.centre.device)).double().cpu().numpy()
+    scaled = _scaled(probe, vectors)
     dual = scaled
     if within is not None:  # (C + t)^-1 t of each row, C the covariance of what varies: one equation for each old face
         noise = (within / probe.spread.cpu().numpy()).clip(-CLIP, CLIP).astype(np.float64)
         gram = noise @ noise.T + TRUST * len(noise) * np.eye(len(noise))
         dual = scaled - np.linalg.solve(gram, noise @ scaled.T).T @ noise
     products: Floats = scaled @ dual.T
+    others: Floats = products if judged is None else _scaled(probe, judged) @ dual.T
     penalty = GATE_PENALTY if within is None else PENALTY * float(np.diag(products).mean())
     along, intercept = _solve(products, truth, penalty)
     probe.dense.weight.data.copy_(torch.from_numpy(along @ dual)[None])
     probe.dense.bias.data.fill_(intercept)
-    return Fit(products, penalty)
+    return Fit(products, others, penalty)
+
+
+def _scaled(probe: Probe, vectors: NDArray[np.float32]) -> Floats:
+    found: Floats = probe.scaled(torch.from_numpy(vectors).to(probe.centre.device)).double().cpu().numpy()
+    return found
 
 
 def _solve(products: Floats, truth: NDArray[np.bool_], penalty: float) -> tuple[Floats, float]:
@@ -190,7 +210,7 @@ def _held_out(fit: Fit, truth: NDArray[np.bool_], groups: NDArray[np.int64], fol
     for part in range(folds):
         held, learned = np.flatnonzero(fold == part), np.flatnonzero(fold != part)
         along, intercept = _solve(fit.products[np.ix_(learned, learned)], truth[learned], fit.penalty)
-        found[held] = fit.products[np.ix_(held, learned)] @ along + intercept
+        found[held] = fit.judged[np.ix_(held, learned)] @ along + intercept
     return found
 
 

@@ -203,7 +203,7 @@ def test_it_is_judged_as_the_network_judges(given: School) -> None:
     task = given.task()
     found = get_strategy("expert").learn(task)
     for samples in (given.new, given.old):
-        quick = get_strategy("expert").judge(found, samples, task)
+        quick = task.predict(found, samples)
         np.testing.assert_allclose(quick, predict(found.network, samples, task.fabric), rtol=1e-3, atol=1e-3)
     before = tensors(given.model)
     for name, tensor in before.items():
@@ -220,7 +220,7 @@ def test_at_more_pixels_it_is_judged_by_what_the_network_sees(given: School) -> 
     found = get_strategy("expert").learn(task)
     assert found.settings.size == 48
     for samples in (given.new, given.old):
-        quick = get_strategy("expert").judge(found, samples, task)
+        quick = task.predict(found, samples)
         wide = second.samples(samples)
         assert wide.images.size == 48
         np.testing.assert_allclose(quick, predict(found.network, wide, fabric), rtol=1e-3, atol=1e-3)
@@ -271,7 +271,7 @@ def test_a_detector_with_experts_takes_another_one_and_nothing_else(given: Schoo
     assert (twice.settings.experts, len(twice.network.experts)) == (2, 2)  # type: ignore[arg-type]
     for name, tensor in tensors(first).items():
         assert torch.equal(tensors(twice)[name], tensor), name
-    quick = get_strategy("expert").judge(twice, given.new, task)
+    quick = task.predict(twice, given.new)
     np.testing.assert_allclose(quick, predict(twice.network, given.new, task.fabric), rtol=1e-3, atol=1e-3)
     second.statistics = DepthStatistics(lessons.general(), lessons.SIZE)  # another backbone: a network beside both
     nested: Model = get_strategy("expert").learn(dataclasses.replace(task, model=twice))

@@ -121,11 +121,11 @@ def cross_validate(
                 done += 1
                 for trial in (trial for trial in trials if trial.candidate.strategy is strategy):
                     learner = interpolated(task.model, found, trial.candidate.share)
-                    trial.held_out[repeat, held] = strategy.judge(learner, task.new.subset(held), task)
+                    trial.held_out[repeat, held] = task.predict(learner, task.new.subset(held))
                     if repeat == 0 and strategy.light:
                         trial.models.append((learner, held))
                     if old and repeat == 0:
-                        trial.falls.append(before - auroc(old.labels, strategy.judge(learner, old, task)))
+                        trial.falls.append(before - auroc(old.labels, task.predict(learner, old)))
             if repeat == part == 0 and _groups(labels[held], groups[held]) >= ENOUGH:
                 running = _may_win(trials, labels[held], groups[held], held, margin)
     return trials

@@ -119,19 +119,13 @@ class AdaptTask:
         return predict(model.network, samples, self.fabric)
 
 
-def judge(model: Model, samples: Samples, task: AdaptTask) -> NDArray[np.float32]:
-    """Logits (N,) of ``samples`` by the network."""
-    return task.predict(model, samples)
-
-
 @dataclass(frozen=True)
 class Strategy:
     """One way to learn a new kind of fake.
 
     ``obstacle`` says in words why it cannot work on a task, or None. ``learn`` gives the model that has learned.
     ``interpolates``: its network has the old network's tensors, so the mean of both is a network too (WiSE-FT: Wortsman et
-    al. 2022). ``judge`` gives the logits (N,) of faces while candidates are compared. ``light``: its models share what is
-    large, so many can be kept.
+    al. 2022). ``light``: its models share what is large, so many can be kept.
     """
 
     name: str
@@ -140,7 +134,6 @@ class Strategy:
     learn: Callable[[AdaptTask], Model]
     interpolates: bool = True
     light: bool = False
-    judge: Callable[[Model, Samples, AdaptTask], NDArray[np.float32]] = judge
 
 
 def head_of(network: Any) -> list[nn.Parameter]:

@@ -120,7 +120,7 @@ def test_the_same_seed_gives_the_same_weights_and_no_path(
 @pytest.mark.slow
 def test_a_second_kind_on_top(made: Monday, adapted: tuple[Path, AdaptResult], tmp_path: Path) -> None:
     out, _ = adapted
-    facetell.adapt(out, tmp_path / "twice", fake=made["flat"], real=fill(tmp_path / "more", "real", 24, 55),
+    facetell.adapt(out, tmp_path / "twice", fake=made["smooth"], real=fill(tmp_path / "more", "real", 24, 55),
                    strategy="full", margin=0.5)  # fmt: skip
     before, after = facetell.history(out), facetell.history(tmp_path / "twice")
     assert (after.fitted, after.adapted[:1]) == (before.fitted, before.adapted)

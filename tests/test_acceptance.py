@@ -286,3 +286,31 @@ def test_frames_of_one_person_are_one_face_for_the_interval(tmp_path: Path) -> N
     closes = np.repeat([1, 2, 3, 4], 4) / 2.5
     assert border["closes"] == pytest.approx(closes.mean(), abs=0.01)
     assert border["high"] - border["closes"] == pytest.approx(1.96 * closes.std(ddof=1) / 4**0.5, abs=0.01)
+
+
+@pytest.mark.parametrize(("moved", "reach"), [((0, 0, 0, 4), 1.96 * 3.2**0.5 / 2 / 2), ((1, 1, 1, 1), 0.0)])
+def test_a_part_of_the_way_that_may_be_chance_refuses_nothing(
+    moved: tuple[int, ...], reach: float, tmp_path: Path
+) -> None:
+    """A border takes reals of four persons half of the way, on average: one of them twice the way, or each of them half."""
+    lines = ["path,label,group"]
+    for k in range(32):
+        pixels = plain(RNG(k))
+        fake, person = k % 2, k // 2 % 4
+        for edge in (np.s_[:2], np.s_[-2:], np.s_[:, :2], np.s_[:, -2:]):
+            pixels[edge] = 250 * fake
+        pixels[30:34, 30:34] = 200 if fake else 20 * person
+        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / f"{k}.png")
+        lines.append(f"{k}.png,{('real', 'fake')[fake]},{('r', 'f')[fake]}{person}")
+    (tmp_path / "index.csv").write_text("\n".join(lines))
+    faces = prepare(tmp_path, tmp_path.with_name(f"{tmp_path.name}-faces"), split="finetune")
+
+    def score(pixels: np.ndarray) -> np.ndarray:
+        edge, mark = pixels[:, 0, 0, 0] > 100, pixels[:, 32, 32, 0].astype(np.int64)
+        return np.where(mark > 100, 2, edge * np.array(moved)[np.minimum(mark // 20, 3)]).astype(np.float32)
+
+    border = shortcut_checks(faces, SIZE, [(score, np.arange(32))], 0)["border"]
+    assert border.numbers["closes"] == pytest.approx(0.5)
+    assert border.numbers["high"] - border.numbers["closes"] == pytest.approx(reach, abs=0.01)
+    assert border.passed is (reach > 0)
+    assert ("which may be chance (-38% to 138%)" in border.says) is (reach > 0)

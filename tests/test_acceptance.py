@@ -264,19 +264,25 @@ def test_the_part_of_the_way_by_hand(tmp_path: Path) -> None:
     assert border.passed
 
 
-def test_frames_of_one_person_are_one_face_for_the_interval(tmp_path: Path) -> None:
-    """Sixteen reals of four persons whose borders matter more or less: the spread is that of four, by hand."""
+def of_four_persons(folder: Path, mark: Callable[[int, int], int]) -> FaceSet:
+    """Sixteen reals and as many fakes, of four persons each, a group a person: borders of reals are 0, of fakes 250, and
+    ``mark`` is what the middle has."""
     lines = ["path,label,group"]
     for k in range(32):
         pixels = plain(RNG(k))
         fake, person = k % 2, k // 2 % 4
         for edge in (np.s_[:2], np.s_[-2:], np.s_[:, :2], np.s_[:, -2:]):
             pixels[edge] = 250 * fake
-        pixels[30:34, 30:34] = 20 * person
-        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / f"{k}.png")
+        pixels[30:34, 30:34] = mark(fake, person)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{k}.png")
         lines.append(f"{k}.png,{('real', 'fake')[fake]},{('r', 'f')[fake]}{person}")
-    (tmp_path / "index.csv").write_text("\n".join(lines))
-    faces = prepare(tmp_path, tmp_path.with_name(f"{tmp_path.name}-faces"), split="finetune")
+    (folder / "index.csv").write_text("\n".join(lines))
+    return prepare(folder, folder.with_name(f"{folder.name}-faces"), split="finetune")
+
+
+def test_frames_of_one_person_are_one_face_for_the_interval(tmp_path: Path) -> None:
+    """Sixteen reals of four persons whose borders matter more or less: the spread is that of four, by hand."""
+    faces = of_four_persons(tmp_path, lambda _, person: 20 * person)
 
     def score(pixels: np.ndarray) -> np.ndarray:
         edge, person = pixels[:, 0, 0, 0].astype(np.float32) / 250, pixels[:, 32, 32, 0].astype(np.float32) / 20
@@ -293,17 +299,7 @@ def test_a_part_of_the_way_that_may_be_chance_refuses_nothing(
     moved: tuple[int, ...], reach: float, tmp_path: Path
 ) -> None:
     """A border takes reals of four persons half of the way, on average: one of them twice the way, or each of them half."""
-    lines = ["path,label,group"]
-    for k in range(32):
-        pixels = plain(RNG(k))
-        fake, person = k % 2, k // 2 % 4
-        for edge in (np.s_[:2], np.s_[-2:], np.s_[:, :2], np.s_[:, -2:]):
-            pixels[edge] = 250 * fake
-        pixels[30:34, 30:34] = 200 if fake else 20 * person
-        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / f"{k}.png")
-        lines.append(f"{k}.png,{('real', 'fake')[fake]},{('r', 'f')[fake]}{person}")
-    (tmp_path / "index.csv").write_text("\n".join(lines))
-    faces = prepare(tmp_path, tmp_path.with_name(f"{tmp_path.name}-faces"), split="finetune")
+    faces = of_four_persons(tmp_path, lambda fake, person: 200 if fake else 20 * person)
 
     def score(pixels: np.ndarray) -> np.ndarray:
         edge, mark = pixels[:, 0, 0, 0] > 100, pixels[:, 32, 32, 0].astype(np.int64)

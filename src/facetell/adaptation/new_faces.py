@@ -70,11 +70,11 @@ def new_faces(
             hint="give a folder of real faces from where the fakes were found: --real FOLDER",
         )
     parts, lent, sentences = dict[int, Part](), frozenset[str](), list[str]()
-    how: dict[str, Any] = {"progress": asked.progress, "sentences": sentences, "faces": asked.faces, "cut": cut}
+    gathered = partial(of_label, progress=asked.progress, sentences=sentences, faces=asked.faces, cut=cut)
     if asked.fake is not None:
-        parts[FAKE] = of_label(asked.fake, FAKE, **how)
+        parts[FAKE] = gathered(asked.fake, FAKE)
     if asked.real is not None:
-        parts[REAL] = of_label(asked.real, REAL, **how)
+        parts[REAL] = gathered(asked.real, REAL)
     elif isinstance(replay, FaceSet):
         rows = np.flatnonzero(replay.labels("train") == REAL) + replay.rows("train").start
         most = min(max(len(parts[FAKE].rows) if parts else REALS, LEAST), len(rows) // 2)  # the rest is learned from
